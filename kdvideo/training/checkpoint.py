@@ -1,0 +1,130 @@
+"""Checkpoints that a crash, a full disk or a flipped bit cannot turn into a loss."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_STATE, _MANIFEST, _PREFIX, _TEMPORARY = "state.pt", "manifest.json", "step_", ".writing_"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or none could be read; names the folder and the reason."""
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Checkpoints:
+    """Numbered checkpoints in one folder: written atomically, verified when read, rotated after the write.
+
+    A checkpoint is a folder ``step_<n>`` that appears by one rename once its files are on disk; its manifest
+    holds the SHA-256 of the state. Only whole, valid checkpoints count for ``keep`` and for :meth:`load`, so a
+    process killed at any instant leaves the previous checkpoint as it was.
+
+    Args:
+        folder: where the checkpoints live; made at the first save.
+        keep: how many valid checkpoints stay, at least 1.
+
+    Raises:
+        ValueError: ``keep`` below 1.
+
+    >>> import tempfile
+    >>> checkpoints = Checkpoints(tempfile.mkdtemp(), keep=2)
+    >>> for step in (10, 20, 30):
+    ...     path = checkpoints.save(step, {"weight": torch.full((2,), float(step))})
+    >>> checkpoints.steps()
+    [20, 30]
+    >>> step, state = checkpoints.load()
+    >>> step, state["weight"]
+    (30, tensor([30., 30.]))
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, keep: int = 2) -> None:
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, not {keep}")
+        self.folder, self.keep = Path(folder), keep
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"{_PREFIX}{step:09d}"
+
+    def steps(self) -> list[int]:
+        """The steps of all finished checkpoints, ascending (their contents are verified by :meth:`load`)."""
+        found = self.folder.glob(f"{_PREFIX}*/{_MANIFEST}") if self.folder.is_dir() else []
+        return sorted(int(path.parent.name.removeprefix(_PREFIX)) for path in found)
+
+    def save(self, step: int, state: Mapping[str, Any]) -> Path:
+        """Write ``state`` (tensors, numbers, strings and containers of them) as the checkpoint of ``step``.
+
+        Raises:
+            CheckpointError: the disk refused; earlier checkpoints are untouched and no temporary file is left.
+        """
+        temporary = self.folder / f"{_TEMPORARY}{step}_{os.getpid()}"
+        try:
+            temporary.mkdir(parents=True, exist_ok=True)
+            self._write(temporary, step, state)
+            shutil.rmtree(self._path(step), ignore_errors=True)
+            temporary.rename(self._path(step))
+            _sync(self.folder)
+        except (OSError, RuntimeError) as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise CheckpointError(f"cannot write the checkpoint of step {step} in {self.folder}: {error}") from error
+        self._rotate()
+        return self._path(step)
+
+    def _write(self, folder: Path, step: int, state: Mapping[str, Any]) -> None:
+        torch.save(dict(state), folder / _STATE)
+        _sync(folder / _STATE)
+        manifest = {"step": step, "sha256": {_STATE: _sha256(folder / _STATE)}}
+        (folder / _MANIFEST).write_text(json.dumps(manifest))
+        _sync(folder / _MANIFEST)
+        _sync(folder)
+
+    def _rotate(self) -> None:
+        for step in self.steps()[: -self.keep]:
+            shutil.rmtree(self._path(step), ignore_errors=True)
+        for leftover in self.folder.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _valid(self, step: int) -> bool:
+        try:
+            manifest = json.loads((self._path(step) / _MANIFEST).read_text())
+            return all(_sha256(self._path(step) / name) == digest for name, digest in manifest["sha256"].items())
+        except (OSError, ValueError, KeyError, AttributeError):
+            return False
+
+    def load(self, *, map_location: str | torch.device = "cpu") -> tuple[int, dict[str, Any]] | None:
+        """The newest valid checkpoint as (step, state), or None where there is none.
+
+        A damaged checkpoint is skipped with a warning. Nothing in the file is run (``weights_only=True``).
+
+        Raises:
+            CheckpointError: checkpoints are there, but every one is damaged.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            if self._valid(step):
+                state = torch.load(self._path(step) / _STATE, map_location=map_location, weights_only=True)
+                return step, state
+            warnings.warn(f"{self._path(step)} is damaged; trying the one before", stacklevel=2)
+        if steps:
+            raise CheckpointError(f"all {len(steps)} checkpoints in {self.folder} are damaged; move them away")
+        return None

@@ -1,0 +1,55 @@
+"""Stopping at a step boundary when a person or a scheduler asks for it."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class StopRequest:
+    """Turns SIGINT and SIGTERM into a flag that a training loop reads between steps.
+
+    The first signal sets the flag, a second one raises ``KeyboardInterrupt`` at once. On exit the handlers that
+    were there before are back. Use it in the main thread.
+
+    >>> import os
+    >>> with StopRequest() as stop:
+    ...     os.kill(os.getpid(), signal.SIGTERM)
+    ...     bool(stop), stop.exit_code
+    (True, 143)
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __bool__(self) -> bool:
+        return self.received is not None
+
+    @property
+    def exit_code(self) -> int:
+        """128 + the signal's number, as shells report it; 0 when none came."""
+        return 0 if self.received is None else 128 + self.received
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number
+
+    def __enter__(self) -> StopRequest:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+def ignore_signals(worker: int = 0) -> None:
+    """A DataLoader ``worker_init_fn``: workers outlive the signal, so that the main process can still checkpoint."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,81 @@
+"""The order of the data as a pure function of (seed, step): resuming needs one integer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """A seed for everything random in one training step, so that no generator state has to be saved.
+
+    >>> step_seed(0, 5) == step_seed(0, 5), step_seed(0, 5) == step_seed(0, 6)
+    (True, False)
+    """
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) % 2**64
+    mixed = ((mixed ^ (mixed >> 31)) * 0xD6E8FEB86659FD93) % 2**64
+    return (mixed ^ (mixed >> 32)) % 2**63
+
+
+class StepSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index) for steps ``start`` … ``steps``-1; every epoch is a fresh permutation.
+
+    The samples of a step depend on (seed, step) and the global batch only: a resumed run continues with the
+    sample that comes next, and another number of processes sees the same global batches.
+
+    Args:
+        length: number of samples in the data set, at least 1.
+        batch_size: samples of one step over all processes; a multiple of ``world_size``.
+        steps: the step at which the run ends.
+        seed: of the permutations.
+        start: the first step to yield.
+        rank, world_size: this process and the number of processes; each takes every ``world_size``-th sample.
+
+    Raises:
+        ValueError: no samples, or a batch that does not divide among the processes.
+
+    >>> whole = list(StepSampler(4, batch_size=2, steps=3, seed=0))
+    >>> whole[2:] == list(StepSampler(4, batch_size=2, steps=3, seed=0, start=2))
+    True
+    >>> sorted(index for batch in StepSampler(4, batch_size=2, steps=2, seed=0) for epoch, index in batch)
+    [0, 1, 2, 3]
+    """
+
+    def __init__(
+        self,
+        length: int,
+        *,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if length < 1:
+            raise ValueError("the data set is empty: there is nothing to sample")
+        if batch_size < 1 or batch_size % world_size:
+            raise ValueError(f"batch_size {batch_size} does not divide among {world_size} processes")
+        self.length, self.batch_size, self.steps, self.seed = length, batch_size, steps, seed
+        self.start, self.rank, self.world_size = start, rank, world_size
+
+    def __len__(self) -> int:
+        return max(0, self.steps - self.start)
+
+    def _permutation(self, epoch: int) -> list[int]:
+        generator = torch.Generator().manual_seed(step_seed(self.seed, epoch))
+        order: list[int] = torch.randperm(self.length, generator=generator).tolist()
+        return order
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        known: tuple[int, list[int]] = (-1, [])
+        for step in range(self.start, self.steps):
+            batch = []
+            for position in range(step * self.batch_size + self.rank, (step + 1) * self.batch_size, self.world_size):
+                epoch, place = divmod(position, self.length)
+                if known[0] != epoch:
+                    known = (epoch, self._permutation(epoch))
+                batch.append((epoch, known[1][place]))
+            yield batch
