@@ -1,0 +1,203 @@
+"""The 3D Inception-v1 skeleton that S3D-G and I3D share, with TensorFlow's SAME padding."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Triple = tuple[int, int, int]
+ConvFactory = Callable[[str, int, int, int], nn.Module]  # (layer, in_channels, out_channels, kernel) -> module
+TailFactory = Callable[[str, int], Mapping[str, nn.Module]]  # (layer, channels) -> what ends a branch, by name
+
+# Output channels of the branches: b0 | b1 reduce -> b1 | b2 reduce -> b2 | b3.
+MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
+    "3B": (64, 96, 128, 16, 32, 32),
+    "3C": (128, 128, 192, 32, 96, 64),
+    "4B": (192, 96, 208, 16, 48, 64),
+    "4C": (160, 112, 224, 24, 64, 64),
+    "4D": (128, 128, 256, 24, 64, 64),
+    "4E": (112, 144, 288, 32, 64, 64),
+    "4F": (256, 160, 320, 32, 128, 128),
+    "5B": (256, 160, 320, 32, 128, 128),
+    "5C": (384, 192, 384, 48, 128, 128),
+}
+POOLS: dict[str, tuple[Triple, Triple]] = {
+    "2A": ((1, 3, 3), (1, 2, 2)),
+    "3A": ((1, 3, 3), (1, 2, 2)),
+    "4A": ((3, 3, 3), (2, 2, 2)),
+    "5A": ((2, 2, 2), (2, 2, 2)),
+}
+ORDER = ("1A", "2A", "2B", "2C", "3A", "3B", "3C", "4A", "4B", "4C", "4D", "4E", "4F", "5A", "5B", "5C")
+MINIMUM: Triple = (8, 32, 32)  # the network's total stride in (T, H, W)
+
+
+def module_path(layer: str) -> str:
+    """Module path of a layer given by the paper's name: ``"2C"`` -> ``"conv_2c"``.
+
+    >>> module_path("4A"), module_path("5C")
+    ('maxpool_4a', 'mixed_5c')
+    """
+    kind = "mixed" if layer in MIXED else "maxpool" if layer in POOLS else "conv"
+    return f"{kind}_{layer.lower()}"
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """(before, after) of TensorFlow's SAME padding along one axis: out = ceil(size / stride), odd rest after.
+
+    >>> same_padding(224, 7, 2), same_padding(57, 7, 2)
+    ((2, 3), (3, 3))
+    """
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def scaled_depth(channels: int, *, multiplier: float, minimum: int) -> int:
+    """``channels`` scaled by ``multiplier``, at least ``minimum``.
+
+    >>> scaled_depth(192, multiplier=0.25, minimum=16), scaled_depth(32, multiplier=0.25, minimum=16)
+    (48, 16)
+    """
+    if multiplier <= 0 or minimum < 1:
+        raise ValueError(f"depth_multiplier={multiplier}, min_depth={minimum}; expected > 0 and >= 1")
+    return max(int(channels * multiplier), minimum)
+
+
+class SameConv3d(nn.Conv3d):
+    """`nn.Conv3d` with TensorFlow's SAME padding, which on even sizes is asymmetric for strided kernels."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        pads = [same_padding(n, k, s) for n, k, s in zip(input.shape[2:], self.kernel_size, self.stride, strict=True)]
+        before = [b for b, _ in pads]
+        if any(b != a for b, a in pads):
+            input = F.pad(input, [p for pair in reversed(pads) for p in pair])
+            before = [0, 0, 0]
+        return F.conv3d(input, self.weight, self.bias, self.stride, before, self.dilation, self.groups)
+
+
+class SameMaxPool3d(nn.MaxPool3d):
+    """`nn.MaxPool3d` with TensorFlow's SAME padding; ``ceil_mode`` supplies the odd rest without a copy."""
+
+    kernel_size: Triple
+    stride: Triple
+
+    def __init__(self, kernel_size: Triple, stride: Triple) -> None:
+        super().__init__(kernel_size, stride, ceil_mode=True)
+
+    def forward(self, input: Tensor) -> Tensor:
+        sizes = zip(input.shape[2:], self.kernel_size, self.stride, strict=True)
+        before = [same_padding(n, k, s)[0] for n, k, s in sizes]
+        return F.max_pool3d(input, self.kernel_size, self.stride, before, ceil_mode=True)
+
+
+def batch_norm(channels: int, *, scale: bool = False) -> nn.BatchNorm3d:
+    """Batch norm with eps 1e-3 and momentum 1e-3, and no gamma unless ``scale``."""
+    norm = nn.BatchNorm3d(channels, eps=1e-3, momentum=1e-3)
+    if not scale:
+        norm.register_parameter("weight", None)
+    return norm
+
+
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel: Triple, *, stride: int = 1, scale: bool = False
+) -> nn.Sequential:
+    """Convolution without bias, batch norm, ReLU (in place: its input is never a layer's output)."""
+    conv: nn.Conv3d
+    if stride == 1:
+        t, h, w = kernel
+        conv = nn.Conv3d(in_channels, out_channels, kernel, padding=(t // 2, h // 2, w // 2), bias=False)
+    else:
+        conv = SameConv3d(in_channels, out_channels, kernel, stride, bias=False)
+    nn.init.trunc_normal_(conv.weight, std=0.01, a=-0.02, b=0.02)
+    parts = {"conv": conv, "bn": batch_norm(out_channels, scale=scale), "relu": nn.ReLU(inplace=True)}
+    return nn.Sequential(OrderedDict(parts))
+
+
+class Mixed(nn.Module):
+    """An Inception block: four branches over the same input, concatenated along the channels."""
+
+    def __init__(self, layer: str, in_channels: int, widths: list[int], conv: ConvFactory, tail: TailFactory) -> None:
+        super().__init__()
+        b0, b1_reduce, b1, b2_reduce, b2, b3 = widths
+        self.out_channels = b0 + b1 + b2 + b3
+
+        def branch(width: int, **parts: nn.Module) -> nn.Sequential:
+            return nn.Sequential(OrderedDict({**parts, **tail(layer, width)}))
+
+        def reduced(reduce: int, width: int) -> nn.Sequential:
+            first = conv(layer, in_channels, reduce, 1)
+            return branch(width, conv_0a=first, conv_0b=conv(layer, reduce, width, 3))
+
+        self.branch_0 = branch(b0, conv_0a=conv(layer, in_channels, b0, 1))
+        self.branch_1 = reduced(b1_reduce, b1)
+        self.branch_2 = reduced(b2_reduce, b2)
+        pool = SameMaxPool3d((3, 3, 3), (1, 1, 1))
+        self.branch_3 = branch(b3, maxpool_0a=pool, conv_0b=conv(layer, in_channels, b3, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.branch_0(x), self.branch_1(x), self.branch_2(x), self.branch_3(x)], dim=1)
+
+
+def inception_layers(
+    in_channels: int,
+    *,
+    depth: Callable[[int], int],
+    stem: Callable[[int, int], nn.Module],
+    conv: ConvFactory,
+    tail: TailFactory = lambda layer, channels: {},
+) -> tuple[dict[str, nn.Module], dict[str, int]]:
+    """The skeleton's layers by module path, in order, and the channels that each of the paper's layers gives."""
+    layers: dict[str, nn.Module] = {}
+    widths: dict[str, int] = {}
+    channels = in_channels
+    for name in ORDER:
+        layer: nn.Module
+        if name in POOLS:
+            layer = SameMaxPool3d(*POOLS[name])
+        elif name in MIXED:
+            layer = Mixed(name, channels, [depth(c) for c in MIXED[name]], conv, tail)
+            channels = layer.out_channels
+        else:
+            width = depth(192 if name == "2C" else 64)
+            unit = stem(channels, width) if name == "1A" else conv(name, channels, width, 3 if name == "2C" else 1)
+            layer = nn.Sequential(OrderedDict({"conv": unit, **tail(name, width)})) if name == "2C" else unit
+            channels = width
+        layers[module_path(name)], widths[name] = layer, channels
+    return layers, widths
+
+
+class Inception3D(nn.Sequential):
+    """Layers in the paper's order, then the head; called on (B, C, T, H, W) it returns (B, K) logits.
+
+    ``layer_names`` maps the paper's layer names to module paths, ``config`` holds the constructor's arguments,
+    ``input_range`` the values the network is meant to see.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module], *, config: dict[str, Any]) -> None:
+        super().__init__(OrderedDict(layers))
+        self.layer_names = {name: module_path(name) for name in ORDER}
+        self.config = config
+        self.in_channels: int = config["in_channels"]
+        self.input_range: tuple[float, float] = tuple(config["input_range"])
+
+    def forward(self, input: Tensor) -> Tensor:
+        check_clip(input, channels=self.in_channels, minimum=MINIMUM)
+        for layer in self:
+            input = layer(input)
+        return input
+
+
+def check_clip(clip: Tensor, *, channels: int, minimum: Triple = (1, 1, 1)) -> None:
+    """Raise `ValueError` unless ``clip`` is a float (B, C, T, H, W) batch of at least ``minimum`` (T, H, W)."""
+    expected = f"expected float (B, {channels}, T, H, W) with (T, H, W) >= {minimum}"
+    got = f"got {clip.dtype} of shape {tuple(clip.shape)}"
+    if clip.ndim != 5:
+        raise ValueError(f"{got}; {expected}. A single clip needs a batch axis: clip.unsqueeze(0)")
+    if not clip.is_floating_point():
+        raise ValueError(f"{got}; {expected}. Scale uint8 frames first, e.g. frames / 127.5 - 1")
+    if clip.shape[1] != channels:
+        raise ValueError(f"{got}; {expected}. RGB has 3 channels and flow 2; build with in_channels=")
+    if any(n < m for n, m in zip(clip.shape[2:], minimum, strict=True)):
+        raise ValueError(f"{got}; {expected}. Loop or resize the clip")
