@@ -13,7 +13,7 @@ $(VENV)/.stamp: requirements/lock.txt pyproject.toml
 	touch $@
 
 demo: $(VENV)/.stamp  ## train teacher, RGB student and D3D on synthetic videos; table and pictures in runs/demo
-	$(BIN)/python -m examples.d3d.run --preset pocket --output-dir runs/demo
+	$(BIN)/python -m examples.d3d.run pocket --output-dir runs/demo
 
 test: $(VENV)/.stamp
 	$(BIN)/python -m pytest

@@ -1,0 +1,112 @@
+"""The clips of a run: manifests, their flow on disk, and views of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import tqdm
+from datasets import Dataset
+
+from examples.d3d.config import Config
+from kdvideo import data, flow
+from kdvideo.data import synthetic
+
+
+def synthetic_root(config: Config) -> Path:
+    """Folder of the embedded synthetic videos, written at the first call."""
+    root = config.work_dir / "synthetic" / f"seed{config.data_seed}"
+    return synthetic.write_dataset(root, seed=config.data_seed)
+
+
+def manifests(config: Config) -> tuple[Dataset, Dataset]:
+    """(training clips, test clips), with the same classes."""
+    if config.train is None or config.test is None:
+        root = synthetic_root(config)
+        train, test = (data.from_folder(root / split) for split in ("train", config.split))
+    else:
+        train, test = (_manifest(path, config.root) for path in (config.train, config.test))
+    names = [manifest.features["label"].names for manifest in (train, test)]
+    if names[0] != names[1]:
+        raise ValueError(f"train has the classes {names[0]}, test has {names[1]}; they must agree")
+    return train, test
+
+
+def _manifest(path: Path, root: Path | None) -> Dataset:
+    return data.from_folder(path) if path.is_dir() else data.from_csv(path, root=root)
+
+
+def fingerprint(manifest: Dataset) -> str:
+    """A hash of what a manifest lists: clip, label and size of every file."""
+    rows = [(row["clip"], row["label"], Path(row["path"]).stat().st_size) for row in manifest]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+def flow_store(config: Config, manifest: Dataset) -> flow.FlowStore:
+    """The store of the manifest's flow, filled by :func:`prepare`."""
+    view = config.input
+    name = f"{config.flow_preset}-{view.short_side}px-{view.fps:g}fps-{_root_name(manifest)}"
+    return flow.FlowStore(
+        config.work_dir / "flow" / name,
+        bound=view.flow_bound,
+        fps=view.fps,
+        short_side=view.short_side,
+        preset=config.flow_preset,
+    )
+
+
+def _root_name(manifest: Dataset) -> str:
+    first = manifest[0]
+    root = first["path"].removesuffix(first["clip"])
+    return hashlib.sha256(root.encode()).hexdigest()[:8]
+
+
+def prepare(config: Config, manifest: Dataset, accelerator: Accelerator, *, what: str) -> flow.FlowStore:
+    """Compute the TV-L1 flow of every clip that has none yet; processes share the work."""
+    store = flow_store(config, manifest)
+    todo = [row for row in manifest if row["clip"] not in store]
+    mine = todo[accelerator.process_index :: accelerator.num_processes]
+    estimate = flow.OnTheFly(config.flow_preset)
+    for row in tqdm(mine, desc=f"flow of {what}", unit="clip", disable=not mine):
+        frames = data.read_frames(
+            row["path"], start=row["start"], end=row["end"], fps=config.input.fps, short_side=config.input.short_side
+        )
+        store.write(row["clip"], estimate(row["clip"], frames))
+    accelerator.wait_for_everyone()
+    return store
+
+
+def views(
+    config: Config, manifest: Dataset, store: flow.FlowStore | None, *, train: bool, rgb: bool = True, seed: int = 0
+) -> data.PairedClips:
+    """Views of the clips: RGB, flow from the store, or both of the same frames."""
+    view = config.input
+    return data.PairedClips(
+        manifest,
+        frames=view.frames,
+        fps=view.fps,
+        short_side=view.short_side,
+        crop=view.crop,
+        train=train,
+        flow=store,
+        flow_bound=view.flow_bound,
+        rgb=rgb,
+        seed=seed,
+        views=1 if train else view.test_views,
+        flip=view.flip,
+        in_memory=config.in_memory,
+    )
+
+
+def input_spec(config: Config, stream: str) -> dict[str, object]:
+    """What a network was trained on, stored with its weights."""
+    return {"stream": stream, "range": [-1.0, 1.0], "flow_preset": config.flow_preset, **asdict(config.input)}
+
+
+def device_batch(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """The batch on the training device."""
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}

@@ -1,0 +1,132 @@
+"""The recipe's settings: two presets, every field a command-line flag."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the networks see of a clip."""
+
+    frames: int = 64
+    """Frames of a window; shorter clips loop."""
+    fps: float = 25.0
+    short_side: int = 256
+    """Frames are resized to this short side before flow is computed."""
+    crop: int = 224
+    flow_bound: float = 20.0
+    """Flow is cut to ±bound pixels and divided by it."""
+    flip: bool = True
+    test_views: int = 1
+    """Windows of a clip whose softmax scores are averaged at test time."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """SGD with momentum; the rate falls tenfold at two fractions of the steps."""
+
+    steps: int = 140_000
+    batch_size: int = 336
+    """Clips of one step over all processes and accumulated parts."""
+    reference_batch: int = 336
+    """The batch for which lr holds; another batch_size scales it linearly."""
+    lr: float = 0.1
+    decay_at: tuple[float, ...] = (0.75, 0.875)
+    warmup: float = 0.0
+    """Fraction of the steps over which the rate rises linearly from 0."""
+    momentum: float = 0.9
+    weight_decay: float = 1e-7
+
+
+@dataclass(frozen=True)
+class Network:
+    """S3D-G as in the paper, or a thin one."""
+
+    depth_multiplier: float = 1.0
+    dropout: float = 0.2
+    fast_start: bool = False
+    """He initialisation and BatchNorm momentum 0.1 instead of the published sigma 0.01 and 0.001: for short runs."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """D3D: a flow network teaches an RGB network."""
+
+    train: Path | None = None
+    """Training clips: a folder per class, or a csv of path,label. None: the embedded synthetic videos."""
+    test: Path | None = None
+    """Test clips, in the form of --train."""
+    root: Path | None = None
+    """Folder to which the paths of the csv files are relative (default: the folder of the csv)."""
+    work_dir: Path = Path("runs")
+    """Synthetic videos, flow and trained networks; shared by all runs."""
+    output_dir: Path = Path("runs/d3d")
+    """The report, its pictures and the student."""
+    seeds: tuple[int, ...] = (0,)
+    data_seed: int = 0
+    """Seed of the synthetic videos; choices were made on seeds >= 1000."""
+    split: str = "test"
+    """Split of the synthetic videos that is measured; "val" for making choices."""
+    teacher: Path | None = None
+    """Weights of a flow network to learn from; None: the teacher that train_teacher makes with the same settings."""
+    weights: Path | None = None
+    """The network that evaluate measures."""
+    distill_weight: float = 1.0
+    """λ of the paper's loss L_action + λ L_distill."""
+    class_reduction: str = "mean"
+    """How the squared logit differences are reduced over the classes: mean or sum (left open by the paper)."""
+    flow_preset: str = "default"
+    input: Input = field(default_factory=Input)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    network: Network = field(default_factory=Network)
+    num_workers: int = 8
+    in_memory: bool = False
+    """Keep decoded clips and flow in memory after the first reading."""
+    mixed_precision: str = "no"
+    """no, bf16 or fp16."""
+    gradient_accumulation_steps: int = 1
+    checkpointing_steps: int = 1000
+    with_tracking: bool = False
+    """Write tensorboard logs beside each trained network."""
+
+    def __post_init__(self) -> None:
+        if (self.train is None) != (self.test is None):
+            raise ValueError("give --train and --test together, or neither (the synthetic videos)")
+        if not self.seeds:
+            raise ValueError("give at least one seed, as in --seeds 0 1 2")
+        if self.input.crop > self.input.short_side:
+            raise ValueError(f"crop {self.input.crop} is larger than short_side {self.input.short_side}")
+
+
+PAPER = Config()
+POCKET = Config(
+    seeds=(0, 1),
+    input=Input(frames=16, fps=12.5, short_side=72, crop=64, flow_bound=5.0),
+    optimizer=Optimizer(steps=300, batch_size=16, reference_batch=16, lr=0.05, warmup=0.05, weight_decay=1e-4),
+    network=Network(depth_multiplier=0.25, fast_start=True),
+    num_workers=0,
+    in_memory=True,
+    checkpointing_steps=100,
+)
+PRESETS = {
+    "pocket": ("minutes on two cores, on small clips", POCKET),
+    "paper": ("the published schedule, for a cluster", PAPER),
+}
+
+
+def parse(arguments: list[str] | None = None) -> Config:
+    """The settings of one command line such as ``pocket --seeds 0 1 --optimizer.steps 100``."""
+    try:
+        return tyro.extras.overridable_config_cli(PRESETS, args=arguments)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def replace(config: Config, **changes: object) -> Config:
+    """``dataclasses.replace``, here so that scripts import one module."""
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]

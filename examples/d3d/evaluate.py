@@ -1,0 +1,81 @@
+"""Scores of a trained network on test clips: the mean softmax over the views of a clip.
+
+    python -m examples.d3d.evaluate pocket --weights runs/d3d/student.safetensors
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object, tqdm
+from datasets import Dataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from examples.d3d import clips
+from examples.d3d.config import Config, parse
+from examples.d3d.train import make_accelerator
+from kdvideo import models
+from kdvideo.training import accuracy, confusion_matrix, ignore_signals
+
+
+@torch.no_grad()
+def scores(network: nn.Module, dataset: Any, stream: str, config: Config, accelerator: Accelerator) -> Tensor:
+    """Mean softmax over the views of every clip, (clips, K), the same on all processes."""
+    network = network.to(accelerator.device).eval()
+    mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
+    loader = DataLoader(
+        Subset(dataset, list(mine)),
+        batch_size=max(1, config.optimizer.batch_size // accelerator.num_processes),
+        num_workers=config.num_workers,
+        worker_init_fn=ignore_signals,
+    )
+    rows: list[tuple[int, list[float]]] = []
+    for batch in tqdm(loader, desc=f"scores ({stream})", leave=False):
+        with accelerator.autocast():
+            logits = network(batch[stream].to(accelerator.device))
+        rows += zip(batch["index"].tolist(), logits.float().softmax(1).tolist(), strict=True)
+    return _mean_by_clip(gather_object(rows))
+
+
+def _mean_by_clip(rows: list[tuple[int, list[float]]]) -> Tensor:
+    index = torch.tensor([row[0] for row in rows])
+    score = torch.tensor([row[1] for row in rows], dtype=torch.float64)
+    clips_seen = int(index.max()) + 1
+    total = torch.zeros(clips_seen, score.shape[1], dtype=torch.float64).index_add_(0, index, score)
+    return total / torch.bincount(index, minlength=clips_seen)[:, None]
+
+
+def weights_scores(path: Path, config: Config, test: Dataset, store: Any, accelerator: Accelerator) -> Tensor:
+    """Scores of the weights in a file on the test clips."""
+    network, info = models.checkpoints.load(path)
+    stream = info["input"]["stream"]
+    if info["classes"] != test.features["label"].names:
+        raise ValueError(f"{path} knows the classes {info['classes']}, the clips {test.features['label'].names}")
+    dataset = clips.views(config, test, store if stream == "flow" else None, train=False, rgb=stream == "rgb")
+    return scores(network, dataset, stream, config, accelerator)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the accuracy, overall and per class, of one file of weights."""
+    config = parse(arguments)
+    if config.weights is None:
+        raise SystemExit("error: give the network, as in --weights runs/d3d/student.safetensors")
+    accelerator = make_accelerator(config)
+    _, test = clips.manifests(config)
+    _, info = models.checkpoints.load(config.weights)
+    flow = info["input"]["stream"] == "flow"
+    store = clips.prepare(config, test, accelerator, what="test clips") if flow else None
+    result = weights_scores(config.weights, config, test, store, accelerator)
+    label = torch.tensor(test["label"])
+    counts = confusion_matrix(result.argmax(1), label, result.shape[1])
+    accelerator.print(f"top-1 {accuracy(result, label):.3f} on {len(label)} clips")
+    for name, row, correct in zip(info["classes"], counts, counts.diagonal(), strict=True):
+        accelerator.print(f"  {name:20s} {int(correct)}/{int(row.sum())}")
+
+
+if __name__ == "__main__":
+    main()
