@@ -1,0 +1,65 @@
+"""Flow as 8-bit numbers: a symmetric map in which zero is exact, and the linear map of older tools."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kdvideo.flow.transforms import check_bound, truncate
+
+
+def quantize(flow: Tensor, bound: float = 20.0) -> Tensor:
+    """q = round(127 clip(u, +-bound) / bound) + 128 as uint8; no motion is 128 exactly.
+
+    Within the bound the error after `dequantize` is at most bound / 254 pixels (0.079 at 20).
+
+    Arguments:
+        flow: any shape, pixels.
+        bound: components are truncated to [-bound, bound].
+
+    Raises:
+        ValueError: flow is not floating point or not finite, or bound is not positive.
+
+    >>> quantize(torch.tensor([-25.0, 0.0, 20.0]))
+    tensor([  1, 128, 255], dtype=torch.uint8)
+    """
+    if not flow.is_floating_point():
+        raise ValueError(f"flow must be floating point pixels, got {flow.dtype}")
+    if not torch.isfinite(flow).all():
+        raise ValueError("flow has a component that is NaN or infinite")
+    return (truncate(flow.float(), bound) * (127 / bound)).round_().add_(128).to(torch.uint8)
+
+
+def dequantize(values: Tensor, bound: float = 20.0) -> Tensor:
+    """(q - 128) bound / 127 as float32 pixels: the inverse of `quantize` with the same bound.
+
+    >>> dequantize(torch.tensor([1, 128, 255], dtype=torch.uint8))
+    tensor([-20.,   0.,  20.])
+    """
+    check_bound(bound)
+    _check_bytes(values)
+    return (values.float() - 128) * (bound / 127)
+
+
+def dequantize_tsn(values: Tensor, bound: float = 20.0) -> Tensor:
+    """q 2 bound / 255 - bound: reads the flow images of TSN, denseflow and MMAction.
+
+    That map has no number for zero: their tools store 128 for no motion, read here as bound / 255.
+
+    Arguments:
+        values: uint8, any shape.
+        bound: the bound the images were written with (20 in TSN and MMAction, 32 by denseflow's default).
+
+    >>> dequantize_tsn(torch.tensor([0, 128, 255], dtype=torch.uint8))
+    tensor([-20.0000,   0.0784,  20.0000])
+
+    L. Wang et al., "Temporal Segment Networks", ECCV 2016, arXiv:1608.00859.
+    """
+    check_bound(bound)
+    _check_bytes(values)
+    return values.float() * (2 * bound / 255) - bound
+
+
+def _check_bytes(values: Tensor) -> None:
+    if values.dtype != torch.uint8:
+        raise ValueError(f"quantised flow must be uint8, got {values.dtype}")

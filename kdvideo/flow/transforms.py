@@ -1,0 +1,94 @@
+"""Truncating, scaling, mirroring and resizing flow (..., 2, H, W) in pixels, u first."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def check_flow(flow: Tensor, *, dim: int = -3) -> None:
+    """Raise ValueError unless `flow` is floating point with its two components along `dim`."""
+    axes = range(-flow.ndim, flow.ndim)
+    if dim not in axes or flow.shape[dim] != 2 or flow.ndim < 3:
+        raise ValueError(f"flow must be (...,2,H,W) with u and v along dimension {dim}, got {tuple(flow.shape)}")
+    if not flow.is_floating_point():
+        raise ValueError(f"flow must be floating point pixels, got {flow.dtype}; see dequantize")
+
+
+def check_bound(bound: float) -> None:
+    """Raise ValueError unless `bound` is a positive number of pixels."""
+    if not 0 < bound < float("inf"):
+        raise ValueError(f"bound must be a positive number of pixels, got {bound}")
+
+
+def truncate(flow: Tensor, bound: float = 20.0) -> Tensor:
+    """Clip every component to [-bound, bound] pixels; 20 is the value of I3D and D3D.
+
+    >>> truncate(torch.tensor([-30.0, 0.5, 21.0]))
+    tensor([-20.0000,   0.5000,  20.0000])
+    """
+    check_bound(bound)
+    return flow.clamp(-bound, bound)
+
+
+def to_unit(flow: Tensor, bound: float = 20.0) -> Tensor:
+    """Truncated flow divided by its bound: a network's input in [-1, 1], zero motion at 0.
+
+    >>> to_unit(torch.tensor([-30.0, 0.0, 10.0]))
+    tensor([-1.0000,  0.0000,  0.5000])
+    """
+    return truncate(flow, bound) / bound
+
+
+def hflip(flow: Tensor, *, channel_dim: int = -3) -> Tensor:
+    """Mirror left and right: reverse the last axis and negate u, as the flow of mirrored frames.
+
+    Arguments:
+        flow: (..., 2, H, W), or any layout with W last, for instance clips (B,2,T,H,W) with
+            `channel_dim=1`.
+        channel_dim: the dimension that holds u and v.
+
+    Raises:
+        ValueError: `channel_dim` has not size 2, or is the width.
+
+    >>> hflip(torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]))
+    tensor([[[-2., -1.]],
+    <BLANKLINE>
+            [[ 4.,  3.]]])
+    """
+    check_flow(flow, dim=channel_dim)
+    if channel_dim % flow.ndim == flow.ndim - 1:
+        raise ValueError("channel_dim is the last dimension, which must be the width")
+    u, v = flow.flip(-1).unbind(channel_dim)
+    return torch.stack([-u, v], channel_dim % flow.ndim)
+
+
+def resize(flow: Tensor, size: tuple[int, int]) -> Tensor:
+    """Flow (...,2,H,W) of frames resized to `size` = (H, W): bilinear, values in the new pixels.
+
+    >>> resize(torch.ones(2, 4, 4), (4, 8))[:, 0, 0]
+    tensor([2., 1.])
+    """
+    check_flow(flow)
+    height, width = flow.shape[-2:]
+    flat = flow.reshape(-1, 2, height, width)
+    out = F.interpolate(flat, size, mode="bilinear", align_corners=False)
+    ratio = out.new_tensor([size[1] / width, size[0] / height])[:, None, None]
+    return (out * ratio).reshape(*flow.shape[:-2], *size)
+
+
+def area_pool(flow: Tensor, size: tuple[int, int]) -> Tensor:
+    """Flow (...,2,H,W) averaged over the cells of a coarser grid `size`, values left in input pixels.
+
+    D3D's decoder target: the flow seen at a feature map's resolution (28 x 28), not the flow of
+    smaller frames (that is `resize`).
+
+    >>> area_pool(torch.ones(2, 4, 4), (2, 2)).shape
+    torch.Size([2, 2, 2])
+    """
+    check_flow(flow)
+    if size[0] > flow.shape[-2] or size[1] > flow.shape[-1]:
+        raise ValueError(f"cannot pool {tuple(flow.shape[-2:])} to the larger {tuple(size)}; see resize")
+    flat = flow.reshape(-1, *flow.shape[-3:])
+    return F.adaptive_avg_pool2d(flat, size).reshape(*flow.shape[:-2], *size)
