@@ -1,0 +1,44 @@
+"""Knowledge distillation for PyTorch in which teacher and student may see different inputs.
+
+`import kdvideo as kd` loads torch and the distillation half only; `kd.models`, `kd.flow` and `kd.data` are
+imported when they are first used.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+from kdvideo import functional, projectors, schedules
+from kdvideo.features import CaptureError, FeatureExtractor, Output, describe
+from kdvideo.losses import FeatureMSE, LogitMSE, Loss, SoftTarget
+from kdvideo.student import Student
+from kdvideo.teacher import Teacher
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CaptureError",
+    "FeatureExtractor",
+    "FeatureMSE",
+    "LogitMSE",
+    "Loss",
+    "Output",
+    "SoftTarget",
+    "Student",
+    "Teacher",
+    "describe",
+    "functional",
+    "projectors",
+    "schedules",
+]
+
+_ON_FIRST_USE = ("data", "flow", "models")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ON_FIRST_USE:
+        return import_module(f"kdvideo.{name}")
+    raise AttributeError(f"module 'kdvideo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ON_FIRST_USE])

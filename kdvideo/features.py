@@ -1,0 +1,318 @@
+"""Run a model and also return the outputs of named layers: the only file of kdvideo with hooks."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+Selector = Callable[[Any], Tensor]
+
+
+class Output(NamedTuple):
+    """What a teacher or a student returns: its logits, and its features by role.
+
+    A plain tuple, so it passes through DDP, FSDP2, `torch.compile`, pickle and pytrees unharmed.
+
+    Args:
+        logits: pre-softmax scores, (B, K); None where no logits were asked for.
+        features: role -> output of the layer with that role, for instance (B, C, T, H, W).
+
+    Example:
+        >>> Output(torch.zeros(2, 5), {"4c": torch.zeros(2, 512, 4, 14, 14)}).features["4c"].shape
+        torch.Size([2, 512, 4, 14, 14])
+    """
+
+    logits: Tensor | None
+    features: dict[str, Tensor]
+
+
+class CaptureError(RuntimeError):
+    """A tapped layer gave no usable tensor in this forward pass; the message names it and says what to do."""
+
+
+def itself(output: Any) -> Tensor:
+    """Selects an output that is already a tensor: the default of `select=` and `logits=`.
+
+    Raises:
+        ValueError: the output is a tuple, a dict, a dataclass or anything else but a tensor.
+
+    Example:
+        >>> itself(torch.ones(2)).shape
+        torch.Size([2])
+    """
+    if not isinstance(output, Tensor):
+        raise ValueError(f"expected a tensor, got {_kind(output)}: {_HOW_TO_SELECT}")
+    return output
+
+
+_HOW_TO_SELECT = (
+    "say which tensor is meant with a function of the output, such as operator.itemgetter(0) for a tuple, "
+    "operator.itemgetter('logits') for a dict or operator.attrgetter('logits') for a dataclass"
+)
+
+
+class FeatureExtractor(nn.Module):
+    """Runs a model and returns its logits together with the outputs of named layers.
+
+    The hooks are put on once, here, and record only while this wrapper's own forward runs; nothing is kept
+    afterwards. No output bit and no state_dict key of `model` changes. Wrap first, compile after:
+    `torch.compile(FeatureExtractor(model, layers))`.
+
+    Args:
+        model: any module; held as `.model`.
+        layers: module path -> role, such as {"mixed_4c": "4c"}, or a sequence of paths, each its own role.
+            Names of the model's own `layer_names` mapping (short name -> module path) are understood too.
+        select: role -> function of that layer's output that gives the tensor, where it is not one already.
+        logits: function of the model's output that gives the logits; None where none are wanted.
+        early_exit: stop the forward pass as soon as every tapped layer has run. Needs `logits=None`.
+            A layer that would run a second time after that point goes unnoticed.
+
+    Raises:
+        ValueError: an unknown layer (the closest names are listed), two layers with one role, a selector
+            for an unknown role, a model that is compiled already, or an early exit with logits wanted.
+        CaptureError: in forward, when a layer did not run, ran twice, was overwritten in place afterwards,
+            or ran without gradient inside a reentrant checkpoint.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5))
+        >>> output = FeatureExtractor(net, {"1": "hidden"})(torch.zeros(2, 3))
+        >>> output.logits.shape, output.features["hidden"].shape
+        (torch.Size([2, 5]), torch.Size([2, 4]))
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, str] | Sequence[str] = (),
+        *,
+        select: Mapping[str, Selector] = MappingProxyType({}),
+        logits: Selector | None = itself,
+        early_exit: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.paths = _roles_to_paths(model, layers)
+        unknown = sorted(set(select) - set(self.paths))
+        if unknown:
+            raise ValueError(f"select= names the roles {unknown}, but the roles are {list(self.paths)}")
+        if early_exit and (logits is not None or not self.paths):
+            raise ValueError(
+                "early_exit=True needs layers and logits=None: the logits come after every layer"
+            )
+        self._select_logits = logits
+        self._recorder = _Recorder()
+        self._handles = []
+        for role, path in self.paths.items():
+            tap = _Tap(
+                self._recorder, role, select.get(role, itself), len(self.paths) if early_exit else None
+            )
+            self._handles.append(model.get_submodule(path).register_forward_hook(tap))
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Output:
+        """Runs the model on the given inputs and returns its `Output`."""
+        raw, seen = self._record(inputs, kwargs)
+        return Output(self._logits(raw), self._features(seen))
+
+    def remove(self) -> nn.Module:
+        """Takes the hooks off again and returns the model as it was given."""
+        for handle in self._handles:
+            handle.remove()
+        return self.model
+
+    def _record(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, _Seen]:
+        seen: _Seen = {}
+        self._recorder.seen = seen
+        try:
+            return self.model(*inputs, **kwargs), seen
+        except _EveryLayerRan as stop:
+            if stop.recorder is not self._recorder:
+                raise
+            return None, seen
+        finally:
+            self._recorder.seen = None
+
+    def _logits(self, raw: Any) -> Tensor | None:
+        if self._select_logits is None:
+            return None
+        return _selected(self._select_logits, raw, "the model's output", "logits=")
+
+    def _features(self, seen: _Seen) -> dict[str, Tensor]:
+        return {role: self._checked(role, path, seen.get(role, ())) for role, path in self.paths.items()}
+
+    def _checked(self, role: str, path: str, captures: Sequence[_Capture]) -> Tensor:
+        if not captures:
+            raise CaptureError(
+                f"layer {path!r} (role {role!r}) did not run in this forward pass: tap a layer that the "
+                "model calls, wrap again if the layer was replaced, and wrap before torch.compile, not after"
+            )
+        if len(captures) > 1:
+            raise CaptureError(
+                f"layer {path!r} (role {role!r}) ran {len(captures)} times in one forward pass, so its output "
+                "is ambiguous: tap a layer that runs once, such as the block around it"
+            )
+        tensor, version, had_grad = captures[0]
+        if version is not None and tensor._version != version:
+            raise CaptureError(
+                f"the output of layer {path!r} (role {role!r}) was overwritten in place by a later operation"
+                ": tap that later layer, or set inplace=False in it"
+            )
+        if torch.is_grad_enabled() and not had_grad and any(p.requires_grad for p in self.model.parameters()):
+            raise CaptureError(
+                f"layer {path!r} (role {role!r}) ran without gradient, as inside a reentrant checkpoint: use "
+                "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), or tap the checkpointed block"
+            )
+        return tensor
+
+
+class _Capture(NamedTuple):
+    tensor: Tensor
+    version: int | None
+    had_grad: bool
+
+
+_Seen = dict[str, list[_Capture]]
+
+
+class _Recorder(threading.local):
+    """What the taps of one extractor saw in the running forward pass, per thread; None between passes."""
+
+    seen: _Seen | None = None
+
+    def __reduce__(self) -> tuple[type[_Recorder], tuple[()]]:
+        return _Recorder, ()
+
+
+class _EveryLayerRan(BaseException):
+    """Ends a forward pass early; not an Exception, so that no model swallows it."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        self.recorder = recorder
+
+
+class _Tap:
+    """The forward hook on one layer. A class and not a closure, so that it pickles and follows deepcopy."""
+
+    def __init__(self, recorder: _Recorder, role: str, select: Selector, stop_at: int | None) -> None:
+        self.recorder, self.role, self.select, self.stop_at = recorder, role, select, stop_at
+
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        seen = self.recorder.seen
+        if seen is not None:
+            tensor = _selected(self.select, output, f"the output of role {self.role!r}", "select=")
+            seen.setdefault(self.role, []).append(_capture(tensor))
+            # A compiler drops the unused rest of the graph by itself.
+            if len(seen) == self.stop_at and not torch.compiler.is_compiling():
+                raise _EveryLayerRan(self.recorder)
+
+
+def _capture(tensor: Tensor) -> _Capture:
+    # Compiled graphs and inference mode keep no version counter: a copy cannot be overwritten later.
+    if torch.compiler.is_compiling() or tensor.is_inference():
+        return _Capture(tensor.clone(), None, torch.is_grad_enabled())
+    return _Capture(tensor, tensor._version, torch.is_grad_enabled())
+
+
+def _selected(select: Selector, output: Any, what: str, argument: str) -> Tensor:
+    tensor = select(output)
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"{argument} gave {_kind(tensor)} for {what}: {_HOW_TO_SELECT}")
+    return tensor
+
+
+def _kind(output: Any) -> str:
+    if isinstance(output, Mapping):
+        return f"a {type(output).__name__} with keys {list(output)}"
+    if isinstance(output, (tuple, list)):
+        return f"a {type(output).__name__} of length {len(output)}"
+    return f"a {type(output).__name__}"
+
+
+def _roles_to_paths(model: nn.Module, layers: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    if isinstance(layers, str):
+        raise ValueError(f"layers= must be a mapping or a sequence of paths, got the string {layers!r}")
+    pairs = layers.items() if isinstance(layers, Mapping) else [(path, path) for path in layers]
+    paths: dict[str, str] = {}
+    for name, role in pairs:
+        if role in paths:
+            raise ValueError(f"two layers have the role {role!r}: {paths[role]!r} and {name!r}")
+        paths[role] = _resolve(model, name)
+    return paths
+
+
+def _resolve(model: nn.Module, name: str) -> str:
+    aliases: Mapping[str, str] = getattr(model, "layer_names", {})
+    modules = dict(model.named_modules(remove_duplicate=False))
+    path = name if name in modules else aliases.get(name)
+    if path is None or path not in modules:
+        close = difflib.get_close_matches(name, [*aliases, *modules], n=3, cutoff=0.3)
+        raise ValueError(
+            f"{type(model).__name__} has no layer {name!r}; the closest are {close}. "
+            "kdvideo.describe(model, input) prints them all"
+        )
+    for compiled in (modules[prefix] for prefix in _prefixes(path)):
+        if "_orig_mod" in compiled._modules or compiled._compiled_call_impl is not None:
+            raise ValueError(
+                f"layer {name!r} is inside a compiled module, where new hooks never run: wrap the plain "
+                "model first and compile the wrapper"
+            )
+    return path
+
+
+def _prefixes(path: str) -> Iterable[str]:
+    parts = path.split(".") if path else []
+    return (".".join(parts[:end]) for end in range(len(parts) + 1))
+
+
+def describe(model: nn.Module, *inputs: Any) -> None:
+    """Prints path, type and output shape of every module of a model, in the order of definition.
+
+    The model runs once, in evaluation mode and without gradient, and is left as it was.
+
+    Args:
+        model: any module.
+        inputs: what its forward takes.
+
+    Example:
+        >>> describe(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.zeros(2, 3))
+        path  type        output
+              Sequential  (2, 4)
+        0     Linear      (2, 4)
+        1     ReLU        (2, 4)
+    """
+    shapes: dict[nn.Module, str] = {}
+    modes = {module: module.training for module in model.modules()}
+    handles = [
+        module.register_forward_hook(lambda module, _, output: shapes.update({module: _shapes(output)}))
+        for module in modes
+    ]
+    try:
+        with torch.no_grad():
+            model.eval()(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    rows = [
+        (path, type(module).__name__, shapes.get(module, "not run"))
+        for path, module in model.named_modules(remove_duplicate=False)
+    ]
+    _print_table([("path", "type", "output"), *rows])
+
+
+def _print_table(rows: list[tuple[str, str, str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for path, kind, shape in rows:
+        print(f"{path:<{widths[0]}}  {kind:<{widths[1]}}  {shape}")
+
+
+def _shapes(output: Any) -> str:
+    tensors = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+    return ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "no tensor"

@@ -1,0 +1,124 @@
+"""What every loss object shares: it compares two `Output`s, and sums and weights compose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from kdvideo.features import Output
+
+Weight = float | Callable[[int], float]
+Part = tuple[tuple[Weight, ...], "Loss"]
+
+
+class Loss(nn.Module):
+    """A loss between a student's and a teacher's `Output`; add losses with `+`, weight them with `*`.
+
+    A subclass sets `name` and defines `forward`; a loss with parameters registers them as any module does.
+    A weight is a number or a schedule, that is a function of the step (see `kdvideo.schedules`).
+
+    Example:
+        >>> import torch
+        >>> from kdvideo.losses import LogitMSE, SoftTarget
+        >>> criterion = LogitMSE() + 0.5 * SoftTarget(temperature=2.0)
+        >>> same = Output(torch.ones(2, 5), {})
+        >>> {name: term.item() for name, term in criterion.terms(same, same).items()}
+        {'logit_mse': 0.0, '0.5*soft_target': 0.0}
+    """
+
+    name: str
+
+    def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
+        """The value of the loss; `step` is needed only where a weight is a schedule."""
+        raise NotImplementedError
+
+    def terms(self, student: Output, teacher: Output, *, step: int | None = None) -> dict[str, Tensor]:
+        """Every weighted term by name; their sum is the value of the loss."""
+        return {self.name: self(student, teacher, step=step)}
+
+    def _parts(self) -> list[Part]:
+        return [((), self)]
+
+    def __add__(self, other: Any) -> Loss:
+        return WeightedSum([*self._parts(), *other._parts()]) if isinstance(other, Loss) else NotImplemented
+
+    def __radd__(self, other: Any) -> Loss:
+        # The builtin sum() starts from the integer 0.
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __mul__(self, weight: Any) -> Loss:
+        if isinstance(weight, nn.Module) or not (isinstance(weight, (int, float)) or callable(weight)):
+            return NotImplemented
+        return WeightedSum([((weight, *weights), loss) for weights, loss in self._parts()])
+
+    __rmul__ = __mul__
+
+
+class WeightedSum(Loss):
+    """What `+` and `*` make of losses: a flat sum of weighted losses.
+
+    Raises:
+        ValueError: two terms have one name; in forward, terms of different shapes (as `reduction="none"`
+            beside a scalar), or a schedule as a weight and no `step=`.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        super().__init__()
+        self.weights = [weights for weights, _ in parts]
+        self.losses = nn.ModuleList(loss for _, loss in parts)
+        names = [_named(weights, loss) for weights, loss in parts]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"two terms of the sum are called {twice}: weight one loss instead of adding it twice"
+            )
+        self.name = " + ".join(names)
+
+    def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
+        """The sum of the terms."""
+        terms = self.terms(student, teacher, step=step)
+        if len({term.shape for term in terms.values()}) > 1:
+            shapes = {name: tuple(term.shape) for name, term in terms.items()}
+            raise ValueError(f"terms of different shapes cannot be added: {shapes}")
+        return sum(terms.values())  # type: ignore[return-value]
+
+    def terms(self, student: Output, teacher: Output, *, step: int | None = None) -> dict[str, Tensor]:
+        """Every weighted term by name, such as "0.5*feature_mse[4c]"."""
+        return {
+            _named(weights, loss): _value(weights, step) * loss(student, teacher, step=step)
+            for weights, loss in self._parts()
+        }
+
+    def _parts(self) -> list[Part]:
+        return [(weights, loss) for weights, loss in zip(self.weights, self.losses, strict=True)]  # type: ignore[misc]
+
+    def extra_repr(self) -> str:
+        """The sum as it is written."""
+        return self.name
+
+
+def _named(weights: tuple[Weight, ...], loss: Loss) -> str:
+    return "*".join([*map(_weight_name, weights), loss.name])
+
+
+def _weight_name(weight: Weight) -> str:
+    if isinstance(weight, (int, float)):
+        return f"{weight:g}"
+    return getattr(weight, "__name__", type(weight).__name__).lower()
+
+
+def _value(weights: tuple[Weight, ...], step: int | None) -> float:
+    return math.prod(_at(weight, step) for weight in weights)
+
+
+def _at(weight: Weight, step: int | None) -> float:
+    if isinstance(weight, (int, float)):
+        return weight
+    if step is None:
+        raise ValueError(
+            f"the weight {weight} is a schedule: pass the step, as in criterion(student, teacher, step=step)"
+        )
+    return weight(step)

@@ -1,0 +1,127 @@
+"""Weights as pure functions of the step: `schedule(step)` is a number, and nothing is remembered.
+
+Multiply a loss by one, `Linear(0.0, 1.0, steps=1000) * LogitMSE()`, and pass the step where the loss is
+called. They serve `torch.optim.lr_scheduler.LambdaLR` just as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same value at every step.
+
+    Example:
+        >>> Constant(0.5)(100)
+        0.5
+    """
+
+    value: float
+
+    def __call__(self, step: int) -> float:
+        """The value at a step ≥ 0."""
+        _check(step)
+        return self.value
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A straight line from `start` at step 0 to `stop` at step `steps`, and `stop` from there on.
+
+    Example:
+        >>> [Linear(0.0, 1.0, steps=4)(step) for step in (0, 1, 4, 9)]
+        [0.0, 0.25, 1.0, 1.0]
+    """
+
+    start: float
+    stop: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        _check_length(self.steps)
+
+    def __call__(self, step: int) -> float:
+        """The value at a step ≥ 0."""
+        _check(step)
+        return self.start + (self.stop - self.start) * min(1.0, step / self.steps)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine wave from `start` at step 0 to `stop` at step `steps`, and `stop` from there on.
+
+    Example:
+        >>> [round(Cosine(1.0, 0.0, steps=4)(step), 3) for step in (0, 1, 2, 4, 9)]
+        [1.0, 0.854, 0.5, 0.0, 0.0]
+
+    Source:
+        Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017, arXiv 1608.03983.
+    """
+
+    start: float
+    stop: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        _check_length(self.steps)
+
+    def __call__(self, step: int) -> float:
+        """The value at a step ≥ 0."""
+        _check(step)
+        wave = (1.0 - math.cos(math.pi * min(1.0, step / self.steps))) / 2.0
+        return self.start + (self.stop - self.start) * wave
+
+
+@dataclass(frozen=True)
+class Milestones:
+    """`start`, until a milestone is reached; from each milestone on, its value.
+
+    Example:
+        >>> rate = Milestones(0.1, {60_000: 0.01, 70_000: 0.001})
+        >>> [rate(step) for step in (0, 59_999, 60_000, 80_000)]
+        [0.1, 0.1, 0.01, 0.001]
+    """
+
+    start: float
+    values: Mapping[int, float]
+
+    def __call__(self, step: int) -> float:
+        """The value at a step ≥ 0."""
+        _check(step)
+        reached = [milestone for milestone in self.values if milestone <= step]
+        return self.values[max(reached)] if reached else self.start
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """`then(step)`, scaled by (step + 1) / steps during the first `steps` steps.
+
+    Example:
+        >>> [Warmup(4, then=Constant(2.0))(step) for step in (0, 1, 3, 9)]
+        [0.5, 1.0, 2.0, 2.0]
+    """
+
+    steps: int
+    then: Callable[[int], float]
+
+    def __post_init__(self) -> None:
+        _check_length(self.steps)
+
+    def __call__(self, step: int) -> float:
+        """The value at a step ≥ 0."""
+        _check(step)
+        return self.then(step) * min(1.0, (step + 1) / self.steps)
+
+
+def _check(step: int) -> None:
+    if step < 0:
+        raise ValueError(f"a step is counted from 0, got {step}")
+
+
+def _check_length(steps: int) -> None:
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")

@@ -1,0 +1,65 @@
+"""The student: a network, its tapped layers and its projectors in one trainable module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from kdvideo.features import FeatureExtractor, Output, Selector, itself
+
+
+class Student(FeatureExtractor):
+    """The network that learns, with a projector on each feature whose shape differs from the teacher's.
+
+    Optimise `student.parameters()`, which include the projectors; wrap this whole module in DDP, FSDP2 or
+    `torch.compile`; save `student.model.state_dict()`, which is the bare network.
+
+    Args:
+        model: the network; held as `.model`.
+        layers, select, logits: as in `FeatureExtractor`.
+        projectors: role -> module that maps the student's feature to the teacher's space; see
+            `kdvideo.projectors`. Held as `.projectors`, where a "." in a role is written "/".
+
+    Raises:
+        ValueError: as `FeatureExtractor`; or a projector for a role that no layer has.
+        CaptureError: as `FeatureExtractor`.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5))
+        >>> student = Student(net, {"1": "hidden"}, projectors={"hidden": nn.Linear(4, 16)})
+        >>> student(torch.zeros(2, 3)).features["hidden"].shape
+        torch.Size([2, 16])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, str] | Sequence[str] = (),
+        *,
+        projectors: Mapping[str, nn.Module] = MappingProxyType({}),
+        select: Mapping[str, Selector] = MappingProxyType({}),
+        logits: Selector | None = itself,
+    ) -> None:
+        super().__init__(model, layers, select=select, logits=logits)
+        unknown = sorted(set(projectors) - set(self.paths))
+        if unknown:
+            self.remove()
+            raise ValueError(f"projectors= names the roles {unknown}, but the roles are {list(self.paths)}")
+        self.projectors = nn.ModuleDict({_key(role): module for role, module in projectors.items()})
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Output:
+        """Runs the network, then the projectors on its features, and returns the `Output`."""
+        logits, features = super().forward(*inputs, **kwargs)
+        for role, feature in features.items():
+            if _key(role) in self.projectors:
+                features[role] = self.projectors[_key(role)](feature)
+        return Output(logits, features)
+
+
+def _key(role: str) -> str:
+    # ModuleDict forbids dots in its keys.
+    return role.replace(".", "/")

@@ -1,0 +1,101 @@
+"""The teacher: frozen, always in evaluation mode, never with gradient."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from kdvideo.features import FeatureExtractor, Output, Selector, itself
+
+
+class Teacher(FeatureExtractor):
+    """A network to learn from: its parameters, buffers and modes stay bit-equal, whatever the loop does.
+
+    It is a separate object: the student's parameters, buffers and state_dict know nothing of it, and an
+    evaluation that calls only the student never runs it. It runs under `no_grad` and not under
+    `inference_mode`, whose tensors cannot be saved for the backward pass of a loss.
+
+    Args:
+        model: the trained network. It is frozen in place; `release` gives it back as it was. With `dtype`
+            a copy of it is frozen and cast instead.
+        layers, select, logits, early_exit: as in `FeatureExtractor`.
+        dtype: compute in this dtype with autocast off: floating-point inputs are cast to it, outputs come
+            back in the dtype of the first floating-point input. Default: whatever the model and autocast say.
+
+    Raises:
+        ValueError, CaptureError: as `FeatureExtractor`.
+
+    Example:
+        >>> teacher = Teacher(nn.Linear(3, 5)).train()
+        >>> teacher.training, teacher(torch.zeros(2, 3)).logits.requires_grad
+        (False, False)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, str] | Sequence[str] = (),
+        *,
+        select: Mapping[str, Selector] = MappingProxyType({}),
+        logits: Selector | None = itself,
+        dtype: torch.dtype | None = None,
+        early_exit: bool = False,
+    ) -> None:
+        if dtype is not None:
+            model = copy.deepcopy(model).to(dtype)
+        super().__init__(model, layers, select=select, logits=logits, early_exit=early_exit)
+        self.dtype = dtype
+        self._modes = [module.training for module in model.modules()]
+        self._required_grad = [parameter.requires_grad for parameter in model.parameters()]
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Stays in evaluation mode, whatever is asked."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, *inputs: Any, **kwargs: Any) -> Output:
+        """Runs the frozen network on the given inputs and returns its `Output`, which carries no gradient."""
+        if any(module.training for module in self.model.modules()):
+            self.model.eval()
+        if self.dtype is None:
+            return super().forward(*inputs, **kwargs)
+        return self._forward_as(self.dtype, inputs, kwargs)
+
+    def release(self) -> nn.Module:
+        """Gives the network back as it was given: training modes, requires_grad, no hooks.
+
+        Example:
+            >>> net = nn.Linear(3, 5)
+            >>> Teacher(net).release() is net, net.training, net.weight.requires_grad
+            (True, True, True)
+        """
+        for module, mode in zip(self.model.modules(), self._modes, strict=True):
+            module.training = mode
+        for parameter, required in zip(self.model.parameters(), self._required_grad, strict=True):
+            parameter.requires_grad_(required)
+        return self.remove()
+
+    def _forward_as(self, dtype: torch.dtype, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Output:
+        tensors = [leaf for leaf in pytree.tree_leaves((inputs, kwargs)) if _is_floating(leaf)]
+        if not tensors:
+            return super().forward(*inputs, **kwargs)
+        back, device = tensors[0].dtype, tensors[0].device.type
+        with torch.autocast(device, enabled=False):
+            inputs, kwargs = _cast((inputs, kwargs), dtype)
+            output: Output = _cast(super().forward(*inputs, **kwargs), back)
+        return output
+
+
+def _is_floating(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()
+
+
+def _cast(tree: Any, dtype: torch.dtype) -> Any:
+    return pytree.tree_map(lambda leaf: leaf.to(dtype) if _is_floating(leaf) else leaf, tree)
