@@ -1,0 +1,29 @@
+"""The one error class of everything that can be wrong with a video file."""
+
+from __future__ import annotations
+
+import os
+
+
+class ClipError(Exception):
+    """A video file cannot give the frames asked of it; names the file and the reason.
+
+    Args:
+        path: the file, as the caller named it.
+        reason: what is wrong, in words.
+
+    A DataLoader builds the exception anew from one text when it carries it out of a worker; the class and
+    the message survive that, and `path` is then empty.
+
+    Example:
+        >>> str(ClipError("clips/a.mp4", "the file is empty"))
+        'clips/a.mp4: the file is empty'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str = "") -> None:
+        super().__init__(path, reason)
+        self.path = os.fspath(path) if reason else ""
+        self.reason = reason or os.fspath(path)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" if self.path else self.reason

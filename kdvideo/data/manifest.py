@@ -1,0 +1,138 @@
+"""Manifests: which clips there are, where, and of which class, held by Hugging Face `datasets`.
+
+A manifest is a `datasets.Dataset` with the columns `path`, `label` (a ClassLabel), `clip` (a unique name, from the
+path relative to the root and the segment) and, where clips are parts of longer videos, `start` and `end` (seconds).
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
+
+
+class ManifestError(ValueError):
+    """A list of clips is wrong; names every bad row with its line number.
+
+    Args:
+        source: the file or folder.
+        problems: pairs of a line number (0: the whole file) and what is wrong with it.
+    """
+
+    def __init__(self, source: str, problems: Sequence[tuple[int, str]]) -> None:
+        super().__init__(source, problems)
+        self.source, self.problems = source, sorted(problems)
+
+    def __str__(self) -> str:
+        lines = [f"  line {n}: {text}" if n else f"  {text}" for n, text in self.problems]
+        more = [f"  ... and {len(lines) - 50} more"] if len(lines) > 50 else []
+        return "\n".join([f"{self.source}: {len(lines)} problem(s)", *lines[:50], *more])
+
+
+@dataclass
+class Row:
+    """One clip as a list names it: `label` is a class name or, from 0, a class number."""
+
+    line: int
+    path: str
+    label: str | int
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass
+class Checked:
+    """Rows on their way into a manifest, and all that is wrong with them."""
+
+    source: str
+    root: str
+    allow_missing: bool = False
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+    def manifest(self, rows: Iterable[Row], classes: Sequence[str] | None) -> Dataset:
+        """The manifest of `rows`; raises one `ManifestError` that names everything wrong."""
+        rows = self._existing(list(rows))
+        names = _classes(rows) if classes is None else list(classes)
+        number = {name: i for i, name in enumerate(names)}
+        if len(number) != len(names):
+            self.problems.append((0, "a class is named twice"))
+        seen: dict[str, tuple[int, int]] = {}
+        columns: dict[str, list[object]] = {"path": [], "label": [], "clip": [], "start": [], "end": []}
+        for row in rows:
+            label = self._label(row, number, names)
+            path, clip = self._place(row)
+            if label is None or clip is None or not self._new(row, clip, label, seen):
+                continue
+            for column, value in zip(columns.values(), (path, label, clip, row.start, row.end), strict=True):
+                column.append(value)
+        if not rows and not self.problems:
+            self.problems.append((0, "no clip in it"))
+        if self.problems:
+            raise ManifestError(self.source, self.problems)
+        return _dataset(columns, names)
+
+    def _label(self, row: Row, number: dict[str, int], names: Sequence[str]) -> int | None:
+        if isinstance(row.label, int):
+            if 0 <= row.label < len(names):
+                return row.label
+            self.problems.append((row.line, f"label {row.label} is not in 0..{len(names) - 1}"))
+            return None
+        found = number.get(unicodedata.normalize("NFC", row.label))
+        if found is None:
+            self.problems.append((row.line, f"unknown class {row.label!r}"))
+        return found
+
+    def _place(self, row: Row) -> tuple[str, str | None]:
+        """Where the clip is, and its name: the path within the root, and the segment."""
+        path = os.path.normpath(os.path.join(self.root, row.path))
+        inside = os.path.relpath(path, self.root)
+        if inside.split(os.sep)[0] == os.pardir:
+            if not os.path.isabs(row.path):
+                self.problems.append((row.line, f"path {row.path!r} leads out of {self.root!r}"))
+                return path, None
+            inside = path.lstrip(os.sep)
+        segment = "" if row.start is None and row.end is None else f"@{row.start or 0:g}-{row.end or 'end'}"
+        return path, inside.replace(os.sep, "/") + segment
+
+    def _new(self, row: Row, clip: str, label: int, seen: dict[str, tuple[int, int]]) -> bool:
+        if clip not in seen:
+            seen[clip] = row.line, label
+            return True
+        line, other = seen[clip]
+        how = "again" if other == label else "again with another label"
+        self.problems.append((row.line, f"{clip!r} is listed {how} (first on line {line})"))
+        return False
+
+    def _existing(self, rows: list[Row]) -> list[Row]:
+        missing = {id(row) for row in rows if not os.path.isfile(os.path.join(self.root, row.path))}
+        if missing and self.allow_missing:
+            first = next(row.path for row in rows if id(row) in missing)
+            text = f"{self.source}: {len(missing)} of {len(rows)} clips are missing and left out, first {first!r}"
+            warnings.warn(text, stacklevel=4)
+            return [row for row in rows if id(row) not in missing]
+        self.problems += [(row.line, f"no such file {row.path!r}") for row in rows if id(row) in missing]
+        return rows
+
+
+def _classes(rows: Sequence[Row]) -> list[str]:
+    numbers = [row.label for row in rows if isinstance(row.label, int)]
+    if numbers:
+        return [str(i) for i in range(max(numbers) + 1)]
+    return sorted({unicodedata.normalize("NFC", str(row.label)) for row in rows})
+
+
+def _dataset(columns: dict[str, list[object]], names: list[str]) -> Dataset:
+    from datasets import ClassLabel, Dataset, Features, Value  # here: its import takes seconds
+
+    kinds = {"path": Value("string"), "label": ClassLabel(names=names), "clip": Value("string")}
+    if any(value is not None for value in [*columns["start"], *columns["end"]]):
+        kinds |= {"start": Value("float64"), "end": Value("float64")}
+    return Dataset.from_dict({name: columns[name] for name in kinds}, features=Features(kinds))
