@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
+
+from kdvideo._paths import roles_to_paths
 
 Selector = Callable[[Any], Tensor]
 
@@ -37,25 +38,9 @@ class CaptureError(RuntimeError):
     """A tapped layer gave no usable tensor in this forward pass; the message names it and says what to do."""
 
 
-def itself(output: Any) -> Tensor:
-    """Selects an output that is already a tensor: the default of `select=` and `logits=`.
-
-    Raises:
-        ValueError: the output is a tuple, a dict, a dataclass or anything else but a tensor.
-
-    Example:
-        >>> itself(torch.ones(2)).shape
-        torch.Size([2])
-    """
-    if not isinstance(output, Tensor):
-        raise ValueError(f"expected a tensor, got {_kind(output)}: {_HOW_TO_SELECT}")
+def itself(output: Any) -> Any:
+    """Returns what it is given: the default of `logits=` and `select=`, for outputs that are tensors."""
     return output
-
-
-_HOW_TO_SELECT = (
-    "say which tensor is meant with a function of the output, such as operator.itemgetter(0) for a tuple, "
-    "operator.itemgetter('logits') for a dict or operator.attrgetter('logits') for a dataclass"
-)
 
 
 class FeatureExtractor(nn.Module):
@@ -98,7 +83,7 @@ class FeatureExtractor(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self.paths = _roles_to_paths(model, layers)
+        self.paths = roles_to_paths(model, layers)
         unknown = sorted(set(select) - set(self.paths))
         if unknown:
             raise ValueError(f"select= names the roles {unknown}, but the roles are {list(self.paths)}")
@@ -141,7 +126,10 @@ class FeatureExtractor(nn.Module):
     def _logits(self, raw: Any) -> Tensor | None:
         if self._select_logits is None:
             return None
-        return _selected(self._select_logits, raw, "the model's output", "logits=")
+        logits = self._select_logits(raw)
+        if not isinstance(logits, Tensor):
+            raise ValueError(f"the logits are {_kind(logits)}; say which tensor is meant: logits={_EXAMPLE}")
+        return logits
 
     def _features(self, seen: _Seen) -> dict[str, Tensor]:
         return {role: self._checked(role, path, seen.get(role, ())) for role, path in self.paths.items()}
@@ -154,8 +142,8 @@ class FeatureExtractor(nn.Module):
             )
         if len(captures) > 1:
             raise CaptureError(
-                f"layer {path!r} (role {role!r}) ran {len(captures)} times in one forward pass, so its output "
-                "is ambiguous: tap a layer that runs once, such as the block around it"
+                f"layer {path!r} (role {role!r}) ran {len(captures)} times in a forward pass; its output is "
+                "ambiguous: tap a layer that runs once, such as the block around it"
             )
         tensor, version, had_grad = captures[0]
         if version is not None and tensor._version != version:
@@ -205,7 +193,12 @@ class _Tap:
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         seen = self.recorder.seen
         if seen is not None:
-            tensor = _selected(self.select, output, f"the output of role {self.role!r}", "select=")
+            tensor = self.select(output)
+            if not isinstance(tensor, Tensor):
+                raise ValueError(
+                    f"the layer with role {self.role!r} gives {_kind(tensor)}; say which tensor is meant: "
+                    f"select={{{self.role!r}: {_EXAMPLE}}}"
+                )
             seen.setdefault(self.role, []).append(_capture(tensor))
             # A compiler drops the unused rest of the graph by itself.
             if len(seen) == self.stop_at and not torch.compiler.is_compiling():
@@ -219,11 +212,7 @@ def _capture(tensor: Tensor) -> _Capture:
     return _Capture(tensor, tensor._version, torch.is_grad_enabled())
 
 
-def _selected(select: Selector, output: Any, what: str, argument: str) -> Tensor:
-    tensor = select(output)
-    if not isinstance(tensor, Tensor):
-        raise ValueError(f"{argument} gave {_kind(tensor)} for {what}: {_HOW_TO_SELECT}")
-    return tensor
+_EXAMPLE = "lambda output: output[0]"
 
 
 def _kind(output: Any) -> str:
@@ -232,42 +221,6 @@ def _kind(output: Any) -> str:
     if isinstance(output, (tuple, list)):
         return f"a {type(output).__name__} of length {len(output)}"
     return f"a {type(output).__name__}"
-
-
-def _roles_to_paths(model: nn.Module, layers: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-    if isinstance(layers, str):
-        raise ValueError(f"layers= must be a mapping or a sequence of paths, got the string {layers!r}")
-    pairs = layers.items() if isinstance(layers, Mapping) else [(path, path) for path in layers]
-    paths: dict[str, str] = {}
-    for name, role in pairs:
-        if role in paths:
-            raise ValueError(f"two layers have the role {role!r}: {paths[role]!r} and {name!r}")
-        paths[role] = _resolve(model, name)
-    return paths
-
-
-def _resolve(model: nn.Module, name: str) -> str:
-    aliases: Mapping[str, str] = getattr(model, "layer_names", {})
-    modules = dict(model.named_modules(remove_duplicate=False))
-    path = name if name in modules else aliases.get(name)
-    if path is None or path not in modules:
-        close = difflib.get_close_matches(name, [*aliases, *modules], n=3, cutoff=0.3)
-        raise ValueError(
-            f"{type(model).__name__} has no layer {name!r}; the closest are {close}. "
-            "kdvideo.describe(model, input) prints them all"
-        )
-    for compiled in (modules[prefix] for prefix in _prefixes(path)):
-        if "_orig_mod" in compiled._modules or compiled._compiled_call_impl is not None:
-            raise ValueError(
-                f"layer {name!r} is inside a compiled module, where new hooks never run: wrap the plain "
-                "model first and compile the wrapper"
-            )
-    return path
-
-
-def _prefixes(path: str) -> Iterable[str]:
-    parts = path.split(".") if path else []
-    return (".".join(parts[:end]) for end in range(len(parts) + 1))
 
 
 def describe(model: nn.Module, *inputs: Any) -> None:

@@ -62,8 +62,8 @@ class Teacher(FeatureExtractor):
     @torch.no_grad()
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
         """Runs the frozen network on the given inputs and returns its `Output`, which carries no gradient."""
-        if any(module.training for module in self.model.modules()):
-            self.model.eval()
+        if any(module.training for module in self.modules()):
+            self.eval()
         if self.dtype is None:
             return super().forward(*inputs, **kwargs)
         return self._forward_as(self.dtype, inputs, kwargs)

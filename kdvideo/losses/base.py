@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -111,7 +110,10 @@ def _weight_name(weight: Weight) -> str:
 
 
 def _value(weights: tuple[Weight, ...], step: int | None) -> float:
-    return math.prod(_at(weight, step) for weight in weights)
+    value = 1.0
+    for weight in weights:
+        value *= _at(weight, step)
+    return value
 
 
 def _at(weight: Weight, step: int | None) -> float:
