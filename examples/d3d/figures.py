@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from examples.d3d.run import Trained
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 SHOWN = ("S3D-G RGB", "S3D-G Flow", "D3D")
 

@@ -19,7 +19,13 @@ class Run:
     """The settings and the folder of one training; ``teacher`` is the file of the teacher's weights, if any."""
 
     def __init__(
-        self, config: Config, accelerator: Accelerator, stream: str, seed: int, train: Dataset, teacher: Path | None = None
+        self,
+        config: Config,
+        accelerator: Accelerator,
+        stream: str,
+        seed: int,
+        train: Dataset,
+        teacher: Path | None = None,
     ) -> None:
         self.config, self.accelerator, self.stream, self.seed = config, accelerator, stream, seed
         self.train, self.teacher = train, teacher
@@ -51,5 +57,3 @@ class Run:
     def losses(self) -> list[dict[str, float]]:
         """The logged steps, oldest first."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-

@@ -59,7 +59,7 @@ def build(config: Config, stream: str, num_classes: int, seed: int) -> nn.Module
                 module.momentum = 0.1
             elif isinstance(module, nn.Conv3d) and module.bias is None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    return network
+    return network.to(memory_format=torch.channels_last_3d)
 
 
 def _sgd(network: nn.Module, optimizer: Optimizer) -> torch.optim.SGD:
@@ -151,7 +151,7 @@ def _teacher(run: Run, device: torch.device) -> kd.Teacher | None:
     if run.teacher is None:
         return None
     network, _ = models.checkpoints.load(run.teacher)
-    return kd.Teacher(network).to(device)
+    return kd.Teacher(network).to(device, memory_format=torch.channels_last_3d)
 
 
 def _steps(

@@ -1,30 +1,88 @@
 """RGB and flow of the same moment of the same clip, cut and mirrored alike.
 
-Legend: L grid frames of a clip, T frames of a window, H W space. Frames are uint8 (L, 3, H, W); flow is float
-(L - 1, 2, H, W) in pixels, u (x) first; a view holds rgb (3, T, crop, crop) and flow (2, T, crop, crop).
+Legend: L grid frames of a clip, T frames of a window, H W space.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as MapDataset
 
-from .reading import probe, read_frames
-from .sampling import View, centre_view, flow_positions, random_view, window_positions
+from kdvideo.data.reading import ClipInfo, probe, read_frames
+from kdvideo.data.sampling import View, even_view, flow_positions, random_view, window_positions
+from kdvideo.flow import FlowSource, to_unit
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-FlowSource = Callable[[str, Tensor], Tensor]
+
+@runtime_checkable
+class StoredFlow(Protocol):
+    """A flow source that needs no frames, such as `kdvideo.flow.FlowStore`."""
+
+    def read(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
+        """Flow `start:stop` of a clip, (stop - start, 2, H, W) float, pixels."""
+        ...
 
 
 class PairedClips(MapDataset[dict[str, Any]]):
-    """Views of the clips of a manifest."""
+    """Views of the clips of a manifest: a window of frames and its flow, of the same crop and mirroring.
+
+    The clip is sampled at `fps` and resized to `short_side`. A window is T = `frames` of its L frames; a clip
+    shorter than that starts over. The flow at a position leads from its frame to the clip's next one; the last
+    frame of the clip takes the flow before it. An item is a dict of
+
+    - `rgb`: float (3, T, crop, crop), in `input_range`;
+    - `flow`: float (2, T, crop, crop), u first, truncated to ±`flow_bound` pixels and divided by it: [-1, 1];
+    - `label`, `index` (the row of the manifest), `view`: int.
+
+    In training, window, crop and mirroring are drawn at random, as a function of (seed, epoch, index) alone: the
+    number of workers changes no byte. The epoch is the one of `set_epoch`, or part of the index, as in
+    `dataset[epoch, index]`. Otherwise `views` windows are spread evenly over each clip, with a centre crop, and
+    item `clip * views + view` is one of them.
+
+    Args:
+        manifest: the clips, see `from_folder` and `from_csv`.
+        train: random views, or even ones.
+        frames: T; 64 in the paper's training.
+        fps: frames per second, 25 in the paper.
+        short_side: pixels of the shorter side after resizing, 256 in the paper.
+        crop: side of the square cut out, 224 in the paper.
+        flow: gives the flow of a clip, `kdvideo.flow.OnTheFly()` or a `FlowStore`; without it no `flow` in items.
+        flow_bound: in pixels, 20 in the paper.
+        rgb: whether items have `rgb`; without it and with a store no window is decoded.
+        seed: of the random views.
+        views: windows per clip.
+        input_range: of `rgb`; (-1, 1) is the convention of I3D.
+        flip: mirror half of the training views; not for classes that tell left from right.
+        in_memory: keep the frames and flow of each clip after the first reading (one byte, and two, per value).
+
+    Raises:
+        ValueError: the crop is larger than the frames, or another argument is out of its range.
+        ClipError: on access, when a clip cannot be read; no other clip is put in its place.
+
+    Source: Stroud et al., "D3D: Distilled 3D Networks for Video Action Recognition", 2020, arXiv:1812.08249.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from kdvideo.data import from_folder, synthetic
+        >>> from kdvideo.flow import OnTheFly
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "still").mkdir()
+        ...     clip = torch.zeros(10, 3, 32, 48, dtype=torch.uint8)
+        ...     _ = synthetic.write_clip(folder + "/still/a.mp4", clip, fps=10)
+        ...     clips = PairedClips(
+        ...         from_folder(folder), train=True, frames=4, fps=10, short_side=32, crop=24, flow=OnTheFly()
+        ...     )
+        ...     item = clips[0]
+        >>> item["rgb"].shape, item["flow"].shape, item["label"]
+        (torch.Size([3, 4, 24, 24]), torch.Size([2, 4, 24, 24]), 0)
+    """
 
     def __init__(
         self,
@@ -44,8 +102,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
         flip: bool = True,
         in_memory: bool = False,
     ) -> None:
-        if crop > short_side:
-            raise ValueError(f"crop {crop} does not fit in frames whose short side is {short_side}")
+        _check_arguments(frames, fps, short_side, crop, flow_bound, views, rgb or flow is not None)
         self.manifest, self.train, self.frames, self.fps = manifest, train, frames, fps
         self.short_side, self.crop, self.flow, self.flow_bound = short_side, crop, flow, flow_bound
         self.rgb, self.seed, self.views, self.input_range, self.flip = rgb, seed, views, input_range, flip
@@ -55,81 +112,112 @@ class PairedClips(MapDataset[dict[str, Any]]):
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the random views of training: they are a function of (seed, epoch, index) alone."""
+        """Choose the random views of the items asked for by a plain index."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
-        return len(self.manifest) * self.views
+        return len(self._labels) * self.views
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
+        epoch, index = index if isinstance(index, tuple) else (int(self._epoch), index)
         if not 0 <= index < len(self):
-            raise IndexError(f"view {index} of {len(self)}")
+            raise IndexError(f"item {index} of {len(self)}")
         clip, view = divmod(index, self.views)
-        item = {"label": int(self._labels[clip]), "index": clip, "view": view}
-        if self._memory is None:
-            return item | self._from_file(self.manifest[clip], index)
-        if clip not in self._memory:
-            self._memory[clip] = self._whole(self.manifest[clip])
-        frames, flow = self._memory[clip]
-        return item | self._from_memory(frames, flow, index)
+        views = self._window(clip, epoch, index) if self._memory is None else self._kept(clip, epoch, index)
+        return views | {"label": int(self._labels[clip]), "index": clip, "view": view}
 
-    def _view(self, index: int, length: int, height: int, width: int) -> View:
-        size = (length, self.frames, height, width, self.crop)
+    def _view(self, epoch: int, index: int, info: ClipInfo) -> View:
+        size = (info.length, self.frames, info.height, info.width, self.crop)
         if self.train:
-            return random_view(self.seed, int(self._epoch), index, *size, flip=self.flip)
-        return centre_view(index % self.views, self.views, *size)
+            return random_view(self.seed, epoch, index, *size, flip=self.flip)
+        return even_view(index % self.views, self.views, *size)
 
-    def _read(self, row: dict[str, Any], window: range | None) -> Tensor:
-        part = {"start": row.get("start"), "end": row.get("end")}
-        return read_frames(row["path"], fps=self.fps, short_side=self.short_side, window=window, **part)
-
-    def _from_file(self, row: dict[str, Any], index: int) -> dict[str, Tensor]:
-        part = {"start": row.get("start"), "end": row.get("end")}
-        info = probe(row["path"], fps=self.fps, short_side=self.short_side, **part)
-        view = self._view(index, info.length, info.height, info.width)
+    def _window(self, clip: int, epoch: int, index: int) -> dict[str, Tensor]:
+        """An item straight from the files: only what its window needs is read."""
+        row = self.manifest[clip]
+        info = self._probe(row)
+        view = self._view(epoch, index, info)
         at = window_positions(view.start, self.frames, info.length)
         first, last = int(at.min()), int(at.max())
-        frames = self._read(row, range(first, min(last + (self.flow is not None), info.length - 1) + 1))
-        out = {"rgb": self._scale_rgb(view.cut(frames, at - first))} if self.rgb else {}
+        frames, flow = self._read(row, info, first, last)
+        return self._cut(view, frames, at - first, flow, flow_positions(at, info.length) - first)
+
+    def _kept(self, clip: int, epoch: int, index: int) -> dict[str, Tensor]:
+        """An item from memory, which is filled with the whole clip the first time."""
+        assert self._memory is not None
+        if clip not in self._memory:
+            row = self.manifest[clip]
+            info = self._probe(row)
+            self._memory[clip] = self._read(row, info, 0, info.length - 1)
+        frames, flow = self._memory[clip]
+        info = _info(frames, flow)
+        view = self._view(epoch, index, info)
+        at = window_positions(view.start, self.frames, info.length)
+        return self._cut(view, frames, at, flow, flow_positions(at, info.length))
+
+    def _probe(self, row: dict[str, Any]) -> ClipInfo:
+        part = {"start": row.get("start"), "end": row.get("end")}
+        return probe(row["path"], fps=self.fps, short_side=self.short_side, **part)
+
+    def _read(self, row: dict[str, Any], info: ClipInfo, first: int, last: int) -> tuple[Tensor | None, Tensor | None]:
+        """Frames `first` to `last` and their flow, in units of the bound; None for what items do not have."""
+        stored = self.flow is None or isinstance(self.flow, StoredFlow)
+        after = last if stored else min(last + 1, info.length - 1)  # the frame to which the last flow leads
+        frames = flow = None
+        if self.rgb or not stored:
+            part = {"start": row.get("start"), "end": row.get("end"), "window": range(first, after + 1)}
+            frames = read_frames(row["path"], fps=self.fps, short_side=self.short_side, **part)
         if self.flow is not None:
-            flow = self._quantise(self._flow(row, frames))
-            at = flow_positions(at, info.length) - first
-            out["flow"] = self._scale_flow(view.cut(flow, at), view.flip)
-        return out
+            flow = to_unit(self._flow(row["clip"], info, first, last, frames), self.flow_bound).half()
+        return frames[: last - first + 1] if self.rgb and frames is not None else None, flow
 
-    def _whole(self, row: dict[str, Any]) -> tuple[Tensor | None, Tensor | None]:
-        frames = self._read(row, None)
-        flow = None if self.flow is None else self._quantise(self._flow(row, frames))
-        return frames if self.rgb else None, flow
+    def _flow(self, clip: str, info: ClipInfo, first: int, last: int, frames: Tensor | None) -> Tensor:
+        if info.length == 1:  # nothing moves in a single frame
+            return torch.zeros(1, 2, info.height, info.width)
+        start, stop = min(first, info.length - 2), min(last + 1, info.length - 1)
+        if isinstance(self.flow, StoredFlow):
+            flow = self.flow.read(clip, start=start, stop=stop)
+        else:
+            assert self.flow is not None
+            assert frames is not None
+            flow = self.flow(clip, frames)
+        expected = (stop - start, 2, info.height, info.width)
+        if tuple(flow.shape) != expected:
+            raise ValueError(
+                f"flow {start}:{stop} of clip {clip!r} is {tuple(flow.shape)}, expected {expected}: "
+                f"was it made at {self.fps:g} fps with a short side of {self.short_side}?"
+            )
+        return flow
 
-    def _flow(self, row: dict[str, Any], frames: Tensor) -> Tensor:
-        assert self.flow is not None
-        if len(frames) == 1:
-            return torch.zeros(1, 2, *frames.shape[-2:])
-        return self.flow(row["clip"], frames)
-
-    def _from_memory(self, frames: Tensor | None, flow: Tensor | None, index: int) -> dict[str, Tensor]:
-        known = frames if frames is not None else flow
-        assert known is not None
-        length = len(frames) if frames is not None else len(known) + 1
-        view = self._view(index, length, *known.shape[-2:])
-        at = window_positions(view.start, self.frames, length)
+    def _cut(
+        self, view: View, frames: Tensor | None, at: Tensor, flow: Tensor | None, flow_at: Tensor
+    ) -> dict[str, Tensor]:
         out = {}
         if frames is not None:
-            out["rgb"] = self._scale_rgb(view.cut(frames, at))
+            low, high = self.input_range
+            out["rgb"] = view.cut(frames, at).float().mul_((high - low) / 255).add_(low)
         if flow is not None:
-            out["flow"] = self._scale_flow(view.cut(flow, flow_positions(at, length)), view.flip)
+            out["flow"] = view.cut(flow, flow_at).float()
+            if view.flip:
+                out["flow"][0].neg_()
         return out
 
-    def _quantise(self, flow: Tensor) -> Tensor:
-        return flow.clamp(-self.flow_bound, self.flow_bound).div(self.flow_bound).half()
 
-    def _scale_rgb(self, frames: Tensor) -> Tensor:
-        low, high = self.input_range
-        return frames.float().mul_((high - low) / 255).add_(low)
+def _info(frames: Tensor | None, flow: Tensor | None) -> ClipInfo:
+    if frames is not None:
+        return ClipInfo(len(frames), *frames.shape[-2:])
+    assert flow is not None
+    return ClipInfo(len(flow) + 1, *flow.shape[-2:])
 
-    def _scale_flow(self, flow: Tensor, flip: bool) -> Tensor:
-        flow = flow.float()
-        if flip:
-            flow[0].neg_()
-        return flow
+
+def _check_arguments(
+    frames: int, fps: float, short_side: int, crop: int, bound: float, views: int, any_stream: bool
+) -> None:
+    if not 1 <= crop <= short_side:
+        raise ValueError(f"crop must be in 1..{short_side}, the short side of the frames, got {crop}")
+    if frames < 1 or views < 1:
+        raise ValueError(f"frames and views must be at least 1, got {frames} and {views}")
+    if not 0 < fps < float("inf") or not 0 < bound < float("inf"):
+        raise ValueError(f"fps and flow_bound must be positive, got {fps} and {bound}")
+    if not any_stream:
+        raise ValueError("items would be empty: pass a flow source, or leave rgb=True")

@@ -1,0 +1,68 @@
+"""The top classes of one's own clip: ``python -m kdvideo.predict --weights student.safetensors clip.mp4``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from kdvideo import data, flow, models
+
+
+@torch.no_grad()
+def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tuple[str, float]]:
+    """(class, probability) of a video file, most probable first: the mean softmax over ``views`` windows.
+
+    The file of weights says what the network sees: frames, frame rate, size, range, RGB or flow. A flow network
+    gets TV-L1 flow computed from the clip.
+
+    Raises:
+        ClipError: the clip cannot be read.
+        ValueError: the weights are not a kdvideo network or hold no input description.
+    """
+    network, info = models.checkpoints.load(weights)
+    view, stream = info["input"], info["input"]["stream"]
+    clips = data.PairedClips(
+        data.from_files([clip]),
+        frames=view["frames"],
+        fps=view["fps"],
+        short_side=view["short_side"],
+        crop=view["crop"],
+        train=False,
+        flow=flow.OnTheFly(flow.PRESETS[view["flow_preset"]]) if stream == "flow" else None,
+        flow_bound=view["flow_bound"],
+        rgb=stream == "rgb",
+        views=views,
+    )
+    batch = torch.stack([clips[k][stream] for k in range(views)])
+    scores = network.eval()(batch).softmax(1).mean(0)
+    order = scores.argsort(descending=True).tolist()
+    return [(info["classes"][k], float(scores[k])) for k in order]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line; errors are one line and exit status 1."""
+    parser = argparse.ArgumentParser(prog="python -m kdvideo.predict", description="Name the action in video files.")
+    parser.add_argument("clips", nargs="+", metavar="CLIP", help="video files")
+    parser.add_argument("--weights", required=True, help="a .safetensors file written by kdvideo")
+    parser.add_argument("--top", type=int, default=5, help="how many classes to print (default 5)")
+    parser.add_argument("--views", type=int, default=1, help="windows whose scores are averaged (default 1)")
+    options = parser.parse_args(arguments)
+    failed = False
+    for clip in options.clips:
+        try:
+            classes = predict(options.weights, clip, views=options.views)
+        except (data.ClipError, ValueError, OSError) as error:
+            failed = True
+            print(f"error: {error}", file=sys.stderr)
+            continue
+        print(clip)
+        for name, probability in classes[: options.top]:
+            print(f"  {100 * probability:5.1f} %  {name}")
+    sys.exit(int(failed))
+
+
+if __name__ == "__main__":
+    main()
