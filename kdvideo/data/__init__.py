@@ -3,12 +3,13 @@
 `kdvideo.data.synthetic`, which writes a data set of its own, is imported by name.
 """
 
-from .errors import ClipError
-from .folders import from_folder, split_by_group
-from .lists import from_csv
-from .manifest import ManifestError
-from .paired import PairedClips
-from .reading import ClipInfo, probe, read_frames
+from kdvideo.data.errors import ClipError
+from kdvideo.data.folders import from_folder, split_by_group
+from kdvideo.data.lists import from_csv
+from kdvideo.data.manifest import ManifestError
+from kdvideo.data.official import from_hmdb51, from_kinetics, from_ucf101
+from kdvideo.data.paired import PairedClips
+from kdvideo.data.reading import ClipInfo, probe, read_frames
 
 __all__ = [
     "ClipError",
@@ -17,6 +18,9 @@ __all__ = [
     "PairedClips",
     "from_csv",
     "from_folder",
+    "from_hmdb51",
+    "from_kinetics",
+    "from_ucf101",
     "probe",
     "read_frames",
     "split_by_group",

@@ -14,15 +14,19 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ClipError
+from kdvideo.data.errors import ClipError
 
 # Plain media containers only: a playlist (hls, concat, dash) could name other files or addresses.
 FORMATS = "mov,avi,matroska,mpegts,mpeg,flv,asf,ogg"
 MAX_PIXELS = 8192 * 4608
+MAX_FRAMES = 2**22
+
+Path = str | os.PathLike[str]
+Ints = npt.NDArray[np.int64]
 
 
 @contextmanager
-def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Any]]:
+def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its first real video stream; whatever fails inside becomes a `ClipError`."""
     try:
         _check_regular_file(path)
@@ -41,7 +45,7 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[Any, Any]]:
         raise ClipError(path, _reason(path, error)) from error
 
 
-def _check_regular_file(path: str | os.PathLike[str]) -> None:
+def _check_regular_file(path: Path) -> None:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise ClipError(path, "not a regular file")
@@ -49,7 +53,7 @@ def _check_regular_file(path: str | os.PathLike[str]) -> None:
         raise ClipError(path, "the file is empty")
 
 
-def _video_stream(path: str | os.PathLike[str], container: Any) -> Any:
+def _video_stream(path: Path, container: Any) -> Any:
     cover = av.stream.Disposition.attached_pic
     videos = [s for s in container.streams.video if not s.disposition & cover]
     if not videos:
@@ -58,39 +62,45 @@ def _video_stream(path: str | os.PathLike[str], container: Any) -> Any:
     stream = videos[0]
     if stream.codec_context is None:
         raise ClipError(path, "no decoder for its video codec")
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if width < 1 or height < 1 or width * height > MAX_PIXELS:
-        raise ClipError(path, f"frames of {width}x{height} pixels are not accepted")
+    if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
+        size = f"{stream.codec_context.width}x{stream.codec_context.height}"
+        raise ClipError(path, f"it declares frames of {size} pixels, more than {MAX_PIXELS} in all")
     return stream
 
 
-def _reason(path: str | os.PathLike[str], error: Exception) -> str:
+def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
-    if isinstance(error, av.error.InvalidDataError):
-        try:
-            with open(path, "rb") as file:
-                head = file.read(48)
-        except OSError:
-            head = b""
-        if head and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
-            return f"not a video but text, beginning with {head.decode('ascii')!r}"
+    if isinstance(error, av.error.InvalidDataError) and (head := _text_head(path)):
+        return f"not a video but text, beginning with {head!r}"
     return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+
+
+def _text_head(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(48)
+    except OSError:
+        return ""
+    return head.decode("ascii") if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head) else ""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The frames of a clip in the order of display.
+    """The frames of a file in the order of display.
 
-    `keys` says how the decoder's frames are recognised: by presentation time stamp, or (`counted`) by their
-    number; `seconds` is the time of each from the first one on.
+    `keys` is how the decoder's frames are recognised: by presentation time stamp or, where `counted`, by their
+    number. `seconds` is the time of each from the first one on. `height` and `width` are as coded; for display
+    pixels are `aspect` wide to 1 high, and then turned by `turns` quarters counter-clockwise.
     """
 
     path: str
-    width: int
     height: int
+    width: int
+    aspect: float
+    turns: int
     counted: bool
-    keys: npt.NDArray[np.int64]
+    keys: Ints
     seconds: npt.NDArray[np.float64]
 
     @property
@@ -98,12 +108,17 @@ class Timeline:
         """The usual time from one frame to the next, in seconds."""
         return float(np.median(np.diff(self.seconds))) if len(self.seconds) > 1 else 0.04
 
+    @property
+    def key_interval(self) -> float:
+        """The usual difference between the keys of neighbouring frames."""
+        return float(np.median(np.diff(self.keys))) if len(self.keys) > 1 else 0.0
 
-def timeline(path: str | os.PathLike[str]) -> Timeline:
-    """When each frame is shown, from the packets (no picture is decoded where the container has times)."""
+
+def timeline(path: Path) -> Timeline:
+    """When each frame is shown: from the packets and one decoded frame, where the container has times."""
     try:
         status = os.stat(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ClipError(path, _reason(path, error)) from error
     return _timeline(os.fspath(path), status.st_mtime_ns, status.st_size)
 
@@ -113,26 +128,42 @@ def _timeline(path: str, mtime_ns: int, size: int) -> Timeline:
     with open_video(path) as (container, stream):
         # AVI has no presentation times: with B-frames the ones made up from its packets are out of order.
         counted = container.format.name == "avi"
-        keys = _count(container, stream) if counted else _stamps(container, stream)
-        if len(keys) == 0:
-            raise ClipError(path, "no video frame in it")
+        first, keys = _count(container, stream) if counted else _stamps(container, stream)
+        if first is None or len(keys) == 0:
+            raise ClipError(path, "no video frame in it can be decoded")
         _check_count(path, stream, len(keys), counted)
-        tick = 1 / stream.average_rate if counted else stream.time_base
-        seconds = (keys - keys[0]) * float(tick)
-        return Timeline(path, stream.codec_context.width, stream.codec_context.height, counted, keys, seconds)
+        seconds = (keys - keys[0]) * float(1 / stream.average_rate if counted else stream.time_base)
+        aspect = float(stream.sample_aspect_ratio or 1)
+        return Timeline(
+            path,
+            first.height,
+            first.width,
+            aspect if 0.25 <= aspect <= 4 else 1.0,
+            round(first.rotation / 90) % 4,
+            counted,
+            keys,
+            seconds,
+        )
 
 
-def _count(container: Any, stream: Any) -> npt.NDArray[np.int64]:
-    return np.arange(sum(1 for _ in container.decode(stream)), dtype=np.int64)
+def _count(container: Any, stream: Any) -> tuple[Any, Ints]:
+    first, count = None, 0
+    for frame in container.decode(stream):
+        first, count = first or frame, count + 1
+    return first, np.arange(count, dtype=np.int64)
 
 
-def _stamps(container: Any, stream: Any) -> npt.NDArray[np.int64]:
-    stamps = [
-        packet.dts if packet.pts is None else packet.pts
-        for packet in container.demux(stream)
-        if packet.size and not packet.is_discard and (packet.pts is not None or packet.dts is not None)
-    ]
-    return np.unique(np.asarray(stamps, dtype=np.int64))
+def _stamps(container: Any, stream: Any) -> tuple[Any, Ints]:
+    first, stamps = None, []
+    for packet in container.demux(stream):
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if first is None:
+            first = next(iter(packet.decode()), None)
+        if packet.size and not packet.is_discard and stamp is not None:
+            stamps.append(stamp)
+        if len(stamps) > MAX_FRAMES:
+            raise ClipError(container.name.removeprefix("file:"), f"more than {MAX_FRAMES} frames")
+    return first, np.unique(np.asarray(stamps, dtype=np.int64))
 
 
 def _check_count(path: str, stream: Any, found: int, counted: bool) -> None:

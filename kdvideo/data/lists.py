@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .manifest import Checked, Row
+from kdvideo.data.manifest import Checked, Row
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -1,7 +1,7 @@
 """Manifests: which clips there are, where, and of which class, held by Hugging Face `datasets`.
 
-A manifest is a `datasets.Dataset` with the columns `path`, `label` (a ClassLabel), `clip` (a unique name, from the
-path relative to the root and the segment) and, where clips are parts of longer videos, `start` and `end` (seconds).
+A manifest is a `datasets.Dataset` with the columns `path`, `label` (a ClassLabel), `clip` (a unique name: the path
+relative to the root, and the segment), `start` and `end` (seconds; None where the clip is the whole file).
 """
 
 from __future__ import annotations
@@ -11,12 +11,26 @@ import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-EXTENSIONS = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
+EXTENSIONS = (
+    ".mp4",
+    ".avi",
+    ".mkv",
+    ".webm",
+    ".mov",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".wmv",
+    ".flv",
+    ".ts",
+    ".3gp",
+    ".ogv",
+)
 
 
 class ManifestError(ValueError):
@@ -73,11 +87,13 @@ class Checked:
                 continue
             for column, value in zip(columns.values(), (path, label, clip, row.start, row.end), strict=True):
                 column.append(value)
-        if not rows and not self.problems:
-            self.problems.append((0, "no clip in it"))
-        if self.problems:
-            raise ManifestError(self.source, self.problems)
+        if self.problems or not rows:
+            self.fail("no clip in it")
         return _dataset(columns, names)
+
+    def fail(self, text: str) -> NoReturn:
+        """Raise the problems found so far or, if there are none, this one."""
+        raise ManifestError(self.source, self.problems or [(0, text)])
 
     def _label(self, row: Row, number: dict[str, int], names: Sequence[str]) -> int | None:
         if isinstance(row.label, int):
@@ -132,7 +148,6 @@ def _classes(rows: Sequence[Row]) -> list[str]:
 def _dataset(columns: dict[str, list[object]], names: list[str]) -> Dataset:
     from datasets import ClassLabel, Dataset, Features, Value  # here: its import takes seconds
 
-    kinds = {"path": Value("string"), "label": ClassLabel(names=names), "clip": Value("string")}
-    if any(value is not None for value in [*columns["start"], *columns["end"]]):
-        kinds |= {"start": Value("float64"), "end": Value("float64")}
-    return Dataset.from_dict({name: columns[name] for name in kinds}, features=Features(kinds))
+    text, seconds = Value("string"), Value("float64")
+    kinds = {"path": text, "label": ClassLabel(names=names), "clip": text, "start": seconds, "end": seconds}
+    return Dataset.from_dict(columns, features=Features(kinds))

@@ -107,6 +107,8 @@ class PairedClips(MapDataset[dict[str, Any]]):
         self.short_side, self.crop, self.flow, self.flow_bound = short_side, crop, flow, flow_bound
         self.rgb, self.seed, self.views, self.input_range, self.flip = rgb, seed, views, input_range, flip
         self._memory: dict[int, tuple[Tensor | None, Tensor | None]] | None = {} if in_memory else None
+        if len(set(manifest["clip"])) != len(manifest):
+            raise ValueError("the column `clip` of the manifest must name every clip once")
         self._labels = np.asarray(manifest["label"], dtype=np.int64)
         # Shared memory, so that workers that outlive an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
@@ -138,7 +140,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
         info = self._probe(row)
         view = self._view(epoch, index, info)
         at = window_positions(view.start, self.frames, info.length)
-        first, last = int(at.min()), int(at.max())
+        first, last = min(int(at.min()), max(info.length - 2, 0)), int(at.max())
         frames, flow = self._read(row, info, first, last)
         return self._cut(view, frames, at - first, flow, flow_positions(at, info.length) - first)
 
@@ -156,17 +158,26 @@ class PairedClips(MapDataset[dict[str, Any]]):
         return self._cut(view, frames, at, flow, flow_positions(at, info.length))
 
     def _probe(self, row: dict[str, Any]) -> ClipInfo:
-        part = {"start": row.get("start"), "end": row.get("end")}
-        return probe(row["path"], fps=self.fps, short_side=self.short_side, **part)
+        return probe(
+            row["path"], start=row["start"], end=row["end"], fps=self.fps, short_side=self.short_side
+        )
 
-    def _read(self, row: dict[str, Any], info: ClipInfo, first: int, last: int) -> tuple[Tensor | None, Tensor | None]:
+    def _read(
+        self, row: dict[str, Any], info: ClipInfo, first: int, last: int
+    ) -> tuple[Tensor | None, Tensor | None]:
         """Frames `first` to `last` and their flow, in units of the bound; None for what items do not have."""
         stored = self.flow is None or isinstance(self.flow, StoredFlow)
         after = last if stored else min(last + 1, info.length - 1)  # the frame to which the last flow leads
         frames = flow = None
         if self.rgb or not stored:
-            part = {"start": row.get("start"), "end": row.get("end"), "window": range(first, after + 1)}
-            frames = read_frames(row["path"], fps=self.fps, short_side=self.short_side, **part)
+            frames = read_frames(
+                row["path"],
+                start=row["start"],
+                end=row["end"],
+                fps=self.fps,
+                short_side=self.short_side,
+                window=range(first, after + 1),
+            )
         if self.flow is not None:
             flow = to_unit(self._flow(row["clip"], info, first, last, frames), self.flow_bound).half()
         return frames[: last - first + 1] if self.rgb and frames is not None else None, flow
@@ -174,7 +185,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
     def _flow(self, clip: str, info: ClipInfo, first: int, last: int, frames: Tensor | None) -> Tensor:
         if info.length == 1:  # nothing moves in a single frame
             return torch.zeros(1, 2, info.height, info.width)
-        start, stop = min(first, info.length - 2), min(last + 1, info.length - 1)
+        start, stop = first, min(last + 1, info.length - 1)
         if isinstance(self.flow, StoredFlow):
             flow = self.flow.read(clip, start=start, stop=stop)
         else:

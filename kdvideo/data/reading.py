@@ -5,7 +5,6 @@ Legend: T frames, H W space. Frames are uint8 (T, 3, H, W), RGB.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +15,10 @@ import torch
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-from .container import Timeline, open_video, timeline
-from .errors import ClipError
+from kdvideo.data.container import MAX_FRAMES, MAX_PIXELS, Ints, Path, Timeline, open_video, timeline
+from kdvideo.data.errors import ClipError
 
 MAX_BYTES = 8 * 2**30
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class ClipInfo:
 
 
 def probe(
-    path: str | os.PathLike[str],
+    path: Path,
     *,
     start: float | None = None,
     end: float | None = None,
@@ -42,16 +40,18 @@ def probe(
 ) -> ClipInfo:
     """Length and frame size of what `read_frames` would give, without decoding it.
 
-    Arguments and errors as in `read_frames`. Only the packets are read, except in AVI files, which carry no
-    presentation times: their frames are counted by decoding. The last few thousand answers are remembered.
+    Only the packets and one frame are read, except in AVI files: these carry no presentation times, and their
+    frames are counted by decoding. The latest few thousand answers are remembered while the file stays the same.
+    Arguments and errors are those of `read_frames`.
     """
+    _check_arguments(start, end, fps, short_side)
     line = timeline(path)
     height, width = _size(line, short_side)
     return ClipInfo(len(_grid(line, start, end, fps)), height, width)
 
 
 def read_frames(
-    path: str | os.PathLike[str],
+    path: Path,
     *,
     start: float | None = None,
     end: float | None = None,
@@ -59,7 +59,7 @@ def read_frames(
     short_side: int | None = None,
     window: range | None = None,
 ) -> Tensor:
-    """Frames of a video file, uint8 (T, 3, H, W), RGB.
+    """Frames of a video file, uint8 (T, 3, H, W), RGB, as a player would show them (rotation applied).
 
     Grid frame k is the frame shown nearest to the time `start + k / fps`; it is off by at most half the time
     between two frames of the file.
@@ -67,13 +67,21 @@ def read_frames(
     Args:
         path: the video file.
         start, end: the part of the clip, in seconds from its first frame (default: all of it).
-        fps: frames per second of the grid; the default is every frame of the file, as it is.
-        short_side: pixels of the shorter side after a bilinear resize that keeps the aspect (default: as is).
-        window: numbers of the grid frames wanted, for instance `range(10, 74)`; the default is all.
+        fps: frames per second of the grid; by default every frame of the file, once.
+        short_side: pixels of the shorter side after a bilinear resize that keeps the shape (default: as coded).
+        window: numbers of the grid frames wanted, for instance `range(10, 74)` (default: all).
 
     Raises:
         ClipError: the file is missing, damaged, truncated, holds no video, or ends before `start`.
         ValueError: `window` is not within the grid, or another argument is out of its range.
+
+    Example:
+        >>> import tempfile
+        >>> from kdvideo.data import synthetic
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = synthetic.write_clip(folder + "/a.mp4", torch.zeros(10, 3, 64, 96, dtype=torch.uint8), fps=10)
+        ...     read_frames(folder + "/a.mp4", fps=5, short_side=32).shape
+        torch.Size([5, 3, 32, 48])
     """
     _check_arguments(start, end, fps, short_side)
     line = timeline(path)
@@ -82,12 +90,7 @@ def read_frames(
         if len(window) == 0 or min(window) < 0 or max(window) >= len(grid):
             raise ValueError(f"window {window} is not within the {len(grid)} grid frames of {line.path}")
         grid = grid[np.asarray(window)]
-    height, width = _size(line, short_side)
-    if len(grid) * 3 * height * width > MAX_BYTES:
-        raise ClipError(
-            path, f"{len(grid)} frames of {width}x{height} would need more than {MAX_BYTES} bytes"
-        )
-    return _decode(line, grid, height, width)
+    return _decode(line, grid, *_size(line, short_side))
 
 
 def _check_arguments(start: float | None, end: float | None, fps: float | None, side: int | None) -> None:
@@ -103,67 +106,86 @@ def _check_arguments(start: float | None, end: float | None, fps: float | None, 
 
 def _grid(line: Timeline, start: float | None, end: float | None, fps: float | None) -> Ints:
     """The number in `line` of the frame that each grid time takes."""
-    begin, last, half = start or 0.0, line.seconds[-1], line.interval / 2
-    stop = min(last + half, float("inf") if end is None else end - 1e-6)
+    begin, last, half = start or 0.0, float(line.seconds[-1]), line.interval / 2
     if begin > last + half:
         raise ClipError(line.path, f"its last frame is at {last:.2f} s, before the start at {begin:.2f} s")
+    stop = min(last + half, float("inf") if end is None else end - 1e-6)
+    rate = 1 / line.interval if fps is None else fps
+    if (stop - begin) * rate > MAX_FRAMES:
+        raise ClipError(
+            line.path, f"it claims to last {last:.0f} s, more than {MAX_FRAMES} frames at {rate:g} fps"
+        )
+    nearest = (line.seconds[1:] + line.seconds[:-1]) / 2
     if fps is None:
-        inside = np.flatnonzero((line.seconds >= begin - half) & (line.seconds <= stop))
-        return inside if len(inside) else np.asarray([len(line.seconds) - 1])
+        first, after = np.searchsorted(nearest, [begin, stop], side="right")
+        return np.arange(first, after + 1)
     times = begin + np.arange(int((stop - begin) * fps + 1e-6) + 1) / fps
-    return np.searchsorted((line.seconds[1:] + line.seconds[:-1]) / 2, times)
+    return np.searchsorted(nearest, times)
 
 
 def _size(line: Timeline, short_side: int | None) -> tuple[int, int]:
-    if short_side is None:
-        return line.height, line.width
-    scale = short_side / min(line.height, line.width)
-    return max(short_side, round(line.height * scale)), max(short_side, round(line.width * scale))
+    """Height and width of the frames given."""
+    height, width = float(line.height), float(line.width)
+    if short_side is not None:
+        width *= line.aspect
+        scale = short_side / min(height, width)
+        height, width = max(short_side, round(height * scale)), max(short_side, round(width * scale))
+    if height * width > MAX_PIXELS:
+        raise ClipError(line.path, f"frames of {width:.0f}x{height:.0f} pixels are not made")
+    return (int(width), int(height)) if line.turns % 2 else (int(height), int(width))
 
 
 def _decode(line: Timeline, grid: Ints, height: int, width: int) -> Tensor:
+    if len(grid) * 3 * height * width > MAX_BYTES:
+        raise ClipError(line.path, f"{len(grid)} frames of {width}x{height} take more than {MAX_BYTES} bytes")
     order = np.argsort(grid, kind="stable")
     wanted = line.keys[grid[order]]
     out = np.empty((len(grid), 3, height, width), np.uint8)
-    with open_video(line.path) as (container, stream):
-        if not line.counted and grid.min() > 0:
-            container.seek(int(wanted[0]), stream=stream)
-        _fill(line, out, order, wanted, _frames(container, stream, line.counted))
-    return torch.from_numpy(out)
+    # A seek may land too late (open groups of pictures, a wrong index): then all is read from the first frame.
+    for seek in (False,) if line.counted or grid.min() == 0 else (True, False):
+        with open_video(line.path) as (container, stream):
+            if seek:
+                container.seek(int(wanted[0]), stream=stream)
+            off = _fill(out, order, wanted, _frames(container, stream, line.counted), line.turns)
+        if off.max() <= line.key_interval:
+            return torch.from_numpy(out)
+    at = line.seconds[grid[order][off.argmax()]]
+    raise ClipError(line.path, f"the frame at {at:.2f} s cannot be decoded")
 
 
 def _frames(container: Any, stream: Any, counted: bool) -> Iterator[tuple[int, Any]]:
     for number, frame in enumerate(container.decode(stream)):
-        if counted:
-            yield number, frame
-        elif frame.pts is not None:
-            yield frame.pts, frame
+        stamp = number if counted else frame.pts
+        if stamp is not None:
+            yield stamp, frame
 
 
-def _fill(line: Timeline, out: Any, order: Ints, wanted: Ints, frames: Iterator[tuple[int, Any]]) -> None:
+def _fill(
+    out: npt.NDArray[np.uint8], order: Ints, wanted: Ints, frames: Iterator[tuple[int, Any]], turns: int
+) -> npt.NDArray[np.float64]:
+    """Put the frame of each wanted key in its place of `out`; how far, in keys, the frame taken is off."""
     convert = VideoReformatter()
-    filled, last = 0, None
+    off = np.full(len(wanted), np.inf)
+    filled = 0
     for key, frame in frames:
-        last = key, frame
-        first = filled
-        while filled < len(wanted) and wanted[filled] <= key:
-            filled += 1
-        if first < filled:
-            _convert(convert, frame, out, order[first:filled])
+        upto = int(np.searchsorted(wanted, key, side="right"))
+        if upto > filled:
+            _convert(convert, frame, out, order[filled:upto], turns)
+            off[filled:upto] = key - wanted[filled:upto]
+            filled = upto
         if filled == len(wanted):
-            return
-    if last is None:
-        raise ClipError(line.path, "no frame can be decoded")
-    _convert(convert, last[1], out, order[filled:])
+            break
+    return off
 
 
-def _convert(convert: VideoReformatter, frame: Any, out: Any, slots: Ints) -> None:
-    height, width = out.shape[-2:]
+def _convert(
+    convert: VideoReformatter, frame: Any, out: npt.NDArray[np.uint8], slots: Ints, turns: int
+) -> None:
+    height, width = out.shape[-1:-3:-1] if turns % 2 else out.shape[-2:]
     # threads=1: swscale's own threads would be missing, and waited for, in a forked worker.
     planar = convert.reformat(frame, width, height, "gbrp", interpolation="BILINEAR", threads=1)
     first = out[slots[0]]
     for plane, channel in zip(planar.planes, (1, 2, 0), strict=True):
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        first[channel] = rows[:height, :width]
-    for slot in slots[1:]:
-        out[slot] = first
+        first[channel] = np.rot90(rows[:height, :width], turns)
+    out[slots[1:]] = first

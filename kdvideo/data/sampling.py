@@ -55,7 +55,7 @@ def random_view(
     )
 
 
-def centre_view(view: int, views: int, length: int, frames: int, height: int, width: int, crop: int) -> View:
+def even_view(view: int, views: int, length: int, frames: int, height: int, width: int, crop: int) -> View:
     """View number `view` of `views` whose windows are spread evenly over the clip: centre crop, not mirrored."""
     spare = max(length - frames, 0)
     start = spare // 2 if views == 1 else round(spare * view / (views - 1))

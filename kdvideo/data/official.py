@@ -1,0 +1,163 @@
+"""Manifests from the official lists of UCF-101, HMDB-51 and Kinetics."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from kdvideo.data.manifest import EXTENSIONS, Checked, Row
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+PathLike = str | os.PathLike[str]
+
+
+def from_ucf101(
+    split_file: PathLike, *, root: PathLike, class_index: PathLike, allow_missing: bool = False
+) -> Dataset:
+    """The manifest of a UCF-101 list, such as `trainlist01.txt` or `testlist01.txt`.
+
+    Args:
+        split_file: rows `Class/v_Class_g01_c01.avi`, in training lists followed by the number of the class, from 1.
+        root: the folder that holds one folder of clips per class.
+        class_index: `classInd.txt`, rows `1 ApplyEyeMakeup`; its order gives the labels, from 0.
+        allow_missing: leave out, with a warning that counts them, clips that are not there.
+
+    Raises:
+        ManifestError: names every bad row by its line number, also where folder and class number disagree.
+
+    Source: Soomro, Zamir, Shah, "UCF101", 2012, arXiv:1212.0402.
+    """
+    classes = _class_index(class_index)
+    check = Checked(os.fspath(split_file), os.fspath(root), allow_missing)
+    rows = []
+    for line, text in _lines(check, split_file):
+        found = re.fullmatch(r"(([^/\s]+)/\S+)(?:\s+(\d+))?", text)
+        if not found:
+            check.problems.append((line, f"expected Class/clip.avi or Class/clip.avi number, got {text!r}"))
+            continue
+        path, name, number = found.groups()
+        if number and (not 1 <= int(number) <= len(classes) or classes[int(number) - 1] != name):
+            check.problems.append((line, f"class {name!r} does not have the number {number}"))
+            continue
+        rows.append(Row(line, path, name))
+    return check.manifest(rows, classes)
+
+
+def _class_index(file: PathLike) -> list[str]:
+    check = Checked(os.fspath(file), "")
+    classes = []
+    for line, text in _lines(check, file):
+        number, _, name = text.partition(" ")
+        if number != str(len(classes) + 1) or not name.strip():
+            check.problems.append((line, f"expected {len(classes) + 1} and a class name, got {text!r}"))
+        classes.append(name.strip())
+    if check.problems or not classes:
+        check.fail("no class in it")
+    return classes
+
+
+def from_hmdb51(
+    split_folder: PathLike,
+    *,
+    root: PathLike,
+    split: int,
+    subset: Literal["train", "test"],
+    allow_missing: bool = False,
+) -> Dataset:
+    """The manifest of one part of an HMDB-51 split, from its files `<class>_test_split<split>.txt`.
+
+    Args:
+        split_folder: the folder of the split files, rows `clip.avi 0|1|2` (0 unused, 1 training, 2 test).
+        root: the folder that holds one folder of clips per class.
+        split: 1, 2 or 3.
+        subset: which part.
+        allow_missing: leave out, with a warning that counts them, clips that are not there.
+
+    Raises:
+        ManifestError: names every bad row by file and line number.
+
+    Source: Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition", 2011.
+    """
+    wanted = {"train": "1", "test": "2"}[subset]
+    ending = f"_test_split{split}.txt"
+    files = sorted(Path(split_folder).glob("*" + ending))
+    check = Checked(os.fspath(split_folder), os.fspath(root), allow_missing)
+    if not files:
+        check.fail(f"no file *{ending} in it")
+    classes = [file.name.removesuffix(ending) for file in files]
+    rows = []
+    for name, file in zip(classes, files, strict=True):
+        for line, text in _lines(check, file):
+            clip, _, part = text.rpartition(" ")
+            if part not in ("0", "1", "2") or not clip.strip():
+                check.problems.append((line, f"{file.name}: expected clip.avi and 0, 1 or 2, got {text!r}"))
+            elif part == wanted:
+                rows.append(Row(line, f"{name}/{clip.strip()}", name))
+    return check.manifest(rows, classes)
+
+
+def from_kinetics(
+    file: PathLike, *, root: PathLike, classes: Sequence[str] | None = None, allow_missing: bool = False
+) -> Dataset:
+    """The manifest of a Kinetics list with the columns label, youtube_id, time_start and time_end.
+
+    A clip is found by its file name `<youtube_id>_<start>_<end>` or `<youtube_id>`, the times with six digits, in
+    any folder under `root`. Clips disappear from the web: with `allow_missing` a warning counts those left out.
+
+    Args:
+        file: the list.
+        root: the folder of the clips.
+        classes: the class names in order; the default is the sorted names of the list, as is customary.
+        allow_missing: leave out clips that are not there.
+
+    Raises:
+        ManifestError: names every bad row by its line number.
+
+    Source: Kay et al., "The Kinetics Human Action Video Dataset", 2017, arXiv:1705.06950.
+    """
+    check = Checked(os.fspath(file), os.fspath(root), allow_missing)
+    known = {path.stem: path for path in sorted(Path(root).rglob("*")) if path.suffix.lower() in EXTENSIONS}
+    rows = []
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            for values in reader:
+                row = _kinetics_row(check, reader.line_num, values, known)
+                rows += [row] if row else []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        check.fail(f"cannot be read: {error}")
+    return check.manifest(rows, classes)
+
+
+def _kinetics_row(
+    check: Checked, line: int, values: dict[str, str | None], known: dict[str, Path]
+) -> Row | None:
+    label, name, start, end = (
+        (values.get(key) or "").strip() for key in ("label", "youtube_id", "time_start", "time_end")
+    )
+    try:
+        stem = f"{name}_{int(float(start)):06d}_{int(float(end)):06d}"
+    except (ValueError, OverflowError):
+        stem = ""
+    if not (label and name and stem):
+        check.problems.append((line, "expected label, youtube_id, time_start and time_end"))
+        return None
+    path = known.get(stem) or known.get(name)
+    return Row(line, os.path.relpath(path, check.root) if path else f"{stem}.mp4", label)
+
+
+def _lines(check: Checked, file: PathLike) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, with their numbers."""
+    try:
+        text = Path(file).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        check.fail(f"{os.fspath(file)} cannot be read: {error}")
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            yield number, line.strip()
