@@ -1,8 +1,10 @@
 """Video backbones that give logits and name their layers."""
 
+from . import checkpoints
 from .flops import multiply_adds
 from .i3d import i3d
 from .inception import Inception3D
 from .s3dg import NON_LOCAL, s3dg
+from .zoo import BACKBONES, pytorchvideo
 
-__all__ = ["NON_LOCAL", "Inception3D", "i3d", "multiply_adds", "s3dg"]
+__all__ = ["BACKBONES", "NON_LOCAL", "Inception3D", "checkpoints", "i3d", "multiply_adds", "pytorchvideo", "s3dg"]
