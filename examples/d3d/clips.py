@@ -46,6 +46,11 @@ def fingerprint(manifest: Dataset) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
+def file_hash(path: Path) -> str:
+    """A hash of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 def flow_store(config: Config, manifest: Dataset) -> flow.FlowStore:
     """The store of the manifest's flow, filled by :func:`prepare`."""
     view = config.input

@@ -103,14 +103,14 @@ def _difference(left: list[float], right: list[float]) -> dict[str, Any]:
     return {"paired": paired, "mean": mean, "standard_error": error, "above_two_standard_errors": mean > 2 * error}
 
 
-def environment() -> dict[str, Any]:
+def environment(module: str = "examples.d3d.run") -> dict[str, Any]:
     """What a number depends on besides the settings."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
     return {
         "date": date.today().isoformat(),
         "commit": commit or None,
-        "command": " ".join(["python", "-m", "examples.d3d.run", *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", module, *sys.argv[1:]]),
         "hardware": f"{device}, {torch.get_num_threads()} threads",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }

@@ -6,11 +6,14 @@ python -m examples.d3d.run pocket
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -20,6 +23,7 @@ from examples.d3d.evaluate import weights_scores
 from examples.d3d.train import make_accelerator
 from examples.d3d.train_student import student
 from examples.d3d.train_teacher import teacher
+from kdvideo.flow import FlowStore
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,21 @@ def one_seed(config: Config, seed: int, accelerator: Accelerator) -> Trained:
     }
     _, test = clips.manifests(config)
     store = clips.prepare(config, test, accelerator, what="test clips")
-    scores = {}
-    for name, path in weights.items():
-        cached = path.with_name(f"scores-{clips.fingerprint(test)}-{config.input.test_views}.safetensors")
-        if not cached.exists():
-            result = weights_scores(path, config, test, store, accelerator)
-            if accelerator.is_main_process:
-                save_file({"scores": result}, cached)
-            accelerator.wait_for_everyone()
-        scores[name] = load_file(cached)["scores"]
+    scores = {name: _scores(path, config, test, store, accelerator) for name, path in weights.items()}
     return Trained(seed, weights, scores)
+
+
+def _scores(path: Path, config: Config, test: Dataset, store: FlowStore, accelerator: Accelerator) -> Tensor:
+    settings = [clips.file_hash(path), clips.fingerprint(test), asdict(config.input), config.flow_preset]
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+    cached = config.work_dir / "scores" / f"{key}.safetensors"
+    if not cached.exists():
+        result = weights_scores(path, config, test, store, accelerator)
+        if accelerator.is_main_process:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"scores": result}, cached)
+        accelerator.wait_for_everyone()
+    return load_file(cached)["scores"]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -37,7 +37,7 @@ class Run:
             "optimizer": asdict(config.optimizer),
             "network": asdict(config.network),
             "flow_preset": config.flow_preset if stream == "flow" or teacher else None,
-            "teacher": hashlib.sha256(teacher.read_bytes()).hexdigest()[:16] if teacher else None,
+            "teacher": clips.file_hash(teacher) if teacher else None,
             "distill_weight": config.distill_weight if teacher else 0.0,
             "class_reduction": config.class_reduction if teacher else None,
             "mixed_precision": config.mixed_precision,
