@@ -1,0 +1,61 @@
+import subprocess
+import sys
+
+import kdvideo as kd
+
+NAMES = [
+    "CaptureError",
+    "FeatureExtractor",
+    "FeatureMSE",
+    "LogitMSE",
+    "Loss",
+    "Output",
+    "SoftTarget",
+    "Student",
+    "Teacher",
+    "describe",
+    "functional",
+    "projectors",
+    "schedules",
+]
+
+
+def test_public_names() -> None:
+    assert sorted(kd.__all__) == NAMES
+    assert all(hasattr(kd, name) for name in NAMES)
+    assert kd.functional.__all__ == ["feature_mse", "logit_mse", "soft_target"]
+
+
+def test_version_is_that_of_the_package() -> None:
+    from importlib.metadata import version
+
+    assert kd.__version__ == version("kdvideo")
+
+
+def test_every_public_name_is_documented() -> None:
+    objects = [getattr(kd, name) for name in NAMES]
+    objects += [getattr(kd.functional, name) for name in kd.functional.__all__]
+    assert all(thing.__doc__ for thing in objects)
+
+
+def test_unknown_attribute_is_an_attribute_error() -> None:
+    assert not hasattr(kd, "trainer")
+    assert {"data", "flow", "models", "Teacher"} <= set(dir(kd))
+
+
+ADDED = """
+import sys
+import torch, einops, safetensors
+before = set(sys.modules)
+import kdvideo
+print(*sorted(name for name in set(sys.modules) - before if not name.startswith("kdvideo")))
+print(*sorted(name for name in set(sys.modules) if name.startswith("kdvideo.")))
+"""
+
+
+def test_import_brings_nothing_but_the_core() -> None:
+    run = subprocess.run([sys.executable, "-c", ADDED], check=True, capture_output=True, text=True)
+    foreign, own = run.stdout.splitlines()
+    assert {name.split(".")[0] for name in foreign.split()} <= sys.stdlib_module_names
+    for room in ("data", "flow", "models", "training"):
+        assert f"kdvideo.{room}" not in own.split()
