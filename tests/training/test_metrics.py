@@ -1,0 +1,71 @@
+"""Accuracy, confusion and spread against plain loops."""
+
+import math
+import os
+import signal
+import statistics
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdvideo.training import StopRequest, accuracy, confusion_matrix, ignore_signals, mean_and_standard_error
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=30))
+@settings(deadline=None, max_examples=30)
+def test_confusion_counts_pairs(pairs: list[tuple[int, int]]) -> None:
+    predicted, label = (torch.tensor([pair[k] for pair in pairs], dtype=torch.long) for k in range(2))
+    counts = confusion_matrix(predicted, label, 5)
+    assert all(counts[i, j] == pairs.count((j, i)) for i in range(5) for j in range(5))
+
+
+@pytest.mark.parametrize("bad", [-1, 3])
+def test_confusion_refuses_classes_outside(bad: int) -> None:
+    for pair in ([bad], [0]), ([0], [bad]):
+        with pytest.raises(ValueError, match=r"0 … 2"):
+            confusion_matrix(*map(torch.tensor, pair), 3)
+
+
+def test_accuracy_top_k() -> None:
+    scores, label = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]), torch.tensor([1, 2])
+    assert accuracy(scores, label) == 0.5
+    assert accuracy(scores, label, top=2) == 1.0
+    with pytest.raises(ValueError, match="must be"):
+        accuracy(scores, torch.tensor([1]))
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20))
+@settings(deadline=None, max_examples=30)
+def test_standard_error_is_the_textbook_one(values: list[float]) -> None:
+    mean, error = mean_and_standard_error(values)
+    assert math.isclose(mean, statistics.fmean(values), abs_tol=1e-9)
+    assert math.isclose(error, statistics.stdev(values) / math.sqrt(len(values)), rel_tol=1e-9, abs_tol=1e-9)
+
+
+def test_one_value_has_no_spread() -> None:
+    assert math.isnan(mean_and_standard_error([0.5])[1])
+
+
+def test_a_second_signal_stops_at_once_and_handlers_come_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest() as stop:
+        assert not stop
+        assert stop.exit_code == 0
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop
+        assert stop.exit_code == 130
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_workers_ignore_signals() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        ignore_signals(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
