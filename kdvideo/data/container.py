@@ -73,6 +73,8 @@ def _reason(path: Path, error: Exception) -> str:
         return "no such file"
     if isinstance(error, av.error.InvalidDataError) and (head := _text_head(path)):
         return f"not a video but text, beginning with {head!r}"
+    if isinstance(error, av.FFmpegError):
+        return f"damaged or not a video: {error.strerror}"
     return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
 
 
@@ -128,46 +130,53 @@ def _timeline(path: str, mtime_ns: int, size: int) -> Timeline:
     with open_video(path) as (container, stream):
         # AVI has no presentation times: with B-frames the ones made up from its packets are out of order.
         counted = container.format.name == "avi"
-        first, keys = _count(container, stream) if counted else _stamps(container, stream)
-        if first is None or len(keys) == 0:
+        seen = _Pass(path)
+        stamps = seen.run(container, stream, every_frame=counted)
+        if seen.first is None or len(stamps) == 0:
             raise ClipError(path, "no video frame in it can be decoded")
-        _check_count(path, stream, len(keys), counted)
-        seconds = (keys - keys[0]) * float(1 / stream.average_rate if counted else stream.time_base)
+        if seen.packets < stream.frames:
+            raise ClipError(
+                path, f"truncated: {seen.packets} of the {stream.frames} frames that its header announces"
+            )
         aspect = float(stream.sample_aspect_ratio or 1)
+        keys = np.arange(len(stamps)) if counted else stamps
+        in_order = bool((np.diff(stamps) > 0).all())
+        seconds = (
+            (stamps - stamps[0]) * float(stream.time_base) if in_order else keys / float(stream.average_rate)
+        )
         return Timeline(
-            path,
-            first.height,
-            first.width,
-            aspect if 0.25 <= aspect <= 4 else 1.0,
-            round(first.rotation / 90) % 4,
-            counted,
-            keys,
-            seconds,
+            path=path,
+            height=seen.first.height,
+            width=seen.first.width,
+            aspect=aspect if 0.25 <= aspect <= 4 else 1.0,
+            turns=round(seen.first.rotation / 90) % 4,
+            counted=counted,
+            keys=keys,
+            seconds=seconds,
         )
 
 
-def _count(container: Any, stream: Any) -> tuple[Any, Ints]:
-    first, count = None, 0
-    for frame in container.decode(stream):
-        first, count = first or frame, count + 1
-    return first, np.arange(count, dtype=np.int64)
+@dataclass
+class _Pass:
+    """What one pass over the packets finds: how many there are, and the first frame."""
 
+    path: str
+    packets: int = 0
+    first: Any = None
 
-def _stamps(container: Any, stream: Any) -> tuple[Any, Ints]:
-    first, stamps = None, []
-    for packet in container.demux(stream):
-        stamp = packet.dts if packet.pts is None else packet.pts
-        if first is None:
-            first = next(iter(packet.decode()), None)
-        if packet.size and not packet.is_discard and stamp is not None:
-            stamps.append(stamp)
-        if len(stamps) > MAX_FRAMES:
-            raise ClipError(container.name.removeprefix("file:"), f"more than {MAX_FRAMES} frames")
-    return first, np.unique(np.asarray(stamps, dtype=np.int64))
-
-
-def _check_count(path: str, stream: Any, found: int, counted: bool) -> None:
-    # Packed B-frames of DivX leave one or two fewer pictures than the header of an AVI announces.
-    spare = max(3, stream.frames // 50) if counted else 0
-    if found + spare < stream.frames:
-        raise ClipError(path, f"truncated: {found} of the {stream.frames} frames its header announces")
+    def run(self, container: Any, stream: Any, *, every_frame: bool) -> Ints:
+        """The time stamps: of each decoded frame as it comes, or else of the packets, sorted."""
+        frames: list[int] = []
+        packets: list[int] = []
+        for packet in container.demux(stream):
+            self.packets += packet.size > 0
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if packet.size and not packet.is_discard and stamp is not None:
+                packets.append(stamp)
+            if every_frame or self.first is None:
+                for frame in packet.decode():
+                    self.first = self.first or frame
+                    frames.append(frame.pts or 0)
+            if self.packets > MAX_FRAMES:
+                raise ClipError(self.path, f"more than {MAX_FRAMES} frames")
+        return np.asarray(frames, np.int64) if every_frame else np.unique(np.asarray(packets, np.int64))

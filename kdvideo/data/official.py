@@ -51,7 +51,7 @@ def from_ucf101(
 
 def _class_index(file: PathLike) -> list[str]:
     check = Checked(os.fspath(file), "")
-    classes = []
+    classes: list[str] = []
     for line, text in _lines(check, file):
         number, _, name = text.partition(" ")
         if number != str(len(classes) + 1) or not name.strip():

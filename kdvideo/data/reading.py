@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from torch import Tensor
 
 from kdvideo.data.container import MAX_FRAMES, MAX_PIXELS, Ints, Path, Timeline, open_video, timeline
 from kdvideo.data.errors import ClipError
 
 MAX_BYTES = 8 * 2**30
+# ACCURATE_RND: without it frames that need no resize come out one grey level too dark.
+SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ def _grid(line: Timeline, start: float | None, end: float | None, fps: float | N
         )
     nearest = (line.seconds[1:] + line.seconds[:-1]) / 2
     if fps is None:
-        first, after = np.searchsorted(nearest, [begin, stop], side="right")
-        return np.arange(first, after + 1)
+        first, after = np.searchsorted(line.seconds, [begin - 1e-6, stop])
+        return np.arange(first, after) if first < after else np.searchsorted(nearest, [begin])
     times = begin + np.arange(int((stop - begin) * fps + 1e-6) + 1) / fps
     return np.searchsorted(nearest, times)
 
@@ -147,7 +149,7 @@ def _decode(line: Timeline, grid: Ints, height: int, width: int) -> Tensor:
             if seek:
                 container.seek(int(wanted[0]), stream=stream)
             off = _fill(out, order, wanted, _frames(container, stream, line.counted), line.turns)
-        if off.max() <= line.key_interval:
+        if off.max() <= (0 if seek else line.key_interval):
             return torch.from_numpy(out)
     at = line.seconds[grid[order][off.argmax()]]
     raise ClipError(line.path, f"the frame at {at:.2f} s cannot be decoded")
@@ -183,7 +185,7 @@ def _convert(
 ) -> None:
     height, width = out.shape[-1:-3:-1] if turns % 2 else out.shape[-2:]
     # threads=1: swscale's own threads would be missing, and waited for, in a forked worker.
-    planar = convert.reformat(frame, width, height, "gbrp", interpolation="BILINEAR", threads=1)
+    planar = convert.reformat(frame, width, height, "gbrp", interpolation=SCALING, threads=1)
     first = out[slots[0]]
     for plane, channel in zip(planar.planes, (1, 2, 0), strict=True):
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)

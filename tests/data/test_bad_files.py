@@ -1,0 +1,193 @@
+"""Whatever is wrong with a file is a ClipError that names the file and the reason."""
+
+import os
+import pickle
+import resource
+import socket
+import threading
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from kdvideo.data import ClipError, probe, read_frames
+from tests.data.videos import picture, write_audio, write_video
+
+
+def refused(path, reason):
+    for read in (read_frames, probe):
+        with pytest.raises(ClipError, match=reason) as info:
+            read(path)
+        assert info.value.path == str(path)
+        assert str(path) in str(info.value)
+        assert info.value.reason in str(info.value)
+
+
+def test_missing_and_not_a_file(tmp_path):
+    refused(tmp_path / "none.mp4", "no such file")
+    refused(tmp_path, "not a regular file")
+    os.mkfifo(tmp_path / "pipe.mp4")  # opening it would wait for ever
+    refused(tmp_path / "pipe.mp4", "not a regular file")
+    with pytest.raises(ClipError, match="null"):
+        read_frames("a\0b.mp4")
+
+
+TEXTS = {
+    "<!DOCTYPE html><html><body>404</body></html>": "not a video but text, beginning with '<!DOCTYPE html",
+    "#EXTM3U\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n": "not a video but text|[Ii]nvalid",
+    "#EXTM3U\n#EXTINF:1,\n{url}/a.ts\n#EXT-X-ENDLIST\n": "not a video but text|[Ii]nvalid",
+    "ffconcat version 1.0\nfile {video}\n": "[Ii]nvalid",
+    "ffconcat version 1.0\nfile {url}/a.mp4\n": "[Ii]nvalid",
+    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{url}</BaseURL></MPD>': "text",
+    "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n": "[Ii]nvalid|text",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_pages_and_playlists_are_not_opened(tmp_path, text):
+    write_video(tmp_path / "video.mp4", 2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        called = threading.Event()
+        server.settimeout(0.3)
+
+        def listen():
+            try:
+                server.accept()
+                called.set()
+            except TimeoutError:
+                pass
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        content = text.replace("{url}", url).replace("{video}", str(tmp_path / "video.mp4"))
+        (tmp_path / "list.mp4").write_text(content)
+        (tmp_path / "list.m3u8").write_text(content)
+        refused(tmp_path / "list.mp4", TEXTS[text])
+        refused(tmp_path / "list.m3u8", TEXTS[text])
+        thread.join()
+        assert not called.is_set()
+
+
+def test_pictures_are_not_videos(tmp_path):
+    with av.open(str(tmp_path / "a.png"), "w", format="image2", options={"update": "1"}) as container:
+        out = container.add_stream("png", rate=1)
+        out.width, out.height, out.pix_fmt = 64, 48, "rgb24"
+        container.mux(out.encode(av.VideoFrame.from_ndarray(picture(1), "rgb24")))
+    os.rename(tmp_path / "a.png", tmp_path / "a.mp4")
+    refused(tmp_path / "a.mp4", "[Ii]nvalid")
+
+
+def test_empty_and_audio_only(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    refused(tmp_path / "empty.mp4", "the file is empty")
+    write_audio(tmp_path / "audio.mp4")
+    refused(tmp_path / "audio.mp4", r"no video stream \(the file holds: audio\)")
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "faststart.mp4", "b.avi"])
+@pytest.mark.parametrize("part", [0.02, 0.4, 0.8, 0.95])
+def test_truncated(tmp_path, name, part):
+    options = {"movflags": "faststart"} if "fast" in name else {}
+    codec = "mpeg4" if name.endswith("avi") else "libx264"
+    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / name, noise, container_options=options, codec=codec, fmt=name[-3:])
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * part)])
+    refused(tmp_path / name, "truncated: [0-9]+ of the 40 frames|damaged")
+
+
+def test_no_frames(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        out = container.add_stream("libx264", rate=10)
+        out.width, out.height, out.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    refused(tmp_path / "a.mp4", "damaged|no video")
+
+
+def test_header_that_announces_too_much(tmp_path):
+    write_video(tmp_path / "a.avi", 20, codec="mpeg4")
+    data = bytearray((tmp_path / "a.avi").read_bytes())
+    assert int.from_bytes(data[48:52], "little") == 20
+    for at in (48, data.index(b"vids") + 32):
+        data[at : at + 4] = (31).to_bytes(4, "little")
+    (tmp_path / "a.avi").write_bytes(data)
+    refused(tmp_path / "a.avi", "truncated: 20 of the 31 frames")
+
+
+def test_damage_in_the_middle_spares_the_windows_before_it(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (30, 48, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / "a.mkv", noise, codec="ffv1", options={"slicecrc": "1", "g": "5"})
+    data = bytearray((tmp_path / "a.mkv").read_bytes())
+    half = len(data) // 2
+    data[half : half + 9000] = os.urandom(9000)
+    good = read_frames(tmp_path / "a.mkv", window=range(5)) if _readable(tmp_path / "a.mkv") else None
+    (tmp_path / "a.mkv").write_bytes(data)
+    assert torch.equal(read_frames(tmp_path / "a.mkv", window=range(5)), good)
+    with pytest.raises(ClipError):
+        read_frames(tmp_path / "a.mkv")
+
+
+def _readable(path):
+    return probe(path).length == 30
+
+
+@pytest.mark.parametrize("in_header", [True, False])
+def test_bombs_are_refused_before_memory_is_taken(tmp_path, in_header):
+    """Motion JPEG of 64 x 48 pixels that claims 16384 x 16384 in its pictures, and perhaps in the container."""
+    write_video(tmp_path / "a.mp4", 4, codec="mjpeg", pix_fmt="yuvj420p")
+    huge = (16384).to_bytes(2, "big") * 2
+    data = (tmp_path / "a.mp4").read_bytes()
+    pictures = data.replace(b"\x11\x08\x00\x30\x00\x40", b"\x11\x08" + huge)
+    both = pictures.replace(b"\x00\x40\x00\x30\x00\x48\x00\x00", huge + b"\x00\x48\x00\x00")
+    assert data != pictures != both
+    (tmp_path / "a.mp4").write_bytes(both if in_header else pictures)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(tmp_path / "a.mp4", "damaged|16384x16384")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
+
+
+def test_clips_that_would_fill_the_memory_are_refused(tmp_path):
+    write_video(tmp_path / "a.mp4", 2, stamps=[0, 3600], rate=1)
+    with pytest.raises(ClipError, match="bytes"):
+        read_frames(tmp_path / "a.mp4", fps=500)
+    with pytest.raises(ClipError, match="claims to last"):
+        probe(tmp_path / "a.mp4", fps=9000)
+    with pytest.raises(ClipError, match="not made"):
+        read_frames(tmp_path / "a.mp4", short_side=20000)
+
+
+def test_part_after_the_end(tmp_path):
+    write_video(tmp_path / "a.mp4", 10)
+    with pytest.raises(ClipError, match=r"last frame is at 0\.90 s, before the start at 5\.00 s"):
+        read_frames(tmp_path / "a.mp4", start=5)
+
+
+def test_the_error_can_be_pickled():
+    error = pickle.loads(pickle.dumps(ClipError("a/b.mp4", "is empty")))
+    assert (error.path, error.reason, str(error)) == ("a/b.mp4", "is empty", "a/b.mp4: is empty")
+
+
+class Frames(torch.utils.data.Dataset):
+    def __init__(self, paths):
+        self.paths = paths
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        return read_frames(self.paths[index], short_side=32)
+
+
+@pytest.mark.timeout(120)
+def test_forked_workers_read_after_the_parent_did_and_hand_errors_on(tmp_path):
+    write_video(tmp_path / "a.mp4", 5)
+    (tmp_path / "b.mp4").touch()
+    read_frames(tmp_path / "a.mp4", short_side=32)
+    good = DataLoader(Frames([tmp_path / "a.mp4"] * 4), num_workers=2, multiprocessing_context="fork")
+    assert [tuple(batch.shape) for batch in good] == [(1, 5, 3, 32, 43)] * 4
+    bad = DataLoader(Frames([tmp_path / "b.mp4"]), num_workers=1, multiprocessing_context="fork")
+    with pytest.raises(ClipError, match=r"b\.mp4: the file is empty"):
+        list(bad)

@@ -1,0 +1,259 @@
+import os
+from contextlib import contextmanager
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from kdvideo.data import ClipInfo, probe, read_frames
+from kdvideo.data import reading as module
+from tests.data.videos import gradient, numbers, picture, write_video
+
+FILES = {
+    "h264 with B-frames": ("a.mp4", {"options": {"bf": "3", "g": "7"}}),
+    "h264 with open groups": (
+        "a.mp4",
+        {"options": {"x264-params": "open-gop=1:keyint=8:bframes=3:scenecut=0"}},
+    ),
+    "hevc": ("a.mp4", {"codec": "libx265", "options": {"x265-params": "log-level=none:pools=none"}}),
+    "10 bit": ("a.mp4", {"pix_fmt": "yuv420p10le"}),
+    "times start late": ("a.mp4", {"stamps": [50 + i for i in range(20)]}),
+    "two videos": ("a.mp4", {"streams": 2}),
+    "fragmented": (
+        "a.mp4",
+        {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "5"}},
+    ),
+    "mpeg4 in avi with B-frames": ("a.avi", {"codec": "mpeg4", "options": {"bf": "2", "g": "8"}}),
+    "h264 in avi with B-frames": ("a.avi", {"options": {"bf": "2", "g": "8"}}),
+    "vp9": ("a.webm", {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "deadline": "realtime"}}),
+    "vp8 with hidden frames": (
+        "a.webm",
+        {"codec": "libvpx", "options": {"auto-alt-ref": "1", "lag-in-frames": "16"}},
+    ),
+    "ffv1": ("a.mkv", {"codec": "ffv1"}),
+    "transport stream": ("a.ts", {"options": {"g": "5"}}),
+    "program stream": ("a.mpg", {"codec": "mpeg2video", "rate": 25, "fmt": "mpeg"}),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_frame_of_every_kind_of_file_whole_and_by_windows(kind, tmp_path):
+    name, options = FILES[kind]
+    write_video(tmp_path / name, 20, **options)
+    assert numbers(read_frames(tmp_path / name)) == list(range(20))
+    assert probe(tmp_path / name) == ClipInfo(20, 48, 64)
+    for first in (0, 6, 7, 8, 15, 19):  # before, on and after key frames
+        window = range(first, min(first + 3, 20))
+        assert numbers(read_frames(tmp_path / name, window=window)) == list(window)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    write_video(tmp_path / "a.mp4", 20, options={"g": "6", "bf": "2"})  # 10 fps
+    return tmp_path / "a.mp4"
+
+
+@pytest.mark.parametrize(("fps", "length"), [(10, 20), (5, 10), (25, 49), (3, 6), (100, 196), (0.5, 1)])
+def test_grid_frames_are_the_nearest_in_time(clip, fps, length):
+    found = numbers(read_frames(clip, fps=fps))
+    assert len(found) == length == probe(clip, fps=fps).length
+    assert all(abs(number / 10 - k / fps) <= 0.05 + 1e-9 for k, number in enumerate(found))
+
+
+@pytest.mark.parametrize("fps", [3, 25, 60])
+@pytest.mark.parametrize("start", [0.0, 0.2])
+def test_variable_frame_rate_is_sampled_by_time(tmp_path, fps, start):
+    times = [0, 100, 130, 1530, 1600, 1640]
+    write_video(tmp_path / "a.mp4", 6, stamps=times, time_base=Fraction(1, 1000))
+    found = numbers(read_frames(tmp_path / "a.mp4", fps=fps, start=start))
+    for k, number in enumerate(found):
+        at = 1000 * (start + k / fps)
+        assert abs(times[number] - at) <= min(abs(t - at) for t in times) + 1e-6
+    assert fps < 25 or found[-1] == 5
+
+
+def test_part_of_a_clip(clip):
+    assert numbers(read_frames(clip, start=0.5, end=1.0)) == [5, 6, 7, 8, 9]
+    assert numbers(read_frames(clip, start=0.5, end=1.0, fps=5)) == [5, 7, 9]
+    assert numbers(read_frames(clip, start=1.7)) == [17, 18, 19]
+    assert numbers(read_frames(clip, end=0.35)) == [0, 1, 2, 3]
+    assert numbers(read_frames(clip, start=0.52, end=0.53)) == [5]
+    assert numbers(read_frames(clip, start=0.5, end=9, fps=10, window=range(2, 4))) == [7, 8]
+    assert probe(clip, start=0.5, end=1.0, fps=5).length == 3
+
+
+def test_windows_of_any_order_and_step(clip):
+    assert numbers(read_frames(clip, window=range(18, 2, -5))) == [18, 13, 8, 3]
+    assert (
+        numbers(read_frames(clip, fps=25, window=range(30, 34))) == numbers(read_frames(clip, fps=25))[30:34]
+    )
+
+
+def test_a_window_is_not_decoded_from_the_start(clip, monkeypatch):
+    counts = []
+    monkeypatch.setattr(
+        module, "_frames", lambda *a, f=module._frames: (counts.append(1) or x for x in f(*a))
+    )
+    read_frames(clip, window=range(13, 15))
+    assert len(counts) <= 5
+
+
+def test_a_seek_that_lands_late_is_made_good(clip, monkeypatch):
+    class Late:
+        def __init__(self, container):
+            self.container = container
+
+        def seek(self, offset, *, stream):
+            self.container.seek(10**9, stream=stream)
+
+        def __getattr__(self, name):
+            return getattr(self.container, name)
+
+    opened = module.open_video
+
+    @contextmanager
+    def late(path):
+        with opened(path) as (container, stream):
+            yield Late(container), stream
+
+    monkeypatch.setattr(module, "open_video", late)
+    assert numbers(read_frames(clip, window=range(7, 9))) == [7, 8]
+
+
+@pytest.mark.parametrize("side", [24, 96])
+def test_resize_keeps_the_shape(tmp_path, side):
+    write_video(tmp_path / "a.mp4", [gradient().numpy()] * 3, pix_fmt="yuv444p", options={"crf": "0"})
+    small = read_frames(tmp_path / "a.mp4", short_side=side)
+    assert small.shape == (3, 3, side, side * 4 // 3)
+    assert probe(tmp_path / "a.mp4", short_side=side) == ClipInfo(3, side, side * 4 // 3)
+    expected = gradient(side, side * 4 // 3).permute(2, 0, 1).float()
+    inner = (slice(None), slice(2, -2), slice(2, -2))
+    assert (small[1].float() - expected)[inner].abs().mean() < 3
+
+
+def test_colours_are_right_and_unbiased(tmp_path):
+    image = gradient()
+    write_video(tmp_path / "a.mp4", [image.numpy()] * 2, options={"crf": "0"})
+    error = read_frames(tmp_path / "a.mp4")[0].float() - image.permute(2, 0, 1).float()
+    assert error.abs().mean() < 4
+    assert error.mean().abs() < 0.5
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_rotation_is_applied(tmp_path, degrees):
+    write_video(tmp_path / "a.mp4", [gradient().numpy()] * 3, pix_fmt="yuv444p", rotation=degrees)
+    upright = np.rot90(gradient().numpy(), degrees // 90)
+    frames = read_frames(tmp_path / "a.mp4")
+    assert (frames[0].permute(1, 2, 0).float() - torch.tensor(upright.copy()).float()).abs().mean() < 3
+    info = probe(tmp_path / "a.mp4", short_side=24)
+    assert (info.height, info.width) == ((32, 24) if degrees % 180 else (24, 32))
+    assert read_frames(tmp_path / "a.mp4", short_side=24).shape[-2:] == (info.height, info.width)
+
+
+def test_rotation_agrees_with_opencv(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    write_video(tmp_path / "a.mp4", [gradient().numpy()] * 3, rotation=90)
+    _, image = cv2.VideoCapture(str(tmp_path / "a.mp4")).read()
+    theirs = torch.tensor(image[..., ::-1].copy()).permute(2, 0, 1).float()
+    assert (read_frames(tmp_path / "a.mp4")[0].float() - theirs).abs().mean() < 5
+
+
+def test_pixels_that_are_not_square(tmp_path):
+    write_video(tmp_path / "a.mp4", 3, aspect=Fraction(2, 1))
+    assert read_frames(tmp_path / "a.mp4", short_side=24).shape == (3, 3, 24, 64)
+
+
+def test_odd_size(tmp_path):
+    write_video(tmp_path / "a.mp4", [picture(i, 47, 65) for i in range(3)], pix_fmt="yuv444p")
+    frames = read_frames(tmp_path / "a.mp4")
+    assert frames.shape == (3, 3, 47, 65)
+    assert numbers(frames) == [0, 1, 2]
+
+
+def test_one_frame(tmp_path):
+    write_video(tmp_path / "a.mp4", 1)
+    assert numbers(read_frames(tmp_path / "a.mp4", fps=25)) == [0]
+
+
+NAMES = [
+    "ünïcode 影片.mp4",
+    "a b.mp4",
+    "100%d %s.mp4",
+    "-dash.mp4",
+    "http:x.mp4",
+    "new\nline.mp4",
+    "concat:a|b.mp4",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_names_relative_and_absolute(tmp_path, monkeypatch, name):
+    write_video(tmp_path / "plain.mp4", 2)
+    os.rename(tmp_path / "plain.mp4", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert len(read_frames(name)) == len(read_frames(tmp_path / name)) == 2
+
+
+def test_a_file_replaced_is_read_anew(tmp_path):
+    write_video(tmp_path / "a.mp4", 3)
+    assert probe(tmp_path / "a.mp4").length == 3
+    write_video(tmp_path / "a.mp4", 5)
+    assert probe(tmp_path / "a.mp4").length == 5
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"fps": 0},
+        {"fps": -1},
+        {"short_side": 0},
+        {"start": -1},
+        {"start": 2, "end": 1},
+        {"fps": float("nan")},
+    ],
+)
+def test_arguments_out_of_range(clip, bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        read_frames(clip, **bad)
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        probe(clip, **bad)
+
+
+@pytest.mark.parametrize("window", [range(0), range(18, 21), range(-1, 2)])
+def test_window_outside_the_clip(clip, window):
+    with pytest.raises(ValueError, match="20 grid frames"):
+        read_frames(clip, window=window)
+
+
+REAL = {
+    "torchvision_videos/RATRACE_wave_f_nm_np1_fr_goo_37.avi": (72, 240, 560),
+    "torchvision_videos/hmdb51_Turnk_r_Pippi_Michel_cartwheel_f_cm_np2_le_med_6.avi": (83, 240, 320),
+    "torchvision_videos/v_SoccerJuggling_g23_c01.avi": (240, 240, 320),
+    "torchvision_videos/SOX5yA1l24A.mp4": (332, 256, 340),
+    "d3dhelper_kinetics/abseiling/abseiling.mp4": (125, 360, 636),
+    "ssv2_1clip/smth-smth-1.webm": (47, 240, 427),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_files_against_opencv(shared, name):
+    cv2 = pytest.importorskip("cv2")
+    path = shared / "data" / "clips" / name
+    length, height, width = REAL[name]
+    assert probe(path) == ClipInfo(length, height, width)
+    window = range(length - 5, length)
+    mine = read_frames(path, window=window).float()
+    capture = cv2.VideoCapture(str(path))
+    theirs = [capture.read()[1][..., ::-1].copy() for _ in range(length)]
+    assert not capture.read()[0]
+    for number, frame in zip(window, mine, strict=True):
+        assert (frame - torch.tensor(theirs[number]).permute(2, 0, 1).float()).abs().mean() < 3
+
+
+def test_all_real_clips_can_be_read(shared):
+    paths = sorted((shared / "data" / "ut_interaction").rglob("*.avi"))[::12]
+    assert paths
+    for path in paths:
+        info = probe(path, fps=10, short_side=64)
+        assert read_frames(path, fps=10, short_side=64).shape == (info.length, 3, info.height, info.width)
