@@ -3,12 +3,16 @@
 Flow is (..., 2, H, W) in pixels, u (to the right) first, then v (downwards).
 """
 
+from kdvideo.flow.estimate import tvl1
+from kdvideo.flow.flo import is_known, read_flo, write_flo
+from kdvideo.flow.im2flow import im2flow_decode, im2flow_encode
+from kdvideo.flow.metrics import endpoint_error
+from kdvideo.flow.picture import color_wheel, to_image
 from kdvideo.flow.presets import DEFAULT, FAST, OPENCV, PRESETS, TVL1
 from kdvideo.flow.quantize import dequantize, dequantize_tsn, quantize
 from kdvideo.flow.source import FlowSource, OnTheFly
 from kdvideo.flow.store import FlowStore
 from kdvideo.flow.transforms import area_pool, hflip, resize, to_unit, truncate
-from kdvideo.flow.tvl1 import tvl1
 
 __all__ = [
     "DEFAULT",
@@ -20,12 +24,20 @@ __all__ = [
     "FlowStore",
     "OnTheFly",
     "area_pool",
+    "color_wheel",
     "dequantize",
     "dequantize_tsn",
+    "endpoint_error",
     "hflip",
+    "im2flow_decode",
+    "im2flow_encode",
+    "is_known",
     "quantize",
+    "read_flo",
     "resize",
+    "to_image",
     "to_unit",
     "truncate",
     "tvl1",
+    "write_flo",
 ]

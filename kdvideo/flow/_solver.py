@@ -13,11 +13,12 @@ from torch import Tensor
 from kdvideo.flow.presets import TVL1
 
 TINY = 1e-7  # below this squared gradient (OpenCV's FLT_EPSILON) a pixel carries no motion
+EDGE = 0.01  # a pixel at the edge that does not move must not fall outside by rounding
 
 
 def solve(previous: Tensor, next: Tensor, preset: TVL1, chunk_pixels: int) -> Tensor:
     """Flow (N,2,H,W) of grey frames (N,1,H,W) in [0, 255], coarse to fine."""
-    sizes = pyramid_sizes(previous.shape[-2:], preset)
+    sizes = pyramid_sizes((previous.shape[-2], previous.shape[-1]), preset)
     pairs = [torch.cat([previous, next], 1)]
     for size in sizes[1:]:
         pairs.append(_resize(pairs[-1], size))
@@ -25,14 +26,14 @@ def solve(previous: Tensor, next: Tensor, preset: TVL1, chunk_pixels: int) -> Te
     for pair, size in zip(reversed(pairs), reversed(sizes), strict=True):
         flow = rescale(flow, size)
         chunk = 1 if preset.tolerance is not None else max(1, chunk_pixels // (size[0] * size[1]))
-        parts = zip(pair.split(chunk), flow.split(chunk), strict=True)
+        parts = zip(torch.split(pair, chunk), torch.split(flow, chunk), strict=True)
         flow = torch.cat([refine(p, f, preset) for p, f in parts])
     return flow
 
 
 def pyramid_sizes(size: tuple[int, int], preset: TVL1) -> list[tuple[int, int]]:
     """(H, W) of every level, finest first."""
-    sizes = [(int(size[0]), int(size[1]))]
+    sizes = [size]
     while preset.scales is None or len(sizes) < preset.scales:
         coarser = tuple(round(side * preset.scale_step) for side in sizes[-1])
         if min(coarser) < preset.min_size or coarser == sizes[-1]:
@@ -75,12 +76,15 @@ def _central_differences(image: Tensor) -> tuple[Tensor, Tensor]:
 
 def _warp(fields: Tensor, flow: Tensor, preset: TVL1) -> Tensor:
     height, width = fields.shape[-2:]
-    xs = torch.arange(width, device=flow.device, dtype=flow.dtype)
-    ys = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None]
-    x = ((flow[:, 0] + xs) * 2 + 1) / width - 1
-    y = ((flow[:, 1] + ys) * 2 + 1) / height - 1
-    grid = torch.stack([x, y], -1)
-    return F.grid_sample(fields, grid, preset.interpolation, preset.border, align_corners=False)
+    x = flow[:, 0] + torch.arange(width, device=flow.device, dtype=flow.dtype)
+    y = flow[:, 1] + torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None]
+    grid = torch.stack([(x * 2 + 1) / width - 1, (y * 2 + 1) / height - 1], -1)
+    outside = "zeros" if preset.border == "zeros" else "border"
+    warped = F.grid_sample(fields, grid, preset.interpolation, outside, align_corners=False)
+    if preset.border != "mask":
+        return warped
+    inside = (x > -EDGE) & (x < width - 1 + EDGE) & (y > -EDGE) & (y < height - 1 + EDGE)
+    return warped * inside[:, None]
 
 
 class _State:
@@ -94,88 +98,83 @@ class _State:
 
     def __init__(self, flow: Tensor, preset: TVL1) -> None:
         count, _, height, width = flow.shape
-        self.preset, self.shape = preset, (count, height + 1, width + 1)
-        self.row = width + 1
-        self.length = count * (height + 1) * (width + 1)
-        self.gain = preset.tau / preset.theta
-        margin = self.row
-        buffer = flow.new_zeros(6, margin + self.length + margin)
-        self.inner = slice(margin, margin + self.length)
-        self.u, self.p = buffer[:2], buffer[2:].unflatten(0, (2, 2))
-        self.data = flow.new_zeros(5, self.length)
-        self.gradient, self.norm = flow.new_empty(2, 2, self.length), flow.new_empty(2, self.length)
-        self.step = flow.new_empty(self.length)
-        x, y = self.p[:, :, self.inner].unflatten(-1, self.shape)
-        self.outside = (x[..., -2], x[..., -1], y[..., -2, :], y[..., -1, :])
-        self.image(self.u[:, self.inner]).copy_(flow.transpose(0, 1)).mul_(self.gain)
+        self.preset, self.gain = preset, preset.tau / preset.theta
+        margin = width + 1
+        length = count * (height + 1) * (width + 1)
 
-    def image(self, plane: Tensor) -> Tensor:
-        """(k,L) as (k,N,H,W): the view without the extra row and column."""
-        return plane.unflatten(-1, self.shape)[..., :-1, :-1]
+        def image(planes: Tensor) -> Tensor:
+            return planes.view(*planes.shape[:-1], count, height + 1, width + 1)[..., :-1, :-1]
+
+        def at(planes: Tensor, offset: int) -> Tensor:
+            return planes[..., margin + offset : margin + offset + length]
+
+        u, p = flow.new_zeros(2, length + 2 * margin), flow.new_zeros(2, 2, length + 2 * margin)
+        self.u, self.u_next = at(u, 0), (at(u, 1), at(u, margin))
+        self.p, self.p_here, self.p_before = at(p, 0), at(p, 0).unbind(), (at(p[0], -1), at(p[1], -margin))
+        px, py = self.p.view(2, 2, count, height + 1, width + 1)
+        self.p_outside = (px[..., -2], px[..., -1], py[..., -2:, :])
+        data = flow.new_zeros(5, length)
+        self.offset, self.slope_u, self.slope_v, self.direction = data[0], data[1], data[2], data[3:]
+        self.gradient, self.norm = flow.new_empty(2, 2, length), flow.new_empty(2, length)
+        self.gradient_x, self.gradient_y = self.gradient.unbind()
+        self.step = flow.new_empty(length)
+        self.u_image, self.data_image = image(self.u), image(data)
+        self.u_image.copy_(flow.transpose(0, 1)).mul_(self.gain)
 
     def flow(self) -> Tensor:
         """The flow (N,2,H,W) in pixels."""
-        return (self.image(self.u[:, self.inner]) / self.gain).transpose(0, 1)
+        return (self.u_image / self.gain).transpose(0, 1)
 
     def linearise(self, warped: Tensor, previous: Tensor) -> None:
         """rho(u) = I1(x + u0) + grad I1 . (u - u0) - I0, divided by |grad I1|^2."""
         image, x, y = warped.unbind(1)
-        u, v = (self.image(self.u[:, self.inner]) / self.gain).unbind(0)
+        u, v = (self.u_image / self.gain).unbind(0)
         residual = image - previous - x * u - y * v
         square = (x * x + y * y).clamp_min_(TINY)
-        data = self.image(self.data)
-        torch.div(residual, square, out=data[0])
-        torch.div(x, square * self.gain, out=data[1])
-        torch.div(y, square * self.gain, out=data[2])
-        torch.mul(x, -self.gain, out=data[3])
-        torch.mul(y, -self.gain, out=data[4])
+        torch.div(residual, square, out=self.data_image[0])
+        torch.div(x, square * self.gain, out=self.data_image[1])
+        torch.div(y, square * self.gain, out=self.data_image[2])
+        torch.mul(x, -self.gain, out=self.data_image[3])
+        torch.mul(y, -self.gain, out=self.data_image[4])
 
     def minimise(self) -> None:
         """Alternate the median filter and the primal-dual iterations."""
-        preset, u = self.preset, self.image(self.u[:, self.inner])
-        for _ in range(preset.rounds):
-            if preset.median > 1:
-                u.copy_(_median(u, preset.median))
+        for _ in range(self.preset.rounds):
+            if self.preset.median > 1:
+                self.u_image.copy_(_median(self.u_image, self.preset.median))
             if self.iterate():
                 break
 
     def iterate(self) -> bool:
         """Run the iterations of one round; whether the tolerance was reached."""
-        preset = self.preset
-        if preset.tolerance is None:
-            for _ in range(preset.iterations):
-                self.update_primal()
-                self.update_dual()
-            return False
-        pixels = self.shape[0] * (self.shape[1] - 1) * (self.shape[2] - 1)
-        bound = (preset.tolerance * self.gain) ** 2 * pixels
-        for _ in range(preset.iterations):
-            before = self.u.clone()
+        tolerance = self.preset.tolerance
+        for _ in range(self.preset.iterations):
+            before = None if tolerance is None else self.u_image.clone()
             self.update_primal()
             self.update_dual()
-            if float((self.u - before).square_().sum()) <= bound:
-                return True
+            if before is not None and tolerance is not None:
+                change = (self.u_image - before).square_().sum() / before[0].numel()
+                if float(change) <= (tolerance * self.gain) ** 2:
+                    return True
         return False
 
     def update_primal(self) -> None:
         """v = u - clip(rho / |grad I1|^2, +- lambda theta) grad I1, then u = v + theta div p."""
-        u, step, limit = self.u[:, self.inner], self.step, self.preset.lambda_ * self.preset.theta
-        torch.addcmul(self.data[0], self.data[1], u[0], out=step)
-        step.addcmul_(self.data[2], u[1]).clamp_(-limit, limit)
-        u.addcmul_(self.data[3:], step)
-        for p, back in zip(self.p, (1, self.row), strict=True):
-            u.add_(p[:, self.inner], alpha=self.preset.tau)
-            u.sub_(p[:, self.inner.start - back : self.inner.stop - back], alpha=self.preset.tau)
+        u, step, tau, limit = self.u, self.step, self.preset.tau, self.preset.lambda_ * self.preset.theta
+        torch.addcmul(self.offset, self.slope_u, u[0], out=step)
+        step.addcmul_(self.slope_v, u[1]).clamp_(-limit, limit)
+        u.addcmul_(self.direction, step)
+        for here, before in zip(self.p_here, self.p_before, strict=True):
+            u.add_(here, alpha=tau).sub_(before, alpha=tau)
 
     def update_dual(self) -> None:
         """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|)."""
-        u, gradient, norm = self.u[:, self.inner], self.gradient, self.norm
-        for d, ahead in enumerate((1, self.row)):
-            torch.sub(self.u[:, self.inner.start + ahead : self.inner.stop + ahead], u, out=gradient[d])
-        torch.mul(gradient[0], gradient[0], out=norm)
-        norm.addcmul_(gradient[1], gradient[1]).sqrt_().add_(1)
-        self.p[:, :, self.inner].add_(gradient).div_(norm)
-        for p in self.outside:
+        torch.sub(self.u_next[0], self.u, out=self.gradient_x)
+        torch.sub(self.u_next[1], self.u, out=self.gradient_y)
+        torch.mul(self.gradient_x, self.gradient_x, out=self.norm)
+        self.norm.addcmul_(self.gradient_y, self.gradient_y).sqrt_().add_(1)
+        self.p.add_(self.gradient).div_(self.norm)
+        for p in self.p_outside:
             p.zero_()
 
 

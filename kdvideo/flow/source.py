@@ -6,8 +6,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from kdvideo.flow.estimate import tvl1
 from kdvideo.flow.presets import DEFAULT, TVL1
-from kdvideo.flow.tvl1 import tvl1
 
 
 class FlowSource(Protocol):

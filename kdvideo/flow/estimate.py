@@ -11,7 +11,8 @@ from kdvideo.flow._solver import solve
 from kdvideo.flow.presets import DEFAULT, PRESETS, TVL1
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV
-CPU_CHUNK = 200_000  # pixels whose unknowns stay in a core's cache
+CPU_CHUNK = 100_000  # pixels of a level that a core works on at a time, for its cache
+CPU_SHARE = 4_000_000  # most pixels of one thread's task, for memory
 GPU_CHUNK = 4_000_000  # enough to hide the launches
 
 
@@ -44,8 +45,8 @@ def tvl1(
 
     >>> frames = torch.rand(2, 3, 6, 8).repeat_interleave(4, 2).repeat_interleave(4, 3)
     >>> flow = tvl1(frames, frames.roll(1, 3), value_range=(0, 1))  # everything moves one pixel right
-    >>> flow.shape, flow[:, 0].median().round().item(), flow[:, 1].median().round().item()
-    (torch.Size([2, 2, 24, 32]), 1.0, 0.0)
+    >>> flow.shape, bool(flow[:, 0].median() > 0.8), bool(flow[:, 1].median().abs() < 0.2)
+    (torch.Size([2, 2, 24, 32]), True, True)
 
     C. Zach, T. Pock, H. Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow", DAGM 2007.
     """
@@ -54,6 +55,8 @@ def tvl1(
     with torch.no_grad(), torch.autocast(previous.device.type, enabled=False):
         frames = [_grey(images, _range(images, value_range)) for images in (previous, next)]
         _check_finite(*frames)
+        if len(previous) == 0:
+            return frames[0].new_zeros(0, 2, *frames[0].shape[-2:])
         if previous.device.type == "cpu":
             return _solve_in_threads(frames[0], frames[1], settings)
         return solve(frames[0], frames[1], settings, GPU_CHUNK)
@@ -116,10 +119,10 @@ def _check_finite(previous: Tensor, next: Tensor) -> None:
 def _solve_in_threads(previous: Tensor, next: Tensor, preset: TVL1) -> Tensor:
     """Pairs in parallel, each on one thread: threads within an operation stall beside a busy neighbour."""
     threads = torch.get_num_threads()
-    if threads == 1 or len(previous) == 0:
+    if threads == 1:
         return solve(previous, next, preset, CPU_CHUNK)
-    share = -(-len(previous) // threads)
-    pairs = zip(previous.split(share), next.split(share), strict=True)
+    share = min(-(-len(previous) // threads), max(1, CPU_SHARE // previous[0].numel()))
+    pairs = zip(torch.split(previous, share), torch.split(next, share), strict=True)
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return torch.cat([job.result() for job in [pool.submit(_solve, *p, preset) for p in pairs]])

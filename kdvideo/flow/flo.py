@@ -1,0 +1,62 @@
+"""Middlebury .flo files."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kdvideo.flow._files import write_atomic
+from kdvideo.flow.transforms import check_flow
+
+MAGIC = b"PIEH"  # 202021.25 as a little-endian float32
+UNKNOWN = 1e9
+
+
+def is_known(flow: Tensor) -> Tensor:
+    """Mask (...,H,W) of the pixels whose flow is known: finite and below 1e9, as Middlebury marks it.
+
+    >>> is_known(torch.tensor([0.0, 1e10]).view(2, 1, 1))
+    tensor([[False]])
+    """
+    return (flow.abs() < UNKNOWN).all(-3)
+
+
+def read_flo(path: str | os.PathLike[str]) -> Tensor:
+    """Flow (2,H,W) float32 in pixels of a .flo file; `is_known` tells its unknown pixels.
+
+    Raises:
+        ValueError: not a .flo file, or cut short (the message names the file).
+    """
+    data = Path(path).read_bytes()
+    if data[:4] != MAGIC or len(data) < 12:
+        raise ValueError(f"{path} is not a .flo file: it does not begin with {MAGIC!r} and its size")
+    width, height = struct.unpack("<ii", data[4:12])
+    if width < 1 or height < 1 or len(data) != 12 + 8 * width * height:
+        raise ValueError(f"{path} should hold {width}x{height} flow vectors, but has {len(data)} bytes")
+    values = torch.frombuffer(bytearray(data), dtype=torch.float32, offset=12)
+    return values.view(height, width, 2).permute(2, 0, 1).contiguous()
+
+
+def write_flo(path: str | os.PathLike[str], flow: Tensor) -> None:
+    """Write flow (2,H,W) as a .flo file, whole or not at all.
+
+    Raises:
+        ValueError: flow has another shape.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_flo(folder + "/a.flo", torch.ones(2, 3, 4))
+    ...     read_flo(folder + "/a.flo").shape
+    torch.Size([2, 3, 4])
+    """
+    check_flow(flow)
+    if flow.ndim != 3:
+        raise ValueError(f"a .flo file holds one flow (2,H,W), got {tuple(flow.shape)}")
+    height, width = flow.shape[-2:]
+    values = flow.detach().float().cpu().permute(1, 2, 0).contiguous()
+    header = MAGIC + struct.pack("<ii", width, height)
+    write_atomic(Path(path), header + values.numpy().tobytes())

@@ -1,0 +1,37 @@
+"""The error of flow."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kdvideo.flow.transforms import check_flow
+
+
+def endpoint_error(predicted: Tensor, target: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """EPE = mean over pixels of sqrt((u^ - u)^2 + (v^ - v)^2), a scalar in pixels.
+
+    Arguments:
+        predicted, target: (...,2,H,W) of one shape.
+        mask: bool (...,H,W), true where the target is known; `None`: everywhere.
+
+    Raises:
+        ValueError: shapes differ (nothing is broadcast), the mask is not bool, or no pixel is left.
+
+    >>> endpoint_error(torch.zeros(2, 4, 4), torch.tensor([3.0, 4.0]).view(2, 1, 1).expand(2, 4, 4))
+    tensor(5.)
+    """
+    check_flow(predicted)
+    if predicted.shape != target.shape:
+        raise ValueError(
+            f"predicted and target must have one shape, got {tuple(predicted.shape)} and {tuple(target.shape)}"
+        )
+    difference = predicted.float() - target.float()
+    error = torch.hypot(*difference.unbind(-3))
+    if mask is not None:
+        if mask.dtype != torch.bool or mask.shape != error.shape:
+            raise ValueError(f"mask must be bool {tuple(error.shape)}, got {mask.dtype} {tuple(mask.shape)}")
+        error = error[mask]
+    if error.numel() == 0:
+        raise ValueError("no pixel to average over")
+    return error.mean()
