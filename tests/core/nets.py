@@ -1,6 +1,7 @@
 """Small networks that the tests of the core share."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 class VideoNet(nn.Module):
     """(B, C, T, H, W) -> logits (B, 5); `stem`, `block` and `head` are its layers."""
 
-    layer_names = {"1A": "stem", "2A": "block.0"}
+    layer_names: ClassVar = {"1A": "stem", "2A": "block.0"}
 
     def __init__(self, channels: int = 3, width: int = 4, *, dropout: float = 0.0, norm: bool = True) -> None:
         super().__init__()

@@ -171,12 +171,12 @@ def test_replaced_layer_is_an_error_and_not_a_stale_tensor() -> None:
 
 
 def test_layer_that_runs_twice_is_an_error() -> None:
-    with pytest.raises(kd.CaptureError, match="'head'.* ran 2 times"):
+    with pytest.raises(kd.CaptureError, match=r"'head'.* ran 2 times"):
         kd.FeatureExtractor(Twice(), ["head"])(clips())
 
 
 def test_overwritten_output_is_an_error() -> None:
-    with pytest.raises(kd.CaptureError, match="'stem'.*overwritten in place.*inplace=False"):
+    with pytest.raises(kd.CaptureError, match=r"'stem'.*overwritten in place.*inplace=False"):
         kd.FeatureExtractor(Overwrites(), ["stem"])(clips())
 
 

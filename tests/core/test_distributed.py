@@ -1,0 +1,38 @@
+"""Two gloo processes give the gradients of one process on the whole batch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.core import _distributed
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    command = [sys.executable, "-m", "tests.core._distributed"]
+    ranks = [
+        subprocess.Popen([*command, str(rank), str(folder)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for rank in (0, 1)
+    ]
+    try:
+        errors = [rank.communicate(timeout=200)[1] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
+    return torch.load(folder / "gradients.pt")
+
+
+@pytest.mark.parametrize("way", _distributed.WAYS)
+def test_gradients_equal_those_of_one_process(way: str, found: dict[str, dict[str, torch.Tensor]]) -> None:
+    student, teacher = _distributed.build()
+    expected = _distributed.gradients(student, student, teacher, slice(0, 4))
+    assert found[way].keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[way][name], gradient, rtol=1e-5, atol=1e-7, msg=f"{way}: {name}")
