@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -82,8 +83,8 @@ def _row(
     number = None if classes is not None and label in classes else _number(named["label"])
     if not label:
         problems.append("no label")
-    elif number is not None and (number < 0 or number != int(number) or "." in named["label"]):
-        problems.append(f"label {label!r} is not a whole number from 0")
+    elif number is not None and not re.fullmatch("[0-9]{1,5}", label):
+        problems.append(f"label {label!r} is not a whole number from 0 to 99999")
     elif number is not None and (numeric or classes is not None):
         label = int(number)
     elif number is not None or numeric:

@@ -73,8 +73,9 @@ class Checked:
 
     def manifest(self, rows: Iterable[Row], classes: Sequence[str] | None) -> Dataset:
         """The manifest of `rows`; raises one `ManifestError` that names everything wrong."""
-        rows = self._existing(list(rows))
+        rows = list(rows)
         names = _classes(rows) if classes is None else list(classes)
+        rows = self._existing(rows)
         number = {name: i for i, name in enumerate(names)}
         if len(number) != len(names):
             self.problems.append((0, "a class is named twice"))
