@@ -1,20 +1,17 @@
 """D3D on the embedded synthetic videos: the recipe's report over seeds on which no choice was made.
 
-    python -m benchmarks.d3d_synthetic
+python -m benchmarks.d3d_synthetic
 """
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import shutil
 import sys
 from pathlib import Path
 
-import json
-
 from benchmarks import record
 from examples.d3d import report, run
-from examples.d3d.config import POCKET
 
 SEEDS = tuple(range(8))
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from kdvideo import data, flow, models
+
+
+class _Files(list[dict[str, Any]]):
+    """The rows of a manifest that lists some files, without the need for `datasets`."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
 
 
 @torch.no_grad()
@@ -25,7 +33,7 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
     network, info = models.checkpoints.load(weights)
     view, stream = info["input"], info["input"]["stream"]
     clips = data.PairedClips(
-        data.from_files([clip]),
+        _Files([{"path": str(clip), "clip": str(clip), "label": 0, "start": None, "end": None}]),  # type: ignore[arg-type]
         frames=view["frames"],
         fps=view["fps"],
         short_side=view["short_side"],

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import tyro
+
+from kdvideo.data import ClipError
+from kdvideo.flow import PRESETS as FLOW_PRESETS
+from kdvideo.training import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,10 @@ class Config:
             raise ValueError("give --train and --test together, or neither (the synthetic videos)")
         if not self.seeds:
             raise ValueError("give at least one seed, as in --seeds 0 1 2")
+        if self.flow_preset not in FLOW_PRESETS:
+            raise ValueError(f"unknown --flow-preset {self.flow_preset!r}; there are {list(FLOW_PRESETS)}")
+        if self.class_reduction not in ("mean", "sum"):
+            raise ValueError(f"--class-reduction must be mean or sum, not {self.class_reduction!r}")
         if self.input.crop > self.input.short_side:
             raise ValueError(f"crop {self.input.crop} is larger than short_side {self.input.short_side}")
 
@@ -121,12 +131,17 @@ PRESETS = {
 
 def parse(arguments: list[str] | None = None) -> Config:
     """The settings of one command line such as ``pocket --seeds 0 1 --optimizer.steps 100``."""
-    try:
-        return tyro.extras.overridable_config_cli(PRESETS, args=arguments)
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from None
+    return tyro.extras.overridable_config_cli(PRESETS, args=arguments)
 
 
-def replace(config: Config, **changes: object) -> Config:
-    """``dataclasses.replace``, here so that scripts import one module."""
-    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+def plain_errors(main: Callable[..., None]) -> Callable[..., None]:
+    """Wrong input ends a command with one sentence instead of a traceback."""
+
+    @functools.wraps(main)
+    def wrapped(*arguments: Any) -> None:
+        try:
+            main(*arguments)
+        except (ValueError, FloatingPointError, CheckpointError, ClipError) as error:
+            raise SystemExit(f"error: {error}") from None
+
+    return wrapped

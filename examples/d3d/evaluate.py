@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from examples.d3d import clips
-from examples.d3d.config import Config, parse
+from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.train import make_accelerator
 from kdvideo import models
 from kdvideo.training import accuracy, confusion_matrix, ignore_signals
@@ -59,6 +59,7 @@ def weights_scores(path: Path, config: Config, test: Dataset, store: Any, accele
     return scores(network, dataset, stream, config, accelerator)
 
 
+@plain_errors
 def main(arguments: list[str] | None = None) -> None:
     """Print the accuracy, overall and per class, of one file of weights."""
     config = parse(arguments)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from examples.d3d import clips, report
-from examples.d3d.config import Config, parse
+from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.evaluate import weights_scores
 from examples.d3d.train import make_accelerator
 from examples.d3d.train_student import student
@@ -61,6 +61,7 @@ def _scores(path: Path, config: Config, test: Dataset, store: FlowStore, acceler
     return load_file(cached)["scores"]
 
 
+@plain_errors
 def main(arguments: list[str] | None = None) -> None:
     """Run everything for all seeds and write the report."""
     config = parse(arguments)

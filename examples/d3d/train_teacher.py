@@ -10,7 +10,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from examples.d3d import clips
-from examples.d3d.config import Config, parse
+from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.runs import Run
 from examples.d3d.train import fit, make_accelerator
 
@@ -24,6 +24,7 @@ def teacher(config: Config, seed: int, accelerator: Accelerator) -> Path:
     return fit(run, clips.prepare(config, train, accelerator, what="training clips"))
 
 
+@plain_errors
 def main(arguments: list[str] | None = None) -> None:
     """Train one teacher per seed and print where its weights are."""
     config = parse(arguments)

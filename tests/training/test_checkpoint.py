@@ -45,7 +45,7 @@ def test_a_flipped_byte_is_found_and_the_previous_checkpoint_used(tmp_path: Path
 def test_all_damaged_is_an_error_and_not_a_fresh_start(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     (checkpoints.save(1, state(1)) / "state.pt").write_bytes(b"")
-    with pytest.warns(UserWarning), pytest.raises(CheckpointError, match="damaged"):
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(CheckpointError, match="damaged"):
         checkpoints.load()
 
 
@@ -81,7 +81,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
             return os.system, (f"touch {canary}",)
 
     Checkpoints(tmp_path).save(1, {"x": Malicious()})
-    with pytest.raises(Exception, match="weights_only|Weights only"):
+    with pytest.raises(Exception, match=r"weights_only|Weights only"):
         Checkpoints(tmp_path).load()
     assert not canary.exists()
 
