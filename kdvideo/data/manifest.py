@@ -109,8 +109,10 @@ class Checked:
 
     def _place(self, row: Row) -> tuple[str, str | None]:
         """Where the clip is, and its name: the path within the root, and the segment."""
-        path = os.path.normpath(os.path.join(self.root, row.path))
-        inside = os.path.relpath(path, self.root)
+        inside = os.path.normpath(row.path)
+        path = os.path.join(self.root, inside)
+        if os.path.isabs(row.path):
+            inside = os.path.relpath(path, self.root)
         if inside.split(os.sep)[0] == os.pardir:
             if not os.path.isabs(row.path):
                 self.problems.append((row.line, f"path {row.path!r} leads out of {self.root!r}"))

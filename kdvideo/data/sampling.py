@@ -44,7 +44,8 @@ def random_view(
     flip: bool,
 ) -> View:
     """A view drawn uniformly; a function of its arguments alone."""
-    bits = np.random.Philox(key=[seed % 2**64, epoch % 2**64], counter=[0, 0, 0, index])
+    key = np.array([seed % 2**64, epoch % 2**64], np.uint64)
+    bits = np.random.Philox(key=key, counter=np.array([0, 0, 0, index], np.uint64))
     start, top, left, mirror = np.random.Generator(bits).random(4)
     return View(
         int(start * (max(length - frames, 0) + 1)),
