@@ -4,7 +4,7 @@ Legend: T frames, H W pixels. Lengths are in pixels, times in seconds, angles in
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,6 +39,11 @@ def uniform(low: float, high: float, generator: Generator) -> float:
     return low + (high - low) * torch.rand((), generator=generator).item()
 
 
+def pick(names: Sequence[str], generator: Generator) -> str:
+    """Draw one of the names."""
+    return names[int(torch.randint(len(names), (), generator=generator))]
+
+
 def _still(times: Tensor, reach: float, generator: Generator) -> Tensor:
     # The value a swinging parameter has in a random frame: one frame cannot tell still from swinging.
     return torch.full_like(times, reach * math.sin(uniform(0, TURN, generator)))
@@ -47,11 +52,11 @@ def _still(times: Tensor, reach: float, generator: Generator) -> Tensor:
 def still(times: Tensor, radius: float, generator: Generator) -> Pose:
     """Draw a pose in which nothing moves."""
     return Pose(
-        x=_still(times, 0.6 * radius, generator),
-        y=_still(times, 0.6 * radius, generator),
+        x=_still(times, 0.75 * radius, generator),
+        y=_still(times, 0.75 * radius, generator),
         angle=torch.full_like(times, uniform(0, TURN, generator)),
-        zoom=_still(times, 0.3, generator).exp(),
-        shear=_still(times, 0.6, generator),
+        zoom=_still(times, 0.35, generator).exp(),
+        shear=_still(times, 0.7, generator),
     )
 
 
@@ -65,20 +70,20 @@ def _sign(generator: Generator) -> float:
 
 
 def _horizontal(pose: Pose, phase: Tensor, radius: float, generator: Generator) -> Pose:
-    return replace(pose, x=0.6 * radius * phase.sin())
+    return replace(pose, x=0.75 * radius * phase.sin())
 
 
 def _vertical(pose: Pose, phase: Tensor, radius: float, generator: Generator) -> Pose:
-    return replace(pose, y=0.6 * radius * phase.sin())
+    return replace(pose, y=0.75 * radius * phase.sin())
 
 
 def _diagonal(pose: Pose, phase: Tensor, radius: float, generator: Generator) -> Pose:
-    swing = 0.6 * radius * phase.sin()
+    swing = 0.75 * radius * phase.sin()
     return replace(pose, x=_sign(generator) * swing, y=swing)
 
 
 def _orbit(pose: Pose, phase: Tensor, radius: float, generator: Generator) -> Pose:
-    return replace(pose, x=0.6 * radius * phase.cos() * _sign(generator), y=0.6 * radius * phase.sin())
+    return replace(pose, x=0.75 * radius * phase.cos() * _sign(generator), y=0.75 * radius * phase.sin())
 
 
 def _spin(pose: Pose, phase: Tensor, radius: float, generator: Generator) -> Pose:
@@ -86,15 +91,15 @@ def _spin(pose: Pose, phase: Tensor, radius: float, generator: Generator) -> Pos
 
 
 def _rock(pose: Pose, phase: Tensor, radius: float, generator: Generator) -> Pose:
-    return replace(pose, angle=pose.angle + 0.8 * phase.sin())
+    return replace(pose, angle=pose.angle + 0.9 * phase.sin())
 
 
 def _pulse(pose: Pose, phase: Tensor, radius: float, generator: Generator) -> Pose:
-    return replace(pose, zoom=(0.3 * phase.sin()).exp())
+    return replace(pose, zoom=(0.35 * phase.sin()).exp())
 
 
 def _shear(pose: Pose, phase: Tensor, radius: float, generator: Generator) -> Pose:
-    return replace(pose, shear=0.6 * phase.sin())
+    return replace(pose, shear=0.7 * phase.sin())
 
 
 Motion = Callable[[Pose, Tensor, float, Generator], Pose]
@@ -121,6 +126,15 @@ def move(motion: str, times: Tensor, radius: float, speed: float, generator: Gen
     return MOTIONS[motion](pose, _phase(times, speed, generator), radius, generator)
 
 
+def drift(times: Tensor, reach: float, generator: Generator) -> Tensor:
+    """Draw the slow swing of a hand-held view, (2, T) in pixels, x first."""
+    paths = []
+    for _ in "xy":
+        period, phase = uniform(1.5, 3, generator), uniform(0, TURN, generator)
+        paths.append(uniform(0, reach, generator) * (phase + TURN * times / period).sin())
+    return torch.stack(paths)
+
+
 def texture(side: int, generator: Generator) -> Tensor:
     """Draw smooth noise of three octaves, (1, side, side), zero mean and unit deviation."""
     total = torch.zeros(1, side, side)
@@ -134,6 +148,25 @@ def colour(hue: float, value: float, saturation: float) -> Tensor:
     """Turn a hue in [0, 1) into RGB, (3, 1, 1), with mean `value` and swing `saturation`."""
     angles = TURN * (hue - torch.arange(3) / 3)
     return (value + saturation * angles.cos())[:, None, None]
+
+
+def skin(look: Look, contrast: float, generator: Generator) -> Tensor:
+    """Draw the surface of an object, (3, 64, 64): its hue, brighter than any background, with a texture."""
+    hue, value = look.hue + uniform(-0.03, 0.03, generator), uniform(0.56, 0.68, generator)
+    return colour(hue, value, 0.22) + 0.13 * contrast * texture(64, generator)
+
+
+def background(view: Tensor, size: int, contrast: float, generator: Generator) -> Tensor:
+    """Draw a textured wall seen from a drifting `view` (2, T): (T, 3, size, size)."""
+    tint = colour(uniform(0, 1, generator), uniform(0.3, 0.42, generator), 0.06)
+    wall = tint + 0.08 * contrast * texture(2 * size, generator)
+    axis = torch.arange(size) - (size - 1) / 2
+    x = (axis[None, None, :] - view[0, :, None, None]).expand(-1, size, -1)
+    y = (axis[None, :, None] - view[1, :, None, None]).expand(-1, -1, size)
+    grid = torch.stack((x, y), -1) / size
+    return F.grid_sample(
+        wall.expand(len(grid), -1, -1, -1), grid, padding_mode="reflection", align_corners=False
+    )
 
 
 def paint(canvas: Tensor, pose: Pose, look: Look, skin: Tensor, radius: float) -> Tensor:

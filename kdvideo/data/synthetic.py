@@ -1,67 +1,75 @@
-"""Synthetic action recognition: mp4 files of textured moving shapes whose class is a motion.
+"""Synthetic action recognition: real mp4 files of moving textured shapes whose class is the motion.
 
-No single frame shows the class: every parameter that moves in one class stands still in the others at a value
-drawn from the same distribution. Mirroring a clip keeps its class. Appearance (hue and outline) is a misleading
-cue: in the training split it agrees with the class in a fraction `cue` of the clips, in the other splits it is
-independent of the class. A network that sees appearance is tempted; one that sees optical flow is not.
+No frame shows the class: a parameter that swings in one class stands still in the others, at the value it would
+have in a random frame. A mirrored clip keeps its class. Appearance (hue and outline of the object) is a partial,
+misleading cue: in the split "train" it is the class's own in exactly a fraction `cue` of each class's clips and
+another class's in the rest; in every other split each class shows all appearances equally often.
 """
 
 import hashlib
+import io
 import json
 import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from kdvideo.data import _shapes
-from kdvideo.data._shapes import uniform
 
-__all__ = ["CLASSES", "render", "write_clip", "write_dataset"]
+__all__ = ["CLASSES", "MOTIONS", "encode", "render", "write_dataset"]
 
-CLASSES: tuple[str, ...] = tuple(_shapes.MOTIONS)
-CLIPS_PER_CLASS: Mapping[str, int] = {"train": 40, "val": 10, "test": 20}
+MOTIONS: tuple[str, ...] = tuple(_shapes.MOTIONS)
+CLASSES: tuple[str, ...] = ("horizontal", "orbit", "pulse", "shear", "spin", "vertical")
+CLIPS_PER_CLASS: Mapping[str, int] = {"train": 40, "val": 12, "test": 24}
 RECORD = "synthetic.json"
+VERSION = 1  # of the pictures: raise it with every change to them, so that old folders are refused
 
 
-def _object(
-    motion: str, look: _shapes.Look, times: Tensor, radius: float, speed: float, contrast: float, g: Generator
-) -> tuple[_shapes.Pose, Tensor]:
-    pose = _shapes.move(motion, times, radius, speed, g)
-    tint = _shapes.colour(look.hue + uniform(-0.03, 0.03, g), 0.5 + uniform(-0.08, 0.08, g), 0.25)
-    return pose, tint + 0.16 * contrast * _shapes.texture(64, g)
+@dataclass(frozen=True)
+class _Scene:
+    size: int
+    frames: int
+    fps: float
+    noise: float
+    distractor: float
+    camera: float
+    speed: float
+    contrast: float
+
+    def __post_init__(self) -> None:
+        _check("size", self.size, self.size >= 32 and self.size % 2 == 0, "an even number of pixels from 32")
+        _check("frames", self.frames, self.frames >= 2, "at least 2")
+        _check("fps", self.fps, self.fps > 0, "a number above 0")
+        _check("noise", self.noise, self.noise >= 0, "a number from 0")
+        _check("distractor", self.distractor, 0 <= self.distractor <= 1, "a probability in [0, 1]")
+        _check("camera", self.camera, self.camera >= 0, "a number of pixels from 0")
+        _check("speed", self.speed, self.speed > 0, "a number above 0")
+        _check("contrast", self.contrast, self.contrast >= 0, "a number from 0")
 
 
-def _background(shift: Tensor, size: int, contrast: float, g: Generator) -> Tensor:
-    side = 2 * size
-    tint = _shapes.colour(uniform(0, 1, g), uniform(0.35, 0.65, g), 0.1)
-    wall = tint + 0.13 * contrast * _shapes.texture(side, g)
-    axis = torch.arange(size) - (size - 1) / 2
-    x = (axis[None, None, :] - shift[0, :, None, None]).expand(-1, size, -1)
-    y = (axis[None, :, None] - shift[1, :, None, None]).expand(-1, -1, size)
-    grid = torch.stack((x, y), -1) / size
-    return F.grid_sample(
-        wall.expand(len(grid), -1, -1, -1), grid, padding_mode="reflection", align_corners=False
-    )
+@dataclass(frozen=True)
+class _Clip:
+    path: str
+    label: str
+    appearance: str
+    seed: int
 
 
-def _camera(times: Tensor, reach: float, g: Generator) -> Tensor:
-    paths = []
-    for _ in range(2):
-        period, phase = uniform(1.5, 3, g), uniform(0, _shapes.TURN, g)
-        paths.append(uniform(0, reach, g) * (phase + _shapes.TURN * times / period).sin())
-    return torch.stack(paths)
+def _check(name: str, value: object, valid: bool, expected: str) -> None:
+    if not valid:
+        raise ValueError(f"{name}={value!r}; expected {expected}")
 
 
 def render(
-    name: str,
+    motion: str,
     *,
     seed: int,
     appearance: str | None = None,
@@ -70,65 +78,81 @@ def render(
     fps: float = 25.0,
     noise: float = 6.0,
     distractor: float = 0.5,
-    camera: float = 4.0,
+    camera: float = 2.0,
     speed: float = 1.0,
     contrast: float = 1.0,
 ) -> Tensor:
-    """Render one clip of class `name`, uint8 (T, 3, H, W) RGB."""
-    g = Generator().manual_seed(seed)
-    times = torch.arange(frames) / fps
-    unit = size / 72
-    radius = 15 * unit * uniform(0.85, 1.15, g)
-    shift = _camera(times, camera * unit, g)
-    canvas = _background(shift, size, contrast, g)
-    for motion, look, scale in _cast(name, appearance, distractor, g):
-        pose, skin = _object(motion, look, times, radius * scale, speed, contrast, g)
-        centre = [uniform(-8, 8, g) * unit for _ in range(2)]
-        if scale < 1:
-            angle = uniform(0, _shapes.TURN, g)
-            centre = [22 * unit * math.cos(angle), 22 * unit * math.sin(angle)]
-        pose = _shapes.replace(pose, x=pose.x + centre[0] + shift[0], y=pose.y + centre[1] + shift[1])
-        canvas = _shapes.paint(canvas, pose, look, skin, radius * scale)
-    canvas = 255 * canvas + noise * torch.randn(canvas.shape, generator=g)
+    """Render one clip of a class: uint8 (T, 3, H, W) RGB, the same for the same arguments.
+
+    Args:
+        motion: the class, one of `MOTIONS`.
+        seed: of everything that is drawn: textures, place, phase, period (1.1 to 1.7 s), background.
+        appearance: the motion whose hue and outline the object wears; None draws one.
+        size: height and width in pixels, even, at least 32. All lengths scale with size / 72.
+        frames, fps: length and rate of the clip. The motion depends on the time, not on the frame.
+        noise: standard deviation of the Gaussian noise on every pixel, in grey levels of 255.
+        distractor: probability that a smaller object with another motion and any appearance is there too.
+        camera: largest amplitude of the view's slow drift, in pixels at size 72.
+        speed: factor on the speed of the objects.
+        contrast: factor on the textures; at 0 flow has nothing to hold on to but outlines.
+
+    Raises:
+        ValueError: for an unknown motion or appearance, or a number out of range.
+
+    >>> render("orbit", seed=3, frames=4).shape
+    torch.Size([4, 3, 72, 72])
+    """
+    scene = _Scene(size, frames, fps, noise, distractor, camera, speed, contrast)
+    for name in (motion, appearance or motion):
+        _check("motion or appearance", name, name in MOTIONS, f"one of {MOTIONS}")
+    generator = Generator().manual_seed(seed)
+    look = appearance or _shapes.pick(MOTIONS, generator)
+    return _film(scene, list(_cast(scene, motion, look, generator)), generator)
+
+
+def _cast(scene: _Scene, motion: str, look: str, g: Generator) -> Iterator[tuple[str, str, float, float]]:
+    """Objects from back to front as (motion, appearance, scale, distance from the middle at size 72)."""
+    if _shapes.uniform(0, 1, g) < scene.distractor:
+        other = _shapes.pick([name for name in MOTIONS if name != motion], g)
+        yield other, _shapes.pick(MOTIONS, g), 0.4, 22.0
+    yield motion, look, 1.0, _shapes.uniform(0, 6, g)
+
+
+def _film(scene: _Scene, cast: Sequence[tuple[str, str, float, float]], g: Generator) -> Tensor:
+    times = torch.arange(scene.frames) / scene.fps
+    unit = scene.size / 72
+    view = _shapes.drift(times, scene.camera * unit, g)
+    canvas = _shapes.background(view, scene.size, scene.contrast, g)
+    for motion, look, scale, distance in cast:
+        radius = 14 * scale * unit * _shapes.uniform(0.85, 1.15, g)
+        pose = _shapes.move(motion, times, radius, scene.speed, g)
+        direction = _shapes.uniform(0, 2 * math.pi, g)
+        x = pose.x + view[0] + distance * unit * math.cos(direction)
+        y = pose.y + view[1] + distance * unit * math.sin(direction)
+        skin = _shapes.skin(_shapes.LOOKS[look], scene.contrast, g)
+        canvas = _shapes.paint(canvas, replace(pose, x=x, y=y), _shapes.LOOKS[look], skin, radius)
+    canvas = 255 * canvas + scene.noise * torch.randn(canvas.shape, generator=g)
     return canvas.round().clamp(0, 255).to(torch.uint8)
 
 
-def _cast(
-    name: str, appearance: str | None, distractor: float, g: Generator
-) -> Iterator[tuple[str, _shapes.Look, float]]:
-    def pick(names: Sequence[str]) -> str:
-        return names[int(torch.randint(len(names), (), generator=g))]
+def encode(clip: Tensor, *, fps: float = 25.0) -> bytes:
+    """Encode uint8 (T, 3, H, W) RGB frames, H and W even, as an H.264 mp4 file of high quality.
 
-    look = appearance or pick(CLASSES)
-    if uniform(0, 1, g) < distractor:
-        yield pick([other for other in CLASSES if other != name]), _shapes.LOOKS[pick(CLASSES)], 0.4
-    yield name, _shapes.LOOKS[look], 1.0
-
-
-def write_clip(path: Path, clip: Tensor, *, fps: float = 25.0) -> None:
-    """Write uint8 (T, 3, H, W) RGB frames as H.264 mp4."""
-    height, width = clip.shape[-2:]
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream(
-            "libx264",
-            rate=Fraction(fps).limit_denominator(1001),
-            options={"crf": "16", "preset": "veryfast", "threads": "1"},
-        )
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    >>> len(encode(render("spin", seed=1, frames=4))) > 1000
+    True
+    """
+    _check("clip", clip.dtype, clip.dtype == torch.uint8 and clip.ndim == 4, "uint8 (T, 3, H, W)")
+    rate = Fraction(fps).limit_denominator(1001)
+    options = {"crf": "16", "preset": "veryfast", "mbtree": "0"}  # x264's mbtree is not deterministic
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=rate, options=options)
+        stream.height, stream.width, stream.pix_fmt = *clip.shape[-2:], "yuv420p"
+        stream.thread_count = 1
         for image in clip.permute(0, 2, 3, 1).contiguous().numpy():
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
-
-
-def _seed(*parts: object) -> int:
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:6], "big")
-
-
-def _appearances(name: str, count: int, classes: Sequence[str], cue: float | None, g: Generator) -> list[str]:
-    others = [other for other in classes if cue is None or other != name]
-    agree = 0 if cue is None else round(cue * count)
-    names = [name] * agree + [others[i % len(others)] for i in range(count - agree)]
-    return [names[i] for i in torch.randperm(count, generator=g).tolist()]
+    return file.getvalue()
 
 
 def write_dataset(
@@ -136,46 +160,135 @@ def write_dataset(
     *,
     clips_per_class: Mapping[str, int] = CLIPS_PER_CLASS,
     classes: Sequence[str] = CLASSES,
-    cue: float = 0.7,
+    cue: float = 0.6,
     seed: int = 0,
     size: int = 72,
     frames: int = 32,
     fps: float = 25.0,
     noise: float = 6.0,
     distractor: float = 0.5,
-    camera: float = 4.0,
+    camera: float = 2.0,
     speed: float = 1.0,
     contrast: float = 1.0,
 ) -> Path:
-    """Write the data set as root/<split>/<class>/<clip>.mp4 and return root."""
+    """Write root/<split>/<class>/<clip>.mp4 and a record of what they are, synthetic.json; return root.
+
+    The folder appears when it is complete. Interrupted writing is continued by the next call from a hidden folder
+    beside it, and a folder that already holds this data set is left as it is. Clips of different seeds, splits,
+    classes and numbers share no random draw.
+
+    Args:
+        root: the data set's folder.
+        clips_per_class: number of clips of each class by split; only "train" has the cue.
+        classes: two or more of `MOTIONS`. Appearances are those of the classes. The default leaves out "diagonal"
+            and "rock", which look like "orbit" and "spin": a harder task has all eight.
+        cue: fraction of the training clips whose appearance is their class's; 1/K is no cue, with K classes.
+        seed: of the data set.
+        size, frames, fps, noise, distractor, camera, speed, contrast: see `render`.
+
+    Raises:
+        ValueError: for an argument out of range, or a folder that holds anything but this data set.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     root = write_dataset(f"{folder}/clips", clips_per_class={"train": 1}, frames=4)
+    ...     sorted(path.parent.name for path in root.glob("train/*/*.mp4"))
+    ['horizontal', 'orbit', 'pulse', 'shear', 'spin', 'vertical']
+    """
     root = Path(root)
-    dials: dict[str, Any] = dict(
-        size=size,
-        frames=frames,
-        fps=fps,
-        noise=noise,
-        distractor=distractor,
-        camera=camera,
-        speed=speed,
-        contrast=contrast,
-    )
-    record = dict(clips_per_class=dict(clips_per_class), classes=list(classes), cue=cue, seed=seed, **dials)
-    if root.exists():
-        if json.loads((root / RECORD).read_text()) != record:
-            raise ValueError(f"{root} holds another data set")
-        return root
-    partial = root.with_name(f".{root.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for split, count in clips_per_class.items():
-        for name in classes:
-            folder = partial / split / name
-            folder.mkdir(parents=True)
-            g = Generator().manual_seed(_seed(seed, split, name))
-            for index, look in enumerate(
-                _appearances(name, count, classes, cue if split == "train" else None, g)
-            ):
-                clip = render(name, seed=_seed(seed, split, name, index), appearance=look, **dials)
-                write_clip(folder / f"{index:04d}.mp4", clip, fps=fps)
-    (partial / RECORD).write_text(json.dumps(record, indent=1))
-    partial.rename(root)
+    scene = _Scene(size, frames, fps, noise, distractor, camera, speed, contrast)
+    clips = list(_plan(clips_per_class, classes, cue, seed))
+    parameters = {
+        "clips_per_class": dict(clips_per_class),
+        "classes": list(classes),
+        "cue": cue,
+        "seed": seed,
+    }
+    record = {"version": VERSION, **parameters, **asdict(scene), "clips": [asdict(clip) for clip in clips]}
+    if not _holds(root, record):
+        partial = root.with_name(f".{root.name}.partial")
+        try:
+            _complete(partial, record, scene, clips)
+            partial.rename(root)
+        except OSError:
+            if not _holds(root, record):  # else another process has finished the same work first
+                raise
+            shutil.rmtree(partial, ignore_errors=True)
     return root
+
+
+def _plan(counts: Mapping[str, int], classes: Sequence[str], cue: float, seed: int) -> Iterator[_Clip]:
+    known = len(set(classes)) == len(classes) >= 2 and set(classes) <= set(MOTIONS)
+    _check("classes", classes, known, f"two or more different ones of {MOTIONS}")
+    _check("cue", cue, 0 <= cue <= 1, "a fraction in [0, 1]")
+    for split, count in counts.items():
+        _check(
+            "clips_per_class",
+            counts,
+            count > 0 and split == Path(split).name,
+            "{folder name: number above 0}",
+        )
+        for label in classes:
+            looks = _appearances(label, count, classes, cue if split == "train" else None, seed=(seed, split))
+            for index, look in enumerate(looks):
+                path = f"{split}/{label}/{index:04d}.mp4"
+                yield _Clip(path, label, look, _hash(seed, split, label, index))
+
+
+def _appearances(
+    label: str, count: int, classes: Sequence[str], cue: float | None, *, seed: tuple[int, str]
+) -> list[str]:
+    """Exact shares in random order: with a cue `label` and the others, without one all alike."""
+    generator = Generator().manual_seed(_hash(*seed, label))
+    own = 0 if cue is None else round(cue * count)
+    rest = [name for name in classes if cue is None or name != label]
+    order = torch.randperm(len(rest), generator=generator).tolist()
+    looks = [label] * own + [rest[order[i % len(rest)]] for i in range(count - own)]
+    return [looks[i] for i in torch.randperm(count, generator=generator).tolist()]
+
+
+def _hash(*parts: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:6], "big")
+
+
+def _read(folder: Path) -> Any:
+    try:
+        return json.loads((folder / RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _holds(root: Path, record: dict[str, Any]) -> bool:
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    found = _read(root)
+    if found == record:
+        return True
+    if not isinstance(found, dict):
+        raise ValueError(f"{root} exists and is no synthetic data set; give a new folder")
+    differ = {
+        key: (found.get(key), record[key])
+        for key in record
+        if key != "clips" and found.get(key) != record[key]
+    }
+    raise ValueError(
+        f"{root} holds another data set, (found, wanted): {differ}; give a new folder or remove it"
+    )
+
+
+def _complete(partial: Path, record: dict[str, Any], scene: _Scene, clips: Sequence[_Clip]) -> None:
+    if partial.exists() and _read(partial) != record:
+        shutil.rmtree(partial)
+    for clip in clips:
+        (partial / clip.path).parent.mkdir(parents=True, exist_ok=True)
+    _write(partial / RECORD, json.dumps(record, indent=1).encode())
+    for clip in clips:
+        if not (partial / clip.path).exists():
+            pictures = render(clip.label, seed=clip.seed, appearance=clip.appearance, **asdict(scene))
+            _write(partial / clip.path, encode(pictures, fps=scene.fps))
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
