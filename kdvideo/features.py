@@ -88,16 +88,12 @@ class FeatureExtractor(nn.Module):
         if unknown:
             raise ValueError(f"select= names the roles {unknown}, but the roles are {list(self.paths)}")
         if early_exit and (logits is not None or not self.paths):
-            raise ValueError(
-                "early_exit=True needs layers and logits=None: the logits come after every layer"
-            )
+            raise ValueError("early_exit=True needs layers and logits=None: the logits come after every layer")
         self._select_logits = logits
         self._recorder = _Recorder()
         self._handles = []
         for role, path in self.paths.items():
-            tap = _Tap(
-                self._recorder, role, select.get(role, itself), len(self.paths) if early_exit else None
-            )
+            tap = _Tap(self._recorder, role, select.get(role, itself), len(self.paths) if early_exit else None)
             self._handles.append(model.get_submodule(path).register_forward_hook(tap))
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
@@ -171,7 +167,8 @@ _Seen = dict[str, list[_Capture]]
 class _Recorder(threading.local):
     """What the taps of one extractor saw in the running forward pass, per thread; None between passes."""
 
-    seen: _Seen | None = None
+    def __init__(self) -> None:
+        self.seen: _Seen | None = None
 
     def __reduce__(self) -> tuple[type[_Recorder], tuple[()]]:
         return _Recorder, ()

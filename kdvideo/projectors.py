@@ -35,9 +35,7 @@ def conv(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Conv3d
     return nn.Conv3d(in_channels, out_channels, kernel_size=1, bias=bias)
 
 
-def conv_bn(
-    in_channels: int, out_channels: int, *, norm: Callable[[int], nn.Module] = nn.BatchNorm3d
-) -> nn.Sequential:
+def conv_bn(in_channels: int, out_channels: int, *, norm: Callable[[int], nn.Module] = nn.BatchNorm3d) -> nn.Sequential:
     """A 1×1×1 convolution without bias, then a norm over the `out_channels`.
 
     Example:

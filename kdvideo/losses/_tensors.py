@@ -23,9 +23,7 @@ def matched(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
             "broadcast: give Student a projector (kdvideo.projectors) where a feature differs"
         )
     if student.ndim < 2 or student.numel() == 0:
-        raise ValueError(
-            f"expected a non-empty (batch, classes, ...) tensor, got shape {tuple(student.shape)}"
-        )
+        raise ValueError(f"expected a non-empty (batch, classes, ...) tensor, got shape {tuple(student.shape)}")
     if not (student.is_floating_point() and teacher.is_floating_point()):
         raise ValueError(f"expected floating-point tensors, got {student.dtype} and {teacher.dtype}")
     return _at_least_float32(student), _at_least_float32(teacher)

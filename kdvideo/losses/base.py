@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from kdvideo.features import Output
@@ -68,13 +70,11 @@ class WeightedSum(Loss):
         super().__init__()
         self.weights = [weights for weights, _ in parts]
         self.losses = nn.ModuleList(loss for _, loss in parts)
-        names = [_named(weights, loss) for weights, loss in parts]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        self.names = [_named(weights, loss) for weights, loss in parts]
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
-            raise ValueError(
-                f"two terms of the sum are called {twice}: weight one loss instead of adding it twice"
-            )
-        self.name = " + ".join(names)
+            raise ValueError(f"two terms of the sum are called {twice}: weight one loss instead of adding it twice")
+        self.name = " + ".join(self.names)
 
     def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
         """The sum of the terms."""
@@ -82,13 +82,13 @@ class WeightedSum(Loss):
         if len({term.shape for term in terms.values()}) > 1:
             shapes = {name: tuple(term.shape) for name, term in terms.items()}
             raise ValueError(f"terms of different shapes cannot be added: {shapes}")
-        return sum(terms.values())  # type: ignore[return-value]
+        return functools.reduce(torch.add, terms.values())
 
     def terms(self, student: Output, teacher: Output, *, step: int | None = None) -> dict[str, Tensor]:
         """Every weighted term by name, such as "0.5*feature_mse[4c]"."""
         return {
-            _named(weights, loss): _value(weights, step) * loss(student, teacher, step=step)
-            for weights, loss in self._parts()
+            name: _weighted(loss(student, teacher, step=step), weights, step)
+            for name, (weights, loss) in zip(self.names, self._parts(), strict=True)
         }
 
     def _parts(self) -> list[Part]:
@@ -109,11 +109,13 @@ def _weight_name(weight: Weight) -> str:
     return getattr(weight, "__name__", type(weight).__name__).lower()
 
 
-def _value(weights: tuple[Weight, ...], step: int | None) -> float:
-    value = 1.0
+def _weighted(value: Tensor, weights: tuple[Weight, ...], step: int | None) -> Tensor:
+    if not weights:
+        return value
+    factor = 1.0
     for weight in weights:
-        value *= _at(weight, step)
-    return value
+        factor *= _at(weight, step)
+    return factor * value
 
 
 def _at(weight: Weight, step: int | None) -> float:

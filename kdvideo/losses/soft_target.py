@@ -11,9 +11,7 @@ from kdvideo.losses._tensors import Reduction, check_reduction, matched, reduced
 from kdvideo.losses.base import Loss
 
 
-def soft_target(
-    student: Tensor, teacher: Tensor, *, temperature: float = 4.0, reduction: Reduction = "sum"
-) -> Tensor:
+def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, reduction: Reduction = "sum") -> Tensor:
     """Divergence of the student's softened probabilities from the teacher's.
 
     L = T² · 1/N Σ_i KL(softmax(t_i / T) ‖ softmax(s_i / T)).

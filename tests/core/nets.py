@@ -66,7 +66,7 @@ class Breaks(VideoNet):
         feature = self.stem(clip)
         if self.error is not None:
             raise self.error
-        return self.head(feature.mean((2, 3, 4)))
+        return self.head(self.block(feature).mean((2, 3, 4)))
 
 
 @dataclass
