@@ -83,7 +83,7 @@ def _row(
     number = None if classes is not None and label in classes else _number(named["label"])
     if not label:
         problems.append("no label")
-    elif number is not None and not re.fullmatch("[0-9]{1,5}", label):
+    elif number is not None and not re.fullmatch("[0-9]{1,5}", named["label"]):
         problems.append(f"label {label!r} is not a whole number from 0 to 99999")
     elif number is not None and (numeric or classes is not None):
         label = int(number)
