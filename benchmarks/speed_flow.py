@@ -35,7 +35,6 @@ from torch import Tensor
 from kdvideo import flow as kf
 
 RESULT = Path(__file__).parent / "results" / "speed_flow.json"
-Pairs = tuple[Tensor, Tensor]
 
 
 def load_frames(clips: Path, size: int, count: int) -> Tensor:
@@ -80,17 +79,26 @@ def over_pairs(pool: ThreadPoolExecutor | ProcessPoolExecutor, solve: Callable, 
     return torch.from_numpy(np.stack(list(pool.map(solve, previous, next)))).permute(0, 3, 1, 2)
 
 
-def measure(methods: dict[str, Callable[[], Tensor]], rounds: int) -> tuple[dict[str, list[float]], dict[str, Tensor]]:
-    """Seconds of every method in every round, and the flows."""
-    seconds: dict[str, list[float]] = {name: [] for name in methods}
-    flows: dict[str, Tensor] = {}
-    for _ in range(rounds):
-        for name, run in methods.items():
-            start = time.perf_counter()
-            flows[name] = run()
-            seconds[name].append(time.perf_counter() - start)
-            print(f"{name:20} {seconds[name][-1]:8.2f} s", flush=True)
-    return seconds, flows
+class Timings:
+    """Wall and processor seconds of every method in every round, and its flows."""
+
+    def __init__(self, methods: dict[str, Callable[[], Tensor]], rounds: int) -> None:
+        self.wall: dict[str, list[float]] = {name: [] for name in methods}
+        self.cpu: dict[str, list[float]] = {name: [] for name in methods}
+        self.flows: dict[str, Tensor] = {}
+        for _ in range(rounds):
+            for name, run in methods.items():
+                wall, cpu = time.perf_counter(), time.process_time()
+                self.flows[name] = run()
+                self.wall[name].append(time.perf_counter() - wall)
+                self.cpu[name].append(time.process_time() - cpu)
+                print(f"{name:22} {self.wall[name][-1]:8.2f} s", flush=True)
+
+    def row(self, name: str, pairs: int) -> dict[str, object]:
+        row = {"pairs_per_s": summarise([pairs / s for s in self.wall[name]])}
+        if name != "scikit-image":  # works in other processes
+            row["cpu_s_per_pair"] = summarise([s / pairs for s in self.cpu[name]])
+        return row
 
 
 def summarise(values: list[float]) -> dict[str, float]:
@@ -112,21 +120,24 @@ def compare(frames: Tensor, threads: int, rounds: int) -> dict[str, object]:
             "scikit-image": lambda: over_pairs(process_pool, skimage, frames),
             "kdvideo default again": lambda: kf.tvl1(frames[0], frames[1]),
         }
-        measure({name: methods[name] for name in ("kdvideo default", "scikit-image")}, 1)  # warm up
-        seconds, flows = measure(methods, rounds)
-    reference = flows["opencv DualTVL1"]
-    pairs = frames.shape[1]
-    rows = {}
-    for name, spent in seconds.items():
-        ratios = [cv / own for cv, own in zip(seconds["opencv DualTVL1"], spent, strict=True)]
-        difference = (flows[name] - reference).norm(dim=1).median()
-        rows[name] = {
-            "pairs_per_s": summarise([pairs / s for s in spent]),
-            "times_opencv": summarise(ratios),
-            "median_difference_to_opencv_px": round(float(difference), 4),
-        }
-    control = [a / b for a, b in zip(seconds["kdvideo default"], seconds["kdvideo default again"], strict=True)]
-    return {"pairs": pairs, "size": list(frames.shape[-2:]), "a_over_a": summarise(control), "methods": rows}
+        Timings({name: methods[name] for name in ("kdvideo default", "scikit-image")}, 1)  # warm up
+        times = Timings(methods, rounds)
+    reference, rows = "opencv DualTVL1", {}
+    for name, spent in times.wall.items():
+        rows[name] = times.row(name, frames.shape[1])
+        rows[name]["times_opencv"] = summarise(ratios(times.wall[reference], spent))
+        difference = (times.flows[name] - times.flows[reference]).norm(dim=1).median()
+        rows[name]["median_difference_to_opencv_px"] = round(float(difference), 4)
+    control = ratios(times.wall["kdvideo default"], times.wall["kdvideo default again"])
+    return shape_of(frames) | {"a_over_a": summarise(control), "methods": rows}
+
+
+def ratios(a: list[float], b: list[float]) -> list[float]:
+    return [x / y for x, y in zip(a, b, strict=True)]
+
+
+def shape_of(frames: Tensor) -> dict[str, object]:
+    return {"pairs": frames.shape[1], "size": list(frames.shape[-2:])}
 
 
 def small_frames(frames: Tensor, rounds: int) -> dict[str, object]:
@@ -135,9 +146,8 @@ def small_frames(frames: Tensor, rounds: int) -> dict[str, object]:
         "kdvideo default": lambda: kf.tvl1(frames[0], frames[1]),
         "kdvideo fast": lambda: kf.tvl1(frames[0], frames[1], preset=kf.FAST),
     }
-    seconds, _ = measure(methods, rounds)
-    rows = {name: {"pairs_per_s": summarise([frames.shape[1] / s for s in spent])} for name, spent in seconds.items()}
-    return {"pairs": frames.shape[1], "size": list(frames.shape[-2:]), "methods": rows}
+    times = Timings(methods, rounds)
+    return shape_of(frames) | {"methods": {name: times.row(name, frames.shape[1]) for name in methods}}
 
 
 def circumstances(threads: int) -> dict[str, object]:

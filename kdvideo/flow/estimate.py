@@ -52,7 +52,7 @@ def tvl1(
     """
     settings = _find(preset)
     _check_shapes(previous, next)
-    with torch.no_grad(), torch.autocast(previous.device.type, enabled=False):
+    with torch.no_grad():
         frames = [_grey(images, _range(images, value_range)) for images in (previous, next)]
         _check_finite(*frames)
         if len(previous) == 0:
@@ -125,11 +125,6 @@ def _solve_in_threads(previous: Tensor, next: Tensor, preset: TVL1) -> Tensor:
     pairs = zip(torch.split(previous, share), torch.split(next, share), strict=True)
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return torch.cat([job.result() for job in [pool.submit(_solve, *p, preset) for p in pairs]])
+            return torch.cat([job.result() for job in [pool.submit(solve, *p, preset, CPU_CHUNK) for p in pairs]])
     finally:
         torch.set_num_threads(threads)  # the initializer's effect is not confined to its thread
-
-
-def _solve(previous: Tensor, next: Tensor, preset: TVL1) -> Tensor:
-    with torch.no_grad():  # gradient mode belongs to a thread
-        return solve(previous, next, preset, CPU_CHUNK)

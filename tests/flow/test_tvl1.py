@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -138,11 +139,12 @@ def test_empty_batch() -> None:
 
 
 def test_value_ranges_agree() -> None:
+    preset = replace(QUICK, border="zeros")  # the one border that knows what black is
     previous, next = moving_pair(32, 32, 1, 1)
-    expected = kf.tvl1(previous, next, preset=QUICK)
+    expected = kf.tvl1(previous, next, preset=preset)
     for low, high in ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0)):
         frames = [low + image.double() / 255 * (high - low) for image in (previous, next)]
-        found = kf.tvl1(*frames, preset=QUICK, value_range=(low, high))
+        found = kf.tvl1(*frames, preset=preset, value_range=(low, high))
         assert found.dtype == torch.float32
         assert (found - expected).abs().max() < 1e-2
 
@@ -268,6 +270,17 @@ def test_pyramid() -> None:
     assert pyramid_sizes((10, 300), kf.DEFAULT) == [(10, 300)]
     halves = replace(kf.DEFAULT, scale_step=0.5)
     assert pyramid_sizes((64, 72), halves) == [(64, 72), (32, 36), (16, 18)]
+
+
+def test_each_setting_counts() -> None:
+    pair = moving_pair(32, 36, 2, 1)
+    base = replace(QUICK, rounds=2)
+    changes = [{"median": 3}, {"median": 5}, {"tau": 0.2}, {"lambda_": 0.3}, {"theta": 0.2}, {"scales": 1}]
+    changes += [{"warps": 1}, {"iterations": 9}, {"rounds": 1}, {"min_size": 30}, {"scale_step": 0.5}]
+    changes += [{"interpolation": "bilinear"}, {"border": "zeros"}, {"border": "border"}, {"tolerance": 1.0}, {}]
+    flows = [kf.tvl1(*pair, preset=replace(base, **change)) for change in changes]
+    same = [(a, b) for a, b in combinations(range(len(flows)), 2) if torch.equal(flows[a], flows[b])]
+    assert same == [(5, 9)]  # here both leave a single level
 
 
 def test_median_is_opencvs() -> None:
