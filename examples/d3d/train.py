@@ -54,19 +54,26 @@ def build(config: Config, stream: str, num_classes: int, seed: int) -> nn.Module
         dropout=config.network.dropout,
     )
     if config.network.fast_start:
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm3d):
-                module.momentum = 0.1
-            elif isinstance(module, nn.Conv3d) and module.bias is None:
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        _start_fast(network)
     return network.to(memory_format=torch.channels_last_3d)
 
 
-def _sgd(network: nn.Module, optimizer: Optimizer) -> torch.optim.SGD:
+def _start_fast(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.momentum = 0.1
+        elif isinstance(module, nn.Conv3d) and (module.bias is None or module.kernel_size[0] > 1):
+            # Temporal convolutions too: started as the identity they are blind to motion for hundreds of steps.
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+
+def _optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
     kernels = [p for p in network.parameters() if p.dim() > 1]
     others = [p for p in network.parameters() if p.dim() <= 1]
-    groups = [{"params": kernels, "weight_decay": optimizer.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=optimizer.lr, momentum=optimizer.momentum)
+    groups = [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if settings.name == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.lr)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
 
 
 def _loader(run: Run, dataset: kd.data.PairedClips, start: int) -> DataLoader[Any]:
@@ -142,7 +149,7 @@ def fit(run: Run, store: Any) -> Path:
 
 def _prepare(run: Run, num_classes: int) -> tuple[nn.Module, torch.optim.Optimizer]:
     network = build(run.config, run.stream, num_classes, run.seed)
-    network, optimizer = run.accelerator.prepare(network, _sgd(network, run.config.optimizer))
+    network, optimizer = run.accelerator.prepare(network, _optimizer(network, run.config.optimizer))
     network.train()
     return network, optimizer
 
