@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import asdict
@@ -40,10 +41,16 @@ def _manifest(path: Path, root: Path | None) -> Dataset:
     return data.from_folder(path) if path.is_dir() else data.from_csv(path, root=root)
 
 
+_fingerprints: dict[str, str] = {}
+
+
 def fingerprint(manifest: Dataset) -> str:
     """A hash of what a manifest lists: clip, label and size of every file."""
-    rows = [(row["clip"], row["label"], Path(row["path"]).stat().st_size) for row in manifest]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+    known = manifest._fingerprint
+    if known not in _fingerprints:
+        rows = [(row["clip"], row["label"], Path(row["path"]).stat().st_size) for row in manifest]
+        _fingerprints[known] = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+    return _fingerprints[known]
 
 
 def file_hash(path: Path) -> str:
@@ -88,10 +95,27 @@ def prepare(config: Config, manifest: Dataset, accelerator: Accelerator, *, what
     return store
 
 
+_opened: dict[tuple[object, ...], data.PairedClips] = {}
+
+
 def views(
     config: Config, manifest: Dataset, store: flow.FlowStore | None, *, train: bool, rgb: bool = True, seed: int = 0
 ) -> data.PairedClips:
-    """Views of the clips: RGB, flow from the store, or both of the same frames."""
+    """Views of the clips: RGB, flow from the store, or both of the same frames.
+
+    With ``in_memory`` the trainings of one process share the decoded clips.
+    """
+    key = (fingerprint(manifest), config.input, train, rgb, None if store is None else store.folder)
+    if not config.in_memory or key not in _opened:
+        _opened[key] = _open(config, manifest, store, train=train, rgb=rgb)
+    shared = copy.copy(_opened[key])
+    shared.seed = seed
+    return shared
+
+
+def _open(
+    config: Config, manifest: Dataset, store: flow.FlowStore | None, *, train: bool, rgb: bool
+) -> data.PairedClips:
     view = config.input
     return data.PairedClips(
         manifest,
@@ -103,7 +127,6 @@ def views(
         flow=store,
         flow_bound=view.flow_bound,
         rgb=rgb,
-        seed=seed,
         views=1 if train else view.test_views,
         flip=view.flip,
         in_memory=config.in_memory,
