@@ -33,7 +33,7 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
     network, info = models.checkpoints.load(weights)
     view, stream = info["input"], info["input"]["stream"]
     clips = data.PairedClips(
-        _Files([{"path": str(clip), "clip": str(clip), "label": 0, "start": None, "end": None}]),  # type: ignore[arg-type]
+        _Files([{"path": str(clip), "clip": str(clip), "label": 0, "start": None, "end": None}]),
         frames=view["frames"],
         fps=view["fps"],
         short_side=view["short_side"],

@@ -138,12 +138,6 @@ def input_spec(config: Config, stream: str) -> dict[str, object]:
     return {"stream": stream, "range": [-1.0, 1.0], "flow_preset": config.flow_preset, **asdict(config.input)}
 
 
-def device_batch(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
-    """The batch on the training device, clips in the layout that 3D convolutions run fastest in."""
-    return {name: on_device(value, device) for name, value in batch.items()}
-
-
-def on_device(value: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """One tensor of a batch on the device; 5-D ones in channels-last."""
-    layout = torch.channels_last_3d if value.dim() == 5 else torch.contiguous_format
-    return value.to(device, non_blocking=True, memory_format=layout)
+def on_device(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """The batch on the training device."""
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}

@@ -25,7 +25,7 @@ from kdvideo.training import accuracy, confusion_matrix, ignore_signals
 @torch.no_grad()
 def scores(network: nn.Module, dataset: Any, stream: str, config: Config, accelerator: Accelerator) -> Tensor:
     """Mean softmax over the views of every clip, (clips, K), the same on all processes."""
-    network = network.to(accelerator.device, memory_format=torch.channels_last_3d).eval()
+    network = network.to(accelerator.device).eval()
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
     loader = DataLoader(
         Subset(dataset, list(mine)),
@@ -36,7 +36,7 @@ def scores(network: nn.Module, dataset: Any, stream: str, config: Config, accele
     rows: list[tuple[int, list[float]]] = []
     for batch in tqdm(loader, desc=f"scores ({stream})", leave=False):
         with accelerator.autocast():
-            logits = network(clips.on_device(batch[stream], accelerator.device))
+            logits = network(batch[stream].to(accelerator.device))
         rows += zip(batch["index"].tolist(), logits.float().softmax(1).tolist(), strict=True)
     return _mean_by_clip(gather_object(rows))
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from examples.d3d import clips
 from examples.d3d.config import Config
 from kdvideo import flow
 
@@ -28,9 +27,9 @@ def inference_cost(config: Config, networks: dict[str, nn.Module], *, rounds: in
     """Ratios to D3D's time per clip, interleaved round by round, with D3D against itself as the control."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     view = config.input
-    net = {name: network.to(device, memory_format=torch.channels_last_3d).eval() for name, network in networks.items()}
+    net = {name: network.to(device).eval() for name, network in networks.items()}
     shape = (view.frames, view.crop, view.crop)
-    rgb, uv = (clips.on_device(torch.randn(1, channels, *shape), device) for channels in (3, 2))
+    rgb, uv = (torch.randn(1, channels, *shape, device=device) for channels in (3, 2))
     frames = torch.randint(0, 256, (view.frames + 1, 3, view.crop, view.crop), dtype=torch.uint8, device=device)
 
     def compute_flow() -> None:

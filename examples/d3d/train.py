@@ -55,7 +55,7 @@ def build(config: Config, stream: str, num_classes: int, seed: int) -> nn.Module
     )
     if config.network.fast_start:
         _start_fast(network)
-    return network.to(memory_format=torch.channels_last_3d)
+    return network
 
 
 def _start_fast(network: nn.Module) -> None:
@@ -158,7 +158,7 @@ def _teacher(run: Run, device: torch.device) -> kd.Teacher | None:
     if run.teacher is None:
         return None
     network, _ = models.checkpoints.load(run.teacher)
-    return kd.Teacher(network).to(device, memory_format=torch.channels_last_3d)
+    return kd.Teacher(network).to(device)
 
 
 def _steps(
@@ -174,7 +174,7 @@ def _steps(
             group["lr"] = learning_rate(config.optimizer, step)
         with accelerator.accumulate(network):
             with accelerator.autocast():
-                terms = _losses(config, network, teacher, clips.device_batch(batch, accelerator.device), run.stream)
+                terms = _losses(config, network, teacher, clips.on_device(batch, accelerator.device), run.stream)
             accelerator.backward(sum(terms.values()))
             optimizer.step()
             optimizer.zero_grad()
