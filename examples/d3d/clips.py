@@ -18,10 +18,13 @@ from kdvideo import data, flow
 from kdvideo.data import synthetic
 
 
+SYNTHETIC = {"train": 20, "val": 20, "test": 40}
+
+
 def synthetic_root(config: Config) -> Path:
     """Folder of the embedded synthetic videos, written at the first call."""
     root = config.work_dir / "synthetic" / f"seed{config.data_seed}"
-    return synthetic.write_dataset(root, seed=config.data_seed)
+    return synthetic.write_dataset(root, clips_per_class=SYNTHETIC, seed=config.data_seed)
 
 
 def manifests(config: Config) -> tuple[Dataset, Dataset]:

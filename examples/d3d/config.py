@@ -115,10 +115,9 @@ class Config:
 
 PAPER = Config()
 POCKET = Config(
-    seeds=(0, 1),
     input=Input(frames=16, fps=12.5, short_side=72, crop=64, flow_bound=5.0),
     optimizer=Optimizer(
-        name="adamw", steps=300, batch_size=16, reference_batch=16, lr=3e-3, warmup=0.05, weight_decay=0.02
+        name="adamw", steps=400, batch_size=16, reference_batch=16, lr=3e-3, warmup=0.05, weight_decay=0.02
     ),
     network=Network(depth_multiplier=0.25, fast_start=True),
     num_workers=0,
