@@ -17,7 +17,6 @@ from examples.d3d.config import Config
 from kdvideo import data, flow
 from kdvideo.data import synthetic
 
-
 SYNTHETIC = {"train": 20, "val": 20, "test": 40}
 
 
