@@ -32,6 +32,7 @@ METHODS = {
     "D3D": ("D3D",),
     "D3D+S3D-G RGB": ("D3D", "S3D-G RGB"),
 }
+PICTURES = ("losses.png", "confusion.png", "clips.png")
 PACKAGES = ("torch", "kdvideo", "accelerate", "av", "numpy")
 
 
@@ -42,11 +43,11 @@ def write(config: Config, trained: list[Trained], train: Dataset, test: Dataset)
     result = measure(config, trained, train, test)
     (folder / "report.json").write_text(json.dumps(result, indent=2))
     shutil.copyfile(trained[0].weights["D3D"], folder / "student.safetensors")
-    figures.loss_curves(trained, folder / "losses.png")
-    figures.confusion(result["confusion"], result["classes"], folder / "confusion.png")
-    figures.contact_sheet(config, trained[0], test, folder / "clips.png")
+    figures.loss_curves(trained, folder / PICTURES[0])
+    figures.confusion(result["confusion"], result["classes"], folder / PICTURES[1])
+    figures.contact_sheet(config, trained[0], test, folder / PICTURES[2])
     (folder / "report.md").write_text(markdown(result))
-    print(f"\n{markdown(result)}\nwritten to {folder}")
+    print(f"\n# D3D report\n\n{table(result)}\nreport, pictures and student.safetensors are in {folder}")
 
 
 def measure(config: Config, trained: list[Trained], train: Dataset, test: Dataset) -> dict[str, Any]:
@@ -118,13 +119,17 @@ def environment(module: str = "examples.d3d.run") -> dict[str, Any]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The report as Markdown; every number comes from ``result``."""
+    pictures = "\n".join(f"![{Path(name).stem}]({name})" for name in PICTURES)
+    return f"# D3D report\n\n{table(result)}\n{pictures}\n"
+
+
+def table(result: dict[str, Any]) -> str:
+    """Its table and its sentences."""
     seeds = result["seeds"]
     lines = [
-        "# D3D report",
-        "",
         f"Data: {result['data']}, {result['clips']['train']} training and {result['clips']['test']} test clips, "
-        f"{len(result['classes'])} classes; {len(seeds)} seeds ({', '.join(map(str, seeds))}). "
-        "Top-1 is the mean over the seeds ± its standard error.",
+        f"{len(result['classes'])} classes; seeds {', '.join(map(str, seeds))}. "
+        "Top-1 on the test clips, in per cent, is the mean over the seeds ± its standard error.",
         "",
         "| method | needs flow | top-1 | parameters | multiply-adds |",
         "|---|---|---|---|---|",
@@ -135,8 +140,7 @@ def markdown(result: dict[str, Any]) -> str:
             f"| {row['parameters'] / 1e6:.2f} M | {row['multiply_adds'] / 1e9:.2f} G |"
         )
     lines += ["", *(_sentence(name, value) for name, value in result["comparisons"].items())]
-    lines += ["", _cost(result["inference"]), "", "![losses](losses.png)", "![confusion](confusion.png)"]
-    return "\n".join([*lines, "![clips](clips.png)", ""])
+    return "\n".join([*lines, "", _cost(result["inference"]), ""])
 
 
 def _spread(row: dict[str, Any]) -> str:
