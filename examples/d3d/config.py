@@ -96,7 +96,7 @@ class Config:
     num_workers: int = 8
     in_memory: bool = False
     """Keep decoded clips and flow in memory after the first reading."""
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Literal["no", "bf16"] = "no"
     gradient_accumulation_steps: int = 1
     checkpointing_steps: int = 1000
     with_tracking: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +57,6 @@ def loss_curves(trained: list[Trained], path: Path) -> None:
 
 
 def _read(log: Path) -> list[dict[str, float]]:
-    import json
-
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
@@ -81,7 +80,7 @@ def contact_sheet(config: Config, one: Trained, test: Dataset, path: Path, *, mo
     """Frames of one test clip per class beside their flow and the networks' predictions."""
     label, classes = torch.tensor(test["label"]), test.features["label"].names
     views = clips.views(config, test, clips.flow_store(config, test), train=False)
-    rows = [int((label == k).nonzero()[0]) for k in label.unique()[:most]]
+    rows = [int((label == k).nonzero()[0]) for k in sorted(set(test["label"]))[:most]]
     figure, axes = plt.subplots(len(rows), 7, figsize=(13, 1.9 * len(rows)), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
@@ -89,9 +88,9 @@ def contact_sheet(config: Config, one: Trained, test: Dataset, path: Path, *, mo
         item = views[row * config.input.test_views]
         times = torch.linspace(0, config.input.frames - 2, 3).long()
         for k, t in enumerate(times):
-            line[2 * k].imshow(((item["rgb"][:, t] + 1) / 2).clamp(0, 1).permute(1, 2, 0))
+            line[2 * k].imshow(((item["rgb"][:, t] + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy())
             field = item["flow"][:, t] * config.input.flow_bound
-            line[2 * k + 1].imshow(flow.to_image(field).permute(1, 2, 0))
+            line[2 * k + 1].imshow(flow.to_image(field).permute(1, 2, 0).numpy())
         guesses = [f"{name}: {classes[int(one.scores[name][row].argmax())]}" for name in SHOWN]
         text = "\n".join([f"{classes[label[row]]}", "", *guesses])
         line[6].text(0, 0.5, text, va="center", fontsize=9, transform=line[6].transAxes)

@@ -87,7 +87,7 @@ def _row(config: Config, method: str, trained: list[Trained], label: torch.Tenso
         "top1": top1,
         "mean": mean,
         "standard_error": error,
-        "per_class": [float(correct[label == k].mean()) for k in label.unique()],
+        "per_class": [float(correct[label == k].mean()) for k in sorted(set(label.tolist()))],
         "parameters": sum(p.numel() for member in members for p in networks[member].parameters()),
         "multiply_adds": sum(_multiply_adds(config, networks[member]) for member in members),
     }

@@ -18,12 +18,11 @@ from torch.utils.data import DataLoader
 
 import kdvideo as kd
 from examples.d3d import clips
-from examples.d3d.config import Config, Optimizer
+from examples.d3d.config import Config
+from examples.d3d.networks import build, learning_rate, make_optimizer
 from examples.d3d.runs import Run
 from kdvideo import models
 from kdvideo.training import Checkpoints, StepSampler, StopRequest, ignore_signals, step_seed
-
-CHANNELS = {"rgb": 3, "flow": 2}
 
 
 def make_accelerator(config: Config) -> Accelerator:
@@ -34,46 +33,6 @@ def make_accelerator(config: Config) -> Accelerator:
         log_with="tensorboard" if config.with_tracking else None,
         project_dir=str(config.work_dir),
     )
-
-
-def learning_rate(optimizer: Optimizer, step: int) -> float:
-    """The rate of one step: linear in the batch, a linear rise, then a tenfold fall at each of ``decay_at``."""
-    done = step / optimizer.steps
-    rate = optimizer.lr * optimizer.batch_size / optimizer.reference_batch
-    rise = min(1.0, (step + 1) / (optimizer.warmup * optimizer.steps)) if optimizer.warmup else 1.0
-    return rate * rise * 0.1 ** sum(done >= at for at in optimizer.decay_at)
-
-
-def build(config: Config, stream: str, num_classes: int, seed: int) -> nn.Module:
-    """A fresh S3D-G for RGB or flow."""
-    torch.manual_seed(step_seed(seed, 0))
-    network = models.s3dg(
-        num_classes,
-        in_channels=CHANNELS[stream],
-        depth_multiplier=config.network.depth_multiplier,
-        dropout=config.network.dropout,
-    )
-    if config.network.fast_start:
-        _start_fast(network)
-    return network
-
-
-def _start_fast(network: nn.Module) -> None:
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm3d):
-            module.momentum = 0.1
-        elif isinstance(module, nn.Conv3d) and (module.bias is None or module.kernel_size[0] > 1):
-            # Temporal convolutions too: started as the identity they are blind to motion for hundreds of steps.
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-
-
-def _optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    kernels = [p for p in network.parameters() if p.dim() > 1]
-    others = [p for p in network.parameters() if p.dim() <= 1]
-    groups = [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    if settings.name == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.lr)
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
 
 
 def _loader(run: Run, dataset: kd.data.PairedClips, start: int) -> DataLoader[Any]:
@@ -122,17 +81,27 @@ def fit(run: Run, store: Any) -> Path:
     config, accelerator = run.config, run.accelerator
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / "settings.json").write_text(json.dumps(run.settings, indent=2))
-    classes = run.train.features["label"].names
-    network, optimizer = _prepare(run, len(classes))
-    teacher = _teacher(run, accelerator.device)
-    checkpoints = Checkpoints(run.folder / "checkpoints")
-    start = _resume(checkpoints, run, network, optimizer)
-    needs_flow = store if run.stream == "flow" or teacher else None
-    dataset = clips.views(config, run.train, needs_flow, train=True, rgb=run.stream == "rgb", seed=run.seed)
     if config.with_tracking:
         accelerator.init_trackers(f"tensorboard/{run.key}")
+    needs_flow = store if run.stream == "flow" or run.teacher else None
+    dataset = clips.views(config, run.train, needs_flow, train=True, rgb=run.stream == "rgb", seed=run.seed)
+    classes = run.train.features["label"].names
+    network = _train(run, dataset, len(classes))
+    if accelerator.is_main_process:
+        models.checkpoints.save(network, run.weights, classes=classes, input=clips.input_spec(config, run.stream))
+    accelerator.wait_for_everyone()
+    return run.weights
+
+
+def _train(run: Run, dataset: kd.data.PairedClips, num_classes: int) -> nn.Module:
+    config, accelerator = run.config, run.accelerator
+    network = build(config, run.stream, num_classes, run.seed)
+    network, optimizer = accelerator.prepare(network, make_optimizer(network, config.optimizer))
+    teacher = kd.Teacher(models.checkpoints.load(run.teacher)[0]).to(accelerator.device) if run.teacher else None
+    checkpoints = Checkpoints(run.folder / "checkpoints")
+    start = _resume(checkpoints, run, network, optimizer)
     with StopRequest() as stop:
-        for step in _steps(run, network, optimizer, teacher, dataset, start):
+        for step in _steps(run, network.train(), optimizer, teacher, dataset, start):
             last = step == config.optimizer.steps
             asked = _any_process(accelerator, bool(stop))
             if last or asked or step % config.checkpointing_steps == 0:
@@ -140,25 +109,8 @@ def fit(run: Run, store: Any) -> Path:
             if asked and not last:
                 accelerator.print(f"\nstopped after step {step}; the same command continues from here")
                 sys.exit(stop.exit_code or 143)
-    if accelerator.is_main_process:
-        bare = accelerator.unwrap_model(network).cpu()
-        models.checkpoints.save(bare, run.weights, classes=classes, input=clips.input_spec(config, run.stream))
-    accelerator.wait_for_everyone()
-    return run.weights
-
-
-def _prepare(run: Run, num_classes: int) -> tuple[nn.Module, torch.optim.Optimizer]:
-    network = build(run.config, run.stream, num_classes, run.seed)
-    network, optimizer = run.accelerator.prepare(network, _optimizer(network, run.config.optimizer))
-    network.train()
-    return network, optimizer
-
-
-def _teacher(run: Run, device: torch.device) -> kd.Teacher | None:
-    if run.teacher is None:
-        return None
-    network, _ = models.checkpoints.load(run.teacher)
-    return kd.Teacher(network).to(device)
+    bare: nn.Module = accelerator.unwrap_model(network)
+    return bare
 
 
 def _steps(
@@ -206,7 +158,7 @@ def _any_process(accelerator: Accelerator, flag: bool) -> bool:
 def _save(checkpoints: Checkpoints, run: Run, network: nn.Module, optimizer: Any, step: int) -> None:
     if run.accelerator.is_main_process:
         bare = run.accelerator.unwrap_model(network)
-        checkpoints.save(step, {"network": bare.state_dict(), "optimizer": optimizer.state_dict(), "key": run.key})
+        checkpoints.save(step, {"network": bare.state_dict(), "optimizer": optimizer.state_dict()})
     run.accelerator.wait_for_everyone()
 
 

@@ -102,7 +102,8 @@ def test_predict_and_evaluate_read_the_student(clips: Path, finished: Path, caps
     clip = str(next((clips / "test").rglob("*.mp4")))
     with pytest.raises(SystemExit, match="0"):
         predict.main(["--weights", student, clip])
-    assert all(name in capsys.readouterr().out for name in CLASSES)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in CLASSES)
     inside(evaluate.main, clips, finished, "--weights", student)
     printed = capsys.readouterr().out
     report = json.loads((finished / "out" / "report.json").read_text())
