@@ -14,7 +14,7 @@ LAYERS = {"stem": "low", "block": "high"}
 
 def living() -> int:
     gc.collect()
-    return sum(torch.is_tensor(thing) for thing in gc.get_objects())
+    return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
 
 
 def train(student: kd.Student, teacher: kd.Teacher) -> None:
