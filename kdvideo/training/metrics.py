@@ -21,7 +21,7 @@ def confusion_matrix(predicted: Tensor, label: Tensor, num_classes: int) -> Tens
     """
     if predicted.shape != label.shape or predicted.dim() != 1:
         raise ValueError(f"predicted {tuple(predicted.shape)} and label {tuple(label.shape)} must be equal vectors")
-    if len(label) and not all(0 <= int(x.min()) and int(x.max()) < num_classes for x in (predicted, label)):
+    if len(label) and not all(int(x.min()) >= 0 and int(x.max()) < num_classes for x in (predicted, label)):
         raise ValueError(f"classes must lie in 0 … {num_classes - 1}")
     return torch.bincount(label * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
