@@ -81,8 +81,8 @@ def _root_name(manifest: Dataset) -> str:
 def prepare(config: Config, manifest: Dataset, accelerator: Accelerator, *, what: str) -> flow.FlowStore:
     """Compute the TV-L1 flow of every clip that has none yet; processes share the work."""
     store = flow_store(config, manifest)
-    todo = [row for row in manifest if row["clip"] not in store]
-    mine = todo[accelerator.process_index :: accelerator.num_processes]
+    share = manifest.select(range(accelerator.process_index, len(manifest), accelerator.num_processes))
+    mine = [row for row in share if row["clip"] not in store]
     estimate = flow.OnTheFly(flow.PRESETS[config.flow_preset])
     for row in tqdm(mine, desc=f"flow of {what}", unit="clip", disable=not mine):
         frames = data.read_frames(

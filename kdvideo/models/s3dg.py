@@ -28,7 +28,7 @@ class Gate(nn.Module):
 
 def separable_conv(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:
     """(1, k, k) conv, BN, ReLU, then a (k, 1, 1) conv with bias, started as the identity, and ReLU."""
-    temporal = nn.Conv3d(out_channels, out_channels, (kernel, 1, 1), padding=(kernel // 2, 0, 0))
+    temporal = Conv3d(out_channels, out_channels, (kernel, 1, 1), padding=(kernel // 2, 0, 0))
     nn.init.zeros_(temporal.weight)
     nn.init.zeros_(temporal.get_parameter("bias"))
     with torch.no_grad():

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kdvideo import models
-from kdvideo.models.inception import ORDER, SameConv3d, SameMaxPool3d, same_padding
+from kdvideo.models.inception import ORDER, Conv3d, SameConv3d, SameMaxPool3d, same_padding
 
 
 def trainable(model: nn.Module) -> int:
@@ -98,3 +98,17 @@ def test_same_padding_is_tensorflows(size, kernel, stride):
 )
 def test_same_padding_values(size, kernel, stride, pads):
     assert same_padding(size, kernel, stride) == pads
+
+
+@pytest.mark.parametrize("kernel", [(3, 1, 1), (3, 3, 3)])
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_bfloat16_gradient_on_cpu_is_right_for_every_number_of_frames(kernel, frames):
+    """Plain nn.Conv3d fails at 2 frames: its weight gradient is garbage or NaN there."""
+    torch.manual_seed(0)
+    conv = Conv3d(16, 16, kernel, padding=tuple(k // 2 for k in kernel))
+    x = torch.randn(4, 16, frames, 4, 4)
+    (expected,) = torch.autograd.grad(conv(x).square().sum(), [conv.weight])
+    with torch.autocast("cpu", torch.bfloat16):
+        (half,) = torch.autograd.grad(conv(x).float().square().sum(), [conv.weight])
+    assert F.cosine_similarity(half.flatten(), expected.flatten(), dim=0) > 0.999
+    assert (half - expected).norm() < 0.02 * expected.norm()
