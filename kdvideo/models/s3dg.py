@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .head import basic_head
-from .inception import MIXED, ORDER, Inception3D, conv_bn_relu, inception_layers, module_path, scaled_depth
+from .inception import MIXED, ORDER, Conv3d, Inception3D, conv_bn_relu, inception_layers, module_path, scaled_depth
 from .non_local import non_local_block
 
 NON_LOCAL = ("4C", "4E")
