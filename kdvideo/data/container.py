@@ -62,9 +62,6 @@ def _video_stream(path: Path, container: Any) -> Any:
     stream = videos[0]
     if stream.codec_context is None:
         raise ClipError(path, "no decoder for its video codec")
-    if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
-        size = f"{stream.codec_context.width}x{stream.codec_context.height}"
-        raise ClipError(path, f"it declares frames of {size} pixels, more than {MAX_PIXELS} in all")
     return stream
 
 
@@ -74,7 +71,7 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, av.error.InvalidDataError) and (head := _text_head(path)):
         return f"not a video but text, beginning with {head!r}"
     if isinstance(error, av.FFmpegError):
-        return f"damaged or not a video: {error.strerror}"
+        return f"damaged, not a video, or of more than {MAX_PIXELS} pixels: {error.strerror}"
     return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
 
 

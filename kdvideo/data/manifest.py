@@ -118,7 +118,7 @@ class Checked:
                 self.problems.append((row.line, f"path {row.path!r} leads out of {self.root!r}"))
                 return path, None
             inside = path.lstrip(os.sep)
-        segment = "" if row.start is None and row.end is None else f"@{row.start or 0:g}-{row.end or 'end'}"
+        segment = "" if row.start is None and row.end is None else f"@{row.start or 0.0}-{row.end or 'end'}"
         return path, inside.replace(os.sep, "/") + segment
 
     def _new(self, row: Row, clip: str, label: int, seen: dict[str, tuple[int, int]]) -> bool:

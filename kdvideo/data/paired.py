@@ -59,7 +59,8 @@ class PairedClips(MapDataset[dict[str, Any]]):
         views: windows per clip.
         input_range: of `rgb`; (-1, 1) is the convention of I3D.
         flip: mirror half of the training views; not for classes that tell left from right.
-        in_memory: keep the frames and flow of each clip after the first reading (one byte, and two, per value).
+        in_memory: keep the frames (a byte per value) and flow (two) of each clip after the first reading; every
+            worker keeps its own.
 
     Raises:
         ValueError: the crop is larger than the frames, or another argument is out of its range.

@@ -89,8 +89,8 @@ def test_csv_with_numbers_parts_and_absolute_paths(tmp_path):
     manifest = from_csv(write(tmp_path, text), root=tmp_path / "in")
     assert manifest["label"][:] == [2, 0, 1, 1]
     assert manifest.features["label"].names == ["0", "1", "2"]
-    outside = f"{tmp_path}/out/b.mp4@4-end".lstrip("/")
-    assert manifest["clip"][:] == ["a.mp4@0-1.5", "a.mp4@1.5-3.0", "a.mp4", outside]
+    outside = f"{tmp_path}/out/b.mp4@4.0-end".lstrip("/")
+    assert manifest["clip"][:] == ["a.mp4@0.0-1.5", "a.mp4@1.5-3.0", "a.mp4", outside]
     assert manifest["start"][:] == [0, 1.5, None, 4]
     assert manifest["end"][:] == [1.5, 3, None, None]
 
@@ -163,6 +163,7 @@ def test_label_out_of_range_and_other_files(tmp_path):
     assert "cannot be read" in problems(from_csv, tmp_path / "none.csv")[0][1]
     assert "cannot be read" in problems(from_csv, write(tmp_path, b"\xff\xfe\x00a.mp4,1"))[0][1]
     assert "cannot be read" in problems(from_csv, write(tmp_path, 'a.mp4,"run\n'))[0][1]
+    assert "from 0 to 99999" in problems(from_csv, write(tmp_path, "a.mp4,123456"))[0][1]
     assert problems(from_csv, write(tmp_path, "a.mp4,5"), classes=["a", "b"]) == [
         (1, "label 5 is not in 0..1")
     ]

@@ -195,6 +195,17 @@ def test_odd_names_relative_and_absolute(tmp_path, monkeypatch, name):
     assert len(read_frames(name)) == len(read_frames(tmp_path / name)) == 2
 
 
+def test_frames_that_an_edit_list_cuts_off_are_not_shown(tmp_path):
+    write_video(tmp_path / "a.mp4", 10, options={"bf": "0", "g": "5"})
+    data = bytearray((tmp_path / "a.mp4").read_bytes())
+    begin = data.index(b"elst") + 16
+    assert int.from_bytes(data[begin : begin + 4], "big") == 0
+    data[begin : begin + 4] = (3 * 1024).to_bytes(4, "big")  # in ticks of 1/10240 s
+    (tmp_path / "a.mp4").write_bytes(data)
+    assert numbers(read_frames(tmp_path / "a.mp4")) == [3, 4, 5, 6, 7, 8, 9]
+    assert numbers(read_frames(tmp_path / "a.mp4", window=range(3, 5))) == [6, 7]
+
+
 def test_a_file_replaced_is_read_anew(tmp_path):
     write_video(tmp_path / "a.mp4", 3)
     assert probe(tmp_path / "a.mp4").length == 3

@@ -71,9 +71,15 @@ def write_video(
             container.mux(out.encode(None))
 
 
-def write_audio(path: str | os.PathLike[str]) -> None:
+def write_audio(path: str | os.PathLike[str], *, cover: bool = False) -> None:
     with av.open(os.fspath(path), "w") as container:
         out = container.add_stream("aac", rate=8000)
+        if cover:
+            art: Any = container.add_stream("mjpeg", rate=1)
+            art.width, art.height, art.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+            art.disposition = av.stream.Disposition.attached_pic
+            container.mux(art.encode(av.VideoFrame.from_ndarray(picture(1), "rgb24")))
+            container.mux(art.encode(None))
         for i in range(4):
             frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
             frame.sample_rate, frame.pts = 8000, 1024 * i
