@@ -70,16 +70,12 @@ class PairedClips(MapDataset[dict[str, Any]]):
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
         >>> from kdvideo.data import from_folder, synthetic
         >>> from kdvideo.flow import OnTheFly
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Path(folder, "still").mkdir()
-        ...     clip = torch.zeros(10, 3, 32, 48, dtype=torch.uint8)
-        ...     _ = synthetic.write_clip(folder + "/still/a.mp4", clip, fps=10)
-        ...     clips = PairedClips(
-        ...         from_folder(folder), train=True, frames=4, fps=10, short_side=32, crop=24, flow=OnTheFly()
-        ...     )
+        ...     root = synthetic.write_dataset(f"{folder}/clips", clips_per_class={"train": 1}, frames=5, fps=10)
+        ...     size = {"frames": 4, "fps": 10, "short_side": 32, "crop": 24}
+        ...     clips = PairedClips(from_folder(root / "train"), train=True, flow=OnTheFly(), **size)
         ...     item = clips[0]
         >>> item["rgb"].shape, item["flow"].shape, item["label"]
         (torch.Size([3, 4, 24, 24]), torch.Size([2, 4, 24, 24]), 0)

@@ -80,9 +80,10 @@ def read_frames(
     Example:
         >>> import tempfile
         >>> from kdvideo.data import synthetic
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = synthetic.write_clip(folder + "/a.mp4", torch.zeros(10, 3, 64, 96, dtype=torch.uint8), fps=10)
-        ...     read_frames(folder + "/a.mp4", fps=5, short_side=32).shape
+        >>> with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+        ...     _ = file.write(synthetic.encode(torch.zeros(10, 3, 64, 96, dtype=torch.uint8), fps=10))
+        ...     file.flush()
+        ...     read_frames(file.name, fps=5, short_side=32).shape
         torch.Size([5, 3, 32, 48])
     """
     _check_arguments(start, end, fps, short_side)
