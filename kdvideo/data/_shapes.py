@@ -114,10 +114,7 @@ MOTIONS: dict[str, Motion] = {
     "vertical": _vertical,
 }
 OUTLINES = ((0, 0.0), (2, 0.3), (3, 0.15), (3, 0.35), (4, 0.12), (4, 0.3), (5, 0.25), (6, 0.2))
-LOOKS = {
-    name: Look(index / len(MOTIONS), *OUTLINES[index * 3 % len(OUTLINES)])
-    for index, name in enumerate(MOTIONS)
-}
+LOOKS = {name: Look(index / len(MOTIONS), *OUTLINES[index * 3 % len(OUTLINES)]) for index, name in enumerate(MOTIONS)}
 
 
 def move(motion: str, times: Tensor, radius: float, speed: float, generator: Generator) -> Pose:
@@ -164,9 +161,7 @@ def background(view: Tensor, size: int, contrast: float, generator: Generator) -
     x = (axis[None, None, :] - view[0, :, None, None]).expand(-1, size, -1)
     y = (axis[None, :, None] - view[1, :, None, None]).expand(-1, -1, size)
     grid = torch.stack((x, y), -1) / size
-    return F.grid_sample(
-        wall.expand(len(grid), -1, -1, -1), grid, padding_mode="reflection", align_corners=False
-    )
+    return F.grid_sample(wall.expand(len(grid), -1, -1, -1), grid, padding_mode="reflection", align_corners=False)
 
 
 def paint(canvas: Tensor, pose: Pose, look: Look, skin: Tensor, radius: float) -> Tensor:
@@ -181,7 +176,5 @@ def paint(canvas: Tensor, pose: Pose, look: Look, skin: Tensor, radius: float) -
     edge = 1 + look.depth * (look.lobes * torch.atan2(v, u)).cos()
     cover = ((edge - u.hypot(v)) * size + 0.5).clamp(0, 1)[:, None]
     grid = torch.stack((u, v), -1) / 1.5
-    skins = F.grid_sample(
-        skin.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False
-    )
+    skins = F.grid_sample(skin.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False)
     return canvas * (1 - cover) + skins * cover

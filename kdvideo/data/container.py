@@ -132,15 +132,11 @@ def _timeline(path: str, mtime_ns: int, size: int) -> Timeline:
         if seen.first is None or len(stamps) == 0:
             raise ClipError(path, "no video frame in it can be decoded")
         if seen.packets < stream.frames:
-            raise ClipError(
-                path, f"truncated: {seen.packets} of the {stream.frames} frames that its header announces"
-            )
+            raise ClipError(path, f"truncated: {seen.packets} of the {stream.frames} frames that its header announces")
         aspect = float(stream.sample_aspect_ratio or 1)
         keys = np.arange(len(stamps)) if counted else stamps
         in_order = bool((np.diff(stamps) > 0).all())
-        seconds = (
-            (stamps - stamps[0]) * float(stream.time_base) if in_order else keys / float(stream.average_rate)
-        )
+        seconds = (stamps - stamps[0]) * float(stream.time_base) if in_order else keys / float(stream.average_rate)
         return Timeline(
             path=path,
             height=seen.first.height,

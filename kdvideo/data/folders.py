@@ -24,9 +24,7 @@ def from_folder(root: str | os.PathLike[str]) -> Dataset:
     """
     top = Path(root)
     check = Checked(os.fspath(root), os.fspath(root))
-    folders = (
-        sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith(".")) if top.is_dir() else []
-    )
+    folders = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith(".")) if top.is_dir() else []
     if not folders:
         check.problems.append((0, "no folder of clips in it" if top.is_dir() else "no such folder"))
     rows = []

@@ -41,9 +41,7 @@ def from_csv(
     base = os.path.dirname(os.fspath(file)) or "." if root is None else os.fspath(root)
     check = Checked(os.fspath(file), base, allow_missing)
     fields = _read(check)
-    numeric = classes is None and sum(_number(row["label"]) is not None for _, row in fields) * 2 >= len(
-        fields
-    )
+    numeric = classes is None and sum(_number(row["label"]) is not None for _, row in fields) * 2 >= len(fields)
     rows = [row for line, named in fields if (row := _row(check, line, named, numeric, classes)) is not None]
     return check.manifest(rows, classes)
 
@@ -75,9 +73,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _row(
-    check: Checked, line: int, named: dict[str, str], numeric: bool, classes: Sequence[str] | None
-) -> Row | None:
+def _row(check: Checked, line: int, named: dict[str, str], numeric: bool, classes: Sequence[str] | None) -> Row | None:
     problems = []
     label: str | int = named["label"]
     number = None if classes is not None and label in classes else _number(named["label"])

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-def from_ucf101(
-    split_file: PathLike, *, root: PathLike, class_index: PathLike, allow_missing: bool = False
-) -> Dataset:
+def from_ucf101(split_file: PathLike, *, root: PathLike, class_index: PathLike, allow_missing: bool = False) -> Dataset:
     """The manifest of a UCF-101 list, such as `trainlist01.txt` or `testlist01.txt`.
 
     Args:
@@ -135,9 +133,7 @@ def from_kinetics(
     return check.manifest(rows, classes)
 
 
-def _kinetics_row(
-    check: Checked, line: int, values: dict[str, str | None], known: dict[str, Path]
-) -> Row | None:
+def _kinetics_row(check: Checked, line: int, values: dict[str, str | None], known: dict[str, Path]) -> Row | None:
     label, name, start, end = (
         (values.get(key) or "").strip() for key in ("label", "youtube_id", "time_start", "time_end")
     )

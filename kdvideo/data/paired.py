@@ -155,13 +155,9 @@ class PairedClips(MapDataset[dict[str, Any]]):
         return self._cut(view, frames, at, flow, flow_positions(at, info.length))
 
     def _probe(self, row: dict[str, Any]) -> ClipInfo:
-        return probe(
-            row["path"], start=row["start"], end=row["end"], fps=self.fps, short_side=self.short_side
-        )
+        return probe(row["path"], start=row["start"], end=row["end"], fps=self.fps, short_side=self.short_side)
 
-    def _read(
-        self, row: dict[str, Any], info: ClipInfo, first: int, last: int
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def _read(self, row: dict[str, Any], info: ClipInfo, first: int, last: int) -> tuple[Tensor | None, Tensor | None]:
         """Frames `first` to `last` and their flow, in units of the bound; None for what items do not have."""
         stored = self.flow is None or isinstance(self.flow, StoredFlow)
         after = last if stored else min(last + 1, info.length - 1)  # the frame to which the last flow leads

@@ -115,9 +115,7 @@ def _grid(line: Timeline, start: float | None, end: float | None, fps: float | N
     stop = min(last + half, float("inf") if end is None else end - 1e-6)
     rate = 1 / line.interval if fps is None else fps
     if (stop - begin) * rate > MAX_FRAMES:
-        raise ClipError(
-            line.path, f"it claims to last {last:.0f} s, more than {MAX_FRAMES} frames at {rate:g} fps"
-        )
+        raise ClipError(line.path, f"it claims to last {last:.0f} s, more than {MAX_FRAMES} frames at {rate:g} fps")
     nearest = (line.seconds[1:] + line.seconds[:-1]) / 2
     if fps is None:
         first, after = np.searchsorted(line.seconds, [begin - 1e-6, stop])
@@ -181,9 +179,7 @@ def _fill(
     return off
 
 
-def _convert(
-    convert: VideoReformatter, frame: Any, out: npt.NDArray[np.uint8], slots: Ints, turns: int
-) -> None:
+def _convert(convert: VideoReformatter, frame: Any, out: npt.NDArray[np.uint8], slots: Ints, turns: int) -> None:
     height, width = out.shape[-1:-3:-1] if turns % 2 else out.shape[-2:]
     # threads=1: swscale's own threads would be missing, and waited for, in a forked worker.
     planar = convert.reformat(frame, width, height, "gbrp", interpolation=SCALING, threads=1)

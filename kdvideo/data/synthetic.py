@@ -266,14 +266,8 @@ def _holds(root: Path, record: dict[str, Any]) -> bool:
         return True
     if not isinstance(found, dict):
         raise ValueError(f"{root} exists and is no synthetic data set; give a new folder")
-    differ = {
-        key: (found.get(key), record[key])
-        for key in record
-        if key != "clips" and found.get(key) != record[key]
-    }
-    raise ValueError(
-        f"{root} holds another data set, (found, wanted): {differ}; give a new folder or remove it"
-    )
+    differ = {key: (found.get(key), record[key]) for key in record if key != "clips" and found.get(key) != record[key]}
+    raise ValueError(f"{root} holds another data set, (found, wanted): {differ}; give a new folder or remove it")
 
 
 def _complete(partial: Path, record: dict[str, Any], scene: _Scene, clips: Sequence[_Clip]) -> None:

@@ -164,9 +164,7 @@ def test_label_out_of_range_and_other_files(tmp_path):
     assert "cannot be read" in problems(from_csv, write(tmp_path, b"\xff\xfe\x00a.mp4,1"))[0][1]
     assert "cannot be read" in problems(from_csv, write(tmp_path, 'a.mp4,"run\n'))[0][1]
     assert "from 0 to 99999" in problems(from_csv, write(tmp_path, "a.mp4,123456"))[0][1]
-    assert problems(from_csv, write(tmp_path, "a.mp4,5"), classes=["a", "b"]) == [
-        (1, "label 5 is not in 0..1")
-    ]
+    assert problems(from_csv, write(tmp_path, "a.mp4,5"), classes=["a", "b"]) == [(1, "label 5 is not in 0..1")]
 
 
 def test_missing_clips_are_counted_and_left_out_only_when_allowed(tmp_path):
@@ -184,9 +182,7 @@ LABELS = st.one_of(FIELD, st.integers(-3, 9).map(str), st.floats().map(str), st.
 
 
 @settings(deadline=None, max_examples=60)
-@given(
-    st.lists(st.tuples(st.sampled_from(["a.mp4", "b.mp4", "../a.mp4", "", "none.mp4"]), LABELS), max_size=5)
-)
+@given(st.lists(st.tuples(st.sampled_from(["a.mp4", "b.mp4", "../a.mp4", "", "none.mp4"]), LABELS), max_size=5))
 def test_any_csv_is_a_manifest_or_one_report(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("csv")
     touch(folder, "a.mp4", "b.mp4")
@@ -253,9 +249,7 @@ def test_ucf101(tmp_path):
 
 
 def test_hmdb51(tmp_path):
-    touch(
-        tmp_path, "clips/wave/a.avi", "clips/wave/b b.avi", "clips/cartwheel/c.avi", "clips/cartwheel/d.avi"
-    )
+    touch(tmp_path, "clips/wave/a.avi", "clips/wave/b b.avi", "clips/cartwheel/c.avi", "clips/cartwheel/d.avi")
     write(tmp_path, "a.avi 1 \nb b.avi 2 \n", "wave_test_split1.txt")
     write(tmp_path, "c.avi 0 \nd.avi 1 \n", "cartwheel_test_split1.txt")
     write(tmp_path, "c.avi 2\n", "cartwheel_test_split2.txt")
@@ -275,18 +269,14 @@ def test_hmdb51(tmp_path):
 def test_kinetics(tmp_path):
     touch(tmp_path, "air drumming/-abc_000003_000013.mp4", "x/train/def.mkv")
     head = "label,youtube_id,time_start,time_end,split\n"
-    file = write(
-        tmp_path, head + "air drumming,-abc,3,13,train\nabseiling,def,0,10,train\nabseiling,gone,1,11,train\n"
-    )
+    file = write(tmp_path, head + "air drumming,-abc,3,13,train\nabseiling,def,0,10,train\nabseiling,gone,1,11,train\n")
     with pytest.warns(UserWarning, match="1 of 3 clips are missing"):
         manifest = from_kinetics(file, root=tmp_path, allow_missing=True)
     assert manifest["clip"][:] == ["air drumming/-abc_000003_000013.mp4", "x/train/def.mkv"]
     assert manifest["label"][:] == [1, 0]
     assert problems(from_kinetics, file, root=tmp_path) == [(4, "no such file 'gone_000001_000011.mp4'")]
     file = write(tmp_path, "youtube_id,time_start,time_end,split\ndef,0,10,test\n")
-    assert problems(from_kinetics, file, root=tmp_path) == [
-        (2, "expected label, youtube_id, time_start and time_end")
-    ]
+    assert problems(from_kinetics, file, root=tmp_path) == [(2, "expected label, youtube_id, time_start and time_end")]
     file = write(tmp_path, head + "abseiling,def,zero,10,train\n")
     assert problems(from_kinetics, file, root=tmp_path)[0][0] == 2
 

@@ -85,16 +85,12 @@ def test_part_of_a_clip(clip):
 
 def test_windows_of_any_order_and_step(clip):
     assert numbers(read_frames(clip, window=range(18, 2, -5))) == [18, 13, 8, 3]
-    assert (
-        numbers(read_frames(clip, fps=25, window=range(30, 34))) == numbers(read_frames(clip, fps=25))[30:34]
-    )
+    assert numbers(read_frames(clip, fps=25, window=range(30, 34))) == numbers(read_frames(clip, fps=25))[30:34]
 
 
 def test_a_window_is_not_decoded_from_the_start(clip, monkeypatch):
     counts = []
-    monkeypatch.setattr(
-        module, "_frames", lambda *a, f=module._frames: (counts.append(1) or x for x in f(*a))
-    )
+    monkeypatch.setattr(module, "_frames", lambda *a, f=module._frames: (counts.append(1) or x for x in f(*a)))
     read_frames(clip, window=range(13, 15))
     assert len(counts) <= 5
 

@@ -22,9 +22,7 @@ SIZES = st.integers(1, 300)
 )
 def test_views_lie_within_the_clip(seed, epoch, index, length, frames, crop, more_height, more_width):
     size = (length, frames, crop + more_height - 1, crop + more_width - 1, crop)
-    assert random_view(seed, epoch, index, *size, flip=True) == random_view(
-        seed, epoch, index, *size, flip=True
-    )
+    assert random_view(seed, epoch, index, *size, flip=True) == random_view(seed, epoch, index, *size, flip=True)
     for view in (random_view(seed, epoch, index, *size, flip=True), even_view(index % 7, 7, *size)):
         assert 0 <= view.start <= max(length - frames, 0)
         assert 0 <= view.top < more_height
@@ -33,9 +31,7 @@ def test_views_lie_within_the_clip(seed, epoch, index, length, frames, crop, mor
 
 
 def test_random_views_are_uniform_and_differ_in_every_key():
-    views = [
-        random_view(0, epoch, index, 12, 8, 9, 7, 5, flip=True) for epoch in range(20) for index in range(100)
-    ]
+    views = [random_view(0, epoch, index, 12, 8, 9, 7, 5, flip=True) for epoch in range(20) for index in range(100)]
     for name, values in {"start": 5, "top": 5, "left": 3, "flip": 2}.items():
         counts = Counter(getattr(view, name) for view in views)
         assert set(counts) == set(range(values))

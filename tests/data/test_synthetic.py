@@ -100,15 +100,11 @@ def test_no_two_clips_share_a_seed_and_data_sets_differ(tmp_path):
 def test_appearance_agrees_with_the_class_as_often_as_cue_says(cue):
     plan = list(synthetic._plan({"train": 40, "test": 24}, CLASSES, cue, 1000))
     for label in CLASSES:
-        train = Counter(
-            clip.appearance for clip in plan if clip.label == label and clip.path.startswith("train/")
-        )
+        train = Counter(clip.appearance for clip in plan if clip.label == label and clip.path.startswith("train/"))
         assert train[label] == round(40 * cue)
         others = [train[name] for name in CLASSES if name != label]
         assert max(others) - min(others) <= 1
-        test = Counter(
-            clip.appearance for clip in plan if clip.label == label and clip.path.startswith("test/")
-        )
+        test = Counter(clip.appearance for clip in plan if clip.label == label and clip.path.startswith("test/"))
         assert test == dict.fromkeys(CLASSES, 4)
 
 
@@ -127,9 +123,7 @@ def test_the_record_says_what_was_drawn(tmp_path, monkeypatch):
 
 def test_appearance_is_hue_and_outline():
     looks = list(_shapes.LOOKS.values())
-    assert (
-        len({look.hue for look in looks}) == len({(look.lobes, look.depth) for look in looks}) == len(MOTIONS)
-    )
+    assert len({look.hue for look in looks}) == len({(look.lobes, look.depth) for look in looks}) == len(MOTIONS)
 
 
 # What moves in each class, up to sign: x, y, angle, zoom, shear.
