@@ -25,7 +25,7 @@ class Output(NamedTuple):
         logits: pre-softmax scores, (B, K); None where no logits were asked for.
         features: role -> output of the layer with that role, for instance (B, C, T, H, W).
 
-    Example:
+    Examples:
         >>> Output(torch.zeros(2, 5), {"4c": torch.zeros(2, 512, 4, 14, 14)}).features["4c"].shape
         torch.Size([2, 512, 4, 14, 14])
     """
@@ -65,7 +65,7 @@ class FeatureExtractor(nn.Module):
         CaptureError: in forward, when a layer did not run, ran twice, was overwritten in place afterwards,
             or ran without gradient inside a reentrant checkpoint.
 
-    Example:
+    Examples:
         >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5))
         >>> output = FeatureExtractor(net, {"1": "hidden"})(torch.zeros(2, 3))
         >>> output.logits.shape, output.features["hidden"].shape
@@ -229,7 +229,7 @@ def describe(model: nn.Module, *inputs: Any) -> None:
         model: any module.
         inputs: what its forward takes.
 
-    Example:
+    Examples:
         >>> describe(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.zeros(2, 3))
         path  type        output
               Sequential  (2, 4)

@@ -13,7 +13,7 @@ Size = tuple[int | None, int | None, int | None]
 def linear(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Linear:
     """A linear map of the last axis, for pooled features (B, C) and tokens (B, N, C).
 
-    Example:
+    Examples:
         >>> import torch
         >>> linear(8, 16)(torch.zeros(2, 8)).shape
         torch.Size([2, 16])
@@ -24,7 +24,7 @@ def linear(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Line
 def conv(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Conv3d:
     """A 1×1×1 convolution: a linear map of the channels of (B, C, T, H, W).
 
-    Example:
+    Examples:
         >>> import torch
         >>> conv(8, 16)(torch.zeros(2, 8, 4, 7, 7)).shape
         torch.Size([2, 16, 4, 7, 7])
@@ -38,7 +38,7 @@ def conv(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Conv3d
 def conv_bn(in_channels: int, out_channels: int, *, norm: Callable[[int], nn.Module] = nn.BatchNorm3d) -> nn.Sequential:
     """A 1×1×1 convolution without bias, then a norm over the `out_channels`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> conv_bn(8, 16)(torch.zeros(2, 8, 4, 7, 7)).shape
         torch.Size([2, 16, 4, 7, 7])
@@ -49,7 +49,7 @@ def conv_bn(in_channels: int, out_channels: int, *, norm: Callable[[int], nn.Mod
 def pool(size: Size) -> nn.AdaptiveAvgPool3d:
     """Average pooling of (B, C, T, H, W) down to T×H×W; None keeps an axis.
 
-    Example:
+    Examples:
         >>> import torch
         >>> nn.Sequential(conv(8, 16), pool((4, None, None)))(torch.zeros(2, 8, 8, 7, 7)).shape
         torch.Size([2, 16, 4, 7, 7])
@@ -63,7 +63,7 @@ class Interpolate(nn.Module):
     Args:
         size: (T, H, W); None keeps an axis.
 
-    Example:
+    Examples:
         >>> import torch
         >>> Interpolate((8, 14, 14))(torch.zeros(2, 8, 4, 7, 7)).shape
         torch.Size([2, 8, 8, 14, 14])

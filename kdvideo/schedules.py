@@ -15,7 +15,7 @@ from dataclasses import dataclass
 class Constant:
     """The same value at every step.
 
-    Example:
+    Examples:
         >>> Constant(0.5)(100)
         0.5
     """
@@ -32,7 +32,7 @@ class Constant:
 class Linear:
     """A straight line from `start` at step 0 to `stop` at step `steps`, and `stop` from there on.
 
-    Example:
+    Examples:
         >>> [Linear(0.0, 1.0, steps=4)(step) for step in (0, 1, 4, 9)]
         [0.0, 0.25, 1.0, 1.0]
     """
@@ -54,7 +54,7 @@ class Linear:
 class Cosine:
     """Half a cosine wave from `start` at step 0 to `stop` at step `steps`, and `stop` from there on.
 
-    Example:
+    Examples:
         >>> [round(Cosine(1.0, 0.0, steps=4)(step), 3) for step in (0, 1, 2, 4, 9)]
         [1.0, 0.854, 0.5, 0.0, 0.0]
 
@@ -80,7 +80,7 @@ class Cosine:
 class Milestones:
     """`start`, until a milestone is reached; from each milestone on, its value.
 
-    Example:
+    Examples:
         >>> rate = Milestones(0.1, {60_000: 0.01, 70_000: 0.001})
         >>> [rate(step) for step in (0, 59_999, 60_000, 80_000)]
         [0.1, 0.1, 0.01, 0.001]
@@ -100,7 +100,7 @@ class Milestones:
 class Warmup:
     """`then(step)`, scaled by (step + 1) / steps during the first `steps` steps.
 
-    Example:
+    Examples:
         >>> [Warmup(4, then=Constant(2.0))(step) for step in (0, 1, 3, 9)]
         [0.5, 1.0, 2.0, 2.0]
     """

@@ -27,7 +27,7 @@ class Student(FeatureExtractor):
         ValueError: as `FeatureExtractor`; or a projector for a role that no layer has.
         CaptureError: as `FeatureExtractor`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5))
         >>> student = Student(net, {"1": "hidden"}, projectors={"hidden": nn.Linear(4, 16)})

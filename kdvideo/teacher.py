@@ -31,7 +31,7 @@ class Teacher(FeatureExtractor):
     Raises:
         ValueError, CaptureError: as `FeatureExtractor`.
 
-    Example:
+    Examples:
         >>> teacher = Teacher(nn.Linear(3, 5)).train()
         >>> teacher.training, teacher(torch.zeros(2, 3)).logits.requires_grad
         (False, False)
@@ -71,7 +71,7 @@ class Teacher(FeatureExtractor):
     def release(self) -> nn.Module:
         """Gives the network back as it was given: training modes, requires_grad, no hooks.
 
-        Example:
+        Examples:
             >>> net = nn.Linear(3, 5)
             >>> Teacher(net).release() is net, net.training, net.weight.requires_grad
             (True, True, True)

@@ -15,7 +15,7 @@ class ClipError(Exception):
     A DataLoader builds the exception anew from one text when it carries it out of a worker; the class and
     the message survive that, and `path` is then empty.
 
-    Example:
+    Examples:
         >>> str(ClipError("clips/a.mp4", "the file is empty"))
         'clips/a.mp4: the file is empty'
     """

@@ -68,7 +68,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
 
     Source: Stroud et al., "D3D: Distilled 3D Networks for Video Action Recognition", 2020, arXiv:1812.08249.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kdvideo.data import from_folder, synthetic
         >>> from kdvideo.flow import OnTheFly

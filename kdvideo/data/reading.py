@@ -77,7 +77,7 @@ def read_frames(
         ClipError: the file is missing, damaged, truncated, holds no video, or ends before `start`.
         ValueError: `window` is not within the grid, or another argument is out of its range.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from kdvideo.data import synthetic
         >>> with tempfile.NamedTemporaryFile(suffix=".mp4") as file:

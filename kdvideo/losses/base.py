@@ -21,7 +21,7 @@ class Loss(nn.Module):
     A subclass sets `name` and defines `forward`; a loss with parameters registers them as any module does.
     A weight is a number or a schedule, that is a function of the step (see `kdvideo.schedules`).
 
-    Example:
+    Examples:
         >>> import torch
         >>> from kdvideo.losses import LogitMSE, SoftTarget
         >>> criterion = LogitMSE() + 0.5 * SoftTarget(temperature=2.0)

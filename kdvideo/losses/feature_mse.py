@@ -28,7 +28,7 @@ def feature_mse(student: Tensor, teacher: Tensor, *, reduction: Reduction = "mea
         ValueError: shapes that differ (see `kdvideo.projectors`), an empty batch, integer tensors, or an
             unknown reduction.
 
-    Example:
+    Examples:
         >>> import torch
         >>> feature_mse(torch.ones(2, 8, 4, 7, 7), torch.zeros(2, 8, 4, 7, 7))
         tensor(1.)
@@ -50,7 +50,7 @@ class FeatureMSE(Loss):
     Raises:
         ValueError: an unknown reduction; in forward, as `feature_mse`, or an output without that role.
 
-    Example:
+    Examples:
         >>> import torch
         >>> student = Output(None, {"4c": torch.ones(2, 8, 4, 7, 7)})
         >>> teacher = Output(None, {"4c": torch.zeros(2, 8, 4, 7, 7)})

@@ -28,7 +28,7 @@ def logit_mse(student: Tensor, teacher: Tensor, *, reduction: Reduction = "mean"
     Raises:
         ValueError: shapes that differ, an empty batch, integer tensors, or an unknown reduction.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logit_mse(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 0.0]]))
         tensor(2.5000)
@@ -52,7 +52,7 @@ class LogitMSE(Loss):
     Raises:
         ValueError: an unknown reduction; in forward, as `logit_mse`, or an output without logits.
 
-    Example:
+    Examples:
         >>> import torch
         >>> student, teacher = Output(torch.ones(2, 5), {}), Output(torch.zeros(2, 5), {})
         >>> LogitMSE()(student, teacher)

@@ -32,7 +32,7 @@ def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, r
         ValueError: a temperature that is not positive, shapes that differ, an empty batch, integer tensors,
             or an unknown reduction.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits = torch.tensor([[1.0, 2.0]])
         >>> soft_target(logits, logits, temperature=2.0)
@@ -60,7 +60,7 @@ class SoftTarget(Loss):
         ValueError: a temperature that is not positive or an unknown reduction; in forward, as `soft_target`,
             or an output without logits.
 
-    Example:
+    Examples:
         >>> import torch
         >>> same = Output(torch.ones(2, 5), {})
         >>> SoftTarget(temperature=4.0)(same, same)
