@@ -53,7 +53,3 @@ class Run:
     def name(self) -> str:
         """The run in the paper's words."""
         return f"{'D3D' if self.teacher else 'S3D-G ' + self.stream} seed {self.seed}"
-
-    def losses(self) -> list[dict[str, float]]:
-        """The logged steps, oldest first."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
