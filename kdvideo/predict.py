@@ -39,7 +39,7 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
         short_side=view["short_side"],
         crop=view["crop"],
         train=False,
-        flow=flow.OnTheFly(flow.PRESETS[view["flow_preset"]]) if stream == "flow" else None,
+        flow=flow.OnTheFly(flow.TVL1Estimator(flow.PRESETS[view["flow_preset"]])) if stream == "flow" else None,
         flow_bound=view["flow_bound"],
         rgb=stream == "rgb",
         views=views,

@@ -83,7 +83,7 @@ def prepare(config: Config, manifest: Dataset, accelerator: Accelerator, *, what
     store = flow_store(config, manifest)
     share = manifest.select(range(accelerator.process_index, len(manifest), accelerator.num_processes))
     mine = [row for row in share if row["clip"] not in store]
-    estimate = flow.OnTheFly(flow.PRESETS[config.flow_preset])
+    estimate = flow.OnTheFly(flow.TVL1Estimator(flow.PRESETS[config.flow_preset]))
     for row in tqdm(mine, desc=f"flow of {what}", unit="clip", disable=not mine):
         frames = data.read_frames(
             row["path"],

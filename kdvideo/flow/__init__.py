@@ -4,6 +4,7 @@ Flow is (..., 2, H, W) in pixels, u (to the right) first, then v (downwards).
 """
 
 from kdvideo.flow.estimate import tvl1
+from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
 from kdvideo.flow.flo import is_known, read_flo, write_flo
 from kdvideo.flow.im2flow import im2flow_decode, im2flow_encode
 from kdvideo.flow.metrics import endpoint_error
@@ -20,9 +21,11 @@ __all__ = [
     "OPENCV",
     "PRESETS",
     "TVL1",
+    "FlowEstimator",
     "FlowSource",
     "FlowStore",
     "OnTheFly",
+    "TVL1Estimator",
     "area_pool",
     "color_wheel",
     "dequantize",

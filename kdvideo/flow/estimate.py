@@ -1,65 +1,67 @@
-"""TV-L1 optical flow of a batch of frame pairs."""
+"""TV-L1 optical flow of clips and of frame pairs."""
 
 from __future__ import annotations
-
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
-from kdvideo.flow._solver import solve
 from kdvideo.flow.presets import DEFAULT, PRESETS, TVL1
+from kdvideo.flow.solvers import Backend, find
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV
-CPU_CHUNK = 100_000  # pixels of a level that a core works on at a time, for its cache
-CPU_SHARE = 4_000_000  # most pixels of one thread's task, for memory
-GPU_CHUNK = 4_000_000  # enough to hide the launches
 
 
 def tvl1(
-    previous: Tensor,
-    next: Tensor,
+    frames: Tensor,
+    next: Tensor | None = None,
     *,
     preset: TVL1 | str = DEFAULT,
     value_range: tuple[float, float] | None = None,
+    backend: Backend = "auto",
 ) -> Tensor:
-    """Optical flow from `previous` to `next`: next(x + u(x)) = previous(x).
+    """Optical flow of clips, from every frame to the one after it: frame t+1 at (x + u(x)) = frame t at x.
 
     Minimises  sum |grad u| + |grad v| + lambda |next(x + u) - previous(x)|  coarse to fine, on the
     device of the frames, in float32 also inside autocast, without gradients. A flow does not depend on
-    which other pairs are in the batch. On the CPU the pairs are spread over `torch.get_num_threads()`
-    Python threads.
+    what else is in the batch. On the CPU the pairs are spread over `torch.get_num_threads()` threads.
 
     Arguments:
-        previous, next: (B,1,H,W) grey or (B,3,H,W) RGB frames, uint8 or floating point.
+        frames: clips (B,T,C,H,W) or one clip (T,C,H,W), T >= 2, with C = 1 (grey) or 3 (RGB), uint8 or
+            floating point. With `next`: the first frames (B,C,H,W) of B pairs.
+        next: the second frames (B,C,H,W) of B pairs.
         preset: the settings, or one of the names in `PRESETS` ("default", "opencv", "fast").
         value_range: (black, white) of floating point frames, for instance (0, 1), (-1, 1) or (0, 255).
             Floating point frames must name it, it is never guessed; uint8 frames are (0, 255).
+        backend: what computes it; all agree up to rounding. "auto" takes "triton" on a GPU, and on a CPU
+            "cpp" (built at first use) where there is a C++ compiler, "eager" elsewhere. "compile" is
+            torch.compile: it takes tens of seconds for each new frame size. "opencv" is OpenCV's
+            `DualTVL1OpticalFlow` on the CPU.
 
     Returns:
-        (B,2,H,W) float32 in pixels, u (to the right) first, then v (downwards).
+        (B,T-1,2,H,W) or (T-1,2,H,W); for pairs (B,2,H,W). float32 pixels, u (to the right) first, then v
+        (downwards).
 
     Raises:
-        ValueError: shapes, channels, type, device or range are not as above, or a pixel is NaN or
-            infinite (the message names the pair).
+        ValueError: shapes, channels, type, device or range are not as above, a pixel is NaN or infinite
+            (the message names the frame), or the backend cannot run here (the message says why).
 
-    >>> frames = torch.rand(2, 3, 6, 8).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    >>> flow = tvl1(frames, frames.roll(1, 3), value_range=(0, 1))  # everything moves one pixel right
+    >>> clip = torch.rand(3, 6, 8).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    >>> clip = torch.stack([clip, clip.roll(1, 2), clip.roll(2, 2)])  # everything moves one pixel right
+    >>> flow = tvl1(clip, value_range=(0, 1))
     >>> flow.shape, bool(flow[:, 0].median() > 0.8), bool(flow[:, 1].median().abs() < 0.2)
     (torch.Size([2, 2, 24, 32]), True, True)
 
     C. Zach, T. Pock, H. Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow", DAGM 2007.
     """
-    settings = _find(preset)
-    _check_shapes(previous, next)
-    with torch.no_grad():
-        frames = [_grey(images, _range(images, value_range)) for images in (previous, next)]
-        _check_finite(*frames)
-        if len(previous) == 0:
-            return frames[0].new_zeros(0, 2, *frames[0].shape[-2:])
-        if previous.device.type == "cpu":
-            return _solve_in_threads(frames[0], frames[1], settings)
-        return solve(frames[0], frames[1], settings, GPU_CHUNK)
+    settings, clips = _find(preset), _clips(frames, next)
+    solver = find(backend, clips.device.type)
+    with torch.no_grad(), torch.autocast(clips.device.type, enabled=False):
+        grey = _grey(clips, _range(clips, value_range))
+        _check_finite(grey, "frame" if next is None else "pair")
+        flow = solver(grey, settings) if len(grey) else grey.new_zeros(0, grey.shape[1] - 1, 2, *grey.shape[-2:])
+    if next is not None:
+        return flow[:, 0]
+    return flow if frames.ndim == 5 else flow[0]
 
 
 def _find(preset: TVL1 | str) -> TVL1:
@@ -70,7 +72,19 @@ def _find(preset: TVL1 | str) -> TVL1:
     return PRESETS[preset]
 
 
-def _check_shapes(previous: Tensor, next: Tensor) -> None:
+def _clips(frames: Tensor, next: Tensor | None) -> Tensor:
+    """(B,T,C,H,W); a pair is a clip of two frames."""
+    if next is not None:
+        _check_pair(frames, next)
+        return torch.stack([frames, next], 1)
+    if frames.ndim not in (4, 5) or frames.shape[-3] not in (1, 3) or 0 in frames.shape[-2:]:
+        raise ValueError(f"clips must be (B,T,C,H,W) or (T,C,H,W) with C = 1 or 3, got {tuple(frames.shape)}")
+    if frames.shape[-4] < 2:
+        raise ValueError(f"flow needs at least two frames, got {frames.shape[-4]} in {tuple(frames.shape)}")
+    return frames if frames.ndim == 5 else frames[None]
+
+
+def _check_pair(previous: Tensor, next: Tensor) -> None:
     if previous.ndim != 4 or previous.shape[1] not in (1, 3) or 0 in previous.shape[2:]:
         raise ValueError(f"frames must be (B,1,H,W) or (B,3,H,W), got previous {tuple(previous.shape)}")
     if previous.shape != next.shape:
@@ -99,32 +113,21 @@ def _range(images: Tensor, value_range: tuple[float, float] | None) -> tuple[flo
     return value_range
 
 
-def _grey(images: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """(B,1,H,W) contiguous float32 in [0, 255]."""
-    images = images.float()
-    if images.shape[1] == 3:
-        red, green, blue = images.unbind(1)
-        images = (red * LUMA[0] + green * LUMA[1] + blue * LUMA[2])[:, None]
+def _grey(clips: Tensor, value_range: tuple[float, float]) -> Tensor:
+    """(B,T,H,W) contiguous float32 in [0, 255]."""
+    clips = clips.float()
+    if clips.shape[2] == 3:
+        red, green, blue = clips.unbind(2)
+        grey = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
+    else:
+        grey = clips[:, :, 0]
     black, white = value_range
-    return ((images - black) * (255 / (white - black))).contiguous()
+    return ((grey - black) * (255 / (white - black))).contiguous()
 
 
-def _check_finite(previous: Tensor, next: Tensor) -> None:
-    finite = torch.isfinite(previous).flatten(1).all(1) & torch.isfinite(next).flatten(1).all(1)
+def _check_finite(grey: Tensor, unit: str) -> None:
+    finite = torch.isfinite(grey).flatten(2).all(2)
     if not finite.all():
-        bad = int((~finite).nonzero()[0])
-        raise ValueError(f"pair {bad} has a pixel that is NaN or infinite")
-
-
-def _solve_in_threads(previous: Tensor, next: Tensor, preset: TVL1) -> Tensor:
-    """Pairs in parallel, each on one thread: threads within an operation stall beside a busy neighbour."""
-    threads = torch.get_num_threads()
-    if threads == 1:
-        return solve(previous, next, preset, CPU_CHUNK)
-    share = min(-(-len(previous) // threads), max(1, CPU_SHARE // previous[0].numel()))
-    pairs = zip(torch.split(previous, share), torch.split(next, share), strict=True)
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return torch.cat([job.result() for job in [pool.submit(solve, *p, preset, CPU_CHUNK) for p in pairs]])
-    finally:
-        torch.set_num_threads(threads)  # the initializer's effect is not confined to its thread
+        clip, frame = (~finite).nonzero()[0].tolist()
+        where = f"pair {clip}" if unit == "pair" else f"frame {frame} of clip {clip}"
+        raise ValueError(f"{where} has a pixel that is NaN or infinite")

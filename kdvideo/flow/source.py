@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from kdvideo.flow.estimate import tvl1
-from kdvideo.flow.presets import DEFAULT, TVL1
+from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
 
 
 class FlowSource(Protocol):
@@ -22,19 +22,26 @@ class OnTheFly:
     """Computes flow from the frames when it is asked for: a `FlowSource` without a store.
 
     Arguments:
-        preset: the TV-L1 settings.
+        estimator: what computes it; the default is TV-L1.
 
     >>> import torch
     >>> OnTheFly()("any", torch.zeros(5, 3, 24, 24, dtype=torch.uint8)).shape
     torch.Size([4, 2, 24, 24])
     """
 
-    def __init__(self, preset: TVL1 = DEFAULT) -> None:
-        self.preset = preset
+    def __init__(self, estimator: FlowEstimator | None = None) -> None:
+        self.estimator = TVL1Estimator() if estimator is None else estimator
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the estimator."""
+        return self.estimator.fingerprint
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
         """Flow (T-1,2,H,W) of frames (T,3,H,W), on their device. Raises ValueError naming the clip."""
+        if len(frames) == 1:  # nothing moves in a single frame
+            return frames.new_zeros((0, 2, *frames.shape[-2:]), dtype=torch.float32)
         try:
-            return tvl1(frames[:-1], frames[1:], preset=self.preset)
+            return self.estimator(frames)
         except ValueError as error:
             raise ValueError(f"clip {clip_id!r}: {error}") from error

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdvideo import flow as kf
-from kdvideo.flow._solver import _median, pyramid_sizes
+from kdvideo.flow.solvers.eager import _median
+from kdvideo.flow.solvers.pyramid import pyramid_sizes
 from tests.flow.frames import moving_pair, texture
 
 QUICK = replace(kf.DEFAULT, warps=2, iterations=10)
@@ -189,11 +190,11 @@ def test_input_is_not_changed() -> None:
 
 def test_thread_setting_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     before, seen = torch.get_num_threads(), []
-    monkeypatch.setattr("kdvideo.flow.estimate.solve", lambda *_: seen.append(torch.get_num_threads()) or 1 / 0)
+    monkeypatch.setattr("kdvideo.flow.solvers.eager._solve_pairs", lambda *_: seen.append(torch.get_num_threads()) or 1 / 0)
     torch.set_num_threads(3)
     try:
         with pytest.raises(ZeroDivisionError):
-            kf.tvl1(*moving_pair(20, 20, 1, 0))
+            kf.tvl1(*moving_pair(20, 20, 1, 0), backend="eager")
         other: list[int] = []
         thread = threading.Thread(target=lambda: other.append(torch.get_num_threads()))
         thread.start()

@@ -1,4 +1,4 @@
-"""The TV-L1 solver on one device and one thread: N pairs of grey frames in, N flows out.
+"""TV-L1 in plain torch operations, on any device.
 
 Every pair is solved by element-wise arithmetic alone, so a flow does not depend on its neighbours in
 the batch. Legend: N pairs, H W space, L = N (H + 1) (W + 1).
@@ -6,62 +6,74 @@ the batch. Legend: N pairs, H W space, L = N (H + 1) (W + 1).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kdvideo.flow.presets import TVL1
+from kdvideo.flow.solvers.pyramid import pairs, pyramid, rescale
 
+Levels = list[tuple[Tensor, Tensor]]  # first and second frame (N,H,W) of all pairs, finest level first
+
+CPU_CHUNK = 100_000  # pixels of a level that a core works on at a time, for its cache
+CPU_SHARE = 4_000_000  # most pixels of one thread's task, for memory
+GPU_CHUNK = 4_000_000  # enough to hide the launches
 TINY = 1e-7  # below this squared gradient (OpenCV's FLT_EPSILON) a pixel carries no motion
 EDGE = 0.01  # a pixel at the edge that does not move must not fall outside by rounding
 
 
-def solve(previous: Tensor, next: Tensor, preset: TVL1, chunk_pixels: int) -> Tensor:
-    """Flow (N,2,H,W) of grey frames (N,1,H,W) in [0, 255], coarse to fine."""
-    sizes = pyramid_sizes((previous.shape[-2], previous.shape[-1]), preset)
-    pairs = [torch.cat([previous, next], 1)]
-    for size in sizes[1:]:
-        pairs.append(_resize(pairs[-1], size))
-    flow = previous.new_zeros(len(previous), 2, *sizes[-1])
-    for pair, size in zip(reversed(pairs), reversed(sizes), strict=True):
-        flow = rescale(flow, size)
-        chunk = 1 if preset.tolerance is not None else max(1, chunk_pixels // (size[0] * size[1]))
-        parts = zip(torch.split(pair, chunk), torch.split(flow, chunk), strict=True)
-        flow = torch.cat([refine(p, f, preset) for p, f in parts])
+def solve(clips: Tensor, preset: TVL1) -> Tensor:
+    """Flow (B,T-1,2,H,W) of grey clips (B,T,H,W) in [0, 255]; on a CPU the pairs are spread over threads."""
+    levels = [pairs(level) for level in pyramid(clips, preset)]
+    shape = (clips.shape[0], clips.shape[1] - 1, 2, *clips.shape[-2:])
+    if clips.device.type != "cpu":
+        return _solve_pairs(levels, preset, GPU_CHUNK).view(shape)
+    threads, count = torch.get_num_threads(), len(levels[0][0])
+    share = min(-(-count // threads), max(1, CPU_SHARE // (shape[-1] * shape[-2])))
+    return over_pairs(lambda part: _solve_pairs(part, preset, CPU_CHUNK), levels, share).view(shape)
+
+
+def over_pairs(work: Callable[[Levels], Tensor], levels: Levels, share: int) -> Tensor:
+    """Run `work` on at most `share` pairs at a time, on as many threads as torch would use, each on its own.
+
+    Threads within an operation stall beside a busy neighbour; threads over pairs do not.
+    """
+    threads = torch.get_num_threads()
+    split = [[torch.split(frames, share) for frames in level] for level in levels]
+    parts = [[(a[i], b[i]) for a, b in split] for i in range(len(split[0][0]))]
+    if threads == 1:
+        return torch.cat([work(part) for part in parts])
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return torch.cat(list(pool.map(work, parts)))
+    finally:
+        torch.set_num_threads(threads)  # the initializer's effect is not confined to its thread
+
+
+def _solve_pairs(levels: Levels, preset: TVL1, chunk_pixels: int) -> Tensor:
+    """Flow (N,2,H,W) of the two frames of N pairs at every level, coarse to fine."""
+    coarsest = levels[-1][0]
+    flow = coarsest.new_zeros(len(coarsest), 2, *coarsest.shape[-2:])
+    for previous, next in reversed(levels):
+        height, width = previous.shape[-2:]
+        flow = rescale(flow, (height, width))
+        chunk = 1 if preset.tolerance is not None else max(1, chunk_pixels // (height * width))
+        parts = zip(previous.split(chunk), next.split(chunk), flow.split(chunk), strict=True)
+        flow = torch.cat([refine(a, b, f, preset) for a, b, f in parts])
     return flow
 
 
-def pyramid_sizes(size: tuple[int, int], preset: TVL1) -> list[tuple[int, int]]:
-    """(H, W) of every level, finest first."""
-    sizes = [size]
-    while preset.scales is None or len(sizes) < preset.scales:
-        coarser = tuple(round(side * preset.scale_step) for side in sizes[-1])
-        if min(coarser) < preset.min_size or coarser == sizes[-1]:
-            break
-        sizes.append((coarser[0], coarser[1]))
-    return sizes
-
-
-def rescale(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Flow (N,2,H,W) at another size, its values in pixels of that size."""
-    if flow.shape[-2:] == size:
-        return flow
-    ratio = flow.new_tensor([size[1] / flow.shape[-1], size[0] / flow.shape[-2]])
-    return _resize(flow, size) * ratio[:, None, None]
-
-
-def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(images, size, mode="bilinear", align_corners=False)
-
-
-def refine(pair: Tensor, flow: Tensor, preset: TVL1) -> Tensor:
-    """One pyramid level: warp, linearise, minimise; `preset.warps` times."""
-    previous, next = pair[:, :1], pair[:, 1:]
+def refine(previous: Tensor, next: Tensor, flow: Tensor, preset: TVL1) -> Tensor:
+    """One pyramid level of frames (N,H,W): warp, linearise, minimise; `preset.warps` times."""
+    next = next[:, None]
     fields = torch.cat([next, *_central_differences(next)], 1)
     state = _State(flow, preset)
     for _ in range(preset.warps):
         warped = _warp(fields, flow, preset)
-        state.linearise(warped, previous[:, 0])
+        state.linearise(warped, previous)
         state.minimise()
         flow = state.flow()
     return flow

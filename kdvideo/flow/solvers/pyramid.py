@@ -1,0 +1,48 @@
+"""The image pyramid that every TV-L1 solver shares, and flow brought from one level to the next.
+
+Legend: B clips, T frames, N pairs of neighbouring frames, H W space.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdvideo.flow.presets import TVL1
+
+
+def pyramid_sizes(size: tuple[int, int], preset: TVL1) -> list[tuple[int, int]]:
+    """(H, W) of every level, finest first."""
+    sizes = [size]
+    while preset.scales is None or len(sizes) < preset.scales:
+        coarser = tuple(round(side * preset.scale_step) for side in sizes[-1])
+        if min(coarser) < preset.min_size or coarser == sizes[-1]:
+            break
+        sizes.append((coarser[0], coarser[1]))
+    return sizes
+
+
+def pyramid(clips: Tensor, preset: TVL1) -> list[Tensor]:
+    """(B,T,H,W) at every size, finest first: each frame is made smaller once, not once for each of its pairs."""
+    levels = [clips]
+    for size in pyramid_sizes((clips.shape[-2], clips.shape[-1]), preset)[1:]:
+        levels.append(resize(levels[-1], size))
+    return levels
+
+
+def pairs(level: Tensor) -> tuple[Tensor, Tensor]:
+    """First and second frame (N,H,W) of all pairs of clips (B,T,H,W)."""
+    return level[:, :-1].flatten(0, 1), level[:, 1:].flatten(0, 1)
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, half-pixel centres, (B,C,H,W)."""
+    return F.interpolate(images, size, mode="bilinear", align_corners=False)
+
+
+def rescale(flow: Tensor, size: tuple[int, int]) -> Tensor:
+    """Flow (N,2,H,W) at another size, its values in pixels of that size."""
+    if flow.shape[-2:] == size:
+        return flow
+    ratio = flow.new_tensor([size[1] / flow.shape[-1], size[0] / flow.shape[-2]])
+    return resize(flow, size) * ratio[:, None, None]
