@@ -190,7 +190,9 @@ def test_input_is_not_changed() -> None:
 
 def test_thread_setting_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     before, seen = torch.get_num_threads(), []
-    monkeypatch.setattr("kdvideo.flow.solvers.eager._solve_pairs", lambda *_: seen.append(torch.get_num_threads()) or 1 / 0)
+    monkeypatch.setattr(
+        "kdvideo.flow.solvers.eager._solve_pairs", lambda *_: seen.append(torch.get_num_threads()) or 1 / 0
+    )
     torch.set_num_threads(3)
     try:
         with pytest.raises(ZeroDivisionError):

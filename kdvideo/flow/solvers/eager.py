@@ -61,8 +61,8 @@ def _solve_pairs(levels: Levels, preset: TVL1, chunk_pixels: int) -> Tensor:
         height, width = previous.shape[-2:]
         flow = rescale(flow, (height, width))
         chunk = 1 if preset.tolerance is not None else max(1, chunk_pixels // (height * width))
-        parts = zip(previous.split(chunk), next.split(chunk), flow.split(chunk), strict=True)
-        flow = torch.cat([refine(a, b, f, preset) for a, b, f in parts])
+        parts = zip(*(torch.split(t, chunk) for t in (previous, next, flow)), strict=True)
+        flow = torch.cat([refine(first, second, start, preset) for first, second, start in parts])
     return flow
 
 
