@@ -67,7 +67,7 @@ def flow_store(config: Config, manifest: Dataset) -> flow.FlowStore:
     return flow.FlowStore(
         config.work_dir / "flow" / name,
         bound=view.flow_bound,
-        preset=flow.PRESETS[config.flow_preset],
+        estimator=flow.TVL1Estimator(flow.PRESETS[config.flow_preset]),
         fps=view.fps,
     )
 

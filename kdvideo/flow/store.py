@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from kdvideo.flow._files import write_atomic
-from kdvideo.flow.presets import DEFAULT, TVL1
+from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
 from kdvideo.flow.quantize import dequantize, quantize
 from kdvideo.flow.transforms import check_bound, check_flow
 
@@ -21,13 +21,13 @@ SUFFIX = ".flow.safetensors"
 class FlowStore:
     """A folder of quantised flow, one file per clip, each written whole or not at all.
 
-    Every file says with which bound, preset, frame rate and frame size it was made; reading one that
+    Every file says with which bound, estimator, frame rate and frame size it was made; reading one that
     differs from the store's own settings raises. A store is also a `FlowSource`.
 
     Arguments:
         folder: made on the first write.
         bound: components are truncated to [-bound, bound] pixels.
-        preset: the settings that made the flow.
+        estimator: what makes the flow; its fingerprint is compared. The default is TV-L1.
         fps: frame rate of the clips; `None` where none is defined.
         size: (H, W) of the flow; `None` lets every clip have its own.
 
@@ -44,13 +44,14 @@ class FlowStore:
         folder: str | os.PathLike[str],
         *,
         bound: float = 20.0,
-        preset: TVL1 = DEFAULT,
+        estimator: FlowEstimator | None = None,
         fps: float | None = None,
         size: tuple[int, int] | None = None,
     ) -> None:
         check_bound(bound)
         self.folder = Path(folder)
-        self.bound, self.preset, self.fps, self.size = float(bound), preset, fps, size
+        self.bound, self.fps, self.size = float(bound), fps, size
+        self.fingerprint = (TVL1Estimator() if estimator is None else estimator).fingerprint
 
     def path(self, clip_id: str) -> Path:
         """The file of a clip. Raises ValueError for an id that is not a plain relative path."""
@@ -115,7 +116,7 @@ class FlowStore:
         return flow
 
     def _settings(self) -> dict[str, str]:
-        values = {"bound": self.bound, "preset": self.preset, "fps": self.fps, "size": self.size}
+        values = {"bound": self.bound, "estimator": self.fingerprint, "fps": self.fps, "size": self.size}
         return {name: _text(value) for name, value in values.items()}
 
     def _compare(self, clip_id: str, name: str, found: str, wanted: str) -> None:

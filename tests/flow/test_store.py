@@ -58,7 +58,7 @@ def test_ids_that_could_escape(tmp_path: Path, clip_id: str) -> None:
     [
         ({"fps": 25}, "30.0", "25.0"),
         ({"bound": 10}, "20.0", "10.0"),
-        ({"preset": kf.FAST}, "warps=5", "warps=3"),
+        ({"estimator": kf.TVL1Estimator(kf.FAST)}, "warps=5", "warps=3"),
         ({"size": (6, 9)}, r"\(6, 8\)", r"\(6, 9\)"),
     ],
 )
@@ -72,8 +72,8 @@ def test_other_settings_are_refused_and_both_named(
 
 
 def test_equal_settings_are_accepted(tmp_path: Path) -> None:
-    kf.FlowStore(tmp_path, fps=25, bound=20, preset=replace(kf.DEFAULT)).write("clip", clip_flow())
-    kf.FlowStore(tmp_path, fps=25.0, bound=20.0, preset=kf.TVL1(), size=(6, 8)).read("clip")
+    kf.FlowStore(tmp_path, fps=25, bound=20, estimator=kf.TVL1Estimator(replace(kf.DEFAULT))).write("clip", clip_flow())
+    kf.FlowStore(tmp_path, fps=25.0, bound=20.0, estimator=kf.TVL1Estimator(kf.TVL1()), size=(6, 8)).read("clip")
 
 
 def test_wrong_flow_is_not_written(tmp_path: Path) -> None:
