@@ -5,6 +5,8 @@ Legend: L grid frames of a clip, T frames of a window, H W space.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as MapDataset
 
 from kdvideo.data.reading import ClipInfo, probe, read_frames
-from kdvideo.data.sampling import View, even_view, flow_positions, random_view, window_positions
+from kdvideo.data.sampling import VIEW_VERSION, View, even_view, flow_positions, random_view, window_positions
 from kdvideo.flow import FlowSource, to_unit
 
 if TYPE_CHECKING:
@@ -38,12 +40,14 @@ class PairedClips(MapDataset[dict[str, Any]]):
 
     - `rgb`: float (3, T, crop, crop), in `input_range`;
     - `flow`: float (2, T, crop, crop), u first, truncated to ±`flow_bound` pixels and divided by it: [-1, 1];
-    - `label`, `index` (the row of the manifest), `view`: int.
+    - `length`: with `rgb`, how many different frames the window shows, min(L, T); what `flow.OnlineFlow` needs;
+    - `clip`: its id; `label`, `index` (the row of the manifest), `view`: int. Clip and view say which item it is.
 
     In training, window, crop and mirroring are drawn at random, as a function of (seed, epoch, index) alone: the
     number of workers changes no byte. The epoch is the one of `set_epoch`, or part of the index, as in
-    `dataset[epoch, index]`. Otherwise `views` windows are spread evenly over each clip, with a centre crop, and
-    item `clip * views + view` is one of them.
+    `dataset[epoch, index]`; with K = `distinct_views` it counts modulo K, so that every clip has K views in turn.
+    Otherwise `views` windows are spread evenly over each clip, with a centre crop, and item
+    `clip * views + view` is one of them.
 
     Args:
         manifest: the clips, see `from_folder` and `from_csv`.
@@ -57,6 +61,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
         rgb: whether items have `rgb`; without it and with a store no window is decoded.
         seed: of the random views.
         views: windows per clip.
+        distinct_views: K, after which the training views of a clip repeat; None: never.
         input_range: of `rgb`; (-1, 1) is the convention of I3D.
         flip: mirror half of the training views; not for classes that tell left from right.
         in_memory: keep the frames (a byte per value) and flow (two) of each clip after the first reading; every
@@ -98,15 +103,19 @@ class PairedClips(MapDataset[dict[str, Any]]):
         input_range: tuple[float, float] = (-1.0, 1.0),
         flip: bool = True,
         in_memory: bool = False,
+        distinct_views: int | None = None,
     ) -> None:
-        _check_arguments(frames, fps, short_side, crop, flow_bound, views, rgb or flow is not None)
+        _check_arguments(frames, fps, short_side, crop, flow_bound, views, distinct_views)
+        if flow is None and not rgb:
+            raise ValueError("items would be empty: pass a flow source, or leave rgb=True")
         self.manifest, self.train, self.frames, self.fps = manifest, train, frames, fps
         self.short_side, self.crop, self.flow, self.flow_bound = short_side, crop, flow, flow_bound
         self.rgb, self.seed, self.views, self.input_range, self.flip = rgb, seed, views, input_range, flip
+        self.distinct_views = distinct_views
         self._memory: dict[int, tuple[Tensor | None, Tensor | None]] | None = {} if in_memory else None
         if len(set(manifest["clip"])) != len(manifest):
             raise ValueError("the column `clip` of the manifest must name every clip once")
-        self._labels = np.asarray(manifest["label"], dtype=np.int64)
+        self._labels, self._ids = np.asarray(manifest["label"], dtype=np.int64), list(manifest["clip"])
         # Shared memory, so that workers that outlive an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
 
@@ -121,9 +130,28 @@ class PairedClips(MapDataset[dict[str, Any]]):
         epoch, index = index if isinstance(index, tuple) else (int(self._epoch), index)
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
+        if self.distinct_views is not None:
+            epoch %= self.distinct_views
         clip, view = divmod(index, self.views)
-        views = self._window(clip, epoch, index) if self._memory is None else self._kept(clip, epoch, index)
-        return views | {"label": int(self._labels[clip]), "index": clip, "view": view}
+        streams = self._window(clip, epoch, index) if self._memory is None else self._kept(clip, epoch, index)
+        number = epoch * self.views + view if self.train else view
+        return streams | {"label": int(self._labels[clip]), "index": clip, "clip": self._ids[clip], "view": number}
+
+    @property
+    def view_fingerprint(self) -> str:
+        """Everything that decides what view number v of a clip shows, as JSON: equal texts, equal views.
+
+        The number of distinct views is not part of it, since view v is the same whatever their number; nor are
+        the contents of the files.
+        """
+        names = ["frames", "short_side", "crop", "views", *(["seed", "flip"] if self.train else [])]
+        settings = {name: getattr(self, name) for name in names}
+        settings |= {"fps": float(self.fps), "flow_bound": float(self.flow_bound)}
+        settings["input_range"] = [float(value) for value in self.input_range]
+        rows = json.dumps([list(self.manifest[name]) for name in ("clip", "start", "end")])
+        settings["clips"] = hashlib.sha256(rows.encode()).hexdigest()[:16]
+        settings |= {"kind": "random" if self.train else "even", "version": VIEW_VERSION}
+        return json.dumps(settings, sort_keys=True)
 
     def _view(self, epoch: int, index: int, info: ClipInfo) -> View:
         size = (info.length, self.frames, info.height, info.width, self.crop)
@@ -131,7 +159,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
             return random_view(self.seed, epoch, index, *size, flip=self.flip)
         return even_view(index % self.views, self.views, *size)
 
-    def _window(self, clip: int, epoch: int, index: int) -> dict[str, Tensor]:
+    def _window(self, clip: int, epoch: int, index: int) -> dict[str, Any]:
         """An item straight from the files: only what its window needs is read."""
         row = self.manifest[clip]
         info = self._probe(row)
@@ -139,9 +167,9 @@ class PairedClips(MapDataset[dict[str, Any]]):
         at = window_positions(view.start, self.frames, info.length)
         first, last = min(int(at.min()), max(info.length - 2, 0)), int(at.max())
         frames, flow = self._read(row, info, first, last)
-        return self._cut(view, frames, at - first, flow, flow_positions(at, info.length) - first)
+        return self._cut(view, info, frames, at - first, flow, flow_positions(at, info.length) - first)
 
-    def _kept(self, clip: int, epoch: int, index: int) -> dict[str, Tensor]:
+    def _kept(self, clip: int, epoch: int, index: int) -> dict[str, Any]:
         """An item from memory, which is filled with the whole clip the first time."""
         assert self._memory is not None
         if clip not in self._memory:
@@ -152,7 +180,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
         info = _info(frames, flow)
         view = self._view(epoch, index, info)
         at = window_positions(view.start, self.frames, info.length)
-        return self._cut(view, frames, at, flow, flow_positions(at, info.length))
+        return self._cut(view, info, frames, at, flow, flow_positions(at, info.length))
 
     def _probe(self, row: dict[str, Any]) -> ClipInfo:
         return probe(row["path"], start=row["start"], end=row["end"], fps=self.fps, short_side=self.short_side)
@@ -194,12 +222,13 @@ class PairedClips(MapDataset[dict[str, Any]]):
         return flow
 
     def _cut(
-        self, view: View, frames: Tensor | None, at: Tensor, flow: Tensor | None, flow_at: Tensor
-    ) -> dict[str, Tensor]:
-        out = {}
+        self, view: View, info: ClipInfo, frames: Tensor | None, at: Tensor, flow: Tensor | None, flow_at: Tensor
+    ) -> dict[str, Any]:
+        out: dict[str, Any] = {}
         if frames is not None:
             low, high = self.input_range
             out["rgb"] = view.cut(frames, at).float().mul_((high - low) / 255).add_(low)
+            out["length"] = min(info.length, self.frames)
         if flow is not None:
             out["flow"] = view.cut(flow, flow_at).float()
             if view.flip:
@@ -215,7 +244,7 @@ def _info(frames: Tensor | None, flow: Tensor | None) -> ClipInfo:
 
 
 def _check_arguments(
-    frames: int, fps: float, short_side: int, crop: int, bound: float, views: int, any_stream: bool
+    frames: int, fps: float, short_side: int, crop: int, bound: float, views: int, distinct_views: int | None
 ) -> None:
     if not 1 <= crop <= short_side:
         raise ValueError(f"crop must be in 1..{short_side}, the short side of the frames, got {crop}")
@@ -223,5 +252,7 @@ def _check_arguments(
         raise ValueError(f"frames and views must be at least 1, got {frames} and {views}")
     if not 0 < fps < float("inf") or not 0 < bound < float("inf"):
         raise ValueError(f"fps and flow_bound must be positive, got {fps} and {bound}")
-    if not any_stream:
-        raise ValueError("items would be empty: pass a flow source, or leave rgb=True")
+    if distinct_views is not None and distinct_views < 1:
+        raise ValueError(
+            f"distinct_views must be at least 1, or None for views that never repeat, got {distinct_views}"
+        )

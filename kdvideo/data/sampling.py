@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+VIEW_VERSION = 1  # raise it when a function below gives other views: caches of views are void then
+
 
 @dataclass(frozen=True)
 class View:

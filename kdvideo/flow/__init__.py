@@ -8,6 +8,7 @@ from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
 from kdvideo.flow.flo import is_known, read_flo, write_flo
 from kdvideo.flow.im2flow import im2flow_decode, im2flow_encode
 from kdvideo.flow.metrics import endpoint_error
+from kdvideo.flow.online import OnlineFlow, ahead
 from kdvideo.flow.picture import color_wheel, to_image
 from kdvideo.flow.presets import DEFAULT, FAST, OPENCV, PRESETS, TVL1
 from kdvideo.flow.quantize import dequantize, dequantize_tsn, quantize
@@ -25,7 +26,9 @@ __all__ = [
     "FlowSource",
     "FlowStore",
     "OnTheFly",
+    "OnlineFlow",
     "TVL1Estimator",
+    "ahead",
     "area_pool",
     "color_wheel",
     "dequantize",

@@ -68,14 +68,16 @@ def starts(item):
 
 def test_item(manifest):
     item = clips(manifest)[0]
-    assert set(item) == {"rgb", "flow", "label", "index", "view"}
+    names = {"label", "index", "clip", "view"}
+    assert set(item) == {"rgb", "length", "flow", *names}
     assert item["rgb"].shape == (3, 6, 40, 40)
     assert item["flow"].shape == (2, 6, 40, 40)
     assert item["rgb"].dtype == item["flow"].dtype == torch.float32
     assert item["rgb"].min() >= -1
     assert item["rgb"].max() <= 1
-    assert set(clips(manifest, flow=None)[0]) == {"rgb", "label", "index", "view"}
-    assert set(clips(manifest, rgb=False)[0]) == {"flow", "label", "index", "view"}
+    assert set(clips(manifest, flow=None)[0]) == {"rgb", "length", *names}
+    assert set(clips(manifest, rgb=False)[0]) == {"flow", *names}
+    assert [clips(manifest)[i]["clip"] for i in range(5)] == list(LENGTHS)
     assert [clips(manifest)[i]["label"] for i in range(5)] == manifest["label"][:]
     with pytest.raises(IndexError):
         clips(manifest)[5]
@@ -155,7 +157,8 @@ def test_input_range(manifest):
 
 
 def same(a, b):
-    return set(a) == set(b) and all(torch.equal(torch.as_tensor(a[k]), torch.as_tensor(b[k])) for k in a)
+    tensors = [torch.equal(torch.as_tensor(a[k]), torch.as_tensor(b[k])) for k in a if k != "clip"]
+    return set(a) == set(b) and a.get("clip") == b.get("clip") and all(tensors)
 
 
 def test_a_view_is_a_function_of_seed_epoch_and_index(manifest):
@@ -168,6 +171,40 @@ def test_a_view_is_a_function_of_seed_epoch_and_index(manifest):
     assert not same(data[0, 0], other[0, 0])
     twice = clips(manifest, views=2)
     assert not same({"rgb": twice[0]["rgb"]}, {"rgb": twice[1]["rgb"]})
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_views_repeat_with_their_period(manifest, in_memory):
+    data, never = clips(manifest, distinct_views=3, in_memory=in_memory), clips(manifest)
+    for epoch in range(7):
+        assert same(data[epoch, 0], never[epoch % 3, 0])
+        assert (data[epoch, 0]["view"], never[epoch, 0]["view"]) == (epoch % 3, epoch)
+    assert not same({"rgb": data[0, 0]["rgb"]}, {"rgb": data[1, 0]["rgb"]})
+    data.set_epoch(4)
+    assert data[0]["view"] == 1
+    assert [clips(manifest, views=2, distinct_views=3)[4, i]["view"] for i in range(4)] == [2, 3, 2, 3]
+    assert clips(manifest, train=False, views=2, distinct_views=1)[5, 1]["view"] == 1
+
+
+def test_the_fingerprint_of_views_changes_with_the_views_and_with_nothing_else(manifest):
+    text = clips(manifest).view_fingerprint
+    same_views = [{"flow": None}, {"in_memory": True}, {"distinct_views": 3}, {"fps": 10.0}, {"flow_bound": 64}]
+    assert all(clips(manifest, **change).view_fingerprint == text for change in same_views)
+    others = [
+        {"frames": 7}, {"fps": 11}, {"short_side": 47}, {"crop": 39}, {"seed": 1}, {"flip": False}, {"views": 2},
+        {"flow_bound": 63.0}, {"input_range": (0, 1)}, {"train": False}, {"train": False, "views": 2},
+    ]  # fmt: skip
+    texts = {clips(manifest, **change).view_fingerprint for change in others}
+    texts |= {clips(manifest.select(rows)).view_fingerprint for rows in ([0, 1], [1, 0])}
+    assert len(texts | {text}) == len(others) + 3
+    even = {clips(manifest, train=False, **change).view_fingerprint for change in ({}, {"seed": 1}, {"flip": False})}
+    assert len(even) == 1
+
+
+def test_the_length_is_the_number_of_different_frames(manifest):
+    for index, length in enumerate(LENGTHS.values()):
+        item = clips(manifest)[2, index]
+        assert item["length"] == min(length, 6) == len(set(times(shown(item)[0])))
 
 
 def test_mirroring_can_be_switched_off(manifest):
@@ -292,6 +329,7 @@ def test_a_clip_that_cannot_be_read_is_named_and_not_replaced(manifest, tmp_path
         ({"views": 0}, "views"),
         ({"fps": 0.0}, "fps"),
         ({"flow_bound": -1.0}, "flow_bound"),
+        ({"distinct_views": 0}, "distinct_views"),
         ({"rgb": False, "flow": None}, "empty"),
     ],
 )
