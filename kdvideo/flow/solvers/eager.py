@@ -59,7 +59,7 @@ def _solve_pairs(levels: Levels, preset: TVL1, chunk_pixels: int) -> Tensor:
     flow = coarsest.new_zeros(len(coarsest), 2, *coarsest.shape[-2:])
     for previous, next in reversed(levels):
         height, width = previous.shape[-2:]
-        flow = rescale(flow, (height, width))
+        flow = rescale(flow, (height, width), preset)
         chunk = 1 if preset.tolerance is not None else max(1, chunk_pixels // (height * width))
         parts = zip(*(torch.split(t, chunk) for t in (previous, next, flow)), strict=True)
         flow = torch.cat([refine(first, second, start, preset) for first, second, start in parts])
@@ -103,8 +103,8 @@ class _State:
     """The unknowns of one level in padded flat buffers.
 
     Every image has one extra row and column, and planes are kept flat, so that a neighbour is a
-    constant offset and every operation one contiguous sweep. The dual p is zero where a difference
-    would leave the image: there the divergence and the gradient need no border cases.
+    constant offset and every operation one contiguous sweep. There u repeats its edge and the dual p is
+    zero: the gradient (zero across the edge) and the divergence need no border cases.
     `u` is scaled by tau / theta, which saves two multiplications per iteration.
     """
 
@@ -124,7 +124,9 @@ class _State:
         self.u, self.u_next = at(u, 0), (at(u, 1), at(u, margin))
         self.p, self.p_here, self.p_before = at(p, 0), at(p, 0).unbind(), (at(p[0], -1), at(p[1], -margin))
         px, py = self.p.view(2, 2, count, height + 1, width + 1)
-        self.p_outside = (px[..., -2], px[..., -1], py[..., -2:, :])
+        padded = self.u.view(2, count, height + 1, width + 1)
+        self.p_outside = (px[..., -1], py[..., -1, :])
+        self.u_outside = ((padded[..., -1], padded[..., -2]), (padded[..., -1, :], padded[..., -2, :]))
         data = flow.new_zeros(5, length)
         self.offset, self.slope_u, self.slope_v, self.direction = data[0], data[1], data[2], data[3:]
         self.gradient, self.norm = flow.new_empty(2, 2, length), flow.new_empty(2, length)
@@ -181,6 +183,8 @@ class _State:
 
     def update_dual(self) -> None:
         """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|)."""
+        for outside, edge in self.u_outside:
+            outside.copy_(edge)
         torch.sub(self.u_next[0], self.u, out=self.gradient_x)
         torch.sub(self.u_next[1], self.u, out=self.gradient_y)
         torch.mul(self.gradient_x, self.gradient_x, out=self.norm)

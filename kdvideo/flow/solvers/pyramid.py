@@ -5,6 +5,7 @@ Legend: B clips, T frames, N pairs of neighbouring frames, H W space.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,7 +27,9 @@ def pyramid(clips: Tensor, preset: TVL1) -> list[Tensor]:
     """(B,T,H,W) at every size, finest first: each frame is made smaller once, not once for each of its pairs."""
     levels = [clips]
     for size in pyramid_sizes((clips.shape[-2], clips.shape[-1]), preset)[1:]:
-        levels.append(resize(levels[-1], size))
+        # By exactly the step, not by the ratio of the rounded sizes: OpenCV's numbers, and a little more accurate.
+        step = preset.scale_step
+        levels.append(torch.ops.aten.upsample_bilinear2d(levels[-1], list(size), False, step, step))
     return levels
 
 
@@ -35,14 +38,8 @@ def pairs(level: Tensor) -> tuple[Tensor, Tensor]:
     return level[:, :-1].flatten(0, 1), level[:, 1:].flatten(0, 1)
 
 
-def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, half-pixel centres, (B,C,H,W)."""
-    return F.interpolate(images, size, mode="bilinear", align_corners=False)
-
-
-def rescale(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Flow (N,2,H,W) at another size, its values in pixels of that size."""
+def rescale(flow: Tensor, size: tuple[int, int], preset: TVL1) -> Tensor:
+    """Flow (N,2,h,w) of a level on the next finer one of `size`, its values in pixels of that level."""
     if flow.shape[-2:] == size:
         return flow
-    ratio = flow.new_tensor([size[1] / flow.shape[-1], size[0] / flow.shape[-2]])
-    return resize(flow, size) * ratio[:, None, None]
+    return F.interpolate(flow, size, mode="bilinear", align_corners=False) / preset.scale_step

@@ -1,0 +1,58 @@
+"""OpenCV's own TV-L1 behind the interface of the others, for comparison; needs opencv-contrib."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdvideo.flow.presets import TVL1
+from kdvideo.flow.solvers.pyramid import pairs
+
+ALL_SCALES = 100
+
+
+def solve(clips: Tensor, preset: TVL1) -> Tensor:
+    """Flow (B,T-1,2,H,W) of grey clips (B,T,H,W) on the CPU, on `torch.get_num_threads()` threads over the pairs.
+
+    Raises:
+        ValueError: OpenCV is missing, or the preset asks for what it cannot do.
+    """
+    _check(preset)
+    previous, next = (frames.byte().numpy() for frames in pairs(clips.round().clamp(0, 255)))
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        flows = list(pool.map(lambda a, b: _solver(preset).calc(a, b, None), previous, next))
+    batch, frames, height, width = clips.shape
+    flow = torch.stack([torch.from_numpy(f) for f in flows]).permute(0, 3, 1, 2)
+    return flow.reshape(batch, frames - 1, 2, height, width).contiguous()
+
+
+def _check(preset: TVL1) -> None:
+    able = {"interpolation": "bicubic", "min_size": 16, "border": "zeros"}
+    wrong = [f"{name}={getattr(preset, name)!r}" for name, value in able.items() if getattr(preset, name) != value]
+    if wrong:
+        raise ValueError(
+            f"OpenCV cannot do {', '.join(wrong)}: use backend=\"opencv\" with preset=\"opencv\" or "
+            f"dataclasses.replace(preset, border=\"zeros\", interpolation=\"bicubic\", min_size=16)"
+        )
+
+
+def _solver(preset: TVL1) -> Any:
+    try:
+        from cv2 import optflow
+    except ImportError as error:
+        raise ValueError("this needs OpenCV's extra modules: pip install opencv-contrib-python-headless") from error
+    solver = optflow.createOptFlow_DualTVL1()
+    solver.setTau(preset.tau)
+    solver.setLambda(preset.lambda_)
+    solver.setTheta(preset.theta)
+    solver.setScalesNumber(preset.scales or ALL_SCALES)
+    solver.setScaleStep(preset.scale_step)
+    solver.setWarpingsNumber(preset.warps)
+    solver.setInnerIterations(preset.iterations)
+    solver.setOuterIterations(preset.rounds)
+    solver.setEpsilon(preset.tolerance or 0.0)
+    solver.setMedianFiltering(preset.median)
+    return solver
