@@ -3,6 +3,7 @@
 Flow is (..., 2, H, W) in pixels, u (to the right) first, then v (downwards).
 """
 
+from kdvideo.flow.codecs import LOSSLESS, NEAR_LOSSLESS, RAW, FlowCodec, GreyFFV1, GreyH264, Raw
 from kdvideo.flow.estimate import tvl1
 from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
 from kdvideo.flow.flo import is_known, read_flo, write_flo
@@ -19,14 +20,21 @@ from kdvideo.flow.transforms import area_pool, hflip, resize, to_unit, truncate
 __all__ = [
     "DEFAULT",
     "FAST",
+    "LOSSLESS",
+    "NEAR_LOSSLESS",
     "OPENCV",
     "PRESETS",
+    "RAW",
     "TVL1",
+    "FlowCodec",
     "FlowEstimator",
     "FlowSource",
     "FlowStore",
+    "GreyFFV1",
+    "GreyH264",
     "OnTheFly",
     "OnlineFlow",
+    "Raw",
     "TVL1Estimator",
     "ahead",
     "area_pool",

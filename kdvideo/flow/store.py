@@ -1,28 +1,32 @@
-"""Flow on disk, one file per clip, 8 bit per component."""
+"""Flow on disk: one file per clip, 8 bit per component, and beside it one sidecar that says what it is."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from kdvideo.flow._files import write_atomic
+from kdvideo.flow import _sidecars
+from kdvideo.flow._files import publish, sync, temporary
+from kdvideo.flow._sidecars import SUFFIX, Info, tag
+from kdvideo.flow.codecs import LOSSLESS, READERS, FlowCodec
 from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
 from kdvideo.flow.quantize import dequantize, quantize
 from kdvideo.flow.transforms import check_bound, check_flow
 
-SUFFIX = ".flow.safetensors"
+LONGEST = 230  # bytes of a part of a clip id: with a suffix it has to be a file name
 
 
 class FlowStore:
-    """A folder of quantised flow, one file per clip, each written whole or not at all.
+    """A folder of quantised flow: per clip one sidecar and, if its flow could be made, one file of flow.
 
-    Every file says with which bound, estimator, frame rate and frame size it was made; reading one that
-    differs from the store's own settings raises. A store is also a `FlowSource`.
+    The sidecar `<clip id>.flow.json` holds the status: "done" with length, size, bound, frame rate, estimator,
+    codec and checksums of the file, or "failed" with the reason. It is written last, and whole or not at all: a
+    clip is in the store if its sidecar says done. Reading a clip that was made with other settings than the
+    store's own raises. A store is also a `FlowSource`.
 
     Arguments:
         folder: made on the first write.
@@ -30,6 +34,7 @@ class FlowStore:
         estimator: what makes the flow; its fingerprint is compared. The default is TV-L1.
         fps: frame rate of the clips; `None` where none is defined.
         size: (H, W) of the flow; `None` lets every clip have its own.
+        codec: how clips are written; those that are there are read by the codec that they were written with.
 
     >>> import tempfile, torch
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -47,28 +52,49 @@ class FlowStore:
         estimator: FlowEstimator | None = None,
         fps: float | None = None,
         size: tuple[int, int] | None = None,
+        codec: FlowCodec = LOSSLESS,
     ) -> None:
         check_bound(bound)
         self.folder = Path(folder)
-        self.bound, self.fps, self.size = float(bound), fps, size
-        self.fingerprint = (TVL1Estimator() if estimator is None else estimator).fingerprint
+        self.bound, self.fps, self.size, self.codec = float(bound), fps, size, codec
+        self.estimator: FlowEstimator = TVL1Estimator() if estimator is None else estimator
+        self.fingerprint = self.estimator.fingerprint
 
     def path(self, clip_id: str) -> Path:
-        """The file of a clip. Raises ValueError for an id that is not a plain relative path."""
+        """The file of a clip's flow. Raises ValueError for an id that is not a plain relative path."""
+        return self._file(clip_id, ".flow" + self.codec.suffix)
+
+    def sidecar(self, clip_id: str) -> Path:
+        """The file of a clip's status. Raises ValueError for an id that is not a plain relative path."""
+        return self._file(clip_id, SUFFIX)
+
+    def _file(self, clip_id: str, suffix: str) -> Path:
         parts = clip_id.split("/")
         if any(part in ("", ".", "..") for part in parts) or "\0" in clip_id or "\\" in clip_id:
             raise ValueError(
                 f"clip id must be a relative path with forward slashes, without '.', '..' or empty parts, "
                 f"got {clip_id!r}"
             )
-        return self.folder / PurePosixPath(clip_id + SUFFIX)
+        if max(len(os.fsencode(part)) for part in parts) > LONGEST:
+            raise ValueError(f"each part of a clip id must have at most {LONGEST} bytes, got {clip_id!r}")
+        return self.folder / PurePosixPath(clip_id + suffix)
+
+    def info(self, clip_id: str) -> Info | None:
+        """What the sidecar of a clip says, or None where there is none.
+
+        `status` is "done", with `frames`, `flows`, `size`, `bytes` of the file and more, or "failed", with `reason`.
+
+        Raises:
+            ValueError: the sidecar is damaged.
+        """
+        return _sidecars.load(self.sidecar(clip_id))
 
     def __contains__(self, clip_id: str) -> bool:
-        return self.path(clip_id).is_file()
+        return _sidecars.is_done(self.sidecar(clip_id))
 
     def __iter__(self) -> Iterator[str]:
-        """The ids of all clips, sorted."""
-        found = self.folder.rglob("*" + SUFFIX)
+        """The ids of all clips whose flow is here, sorted."""
+        found = (path for path in self.folder.rglob("*" + SUFFIX) if _sidecars.is_done(path))
         return iter(sorted(p.relative_to(self.folder).as_posix()[: -len(SUFFIX)] for p in found))
 
     def write(self, clip_id: str, flow: Tensor) -> None:
@@ -77,32 +103,83 @@ class FlowStore:
         Raises:
             ValueError: wrong shape or size, or a component that is NaN or infinite.
         """
-        path = self.path(clip_id)
         check_flow(flow)
         if flow.ndim != 4:
             raise ValueError(f"flow of a clip must be (T-1,2,H,W), got {tuple(flow.shape)}")
-        self._compare(clip_id, "size", _text(tuple(flow.shape[-2:])), self._settings()["size"])
-        meta = self._settings() | {"size": _text(tuple(flow.shape[-2:])), "frames": str(len(flow) + 1)}
-        write_atomic(path, save({"flow": quantize(flow, self.bound).cpu().contiguous()}, meta))
+        with self.writer(clip_id, flows=len(flow), size=(flow.shape[-2], flow.shape[-1])) as add:
+            add(flow)
+
+    @contextmanager
+    def writer(self, clip_id: str, *, flows: int, size: tuple[int, int]) -> Iterator[Callable[[Tensor], None]]:
+        """A function that appends flow (N,2,H,W) in pixels to a clip, for one that is too long to be held at once.
+
+        The clip is in the store at the end of the context; after an exception, all is as it was before.
+
+        Arguments:
+            clip_id: the clip.
+            flows: how many there will be, one less than frames.
+            size: their (H, W).
+
+        Raises:
+            ValueError: flow of another number or size was appended, or a component is NaN or infinite.
+        """
+        path, sidecar = self.path(clip_id), self.sidecar(clip_id)
+        self._compare(clip_id, "size", _text(size), self._settings()["size"])
+        with temporary(path.parent, tag(clip_id)) as file, temporary(path.parent, tag(clip_id)) as status:
+            with self.codec.writer(file, flows, size) as encode:
+                counted = _Counted(encode, self.bound, size)
+                yield counted.add
+            if counted.flows != flows:
+                raise ValueError(f"clip {clip_id!r} was to have {flows} flows, got {counted.flows}")
+            sync(file)
+            made = _sidecars.describe(file, self.codec, flows, size)
+            status.write(_sidecars.to_json(self._done(path, flows, size) | made))
+            sync(status)
+            sidecar.unlink(missing_ok=True)  # from here on nothing can fail for want of space
+            self._remove_files(clip_id)
+            publish(file, path)
+            publish(status, sidecar)
+
+    def _done(self, path: Path, flows: int, size: tuple[int, int]) -> Info:
+        fps = None if self.fps is None else float(self.fps)
+        settings = {"bound": self.bound, "fps": fps, "estimator": self.fingerprint}
+        return {"status": "done", "frames": flows + 1, "flows": flows, "size": size, **settings, "file": path.name}
+
+    def fail(self, clip_id: str, reason: str) -> None:
+        """Say that the flow of a clip cannot be made, and why; replaces what was there."""
+        sidecar = self.sidecar(clip_id)
+        with temporary(sidecar.parent, tag(clip_id)) as status:
+            status.write(_sidecars.to_json({"status": "failed", "reason": reason}))
+            sync(status)
+            sidecar.unlink(missing_ok=True)
+            self._remove_files(clip_id)
+            publish(status, sidecar)
+
+    def _remove_files(self, clip_id: str) -> None:
+        for suffix in {self.codec.suffix, *READERS}:
+            self._file(clip_id, ".flow" + suffix).unlink(missing_ok=True)
 
     def read(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
         """Flow (T-1,2,H,W) float32 in pixels, or that of `start:stop` alone.
 
         Raises:
             KeyError: the store has no such clip.
-            ValueError: the file is damaged or was made with other settings (both are named).
+            ValueError: its flow could not be made (with the reason), a file is damaged, or it was made with
+                other settings (both are named).
         """
-        path = self.path(clip_id)
-        if not path.is_file():
+        info = self.info(clip_id)
+        if info is None:
             raise KeyError(f"no flow of clip {clip_id!r} in {self.folder}")
-        try:
-            with safe_open(path, framework="pt") as file:
-                meta, values = file.metadata() or {}, file.get_slice("flow")[start:stop]
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a readable flow file: {error}") from error
+        if info["status"] == "failed":
+            raise ValueError(f"the flow of clip {clip_id!r} could not be made: {info['reason']}")
+        self.check(clip_id, info)
+        return dequantize(_sidecars.read(self.sidecar(clip_id), info, self.codec, start, stop), self.bound)
+
+    def check(self, clip_id: str, info: Info) -> None:
+        """Raise ValueError naming both if a clip that is done was made with other settings than the store's."""
         for name, wanted in self._settings().items():
-            self._compare(clip_id, name, meta.get(name, "nothing"), wanted)
-        return dequantize(values, self.bound)
+            value = info.get(name)
+            self._compare(clip_id, name, _text(tuple(value) if isinstance(value, list) else value), wanted)
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
         """The stored flow of a clip, checked against its frames (T,3,H,W): a `FlowSource`."""
@@ -122,6 +199,21 @@ class FlowStore:
     def _compare(self, clip_id: str, name: str, found: str, wanted: str) -> None:
         if found != wanted and not (name == "size" and self.size is None):
             raise ValueError(f"flow of clip {clip_id!r} has {name} {found}, but the store expects {wanted}")
+
+
+class _Counted:
+    """Quantises flow on its way to an encoder, and counts it."""
+
+    def __init__(self, encode: Callable[[Tensor], None], bound: float, size: tuple[int, int]) -> None:
+        self.encode, self.bound, self.size, self.flows = encode, bound, size, 0
+
+    def add(self, flow: Tensor) -> None:
+        """Append flow (N,2,H,W)."""
+        check_flow(flow)
+        if flow.ndim != 4 or tuple(flow.shape[-2:]) != self.size:
+            raise ValueError(f"flow must be (N,2,{self.size[0]},{self.size[1]}), got {tuple(flow.shape)}")
+        self.encode(quantize(flow, self.bound).cpu().contiguous())
+        self.flows += len(flow)
 
 
 def _text(value: object) -> str:

@@ -1,0 +1,124 @@
+"""The status of a clip in a `FlowStore`: what its sidecar says, and whether its file agrees."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdvideo.flow.codecs import READERS, FlowCodec
+
+SUFFIX = ".flow.json"
+CHUNK = 64  # flows read at once where a whole file is gone through
+
+Info = dict[str, Any]
+
+
+def tag(clip_id: str) -> str:
+    """16 hexadecimal digits that stand for a clip in the names of temporary files and in locks."""
+    return hashlib.sha256(clip_id.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def to_json(info: Info) -> bytes:
+    """The bytes of a sidecar."""
+    return json.dumps(info, ensure_ascii=True).encode() + b"\n"
+
+
+def load(path: Path) -> Info | None:
+    """What a sidecar says, or None where there is none. Raises ValueError for one that is damaged."""
+    try:
+        info = json.loads(path.read_bytes())
+        _check(info, path.name.removesuffix(SUFFIX))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a readable sidecar of flow: {type(error).__name__}: {error}") from error
+    return dict(info)
+
+
+def _check(info: Info, name: str) -> None:
+    if info["status"] == "failed":
+        if not isinstance(info["reason"], str):
+            raise TypeError("the reason is no text")
+        return
+    if info["status"] != "done":
+        raise ValueError(f"status {info['status']!r}")
+    flows, (height, width), file = info["flows"], info["size"], info["file"]
+    if min(height, width) < 1 or flows < 0 or info["frames"] != flows + 1 or len(info["crc32"]) != flows:
+        raise ValueError(f"{info['frames']} frames, {flows} flows of {(height, width)}, {len(info['crc32'])} checksums")
+    if Path(file).name != file or not file.startswith(name + ".flow."):
+        raise ValueError(f"file {file!r} is not that of this clip")
+
+
+def is_done(path: Path) -> bool:
+    """Whether a sidecar is there and says that its flow is."""
+    try:
+        info = load(path)
+    except ValueError:
+        return False
+    return info is not None and info["status"] == "done"
+
+
+def describe(file: io.BufferedRandom, codec: FlowCodec, flows: int, size: tuple[int, int]) -> Info:
+    """What is to be known of a file of flow just written: it is read back for that."""
+    file.seek(0)
+    chunks = _chunks(codec, Path(file.name), flows, size)
+    return {
+        "codec": str(codec),
+        "bytes": os.fstat(file.fileno()).st_size,
+        "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+        "crc32": [checksum for values in chunks for checksum in _checksums(values)],
+    }
+
+
+def _chunks(codec: FlowCodec, path: Path, flows: int, size: tuple[int, int]) -> Iterator[Tensor]:
+    for start in range(0, flows, CHUNK):
+        yield codec.read(path, range(flows)[start : start + CHUNK], size)
+
+
+def _checksums(values: Tensor) -> list[int]:
+    return [zlib.crc32(flow.contiguous().numpy().data) for flow in values]
+
+
+def read(sidecar: Path, info: Info, codec: FlowCodec, start: int | None, stop: int | None) -> Tensor:
+    """Quantised flow `start:stop` (N,2,H,W) uint8 of a clip that is done; `codec` helps where the suffix is its own.
+
+    Raises:
+        ValueError: the file is missing, or damaged in size or in that flow.
+    """
+    path, window = sidecar.with_name(info["file"]), range(info["flows"])[start:stop]
+    height, width = info["size"]
+    if not path.is_file() or path.stat().st_size != info["bytes"]:
+        found = f"has {path.stat().st_size} bytes" if path.is_file() else "is missing"
+        raise ValueError(f"{path} is not a readable flow file: it {found}, its sidecar says {info['bytes']}")
+    if not window:
+        return torch.empty(0, 2, height, width, dtype=torch.uint8)
+    values = _codec(path, codec).read(path, window, (height, width))
+    if _checksums(values) != info["crc32"][window.start : window.stop]:
+        raise ValueError(f"{path} is not a readable flow file: its checksums differ from those in its sidecar")
+    return values
+
+
+def _codec(path: Path, own: FlowCodec) -> FlowCodec:
+    known = {**READERS, own.suffix: own}
+    if path.suffix not in known:
+        raise ValueError(f"{path} needs a codec for {path.suffix!r}: open the store with the one that wrote it")
+    return known[path.suffix]
+
+
+def verify(sidecar: Path, info: Info, codec: FlowCodec) -> None:
+    """Go through all of the file of a clip that is done. Raises ValueError saying what is wrong with it."""
+    path = sidecar.with_name(info["file"])
+    for start in range(0, max(info["flows"], 1), CHUNK):
+        read(sidecar, info, codec, start, start + CHUNK)
+    with open(path, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != info["sha256"]:
+            raise ValueError(f"{path} is damaged: its SHA-256 differs from that in its sidecar")

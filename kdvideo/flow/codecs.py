@@ -1,0 +1,149 @@
+"""How a `FlowStore` puts 8-bit flow into files.
+
+Legend: N flows of a clip, H W space.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, ClassVar, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from kdvideo.flow import grey_video
+
+
+class FlowCodec(Protocol):
+    """One way to store quantised flow; `str()` of it says everything that decides the bytes."""
+
+    @property
+    def suffix(self) -> str:
+        """Extension of the files."""
+        ...
+
+    def writer(
+        self, file: BinaryIO, flows: int, size: tuple[int, int]
+    ) -> AbstractContextManager[Callable[[Tensor], None]]:
+        """A function that appends flow (N,2,H,W) uint8, `flows` in all; the file is whole at the end of the context."""
+        ...
+
+    def read(self, path: Path, window: range, size: tuple[int, int]) -> Tensor:
+        """Flow `window` of a file, (N,2,H,W) uint8. Raises ValueError naming a damaged file."""
+        ...
+
+
+@dataclass(frozen=True)
+class GreyFFV1:
+    """Lossless: one grey FFV1 video per clip, u above v, every picture by itself.
+
+    >>> GreyFFV1().suffix
+    '.mkv'
+    """
+
+    suffix: ClassVar[str] = ".mkv"
+
+    def writer(
+        self, file: BinaryIO, flows: int, size: tuple[int, int]
+    ) -> AbstractContextManager[Callable[[Tensor], None]]:
+        """See `FlowCodec`."""
+        options = {"level": "3", "context": "0", "slices": "4", "slicecrc": "0"}
+        return _stacked(grey_video.writer(file, "ffv1", _stack(size), gop=1, options=options))
+
+    def read(self, path: Path, window: range, size: tuple[int, int]) -> Tensor:
+        """See `FlowCodec`."""
+        return grey_video.read(path, window, _stack(size)).reshape(len(window), 2, *size)
+
+
+@dataclass(frozen=True)
+class GreyH264(GreyFFV1):
+    """Near-lossless: one grey H.264 video per clip, u above v.
+
+    Arguments:
+        crf: x264's quality, 0 (lossless) to 51; every 6 halve the size, more or less.
+        gop: flows from one that is coded by itself to the next, at least 1: a window is read from there.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    >>> GreyH264(crf=12)
+    GreyH264(crf=12, gop=8)
+    """
+
+    crf: int = 16
+    gop: int = 8
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.crf <= 51 or self.gop < 1:
+            raise ValueError(f"crf must be in 0..51 and gop at least 1, got {self.crf} and {self.gop}")
+
+    def writer(
+        self, file: BinaryIO, flows: int, size: tuple[int, int]
+    ) -> AbstractContextManager[Callable[[Tensor], None]]:
+        """See `FlowCodec`."""
+        # x264's macroblock trees and vector units would make the bytes depend on the machine.
+        options = {"crf": str(self.crf), "preset": "medium", "x264-params": "mbtree=0:cpu-independent=1"}
+        return _stacked(grey_video.writer(file, "libx264", _stack(size), gop=self.gop, options=options))
+
+
+def _stack(size: tuple[int, int]) -> tuple[int, int]:
+    return 2 * size[0], size[1]
+
+
+@contextmanager
+def _stacked(pictures: AbstractContextManager[Callable[[Tensor], None]]) -> Iterator[Callable[[Tensor], None]]:
+    with pictures as add:
+        yield lambda values: add(values.flatten(1, 2))
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The bytes as they are: one safetensors file per clip, with the tensor `flow` (N,2,H,W) uint8.
+
+    >>> Raw().suffix
+    '.safetensors'
+    """
+
+    suffix: ClassVar[str] = ".safetensors"
+
+    @contextmanager
+    def writer(self, file: BinaryIO, flows: int, size: tuple[int, int]) -> Iterator[Callable[[Tensor], None]]:
+        """See `FlowCodec`."""
+        shape = [flows, 2, *size]
+        layout = {"flow": {"dtype": "U8", "shape": shape, "data_offsets": [0, flows * 2 * size[0] * size[1]]}}
+        text = json.dumps(layout, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        file.write(len(text).to_bytes(8, "little") + text)
+
+        def add(values: Tensor) -> None:
+            file.write(values.contiguous().numpy().data)
+
+        yield add
+
+    def read(self, path: Path, window: range, size: tuple[int, int]) -> Tensor:
+        """See `FlowCodec`."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                values: Tensor = file.get_slice("flow")[window.start : window.stop]
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path} is not a readable flow file: {error}") from error
+        if tuple(values.shape) != (len(window), 2, *size) or values.dtype != torch.uint8:
+            raise ValueError(f"{path} holds {tuple(values.shape)} for flow {window} of size {size}")
+        return values
+
+
+LOSSLESS = GreyFFV1()
+"""The default: a few KB per frame pair, decoded in a few milliseconds."""
+
+NEAR_LOSSLESS = GreyH264()
+"""About half of that, for a few hundredths of a pixel."""
+
+RAW = Raw()
+"""2 H W bytes per frame pair, read as fast as the disk is."""
+
+READERS: dict[str, FlowCodec] = {codec.suffix: codec for codec in (LOSSLESS, RAW)}
