@@ -7,7 +7,8 @@ imported when they are first used.
 from importlib import import_module
 from types import ModuleType
 
-from kdvideo import functional, projectors, schedules
+from kdvideo import cache, functional, projectors, schedules
+from kdvideo.cache import TeacherCache
 from kdvideo.features import CaptureError, FeatureExtractor, Output, describe
 from kdvideo.losses import FeatureMSE, LogitMSE, Loss, SoftTarget
 from kdvideo.student import Student
@@ -25,6 +26,8 @@ __all__ = [
     "SoftTarget",
     "Student",
     "Teacher",
+    "TeacherCache",
+    "cache",
     "describe",
     "functional",
     "projectors",

@@ -1,0 +1,154 @@
+"""The files of a teacher cache, each a row per item and the clip and view of each row, and where an item is."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+SUFFIX = ".safetensors"
+BITS = 32  # a key is the clip's number and the view, a place the file's number and the row: 32 bits each
+MAX_VIEW = 2**31
+# Ids are a tensor and not metadata: an open file keeps its metadata in memory.
+_CLIP, _VIEW, _FINGERPRINT = "clip", "view", "fingerprint"
+
+
+def write_shard(
+    folder: Path, rows: Mapping[str, Tensor], ids: Sequence[str], views: Sequence[int], fingerprint: Mapping[str, str]
+) -> Path:
+    """Write a file named by the SHA-256 of its bytes: whole and on the disk, or not at all."""
+    text = bytearray(json.dumps(list(ids)).encode("ascii"))
+    keys = {_CLIP: torch.frombuffer(text, dtype=torch.uint8), _VIEW: torch.tensor(views, dtype=torch.int64)}
+    data = save({**keys, **rows}, {_FINGERPRINT: json.dumps(dict(fingerprint), sort_keys=True)})
+    path = folder / (_digest(data) + SUFFIX)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".writing-{uuid.uuid4().hex}"
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync(folder)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file written by `write_shard`, mapped into memory; it keeps no file descriptor."""
+
+    path: Path
+    fingerprint: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+    file: Any
+
+    def row(self, name: str, number: int) -> Tensor:
+        """One row, (1, ...): nothing else of the file is read."""
+        row: Tensor = self.file.get_slice(name)[number : number + 1]
+        return row
+
+    def verify(self) -> None:
+        """Raises ValueError unless every byte is the one that was written."""
+        if _digest(self.path.read_bytes()) + SUFFIX != self.path.name:
+            raise damaged(self.path, "its bytes are not those that were written")
+
+
+def open_shard(path: Path) -> tuple[Shard, list[str], Tensor]:
+    """A file, and the clip and the view of each of its rows. Raises ValueError, naming it, where it is damaged."""
+    try:
+        file: Any = safe_open(path, framework="pt")
+        fingerprint = dict(json.loads(file.metadata()[_FINGERPRINT]))
+        ids, views = json.loads(tensor_bytes(file.get_tensor(_CLIP))), file.get_tensor(_VIEW)
+        parts = {name: file.get_slice(name) for name in file.keys() if name not in (_CLIP, _VIEW)}  # noqa: SIM118
+        kinds = {part.get_dtype() for part in parts.values()}
+        sizes = {name: tuple(part.get_shape()) for name, part in parts.items()}
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise damaged(path, repr(error)) from error
+    if not isinstance(ids, list) or not all(isinstance(clip, str) for clip in ids):
+        raise damaged(path, "its clips are not texts")
+    if views.dtype != torch.int64 or views.shape != (len(ids),) or bool(((views < 0) | (views >= MAX_VIEW)).any()):
+        raise damaged(path, f"its views are not {len(ids)} numbers")
+    if kinds != {"F16"} or any(size[:1] != (len(ids),) for size in sizes.values()):
+        raise damaged(path, f"it has {sizes} of {sorted(kinds)}, not a float16 row for each of {len(ids)} items")
+    return Shard(path, fingerprint, {name: size[1:] for name, size in sizes.items()}, file), ids, views
+
+
+def damaged(path: Path, reason: str) -> ValueError:
+    """The error for a file that cannot be used."""
+    return ValueError(f"{path} is damaged ({reason}): delete it, and write again what is then missing")
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The values of a tensor as bytes, without NumPy."""
+    tensor = tensor.detach().cpu().contiguous()
+    return ctypes.string_at(tensor.data_ptr(), tensor.nbytes) if tensor.nbytes else b""
+
+
+class Index:
+    """(clip id, view) -> place, in two sorted arrays: Python objects for each item would take 10 times as much."""
+
+    def __init__(self) -> None:
+        self._number: dict[str, int] = {}
+        self._keys = self._places = torch.empty(0, dtype=torch.int64)
+        self._new: list[tuple[Tensor, Tensor]] = []
+
+    def __len__(self) -> int:
+        self._sort()
+        return len(self._keys)
+
+    def add(self, shard: int, ids: Sequence[str], views: Tensor) -> None:
+        """Take in the rows of one file."""
+        numbers = torch.tensor([self._number.setdefault(clip, len(self._number)) for clip in ids], dtype=torch.int64)
+        self._new.append(((numbers << BITS) + views, (shard << BITS) + torch.arange(len(ids))))
+
+    def find(self, ids: Sequence[str], views: Sequence[int]) -> list[int]:
+        """The place of each pair, -1 where it is unknown."""
+        self._sort()
+        numbers = torch.tensor([self._number.get(clip, -1) for clip in ids], dtype=torch.int64)
+        keys = (numbers << BITS) + torch.tensor(views, dtype=torch.int64)
+        if not len(self._keys):
+            return [-1] * len(ids)
+        at = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
+        places: list[int] = torch.where(self._keys[at] == keys, self._places[at], -1).tolist()
+        return places
+
+    def views(self, clip: str) -> list[int]:
+        """All views of a clip, ascending."""
+        number = self._number.get(clip, -1)
+        views: list[int] = (self._keys[self._keys >> BITS == number] % 2**BITS).tolist()
+        return views
+
+    def _sort(self) -> None:
+        if not self._new:
+            return
+        keys, places = (torch.cat(parts) for parts in zip((self._keys, self._places), *self._new, strict=True))
+        keys, order = torch.sort(keys, stable=True)
+        first = torch.ones_like(keys, dtype=torch.bool)  # of two equal keys the one found earlier counts
+        first[1:] = keys[1:] != keys[:-1]
+        self._keys, self._places, self._new = keys[first], places[order][first], []
