@@ -39,7 +39,7 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
         short_side=view["short_side"],
         crop=view["crop"],
         train=False,
-        flow=flow.OnTheFly(flow.TVL1Estimator(flow.PRESETS[view["flow_preset"]])) if stream == "flow" else None,
+        flow=flow.OnTheFly(_estimator(view)) if stream == "flow" else None,
         flow_bound=view["flow_bound"],
         rgb=stream == "rgb",
         views=views,
@@ -48,6 +48,16 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
     scores = network.eval()(batch).softmax(1).mean(0)
     order = scores.argsort(descending=True).tolist()
     return [(info["classes"][k], float(scores[k])) for k in order]
+
+
+def _estimator(view: dict[str, Any]) -> flow.FlowEstimator:
+    """That of the flow on which the network was trained."""
+    if "flow" not in view:  # older files know the preset only
+        return flow.TVL1Estimator(flow.PRESETS[view["flow_preset"]])
+    known = {one.fingerprint: one for one in map(flow.TVL1Estimator, flow.PRESETS.values())}
+    if view["flow"] not in known:
+        raise ValueError(f"the network was trained on the flow of {view['flow']}; presets here are {list(known)}")
+    return known[view["flow"]]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,8 +7,8 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import tqdm
 from datasets import Dataset
@@ -60,6 +60,16 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+def estimator(config: Config) -> flow.TVL1Estimator:
+    """What computes the flow of a run."""
+    return flow.TVL1Estimator(flow.PRESETS[config.flow_preset])
+
+
+def flow_source(config: Config, manifest: Dataset) -> flow.FlowStore | flow.OnTheFly:
+    """Where the flow of whole frames comes from."""
+    return flow_store(config, manifest) if config.stores_flow else flow.OnTheFly(estimator(config))
+
+
 def flow_store(config: Config, manifest: Dataset) -> flow.FlowStore:
     """The store of the manifest's flow, filled by :func:`prepare`."""
     view = config.input
@@ -67,7 +77,7 @@ def flow_store(config: Config, manifest: Dataset) -> flow.FlowStore:
     return flow.FlowStore(
         config.work_dir / "flow" / name,
         bound=view.flow_bound,
-        estimator=flow.TVL1Estimator(flow.PRESETS[config.flow_preset]),
+        estimator=estimator(config),
         fps=view.fps,
     )
 
@@ -78,12 +88,16 @@ def _root_name(manifest: Dataset) -> str:
     return hashlib.sha256(root.encode()).hexdigest()[:8]
 
 
-def prepare(config: Config, manifest: Dataset, accelerator: Accelerator, *, what: str) -> flow.FlowStore:
-    """Compute the TV-L1 flow of every clip that has none yet; processes share the work."""
-    store = flow_store(config, manifest)
+def prepare(
+    config: Config, manifest: Dataset, accelerator: Accelerator, *, what: str
+) -> flow.FlowStore | flow.OnTheFly:
+    """Where flow is stored, compute that of every clip that has none yet; processes share the work."""
+    store = flow_source(config, manifest)
+    if not isinstance(store, flow.FlowStore):
+        return store
     share = manifest.select(range(accelerator.process_index, len(manifest), accelerator.num_processes))
     mine = [row for row in share if row["clip"] not in store]
-    estimate = flow.OnTheFly(flow.TVL1Estimator(flow.PRESETS[config.flow_preset]))
+    estimate = flow.OnTheFly(estimator(config))
     for row in tqdm(mine, desc=f"flow of {what}", unit="clip", disable=not mine):
         frames = data.read_frames(
             row["path"],
@@ -101,23 +115,29 @@ _opened: dict[tuple[object, ...], data.PairedClips] = {}
 
 
 def views(
-    config: Config, manifest: Dataset, store: flow.FlowStore | None, *, train: bool, rgb: bool = True, seed: int = 0
+    config: Config,
+    manifest: Dataset,
+    source: Any,
+    *,
+    train: bool,
+    rgb: bool = True,
+    seed: int = 0,
+    distinct_views: int = 0,
 ) -> data.PairedClips:
-    """Views of the clips: RGB, flow from the store, or both of the same frames.
+    """Views of the clips: RGB, flow from a source, or both of the same frames.
 
     With ``in_memory`` the trainings of one process share the decoded clips.
     """
-    key = (fingerprint(manifest), config.input, train, rgb, None if store is None else store.folder)
+    kind = None if source is None else (type(source), source.fingerprint, getattr(source, "folder", None))
+    key = (fingerprint(manifest), config.input, train, rgb, kind)
     if not config.in_memory or key not in _opened:
-        _opened[key] = _open(config, manifest, store, train=train, rgb=rgb)
+        _opened[key] = _open(config, manifest, source, train=train, rgb=rgb)
     shared = copy.copy(_opened[key])
-    shared.seed = seed
+    shared.seed, shared.distinct_views = seed, distinct_views or None
     return shared
 
 
-def _open(
-    config: Config, manifest: Dataset, store: flow.FlowStore | None, *, train: bool, rgb: bool
-) -> data.PairedClips:
+def _open(config: Config, manifest: Dataset, source: Any, *, train: bool, rgb: bool) -> data.PairedClips:
     view = config.input
     return data.PairedClips(
         manifest,
@@ -126,7 +146,7 @@ def _open(
         short_side=view.short_side,
         crop=view.crop,
         train=train,
-        flow=store,
+        flow=source,
         flow_bound=view.flow_bound,
         rgb=rgb,
         views=1 if train else view.test_views,
@@ -137,9 +157,28 @@ def _open(
 
 def input_spec(config: Config, stream: str) -> dict[str, object]:
     """What a network was trained on, stored with its weights."""
-    return {"stream": stream, "range": [-1.0, 1.0], "flow_preset": config.flow_preset, **asdict(config.input)}
+    flow_settings = {"flow_preset": config.flow_preset, "flow": estimator(config).fingerprint}
+    return {"stream": stream, "range": [-1.0, 1.0], **flow_settings, **seen(config)}
 
 
-def on_device(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
-    """The batch on the training device."""
-    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+def seen(config: Config) -> dict[str, object]:
+    """What a network sees of a clip in training."""
+    return {name: value for name, value in asdict(config.input).items() if name != "test_views"}
+
+
+def check_flow(weights: Path, recorded: dict[str, object], config: Config) -> None:
+    """Raises ValueError unless the network of a file learned from the flow that this run computes."""
+    wanted = input_spec(config, "flow")
+    # Files from before estimators had fingerprints know the preset only.
+    names = ["stream", "flow" if "flow" in recorded else "flow_preset", "flow_bound", "fps", "short_side"]
+    differ = [
+        f"{name} {recorded.get(name)}, not {wanted[name]}" for name in names if recorded.get(name) != wanted[name]
+    ]
+    if differ:
+        raise ValueError(f"{weights} was trained on other flow than this run's: {'; '.join(differ)}")
+
+
+def check_classes(weights: Path, classes: list[str], manifest: Dataset) -> None:
+    """Raises ValueError unless the network of a file knows the classes of the clips."""
+    if classes != manifest.features["label"].names:
+        raise ValueError(f"{weights} knows the classes {classes}, the clips {manifest.features['label'].names}")

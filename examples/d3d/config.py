@@ -90,6 +90,14 @@ class Config:
     class_reduction: Literal["mean", "sum"] = "mean"
     """How the squared logit differences are reduced over the classes: mean or sum (left open by the paper)."""
     flow_preset: str = "default"
+    flow_from: Literal["store", "online", "cache"] = "store"
+    """What a D3D student is taught with: store (flow on disk), online (flow of the batch, computed on the training
+    device) or cache (the teacher's outputs on disk: one pass writes them, then neither flow nor teacher is used)."""
+    cache_flow: Literal["frames", "online"] = "frames"
+    """The flow behind the cache: that of whole frames, as stored (read where it is complete, computed where not, never
+    written), or as with online. A teacher that is trained here sees the same."""
+    distinct_views: int = 0
+    """Views of a clip after which a D3D student's repeat; a cache holds so many. 0: never."""
     input: Input = field(default_factory=Input)
     optimizer: Optimizer = field(default_factory=Optimizer)
     network: Network = field(default_factory=Network)
@@ -109,8 +117,15 @@ class Config:
             raise ValueError("give at least one seed, as in --seeds 0 1 2")
         if self.flow_preset not in FLOW_PRESETS:
             raise ValueError(f"unknown --flow-preset {self.flow_preset!r}; there are {list(FLOW_PRESETS)}")
+        if self.distinct_views < 0:
+            raise ValueError(f"--distinct-views must be 0 (never repeat) or more, got {self.distinct_views}")
         if self.input.crop > self.input.short_side:
             raise ValueError(f"crop {self.input.crop} is larger than short_side {self.input.short_side}")
+
+    @property
+    def stores_flow(self) -> bool:
+        """Whether flow is kept on disk for the teacher's training and for tests; else it is computed on the way."""
+        return self.flow_from == "store" or (self.flow_from == "cache" and self.cache_flow == "frames")
 
 
 PAPER = Config()

@@ -53,8 +53,9 @@ def weights_scores(path: Path, config: Config, test: Dataset, store: Any, accele
     """Scores of the weights in a file on the test clips."""
     network, info = models.checkpoints.load(path)
     stream = info["input"]["stream"]
-    if info["classes"] != test.features["label"].names:
-        raise ValueError(f"{path} knows the classes {info['classes']}, the clips {test.features['label'].names}")
+    clips.check_classes(path, info["classes"], test)
+    if stream == "flow":
+        clips.check_flow(path, info["input"], config)
     dataset = clips.views(config, test, store if stream == "flow" else None, train=False, rgb=stream == "rgb")
     return scores(network, dataset, stream, config, accelerator)
 

@@ -79,7 +79,7 @@ def confusion(counts: list[list[int]], classes: list[str], path: Path) -> None:
 def contact_sheet(config: Config, one: Trained, test: Dataset, path: Path, *, most: int = 8) -> None:
     """Frames of one test clip per class beside their flow and the networks' predictions."""
     label, classes = torch.tensor(test["label"]), test.features["label"].names
-    views = clips.views(config, test, clips.flow_store(config, test), train=False)
+    views = clips.views(config, test, clips.flow_source(config, test), train=False)
     rows = [int((label == k).nonzero()[0]) for k in sorted(set(test["label"]))[:most]]
     figure, axes = plt.subplots(len(rows), 7, figsize=(13, 1.9 * len(rows)), squeeze=False)
     for axis in axes.flat:

@@ -23,7 +23,7 @@ from examples.d3d.evaluate import weights_scores
 from examples.d3d.train import make_accelerator
 from examples.d3d.train_student import student
 from examples.d3d.train_teacher import teacher
-from kdvideo.flow import FlowStore
+from kdvideo.flow import FlowSource
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,13 @@ def one_seed(config: Config, seed: int, accelerator: Accelerator) -> Trained:
     return Trained(seed, weights, scores)
 
 
-def _scores(path: Path, config: Config, test: Dataset, store: FlowStore, accelerator: Accelerator) -> Tensor:
-    settings = [clips.file_hash(path), clips.fingerprint(test), asdict(config.input), config.flow_preset]
+def _scores(path: Path, config: Config, test: Dataset, store: FlowSource, accelerator: Accelerator) -> Tensor:
+    settings = [
+        clips.file_hash(path),
+        clips.fingerprint(test),
+        asdict(config.input),
+        clips.estimator(config).fingerprint,
+    ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
     cached = config.work_dir / "scores" / f"{key}.safetensors"
     if not cached.exists():

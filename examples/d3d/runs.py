@@ -29,14 +29,20 @@ class Run:
     ) -> None:
         self.config, self.accelerator, self.stream, self.seed = config, accelerator, stream, seed
         self.train, self.teacher = train, teacher
+        self.flow_from = config.flow_from if teacher else {"flow": _teachers_flow(config)}.get(stream)
+        self.distinct_views = config.distinct_views if teacher else 0
         self.settings: dict[str, Any] = {
             "stream": stream,
             "seed": seed,
             "data": clips.fingerprint(train),
-            "input": asdict(config.input),
+            "input": clips.seen(config),
             "optimizer": asdict(config.optimizer),
             "network": asdict(config.network),
-            "flow_preset": config.flow_preset if stream == "flow" or teacher else None,
+            "flow": {"from": self.flow_from, "estimator": clips.estimator(config).fingerprint}
+            if self.flow_from
+            else None,
+            "cache_flow": config.cache_flow if self.flow_from == "cache" else None,
+            "distinct_views": self.distinct_views,
             "teacher": clips.file_hash(teacher) if teacher else None,
             "distill_weight": config.distill_weight if teacher else 0.0,
             "class_reduction": config.class_reduction if teacher else None,
@@ -53,3 +59,7 @@ class Run:
     def name(self) -> str:
         """The run in the paper's words."""
         return f"{'D3D' if self.teacher else 'S3D-G ' + self.stream} seed {self.seed}"
+
+
+def _teachers_flow(config: Config) -> str:
+    return "store" if config.stores_flow else "online"

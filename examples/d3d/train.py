@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import kdvideo as kd
-from examples.d3d import clips
+from examples.d3d import clips, teaching
 from examples.d3d.config import Config
 from examples.d3d.networks import build, learning_rate, make_optimizer
 from examples.d3d.runs import Run
+from examples.d3d.teaching import Target
 from kdvideo import models
 from kdvideo.training import Checkpoints, StepSampler, StopRequest, ignore_signals, step_seed
 
@@ -57,20 +58,17 @@ def _loader(run: Run, dataset: kd.data.PairedClips, start: int) -> DataLoader[An
     )
 
 
-def _losses(
-    config: Config, network: nn.Module, teacher: kd.Teacher | None, batch: dict[str, Tensor], stream: str
-) -> dict[str, Tensor]:
-    logits = network(batch[stream])
+def _losses(run: Run, network: nn.Module, target: Target | None, batch: dict[str, Any]) -> dict[str, Tensor]:
+    config = run.config
+    logits = network(batch[run.stream])
     terms = {"action": F.cross_entropy(logits.float(), batch["label"])}
-    if teacher is not None:
-        target = teacher(batch["flow"]).logits
-        terms["distill"] = config.distill_weight * kd.functional.logit_mse(
-            logits, target, reduction=config.class_reduction
-        )
+    if target is not None:
+        distance = kd.functional.logit_mse(logits, target(batch).logits, reduction=config.class_reduction)
+        terms["distill"] = config.distill_weight * distance
     return terms
 
 
-def fit(run: Run, store: Any) -> Path:
+def fit(run: Run) -> Path:
     """Train unless it is done already; resume from the newest checkpoint; return the weights' path.
 
     A Ctrl-C or SIGTERM ends the process after the current step, with a checkpoint from which the same command
@@ -83,8 +81,7 @@ def fit(run: Run, store: Any) -> Path:
     (run.folder / "settings.json").write_text(json.dumps(run.settings, indent=2))
     if config.with_tracking:
         accelerator.init_trackers(f"tensorboard/{run.key}")
-    needs_flow = store if run.stream == "flow" or run.teacher else None
-    dataset = clips.views(config, run.train, needs_flow, train=True, rgb=run.stream == "rgb", seed=run.seed)
+    dataset = teaching.training_views(run)
     classes = run.train.features["label"].names
     network = _train(run, dataset, len(classes))
     if accelerator.is_main_process:
@@ -95,13 +92,13 @@ def fit(run: Run, store: Any) -> Path:
 
 def _train(run: Run, dataset: kd.data.PairedClips, num_classes: int) -> nn.Module:
     config, accelerator = run.config, run.accelerator
+    target = teaching.target(run, dataset)
     network = build(config, run.stream, num_classes, run.seed)
     network, optimizer = accelerator.prepare(network, make_optimizer(network, config.optimizer))
-    teacher = kd.Teacher(models.checkpoints.load(run.teacher)[0]).to(accelerator.device) if run.teacher else None
     checkpoints = Checkpoints(run.folder / "checkpoints")
     start = _resume(checkpoints, run, network, optimizer)
     with StopRequest() as stop:
-        for step in _steps(run, network.train(), optimizer, teacher, dataset, start):
+        for step in _steps(run, network.train(), optimizer, target, dataset, start):
             last = step == config.optimizer.steps
             asked = _any_process(accelerator, bool(stop))
             if last or asked or step % config.checkpointing_steps == 0:
@@ -114,19 +111,21 @@ def _train(run: Run, dataset: kd.data.PairedClips, num_classes: int) -> nn.Modul
 
 
 def _steps(
-    run: Run, network: nn.Module, optimizer: Any, teacher: kd.Teacher | None, dataset: Any, start: int
+    run: Run, network: nn.Module, optimizer: Any, target: Target | None, dataset: Any, start: int
 ) -> Iterator[int]:
     config, accelerator = run.config, run.accelerator
     parts = config.gradient_accumulation_steps
     bar = tqdm(total=config.optimizer.steps, initial=start, desc=run.name, unit="step")
-    for part, batch in enumerate(_loader(run, dataset, start), start * parts):
+    add_flow = teaching.add_flow(config, online=run.flow_from == "online")
+    batches = kd.flow.ahead(_loader(run, dataset, start), add_flow, device=accelerator.device)
+    for part, batch in enumerate(batches, start * parts):
         step = part // parts
         torch.manual_seed(step_seed(run.seed, part + 1, accelerator.process_index))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config.optimizer, step)
         with accelerator.accumulate(network):
             with accelerator.autocast():
-                terms = _losses(config, network, teacher, clips.on_device(batch, accelerator.device), run.stream)
+                terms = _losses(run, network, target, batch)
             accelerator.backward(sum(terms.values()))
             optimizer.step()
             optimizer.zero_grad()

@@ -1,6 +1,7 @@
 """Train the student: S3D-G on RGB, taught by the flow network (D3D), or alone with --distill-weight 0 (S3D-G).
 
 python -m examples.d3d.train_student pocket
+python -m examples.d3d.train_student pocket --flow-from cache --distinct-views 8
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ def student(config: Config, seed: int, accelerator: Accelerator) -> Path:
     """Weights of the RGB network; its teacher is trained first where there is none yet."""
     train, _ = clips.manifests(config)
     if config.distill_weight == 0:
-        return fit(Run(config, accelerator, "rgb", seed, train), None)
-    run = Run(config, accelerator, "rgb", seed, train, teacher(config, seed, accelerator))
-    return fit(run, clips.prepare(config, train, accelerator, what="training clips"))
+        return fit(Run(config, accelerator, "rgb", seed, train))
+    return fit(Run(config, accelerator, "rgb", seed, train, teacher(config, seed, accelerator)))
 
 
 @plain_errors

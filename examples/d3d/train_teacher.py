@@ -13,15 +13,18 @@ from examples.d3d import clips
 from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.runs import Run
 from examples.d3d.train import fit, make_accelerator
+from kdvideo import models
 
 
 def teacher(config: Config, seed: int, accelerator: Accelerator) -> Path:
     """Weights of the flow network: those that ``--teacher`` names, or trained here unless that was done before."""
-    if config.teacher is not None:
-        return config.teacher
     train, _ = clips.manifests(config)
-    run = Run(config, accelerator, "flow", seed, train)
-    return fit(run, clips.prepare(config, train, accelerator, what="training clips"))
+    if config.teacher is None:
+        return fit(Run(config, accelerator, "flow", seed, train))
+    _, info = models.checkpoints.load(config.teacher)
+    clips.check_flow(config.teacher, info["input"], config)
+    clips.check_classes(config.teacher, info["classes"], train)
+    return config.teacher
 
 
 @plain_errors
