@@ -4,6 +4,7 @@ Flow is (..., 2, H, W) in pixels, u (to the right) first, then v (downwards).
 """
 
 from kdvideo.flow.codecs import LOSSLESS, NEAR_LOSSLESS, RAW, FlowCodec, GreyFFV1, GreyH264, Raw
+from kdvideo.flow.dis import DISEstimator
 from kdvideo.flow.estimate import tvl1
 from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
 from kdvideo.flow.flo import is_known, read_flo, write_flo
@@ -13,9 +14,11 @@ from kdvideo.flow.online import OnlineFlow, ahead
 from kdvideo.flow.picture import color_wheel, to_image
 from kdvideo.flow.presets import DEFAULT, FAST, OPENCV, PRESETS, TVL1
 from kdvideo.flow.quantize import dequantize, dequantize_tsn, quantize
+from kdvideo.flow.raft import RAFTEstimator
 from kdvideo.flow.source import FlowSource, OnTheFly
 from kdvideo.flow.store import FlowStore
 from kdvideo.flow.transforms import area_pool, hflip, resize, to_unit, truncate
+from kdvideo.flow.tsn import TSNFlow
 
 __all__ = [
     "DEFAULT",
@@ -26,6 +29,7 @@ __all__ = [
     "PRESETS",
     "RAW",
     "TVL1",
+    "DISEstimator",
     "FlowCodec",
     "FlowEstimator",
     "FlowSource",
@@ -34,7 +38,9 @@ __all__ = [
     "GreyH264",
     "OnTheFly",
     "OnlineFlow",
+    "RAFTEstimator",
     "Raw",
+    "TSNFlow",
     "TVL1Estimator",
     "ahead",
     "area_pool",

@@ -183,14 +183,7 @@ class FlowStore:
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
         """The stored flow of a clip, checked against its frames (T,3,H,W): a `FlowSource`."""
-        flow = self.read(clip_id)
-        expected = (len(frames) - 1, 2, *frames.shape[-2:])
-        if tuple(flow.shape) != expected:
-            raise ValueError(
-                f"stored flow of {clip_id!r} is {tuple(flow.shape)} but frames {tuple(frames.shape)} "
-                f"need {expected}: were they resized or sampled differently?"
-            )
-        return flow
+        return check_frames(clip_id, self.read(clip_id), frames)
 
     def _settings(self) -> dict[str, str]:
         values = {"bound": self.bound, "estimator": self.fingerprint, "fps": self.fps, "size": self.size}
@@ -214,6 +207,17 @@ class _Counted:
             raise ValueError(f"flow must be (N,2,{self.size[0]},{self.size[1]}), got {tuple(flow.shape)}")
         self.encode(quantize(flow, self.bound).cpu().contiguous())
         self.flows += len(flow)
+
+
+def check_frames(clip_id: str, flow: Tensor, frames: Tensor) -> Tensor:
+    """The flow; raises ValueError unless it is that of frames (T,3,H,W) by number and size."""
+    expected = (len(frames) - 1, 2, *frames.shape[-2:])
+    if tuple(flow.shape) != expected:
+        raise ValueError(
+            f"stored flow of {clip_id!r} is {tuple(flow.shape)} but frames {tuple(frames.shape)} "
+            f"need {expected}: were they resized or sampled differently?"
+        )
+    return flow
 
 
 def _text(value: object) -> str:
