@@ -1,0 +1,62 @@
+"""Which clips to extract: a folder, a list, or one file; nothing here needs `datasets` or class folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from kdvideo.data import ManifestError
+from kdvideo.data.folders import _videos
+from kdvideo.data.lists import _number, _read, _row
+from kdvideo.data.manifest import EXTENSIONS, Checked
+
+
+def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None = None) -> list[dict[str, Any]]:
+    """Rows (path, clip, start, end) of the clips of a folder, of a csv list, or of one video.
+
+    The ids are those of `data.from_folder` and `data.from_csv`. Listed files need not be there.
+
+    Arguments:
+        videos: a folder, of which all videos below are taken, a list as `data.from_csv` reads it, or a video.
+        root: the folder that the paths of a list are relative to; the default is that of the list.
+        leave_out: a folder within `videos` that is passed over.
+
+    Raises:
+        ManifestError: there is nothing, or a row of the list is wrong.
+    """
+    if videos.is_dir():
+        return _of_folder(videos, leave_out)
+    if not videos.is_file():
+        raise ManifestError(os.fspath(videos), [(0, "no such file or folder")])
+    if videos.suffix.lower() in EXTENSIONS:
+        return [_clip(videos, videos.name)]
+    return _of_list(videos, root)
+
+
+def _clip(path: Path | str, clip: str, start: float | None = None, end: float | None = None) -> dict[str, Any]:
+    return {"path": os.fspath(path), "clip": clip, "start": start, "end": end}
+
+
+def _of_folder(top: Path, leave_out: Path | None) -> list[dict[str, Any]]:
+    skipped = None if leave_out is None else leave_out.resolve()
+    found = [path for path in _videos(top) if skipped is None or skipped not in path.resolve().parents]
+    if not found:
+        raise ManifestError(os.fspath(top), [(0, f"no video below it (looked for {', '.join(EXTENSIONS)})")])
+    return [_clip(path, path.relative_to(top).as_posix()) for path in found]
+
+
+def _of_list(file: Path, root: Path | None) -> list[dict[str, Any]]:
+    check = Checked(os.fspath(file), os.fspath(file.parent if root is None else root))
+    fields = _read(check)
+    numeric = sum(_number(row["label"]) is not None for _, row in fields) * 2 >= len(fields)
+    clips: list[dict[str, Any]] = []
+    seen: dict[str, tuple[int, int]] = {}
+    for line, named in fields:
+        row = _row(check, line, named, numeric, None)
+        path, clip = ("", None) if row is None else check._place(row)
+        if row is not None and clip is not None and check._new(row, clip, 0, seen):
+            clips.append(_clip(path, clip, row.start, row.end))
+    if check.problems or not clips:
+        check.fail("no clip in it")
+    return clips

@@ -1,0 +1,91 @@
+"""Going through all flow of a folder to see whether it is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kdvideo.extraction.job import SETTINGS
+from kdvideo.flow import LOSSLESS, FlowCodec, _sidecars
+from kdvideo.flow._files import TEMPORARY
+
+
+class Problem(NamedTuple):
+    """A file, relative to the folder, and what is wrong with it."""
+
+    file: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.text}"
+
+
+def verify(folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS) -> list[Problem]:
+    """Everything that is wrong in a folder of flow, sorted by file: nothing is changed.
+
+    Each file of flow is read and compared with the size, number and checksums in its sidecar, and the sidecar with
+    the settings of the extraction. Failed clips, flow without a sidecar and temporary files are problems, too.
+
+    Arguments:
+        folder: that of a `FlowStore`.
+        codec: where the flow was written with one's own.
+
+    Raises:
+        ValueError: there is no such folder.
+
+    >>> import tempfile, torch
+    >>> from kdvideo.flow import FlowStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     FlowStore(folder).fail("clip.mp4", "the file is empty")
+    ...     [str(problem) for problem in verify(folder)]
+    ['clip.mp4.flow.json: failed: the file is empty']
+    """
+    top = Path(folder)
+    if not top.is_dir():
+        raise ValueError(f"{top} is no folder of flow: there is no such folder")
+    settings, problems = _settings(top)
+    for path in sorted(p for p in top.rglob("*") if not p.is_dir()):
+        problems += [Problem(path.relative_to(top).as_posix(), text) for text in _wrong(path, settings, codec)]
+    return sorted(problems)
+
+
+def _settings(top: Path) -> tuple[dict[str, Any], list[Problem]]:
+    try:
+        return dict(json.loads((top / SETTINGS).read_bytes())), []
+    except FileNotFoundError:
+        return {}, []
+    except (TypeError, ValueError) as error:
+        return {}, [Problem(SETTINGS, f"damaged: {error}")]
+
+
+def _wrong(path: Path, settings: dict[str, Any], codec: FlowCodec) -> Iterator[str]:
+    if path.name.startswith(TEMPORARY):
+        yield "temporary file of a writer that is at work or was killed; extraction removes it"
+    elif path.name.endswith(_sidecars.SUFFIX):
+        yield from _wrong_clip(path, settings, codec)
+    elif ".flow." in path.name:
+        sidecar = path.with_name(path.name.rpartition(".flow.")[0] + _sidecars.SUFFIX)
+        try:
+            info = _sidecars.load(sidecar)
+        except ValueError:
+            return  # said of the sidecar
+        if info is None or info.get("file") != path.name:
+            yield "flow without a sidecar that says so; extraction makes it anew"
+
+
+def _wrong_clip(sidecar: Path, settings: dict[str, Any], codec: FlowCodec) -> Iterator[str]:
+    try:
+        info = _sidecars.load(sidecar)
+        assert info is not None
+        if info["status"] == "failed":
+            yield f"failed: {info['reason']}"
+            return
+        for name in ("estimator", "bound", "fps", "codec"):
+            if name in settings and info.get(name) != settings[name]:
+                yield f"{name} is {info.get(name)!r}, that of the extraction is {settings[name]!r}"
+        _sidecars.verify(sidecar, info, codec)
+    except (ValueError, OSError) as error:
+        yield f"{error}; remove the sidecar and extract again"
