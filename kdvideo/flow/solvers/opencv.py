@@ -21,7 +21,7 @@ def solve(clips: Tensor, preset: TVL1) -> Tensor:
         ValueError: OpenCV is missing, or the preset asks for what it cannot do.
     """
     _check(preset)
-    previous, next = (frames.byte().numpy() for frames in pairs(clips.round().clamp(0, 255)))
+    previous, next = (frames.numpy() for frames in pairs(clips / 255))  # OpenCV's range of floating point frames
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         flows = list(pool.map(lambda a, b: _solver(preset).calc(a, b, None), previous, next))
     batch, frames, height, width = clips.shape

@@ -1,0 +1,195 @@
+"""The TV-L1 backends: equal numbers, whole clips, building the C++ one, and what happens where one is missing."""
+
+import os
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from kdvideo import data
+from kdvideo import flow as kf
+from kdvideo.flow import solvers
+from kdvideo.flow.solvers import cpp
+from tests.flow.frames import moving_pair, texture
+
+QUICK = replace(kf.DEFAULT, warps=2, iterations=10)
+COMPILER = not solvers._cpp_problem()
+needs_compiler = pytest.mark.skipif(not COMPILER, reason="no C++ compiler here")
+CPU = [pytest.param("cpp", marks=needs_compiler), "eager"]
+
+
+@pytest.fixture(scope="module")
+def real(shared: Path) -> Tensor:
+    """Two clips (2,4,3,H,W) of real video, one of them with fast motion."""
+    folder = shared / "data" / "clips"
+    files = ["torchvision_videos/v_SoccerJuggling_g23_c01.avi", "torchvision_videos/SOX5yA1l24A.mp4"]
+    frames = [data.read_frames(folder / name, short_side=128, window=range(20, 24)) for name in files]
+    return torch.stack([f[..., :128, :160] for f in frames])
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    """Largest mean distance of any pair, px."""
+    return float((a - b).norm(dim=-3).flatten(0, -3).mean((-2, -1)).max())
+
+
+@needs_compiler
+@pytest.mark.parametrize("preset", [kf.DEFAULT, kf.FAST], ids=["default", "fast"])
+def test_cpp_equals_eager_on_real_frames(real: Tensor, preset: kf.TVL1) -> None:
+    fast, plain = (kf.tvl1(real, preset=preset, backend=backend) for backend in ("cpp", "eager"))
+    assert difference(fast, plain) < 0.03
+    assert (fast - plain).norm(dim=-3).median() < 1e-4
+
+
+@pytest.mark.parametrize("backend", CPU)
+def test_opencv_is_the_same_solver(real: Tensor, backend: solvers.Backend) -> None:
+    preset = replace(kf.DEFAULT, border="zeros")
+    ours, theirs = (kf.tvl1(real[:, :2], preset=preset, backend=which) for which in (backend, "opencv"))
+    inner = (..., slice(12, -12), slice(12, -12))  # at an edge "zeros" magnifies rounding, between any two
+    assert difference(ours[inner], theirs[inner]) < 0.03
+    assert (ours - theirs).norm(dim=-3).median() < 1e-2
+
+
+VARIANTS = [
+    *({"border": "zeros"}, {"border": "border"}, {"interpolation": "bilinear"}, {"scale_step": 0.5}, {"tau": 0.2}),
+    *({"lambda_": 0.3}, {"theta": 0.2}, {"median": 3, "rounds": 2}, {"median": 5}, {"tolerance": 0.05}, {"scales": 1}),
+    {"tolerance": 0.02, "rounds": 3, "median": 5},
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("size", [(33, 47), (64, 48)])
+def test_cpp_equals_eager_in_every_setting(variant: dict[str, object], size: tuple[int, int]) -> None:
+    preset = replace(QUICK, **variant)  # type: ignore[arg-type]
+    pair = moving_pair(*size, 2, 1)
+    fast, plain = (kf.tvl1(*pair, preset=preset, backend=backend) for backend in ("cpp", "eager"))
+    assert (fast - plain).abs().max() < 2e-3
+
+
+@pytest.mark.parametrize("backend", CPU)
+def test_a_clip_is_its_pairs(backend: solvers.Backend) -> None:
+    frames = torch.stack([texture(40, 36, seed=seed).to(torch.uint8) for seed in range(6)]).view(2, 3, 1, 40, 36)
+    flow = kf.tvl1(frames, preset=QUICK, backend=backend)
+    assert flow.shape == (2, 2, 2, 40, 36)
+    for clip in range(2):
+        assert torch.equal(kf.tvl1(frames[clip], preset=QUICK, backend=backend), flow[clip])
+        for t in range(2):
+            pair = kf.tvl1(frames[clip, t : t + 1], frames[clip, t + 1 : t + 2], preset=QUICK, backend=backend)
+            assert torch.equal(pair[0], flow[clip, t])
+
+
+@pytest.mark.parametrize("backend", CPU)
+def test_the_number_of_threads_changes_nothing(backend: solvers.Backend) -> None:
+    frames = torch.randint(256, (1, 5, 3, 40, 33), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    before, flows = torch.get_num_threads(), []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        flows.append(kf.tvl1(frames, preset=QUICK, backend=backend))
+        torch.set_num_threads(before)
+    assert torch.equal(*flows)
+
+
+@pytest.mark.parametrize("backend", CPU)
+def test_flow_of_unrelated_frames_stays_within_the_frame(real: Tensor, backend: solvers.Backend) -> None:
+    cuts = torch.stack([real[0, 0], real[1, 0], real[0, 2], torch.flip(real[1, 3], (-1, -2))])
+    flow = kf.tvl1(cuts, backend=backend)
+    assert flow.isfinite().all()
+    assert flow.abs().max() < max(real.shape[-2:])
+
+
+@pytest.mark.parametrize("backend", CPU)
+@pytest.mark.parametrize("value", [0, 255])
+def test_denormal_gradients_are_numbers(backend: solvers.Backend, value: int) -> None:
+    frames = torch.full((1, 3, 1, 24, 24), float(value))
+    frames[0, 1:, 0, 12, 12] += 1e-18
+    flow = kf.tvl1(frames, value_range=(0, 255), backend=backend)
+    assert flow.isfinite().all()
+    assert flow.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("backend", CPU)
+def test_bad_pixels_name_clip_and_frame(backend: solvers.Backend) -> None:
+    frames = torch.rand(2, 4, 3, 16, 16)
+    frames[1, 3, 0, 2, 2] = float("inf")
+    with pytest.raises(ValueError, match="frame 3 of clip 1"):
+        kf.tvl1(frames, value_range=(0, 1), backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "at least two frames, got 1"),
+        (torch.zeros(2, 1, 3, 8, 8, dtype=torch.uint8), "at least two frames, got 1"),
+        (torch.zeros(8, 8, dtype=torch.uint8), r"\(B,T,C,H,W\) or \(T,C,H,W\)"),
+        (torch.zeros(2, 3, 8, 8, 3, dtype=torch.uint8), r"\(B,T,C,H,W\) or \(T,C,H,W\)"),
+        (torch.zeros(2, 3, 0, 8, dtype=torch.uint8), r"\(B,T,C,H,W\) or \(T,C,H,W\)"),
+    ],
+)
+def test_bad_clips(frames: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kf.tvl1(frames)
+
+
+def test_backends_that_cannot_do_it_say_so() -> None:
+    pair = moving_pair(20, 20, 1, 0)
+    with pytest.raises(ValueError, match="'auto', 'eager'"):
+        kf.tvl1(*pair, backend="cuda")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"triton.*works on cuda"):
+        kf.tvl1(*pair, backend="triton")
+    with pytest.raises(ValueError, match=r"OpenCV cannot do.*border='mask'"):
+        kf.tvl1(*pair, backend="opencv")
+
+
+@pytest.fixture
+def no_library(monkeypatch: pytest.MonkeyPatch):
+    """The C++ solver is looked for anew, within this test alone."""
+    cpp.library.cache_clear()
+    solvers._best.cache_clear()
+    yield monkeypatch
+    cpp.library.cache_clear()
+    solvers._best.cache_clear()
+
+
+def test_without_a_compiler_auto_is_eager_and_says_so_once(no_library: pytest.MonkeyPatch) -> None:
+    no_library.setenv("CXX", "no-such-compiler")
+    pair = moving_pair(20, 20, 1, 0)
+    with pytest.warns(UserWarning, match="plain torch.*no-such-compiler"):
+        flow = kf.tvl1(*pair, preset=QUICK)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(flow, kf.tvl1(*pair, preset=QUICK, backend="eager"))
+        assert torch.equal(flow, kf.tvl1(*pair, preset=QUICK))
+    with pytest.raises(ValueError, match="no-such-compiler"):
+        kf.tvl1(*pair, backend="cpp")
+
+
+def test_a_compiler_that_fails_is_named(no_library: pytest.MonkeyPatch) -> None:
+    no_library.setenv("CXX", "false")
+    with pytest.raises(ValueError, match="false cannot build"):
+        kf.tvl1(*moving_pair(20, 20, 1, 0), backend="cpp")
+
+
+BUILD = "from kdvideo.flow.solvers.cpp import library; print(library()._name)"
+
+
+@needs_compiler
+def test_processes_build_once_and_leave_one_file(tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    start = [sys.executable, "-c", BUILD]
+    started = [subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    names = {process.communicate()[0] for process in started}
+    assert len(names) == 1
+    (file,) = (tmp_path / "kdvideo").iterdir()
+    assert names == {f"{file}\n"}
+
+
+@needs_compiler
+def test_a_home_that_cannot_be_written_is_no_obstacle(no_library: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    no_library.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert kf.tvl1(*moving_pair(20, 20, 1, 0), preset=QUICK, backend="cpp").shape == (1, 2, 20, 20)
