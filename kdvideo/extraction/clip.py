@@ -113,8 +113,13 @@ class Job:
                 yield flow
 
     def warm_up(self) -> None:
-        """Run the estimator once, so that one that cannot run stops the job and is no fault of the clips."""
-        self.store.estimator(torch.zeros(2, 3, 128, 128, dtype=torch.uint8, device=self.device))
+        """Run the estimator once: if it cannot run, that is no fault of the clips. Raises ValueError saying why."""
+        try:
+            self.store.estimator(torch.zeros(2, 3, 128, 128, dtype=torch.uint8, device=self.device))
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(f"the estimator does not run on {self.device}: {type(error).__name__}: {error}") from error
 
 
 class _as_failures:

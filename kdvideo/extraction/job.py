@@ -78,8 +78,8 @@ def extract(
         progress: show a bar.
 
     Raises:
-        ValueError: an argument is out of its range, an id is not unique or no relative path, or the folder holds
-            flow of other settings (the message names them).
+        ValueError: an argument is out of its range, an id is not unique or no relative path, the estimator cannot
+            run here, or the folder holds flow of other settings (the message names them).
         ExtractionError: the folder cannot be written (a full disk), a worker cannot start, or a device is out of
             memory. What is done stays done.
 
@@ -92,12 +92,10 @@ def extract(
     ...     print(extract(clips, flow.FlowStore(f"{folder}/flow", fps=10), short_side=32))
     2 clips done (6 flows), 0 failed
     """
-    if workers < 0 or not devices or (deadline is not None and not (deadline > 0 and workers)):
-        raise ValueError(
-            f"need workers >= 0, a device, and for a deadline > 0 a worker, got {workers}, {devices}, {deadline}"
-        )
+    _check(workers, devices, deadline, store.fps, short_side)
     job = Job(store, short_side, retry_failed, devices[0])
     rows = _rows(manifest, store)
+    job.warm_up()
     try:
         locks = Locks(store.folder)
     except OSError as error:
@@ -117,6 +115,17 @@ def extract(
         locks.close()
 
 
+def _check(
+    workers: int, devices: Sequence[str], deadline: float | None, fps: float | None, short_side: int | None
+) -> None:
+    if workers < 0 or not devices:
+        raise ValueError(f"workers must be at least 0, and devices named, got {workers} and {devices}")
+    if deadline is not None and not (deadline > 0 and workers > 0):
+        raise ValueError(f"deadline must be positive and needs workers, got {deadline} and {workers} workers")
+    if (fps is not None and not 0 < fps < 1e4) or (short_side is not None and short_side < 1):
+        raise ValueError(f"fps and short_side must be positive, got {fps} and {short_side}")
+
+
 def _rows(manifest: Iterable[Row], store: FlowStore) -> list[dict[str, Any]]:
     rows = [{name: row[name] for name in ("path", "clip", "start", "end")} for row in manifest]
     twice = [clip for clip, count in Counter(row["clip"] for row in rows).items() if count > 1]
@@ -130,8 +139,8 @@ def _rows(manifest: Iterable[Row], store: FlowStore) -> list[dict[str, Any]]:
 def _claim(job: Job, locks: Locks) -> None:
     """Write down the settings of the folder, or compare them."""
     store, path = job.store, job.store.folder / SETTINGS
-    settings = {"estimator": store.fingerprint, "bound": store.bound, "fps": store.fps, "size": store.size}
-    settings |= {"short_side": job.short_side, "codec": str(store.codec)}
+    settings = {"bound": store.bound, "fps": store.fps, "short_side": job.short_side, "size": store.size}
+    settings |= {"codec": str(store.codec), "estimator": store.fingerprint}
     settings = json.loads(json.dumps(settings))
     with locks.waited_for(tag("")):
         if not path.exists():
@@ -198,7 +207,7 @@ class _Bar:
         self.made += outcome.flows if outcome.new else 0
         rate = self.made / max(time.monotonic() - self.began, 1e-9)
         self.say(f"{self.summary.done} done, {len(self.summary.failed)} failed, {rate:.1f} flows/s")
-        if not outcome.new:  # no work: it must not count for the remaining time
+        if not (outcome.new or self.bar.disable):  # no work: it must not count for the remaining time
             self.bar.initial += 1
         self.bar.update()
         return True

@@ -40,7 +40,6 @@ def _work(connection: Connection, job: Job) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
-        job.warm_up()
         locks = Locks(job.store.folder)
         connection.send(None)
         for row in iter(connection.recv, None):
@@ -85,7 +84,9 @@ class _Worker:
         with suppress(OSError):  # it died just now; its end of the pipe will say so
             self.connection.send(dict(row))
 
-    def kill(self) -> int | None:
+    def end(self, patience: float = 0) -> int | None:
+        """Wait for its own end for `patience` seconds, then kill it; its exit code."""
+        self.process.join(patience)
         self.process.kill()
         self.process.join(10)
         self.connection.close()
@@ -118,7 +119,7 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for worker in self.team:
-            worker.kill()
+            worker.end()
             if worker.row is not None:
                 clip_id = worker.row["clip"]
                 with self.locks.held(tag(clip_id)) as mine:
@@ -186,7 +187,7 @@ class Pool:
     def _bury(self, place: int, reason: str | None) -> Outcome | None:
         """Put a new worker in the place of one that is dead or late; the outcome of its clip."""
         worker = self.team[place]
-        code = worker.kill()
+        code = worker.end(patience=5 if reason is None else 0)
         if not worker.ready:
             raise ExtractionError(f"a worker process ended before it could start (exit code {code})")
         self.team[place] = _Worker(worker.job)
