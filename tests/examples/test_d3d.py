@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,54 +16,7 @@ from safetensors.torch import load_file
 from examples.d3d import evaluate, train_student
 from examples.d3d import run as recipe
 from kdvideo import predict
-from kdvideo.data import synthetic
-
-ROOT = Path(__file__).resolve().parents[2]
-CLASSES = ("horizontal", "spin")
-TINY = [
-    *("--optimizer.steps", "6", "--optimizer.batch-size", "4", "--checkpointing-steps", "2"),
-    "--network.no-fast-start",
-    *("--input.frames", "8", "--input.crop", "32", "--input.short-side", "36"),
-]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """As in the child processes: sums over another number of threads round differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("clips") / "tiny"
-    counts = {"train": 4, "test": 2}
-    return synthetic.write_dataset(root, clips_per_class=counts, classes=CLASSES, size=40, frames=20, seed=0)
-
-
-def inside(main: Callable[[list[str]], None], clips: Path, work: Path, *more: str) -> None:
-    """Run a script in this process: starting one costs seconds of imports."""
-    main(command(clips, work, *more)[2:])
-
-
-def command(clips: Path, work: Path, *more: str, module: str = "examples.d3d.run") -> list[str]:
-    places = ["--work-dir", str(work), "--output-dir", str(work / "out")]
-    data = ["--train", str(clips / "train"), "--test", str(clips / "test")]
-    return ["-m", module, "pocket", *data, *places, *TINY, *more]
-
-
-def run(arguments: list[str], *, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    return subprocess.run(
-        [*launcher, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False
-    )
-
-
-def succeeded(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+from tests.examples.tiny import CLASSES, ROOT, command, inside, run, succeeded
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,40 @@
+"""The recipe on tiny clips, in this process or in another."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = ("horizontal", "spin")
+TINY = [
+    *("--optimizer.steps", "6", "--optimizer.batch-size", "4", "--checkpointing-steps", "2"),
+    "--network.no-fast-start",
+    *("--input.frames", "8", "--input.crop", "32", "--input.short-side", "36"),
+]
+
+
+def inside(main: Callable[[list[str]], None], clips: Path, work: Path, *more: str) -> None:
+    """Run a script in this process: starting one costs seconds of imports."""
+    main(command(clips, work, *more)[2:])
+
+
+def command(clips: Path, work: Path, *more: str, module: str = "examples.d3d.run") -> list[str]:
+    places = ["--work-dir", str(work), "--output-dir", str(work / "out")]
+    data = ["--train", str(clips / "train"), "--test", str(clips / "test")]
+    return ["-m", module, "pocket", *data, *places, *TINY, *more]
+
+
+def run(arguments: list[str], *, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    return subprocess.run(
+        [*launcher, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False
+    )
+
+
+def succeeded(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
