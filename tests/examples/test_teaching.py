@@ -1,0 +1,236 @@
+"""The three ways to teach a student: flow from a store, flow on the way, the teacher's outputs from a cache."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import kdvideo as kd
+from examples.d3d import clips as recipe_clips
+from examples.d3d import config as settings
+from examples.d3d import evaluate, train_student, train_teacher
+from examples.d3d import run as recipe
+from examples.d3d.runs import Run
+from examples.d3d.train import make_accelerator
+from kdvideo import flow, models, predict
+from tests.examples.tiny import CLASSES, command, inside
+
+# At the recipe's own rates, rounding in the seventh digit grows tenfold and more in each of the first steps.
+STABLE = ("--network.fast-start", "--optimizer.name", "sgd", "--optimizer.lr", "1e-7", "--optimizer.momentum", "0")
+TWO = ("--distinct-views", "2")
+CACHE = ("--flow-from", "cache")
+
+
+def config(clips: Path, work: Path, *more: str) -> settings.Config:
+    return settings.parse(command(clips, work, *more)[2:])
+
+
+def make_teacher(path: Path, clips: Path, *, seed: int = 0, stream: str = "flow", **recorded: Any) -> Path:
+    """An untrained network and what it says of its input."""
+    torch.manual_seed(seed)
+    network = models.s3dg(2, in_channels={"flow": 2, "rgb": 3}[stream], depth_multiplier=0.25)
+    spec = recipe_clips.input_spec(config(clips, path.parent), stream) | recorded
+    spec = {name: value for name, value in spec.items() if value is not None}
+    models.checkpoints.save(network, path, classes=list(CLASSES), input=spec)
+    return path
+
+
+@pytest.fixture(scope="module")
+def teacher(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    work = tmp_path_factory.mktemp("teacher")
+    inside(train_teacher.main, clips, work, "--network.fast-start", "--optimizer.steps", "20")
+    (path,) = work.glob("trained/*/model.safetensors")
+    return str(path)
+
+
+def student(clips: Path, work: Path, teacher: str, *more: str) -> torch.Tensor:
+    """The losses of a training, (steps, 2): action and distillation."""
+    inside(train_student.main, clips, work, "--teacher", teacher, *STABLE, *more)
+    log = max(work.glob("trained/*/log.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    return torch.tensor([[row["action"], row["distill"]] for row in rows])
+
+
+@pytest.fixture(scope="module")
+def live(clips: Path, teacher: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.Tensor]:
+    work = tmp_path_factory.mktemp("live")
+    return work, student(clips, work, teacher, *TWO)
+
+
+def test_the_cache_gives_the_losses_of_the_live_teacher(clips, teacher, live, tmp_path: Path) -> None:
+    work, losses = live
+    cached = student(clips, work, teacher, *CACHE, *TWO)
+    assert torch.allclose(cached, losses, atol=1e-3)
+    others = student(clips, work, teacher, *CACHE, "--distinct-views", "1")
+    assert (others - losses)[:, 1].abs().max() > 0.02  # the losses tell other views apart
+    assert torch.equal(others[:2], cached[:2])
+
+
+def files(work: Path) -> set[tuple[str, str]]:
+    return {(path.parent.name, path.name) for path in work.glob("teacher/*/*.safetensors")}
+
+
+def test_the_cache_is_the_same_without_a_store_and_writes_no_flow(clips, teacher, live, tmp_path: Path) -> None:
+    work, losses = live
+    student(clips, work, teacher, *CACHE, *TWO)
+    cached = student(clips, tmp_path, teacher, *CACHE, *TWO)
+    assert torch.allclose(cached, losses, atol=1e-3)
+    assert not (tmp_path / "flow").exists()
+    assert files(tmp_path) <= files(work)
+
+
+def test_online_flow_teaches_as_the_stored_one_does(clips, teacher, live, tmp_path: Path) -> None:
+    _, losses = live
+    online = student(clips, tmp_path, teacher, *TWO, "--flow-from", "online")
+    assert not (tmp_path / "flow").exists()
+    assert 1e-3 < (online - losses)[:, 1].abs().max() < 0.1
+    cached = student(clips, tmp_path, teacher, *TWO, *CACHE, "--cache-flow", "online")
+    assert torch.allclose(cached, online, atol=1e-3)
+
+
+def test_from_a_full_cache_neither_flow_nor_teacher_is_used(clips, teacher, tmp_path: Path, monkeypatch) -> None:
+    student(clips, tmp_path, teacher, *CACHE, *TWO)
+
+    def used(*_: object, **__: object) -> None:
+        raise AssertionError("used")
+
+    for place, name in ((kd.Teacher, "forward"), (flow.OnTheFly, "__call__"), (flow.FlowStore, "read")):
+        monkeypatch.setattr(place, name, used)
+    student(clips, tmp_path, teacher, *CACHE, *TWO, "--distill-weight", "2")
+    with pytest.raises(AssertionError, match="used"):
+        student(clips, tmp_path, teacher, *CACHE, "--distinct-views", "3")
+
+
+def test_a_pass_that_failed_goes_on_where_it_was(clips, teacher, tmp_path: Path, monkeypatch) -> None:
+    expected = student(clips, tmp_path / "whole", teacher, *CACHE, *TWO)
+    forward, seen = kd.Teacher.forward, []
+
+    def counted(self: kd.Teacher, batch: torch.Tensor) -> kd.Output:
+        if len(seen) == 3:
+            seen.append(0)
+            raise ValueError("power cut")
+        seen.append(len(batch))
+        return forward(self, batch)
+
+    monkeypatch.setattr(kd.Teacher, "forward", counted)
+    with pytest.raises(SystemExit, match="power cut"):
+        student(clips, tmp_path, teacher, *CACHE, *TWO)
+    resumed = student(clips, tmp_path, teacher, *CACHE, *TWO)
+    assert sum(seen) == 2 * 8  # every view of every clip once
+    assert torch.allclose(resumed, expected, atol=1e-4)
+
+
+def test_every_epoch_is_in_a_cache_of_views_that_never_repeat(clips, teacher, tmp_path: Path) -> None:
+    losses = student(clips, tmp_path, teacher)
+    assert torch.allclose(student(clips, tmp_path, teacher, *CACHE), losses, atol=1e-3)
+
+
+def test_each_teacher_has_a_cache_of_its_own_and_another_one_is_refused(clips, teacher, tmp_path: Path) -> None:
+    student(clips, tmp_path, teacher, *CACHE, *TWO)
+    (first,) = (tmp_path / "teacher").iterdir()
+    other = str(make_teacher(tmp_path / "other.safetensors", clips, seed=1))
+    student(clips, tmp_path, other, *CACHE, *TWO)
+    (second,) = set((tmp_path / "teacher").iterdir()) - {first}
+    for path in second.iterdir():
+        path.unlink()
+    for path in first.iterdir():
+        (second / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(SystemExit, match=r"error: .*outputs of something else: teacher is '\w+' there and"):
+        student(clips, tmp_path, other, *CACHE, *TWO, "--distill-weight", "2")
+
+
+def test_everything_online_leaves_no_flow(clips, tmp_path: Path) -> None:
+    inside(recipe.main, clips, tmp_path, "--flow-from", "online", "--optimizer.steps", "2")
+    assert not (tmp_path / "flow").exists()
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [row["method"] for row in report["rows"]][3] == "D3D"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "message"),
+    [
+        ({"flow": flow.TVL1Estimator(flow.FAST).fingerprint}, r"flow TVL1\(.*, not TVL1\("),
+        ({"flow_bound": 4.0}, "flow_bound 4.0, not 5.0"),
+        ({"fps": 25.0}, "fps 25.0, not 12.5"),
+        ({"short_side": 99}, "short_side 99, not 36"),
+        ({"flow": None, "flow_preset": "fast"}, "flow_preset fast, not default"),
+        ({"stream": "rgb"}, "stream rgb, not flow"),
+    ],
+)
+def test_a_teacher_of_other_flow_is_refused(clips, tmp_path: Path, recorded: dict, message: str) -> None:
+    path = str(make_teacher(tmp_path / "teacher.safetensors", clips, **recorded))
+    with pytest.raises(SystemExit, match=f"error: .*trained on other flow.*{message}"):
+        inside(train_student.main, clips, tmp_path, "--teacher", path)
+    if "stream" not in recorded:
+        with pytest.raises(SystemExit, match=f"error: .*trained on other flow.*{message}"):
+            inside(evaluate.main, clips, tmp_path, "--weights", path)
+
+
+def test_what_makes_no_other_flow_is_no_mismatch(clips, tmp_path: Path) -> None:
+    same = recipe_clips.input_spec(config(clips, tmp_path), "flow") | {"frames": 99, "crop": 7, "flip": False}
+    recipe_clips.check_flow(tmp_path, same, config(clips, tmp_path))
+    older = {name: value for name, value in same.items() if name != "flow"}
+    recipe_clips.check_flow(tmp_path, older, config(clips, tmp_path))
+
+
+def test_a_teacher_of_other_classes_is_refused(clips, teacher, tmp_path: Path) -> None:
+    path, description = tmp_path / "teacher.safetensors", metadata(teacher)
+    description["classes"] = description["classes"][::-1]
+    save_file(load_file(teacher), path, {"kdvideo": json.dumps(description)})
+    with pytest.raises(SystemExit, match="knows the classes"):
+        inside(train_student.main, clips, tmp_path, "--teacher", str(path))
+
+
+def metadata(path: str) -> dict[str, Any]:
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["kdvideo"])
+
+
+def test_trained_networks_record_their_flow(clips, tmp_path: Path) -> None:
+    inside(train_teacher.main, clips, tmp_path, "--optimizer.steps", "1", "--flow-preset", "fast")
+    (path,) = tmp_path.glob("trained/*/model.safetensors")
+    assert metadata(str(path))["input"]["flow"] == flow.TVL1Estimator(flow.FAST).fingerprint
+
+
+def test_predicting_uses_the_recorded_flow(clips, tmp_path: Path, monkeypatch) -> None:
+    asked: list[str] = []
+
+    class Watched(flow.TVL1Estimator):
+        def __call__(self, frames: torch.Tensor, **options: Any) -> torch.Tensor:
+            asked.append(self.fingerprint)
+            return super().__call__(frames, **options)
+
+    monkeypatch.setattr(flow, "TVL1Estimator", Watched)
+    clip, fast = next((clips / "test").rglob("*.mp4")), flow.TVL1Estimator(flow.FAST).fingerprint
+    for recorded in ({"flow": fast}, {"flow": None, "flow_preset": "fast"}):
+        predict.predict(make_teacher(tmp_path / "a.safetensors", clips, **recorded), clip)
+    assert set(asked) == {fast}
+    with pytest.raises(ValueError, match="flow of RAFT"):
+        predict.predict(make_teacher(tmp_path / "b.safetensors", clips, flow="RAFT"), clip)
+
+
+def test_runs_are_named_by_what_decides_them(clips, tmp_path: Path) -> None:
+    def key(*more: str, stream: str = "rgb", taught: bool = True) -> str:
+        run = config(clips, tmp_path, *more)
+        train, _ = recipe_clips.manifests(run)
+        weights = make_teacher(tmp_path / "t.safetensors", clips) if taught else None
+        return Run(run, make_accelerator(run), stream, 0, train, weights).key
+
+    ways = [(), ("--flow-from", "online"), CACHE, (*CACHE, "--cache-flow", "online"), TWO, (*CACHE, *TWO)]
+    assert len({key(*way) for way in ways}) == len(ways)
+    assert len({key(*way, taught=False) for way in ways}) == 1
+    assert len({key(*way, stream="flow", taught=False) for way in ways}) == 2  # from a store, online
+    assert key("--input.test-views", "3") == key()
+    assert key("--flow-preset", "fast") != key()
+    assert key("--flow-preset", "fast", taught=False) == key(taught=False)
+
+
+def test_views_that_never_repeat_are_the_default() -> None:
+    assert settings.PAPER.distinct_views == 0
+    with pytest.raises(ValueError, match="distinct-views"):
+        dataclasses.replace(settings.POCKET, distinct_views=-1)
