@@ -3,8 +3,9 @@
 The command is `python -m kdvideo.flow extract VIDEOS OUT`.
 """
 
-from kdvideo.extraction.job import Summary, extract
+from kdvideo.extraction.job import extract
 from kdvideo.extraction.lists import clips_of
+from kdvideo.extraction.summary import Summary
 from kdvideo.extraction.verifying import Problem, verify
 from kdvideo.extraction.workers import ExtractionError
 

@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
 from typing import Any
 
-from kdvideo.extraction.clip import Job, Outcome, Row
+from kdvideo.extraction.clip import Job, Row
+from kdvideo.extraction.folder import claim, clean
 from kdvideo.extraction.locks import Locks
-from kdvideo.extraction.workers import ExtractionError, Pool, sentence
+from kdvideo.extraction.summary import Bar, Summary
+from kdvideo.extraction.workers import EVERYBODYS, ExtractionError, Pool, sentence
 from kdvideo.flow import FlowStore
-from kdvideo.flow._files import TEMPORARY, publish, sync, temporary
-from kdvideo.flow._sidecars import tag
 
-SETTINGS = "extraction.json"
 WAIT = 1.0  # seconds between two looks at clips that other processes are at
-
-
-@dataclass
-class Summary:
-    """What became of the clips of a job: counts, and the reason of each failure by clip id."""
-
-    done: int = 0
-    new: int = 0
-    frames: int = 0
-    flows: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def add(self, clip_id: str, outcome: Outcome) -> None:
-        """Count a clip that is done or failed."""
-        self.new += outcome.new
-        if outcome.status == "failed":
-            self.failed[clip_id] = outcome.reason
-            return
-        self.done, self.frames, self.flows = self.done + 1, self.frames + outcome.flows + 1, self.flows + outcome.flows
-
-    def __str__(self) -> str:
-        lines = [f"{self.done} clips done ({self.flows} flows), {len(self.failed)} failed"]
-        for reason, count in Counter(self.failed.values()).most_common():
-            names = [clip for clip, why in self.failed.items() if why == reason]
-            more = f" and {count - 3} more" if count > 3 else ""
-            lines.append(f"  {count} x {reason}: {', '.join(names[:3])}{more}")
-        return "\n".join(lines)
 
 
 def extract(
@@ -97,22 +67,14 @@ def extract(
     rows = _rows(manifest, store)
     job.warm_up()
     try:
-        locks = Locks(store.folder)
-    except OSError as error:
+        with closing(Locks(store.folder)) as locks, Bar(len(rows), progress) as bar:
+            claim(job, locks)
+            clean(store.folder, locks)
+            with Pool(job, locks, workers=workers, devices=devices, deadline=deadline) as pool:
+                _work_off(rows, job, pool, bar)
+            return bar.summary
+    except EVERYBODYS as error:
         raise ExtractionError(sentence(error, job)) from error
-    try:
-        _claim(job, locks)
-        _clean(job, locks)
-        with (
-            Pool(job, locks, workers=workers, devices=devices, deadline=deadline) as pool,
-            _Bar(len(rows), progress) as bar,
-        ):
-            _work_off(rows, job, pool, bar)
-        return bar.summary
-    except OSError as error:
-        raise ExtractionError(sentence(error, job)) from error
-    finally:
-        locks.close()
 
 
 def _check(
@@ -136,40 +98,7 @@ def _rows(manifest: Iterable[Row], store: FlowStore) -> list[dict[str, Any]]:
     return rows
 
 
-def _claim(job: Job, locks: Locks) -> None:
-    """Write down the settings of the folder, or compare them."""
-    store, path = job.store, job.store.folder / SETTINGS
-    settings = {"bound": store.bound, "fps": store.fps, "short_side": job.short_side, "size": store.size}
-    settings |= {"codec": str(store.codec), "estimator": store.fingerprint}
-    settings = json.loads(json.dumps(settings))
-    with locks.waited_for(tag("")):
-        if not path.exists():
-            with temporary(store.folder, tag("")) as file:
-                file.write(json.dumps(settings, indent=1).encode() + b"\n")
-                sync(file)
-                publish(file, path)
-        try:
-            found = dict(json.loads(path.read_bytes()))
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{path} is damaged ({error}): remove it if you know the settings of the folder"
-            ) from error
-    differ = [f"{k} is {found.get(k)!r} there, {v!r} here" for k, v in settings.items() if found.get(k) != v]
-    if differ:
-        raise ValueError(f"{store.folder} holds flow of other settings; choose another folder ({'; '.join(differ)})")
-
-
-def _clean(job: Job, locks: Locks) -> None:
-    """Remove what killed writers left behind, but nothing that is being written."""
-    for path in job.store.folder.rglob(TEMPORARY + "*"):
-        whose = re.fullmatch(re.escape(TEMPORARY) + "([0-9a-f]{16})[0-9a-f]{32}", path.name)
-        if whose:
-            with locks.held(whose[1]) as mine:
-                if mine:
-                    path.unlink(missing_ok=True)
-
-
-def _work_off(rows: Sequence[Row], job: Job, pool: Pool, bar: _Bar) -> None:
+def _work_off(rows: Sequence[Row], job: Job, pool: Pool, bar: Bar) -> None:
     """All clips, and again those that other processes were at, until each has an outcome."""
     todo = list(rows)
     while todo:
@@ -178,36 +107,3 @@ def _work_off(rows: Sequence[Row], job: Job, pool: Pool, bar: _Bar) -> None:
         if todo:
             bar.say(f"waiting for {len(todo)} clips of another extraction", refresh=True)
             time.sleep(WAIT)
-
-
-class _Bar:
-    """The summary as it grows and, if wanted, on the terminal."""
-
-    def __init__(self, total: int, shown: bool) -> None:
-        from tqdm import tqdm
-
-        self.summary, self.made, self.began = Summary(), 0, time.monotonic()
-        self.bar: Any = tqdm(total=total, unit="clip", disable=not shown, smoothing=0.05, dynamic_ncols=True)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def say(self, text: str, *, refresh: bool = False) -> None:
-        """Show a text in place of the counts, at once or with the next clip."""
-        self.bar.set_postfix_str(text, refresh=refresh)
-
-    def take(self, row: Row, outcome: Outcome | None) -> bool:
-        """Count a clip; False if it has no outcome yet."""
-        if outcome is None or outcome.status == "busy":
-            return False
-        self.summary.add(row["clip"], outcome)
-        self.made += outcome.flows if outcome.new else 0
-        rate = self.made / max(time.monotonic() - self.began, 1e-9)
-        self.say(f"{self.summary.done} done, {len(self.summary.failed)} failed, {rate:.1f} flows/s")
-        if not (outcome.new or self.bar.disable):  # no work: it must not count for the remaining time
-            self.bar.initial += 1
-        self.bar.update()
-        return True

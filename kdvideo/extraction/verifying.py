@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kdvideo.extraction.job import SETTINGS
+from kdvideo.extraction.folder import SETTINGS
 from kdvideo.flow import LOSSLESS, FlowCodec, _sidecars
 from kdvideo.flow._files import TEMPORARY
 

@@ -25,6 +25,10 @@ class ExtractionError(RuntimeError):
     """Extraction cannot go on; the clips that are done stay, and the same command continues."""
 
 
+EVERYBODYS = (OSError, torch.OutOfMemoryError, torch.AcceleratorError)
+"""Errors that are no fault of the clip at hand: the next one would meet them too."""
+
+
 def sentence(error: BaseException, job: Job) -> str:
     """What stops a job, for a person to read."""
     if isinstance(error, OSError):
@@ -131,10 +135,11 @@ class Pool:
         """Each row with its outcome, in the order in which they are finished.
 
         Raises:
-            ExtractionError: the disk is full or cannot be written, a worker cannot start, a device is out of memory.
+            ExtractionError: a worker cannot start, or came upon one of `EVERYBODYS`, which is raised as it is in
+                this process.
         """
         if self.in_process:
-            yield from ((row, self._here(row)) for row in rows)
+            yield from ((row, self.jobs[0].run(row, self.locks)) for row in rows)
             return
         queue = deque(rows)
         while len(self.team) < min(len(self.jobs), len(queue)):
@@ -150,13 +155,6 @@ class Pool:
                     yield row, outcome
                 elif row is not None:
                     queue.appendleft(row)
-
-    def _here(self, row: Row) -> Outcome:
-        job = self.jobs[0]
-        try:
-            return job.run(row, self.locks)
-        except (OSError, torch.OutOfMemoryError, torch.AcceleratorError) as error:
-            raise ExtractionError(sentence(error, job)) from error
 
     def _stirring(self) -> list[int]:
         """Places of the workers that have sent something, died, or are past the deadline; waits for one."""

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from kdvideo.flow.codecs import READERS, FlowCodec
@@ -99,8 +98,6 @@ def read(sidecar: Path, info: Info, codec: FlowCodec, start: int | None, stop: i
     if not path.is_file() or path.stat().st_size != info["bytes"]:
         found = f"has {path.stat().st_size} bytes" if path.is_file() else "is missing"
         raise ValueError(f"{path} is not a readable flow file: it {found}, its sidecar says {info['bytes']}")
-    if not window:
-        return torch.empty(0, 2, height, width, dtype=torch.uint8)
     values = _codec(path, codec).read(path, window, (height, width))
     if _checksums(values) != info["crc32"][window.start : window.stop]:
         raise ValueError(f"{path} is not a readable flow file: its checksums differ from those in its sidecar")

@@ -97,13 +97,9 @@ def _fill(out: Tensor, container: Any, stream: Any, window: range) -> None:
         container.seek(window.start * STEP, stream=stream)
     wanted = window.start
     for frame in container.decode(stream):
-        at = round(float(frame.pts * frame.time_base) * RATE)
-        if at < wanted:
-            continue
-        if at > wanted:
-            break
-        out[at - window.start] = _plane(frame, tuple(out.shape[1:]))
-        wanted += 1
+        if round(float(frame.pts * frame.time_base) * RATE) == wanted:
+            out[wanted - window.start] = _plane(frame, tuple(out.shape[1:]))
+            wanted += 1
         if wanted == window.stop:
             return
     raise LookupError(f"picture {wanted} is missing")

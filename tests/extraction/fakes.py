@@ -48,6 +48,8 @@ class Fake:
     def _misbehave(self, how: str) -> None:
         if how == "error":
             raise RuntimeError("no such texture\nand more")
+        if how == "memory":
+            raise torch.OutOfMemoryError("CUDA out of memory")
         if how == "hang":
             while True:
                 time.sleep(60)

@@ -15,7 +15,7 @@ import torch
 
 from kdvideo import data
 from kdvideo import flow as kf
-from kdvideo.extraction import ExtractionError, clip, extract, job
+from kdvideo.extraction import ExtractionError, clip, extract, job, locks
 from kdvideo.flow._sidecars import tag
 from tests.extraction.fakes import Fake, clips, files, row, store, write_clip
 
@@ -128,7 +128,7 @@ def test_damaged_clips_are_made_anew(tmp_path: Path, damage: str) -> None:
     ("other", "side", "message"),
     [
         ({"bound": 10}, SIDE, "bound is 20.0 there, 10.0 here"),
-        ({"fps": 5}, SIDE, "fps is 10 there, 5 here"),
+        ({"fps": 5}, SIDE, "fps is 10.0 there, 5.0 here"),
         ({"codec": kf.RAW}, SIDE, r"codec is 'GreyFFV1\(\)' there, 'Raw\(\)' here"),
         ({"estimator": kf.TVL1Estimator()}, SIDE, r"estimator is 'Fake\(\)' there, .TVL1\("),
         ({}, 32, "short_side is 48 there, 32 here"),
@@ -219,6 +219,12 @@ def test_a_full_disk_stops_the_job_and_is_no_fault_of_the_clips(
     assert files(tmp_path / "flow") == files(tmp_path / "whole")
 
 
+def test_a_device_without_memory_stops_the_job_and_is_no_fault_of_the_clips(tmp_path: Path) -> None:
+    with pytest.raises(ExtractionError, match="cpu is out of memory: use fewer workers"):
+        extract(clips(tmp_path, 3), store(tmp_path / "flow", estimator=Fake({20: "memory"})), short_side=SIDE)
+    assert [p.name for p in (tmp_path / "flow").rglob("*.json")] == ["extraction.json", "clip000.mp4.flow.json"]
+
+
 def test_interrupted_it_leaves_nothing_half_done(tmp_path: Path) -> None:
     rows = clips(tmp_path, 3)
     extract(rows, store(tmp_path / "whole"), short_side=SIDE)
@@ -280,6 +286,17 @@ def test_what_another_process_finished_before_the_lock_was_ours(
     monkeypatch.setattr(job.Job, "known", late)
     assert extract(rows, store(tmp_path / "flow", estimator=Fake(log=str(log))), short_side=SIDE).new == 0
     assert lines(log) == []
+
+
+def test_a_lock_is_free_again_when_its_clip_is_finished(tmp_path: Path) -> None:
+    attempt = HOLD.replace("LOCK_EX", "LOCK_EX | fcntl.LOCK_NB")
+    command = [sys.executable, "-c", attempt, str(tmp_path / ".lock"), tag("clip")]
+    mine = locks.Locks(tmp_path)
+    with mine.held(tag("clip")) as held, mine.held(tag("other")):
+        assert held
+        assert "BlockingIOError" in subprocess.run(command, input="", capture_output=True, text=True).stderr
+    assert subprocess.run(command, input="", capture_output=True, text=True).stdout == "held\n"
+    mine.close()
 
 
 def test_settings_hold_no_time_and_no_place(tmp_path: Path) -> None:

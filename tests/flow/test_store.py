@@ -194,6 +194,8 @@ def test_a_flipped_bit_never_gives_other_flow(tmp_path: Path, codec: kf.FlowCode
         '{"status": "done"}',
         '{"status": "failed"}',
         '{"status": "done", "frames": 9, "flows": 2, "size": [6, 8], "file": "clip.flow.mkv", "crc32": [1, 2]}',
+        '{"status": "done", "frames": 3, "flows": 2, "size": [6, 8], "file": "clip.flow.mkv", "crc32": [1]}',
+        '{"status": "done", "frames": 1, "flows": 0, "size": [6, 8], "file": "clip.flow.d/../../x", "crc32": []}',
         '{"status": "done", "frames": 1, "flows": 0, "size": [6, 8], "file": "../clip.flow.mkv", "crc32": []}',
         '{"status": "done", "frames": 1, "flows": 0, "size": [6, 8], "file": "other.flow.mkv", "crc32": []}',
         "[" * 100_000,

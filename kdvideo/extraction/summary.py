@@ -1,0 +1,70 @@
+"""What became of the clips of a job, at the end and while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from kdvideo.extraction.clip import Outcome, Row
+
+
+@dataclass
+class Summary:
+    """What became of the clips of a job: counts, and the reason of each failure by clip id."""
+
+    done: int = 0
+    new: int = 0
+    frames: int = 0
+    flows: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def add(self, clip_id: str, outcome: Outcome) -> None:
+        """Count a clip that is done or failed."""
+        self.new += outcome.new
+        if outcome.status == "failed":
+            self.failed[clip_id] = outcome.reason
+            return
+        self.done, self.frames, self.flows = self.done + 1, self.frames + outcome.flows + 1, self.flows + outcome.flows
+
+    def __str__(self) -> str:
+        lines = [f"{self.done} clips done ({self.flows} flows), {len(self.failed)} failed"]
+        for reason, count in sorted(Counter(self.failed.values()).items(), key=lambda item: (-item[1], item[0])):
+            names = sorted(clip for clip, why in self.failed.items() if why == reason)
+            more = f" and {count - 3} more" if count > 3 else ""
+            lines.append(f"  {count} x {reason}: {', '.join(names[:3])}{more}")
+        return "\n".join(lines)
+
+
+class Bar:
+    """The summary as it grows and, if `shown`, a bar with rate and remaining time on the terminal."""
+
+    def __init__(self, total: int, shown: bool) -> None:
+        from tqdm import tqdm
+
+        self.summary, self.made, self.began = Summary(), 0, time.monotonic()
+        self.bar: Any = tqdm(total=total, unit="clip", disable=not shown, smoothing=0.05, dynamic_ncols=True)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def say(self, text: str, *, refresh: bool = False) -> None:
+        """Show a text in place of the counts, at once or with the next clip."""
+        self.bar.set_postfix_str(text, refresh=refresh)
+
+    def take(self, row: Row, outcome: Outcome | None) -> bool:
+        """Count a clip; False if it has no outcome yet."""
+        if outcome is None or outcome.status == "busy":
+            return False
+        self.summary.add(row["clip"], outcome)
+        self.made += outcome.flows if outcome.new else 0
+        rate = self.made / max(time.monotonic() - self.began, 1e-9)
+        self.say(f"{self.summary.done} done, {len(self.summary.failed)} failed, {rate:.1f} flows/s")
+        if not (outcome.new or self.bar.disable):  # no work: it must not count for the remaining time
+            self.bar.initial += 1
+        self.bar.update()
+        return True
