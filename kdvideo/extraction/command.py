@@ -85,7 +85,7 @@ def _workers(options: argparse.Namespace, devices: int) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    problems = verify(options.out)
+    problems = verify(options.out, progress=sys.stderr.isatty())
     for problem in problems:
         print(problem)
     print(f"{len(problems)} problems" if problems else "no problem", file=sys.stderr)

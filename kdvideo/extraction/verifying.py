@@ -23,7 +23,7 @@ class Problem(NamedTuple):
         return f"{self.file}: {self.text}"
 
 
-def verify(folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS) -> list[Problem]:
+def verify(folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS, progress: bool = False) -> list[Problem]:
     """Everything that is wrong in a folder of flow, sorted by file: nothing is changed.
 
     Each file of flow is read and compared with the size, number and checksums in its sidecar, and the sidecar with
@@ -32,6 +32,7 @@ def verify(folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS) -> li
     Arguments:
         folder: that of a `FlowStore`.
         codec: where the flow was written with one's own.
+        progress: show a bar.
 
     Raises:
         ValueError: there is no such folder.
@@ -43,11 +44,14 @@ def verify(folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS) -> li
     ...     [str(problem) for problem in verify(folder)]
     ['clip.mp4.flow.json: failed: the file is empty']
     """
+    from tqdm import tqdm
+
     top = Path(folder)
     if not top.is_dir():
         raise ValueError(f"{top} is no folder of flow: there is no such folder")
     settings, problems = _settings(top)
-    for path in sorted(p for p in top.rglob("*") if not p.is_dir()):
+    files = sorted(path for path in top.rglob("*") if not path.is_dir())
+    for path in tqdm(files, unit="file", disable=not progress, dynamic_ncols=True):
         problems += [Problem(path.relative_to(top).as_posix(), text) for text in _wrong(path, settings, codec)]
     return sorted(problems)
 
