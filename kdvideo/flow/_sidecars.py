@@ -16,6 +16,7 @@ from torch import Tensor
 from kdvideo.flow.codecs import READERS, FlowCodec
 
 SUFFIX = ".flow.json"
+MAX_PIXELS = 8192 * 4608
 CHUNK = 64  # flows read at once where a whole file is gone through
 
 Info = dict[str, Any]
@@ -51,7 +52,10 @@ def _check(info: Info, name: str) -> None:
     if info["status"] != "done":
         raise ValueError(f"status {info['status']!r}")
     flows, (height, width), file = info["flows"], info["size"], info["file"]
-    if min(height, width) < 1 or flows < 0 or info["frames"] != flows + 1 or len(info["crc32"]) != flows:
+    numbers = (info["frames"], flows, height, width, info["bytes"], *info["crc32"])
+    if not all(type(number) is int for number in numbers) or not isinstance(info["sha256"], str):
+        raise TypeError("a number is none")
+    if not 1 <= height * width <= MAX_PIXELS or flows < 0 or info["frames"] != flows + 1 or len(info["crc32"]) != flows:
         raise ValueError(f"{info['frames']} frames, {flows} flows of {(height, width)}, {len(info['crc32'])} checksums")
     if Path(file).name != file or not file.startswith(name + ".flow."):
         raise ValueError(f"file {file!r} is not that of this clip")

@@ -184,6 +184,18 @@ def test_a_flipped_bit_never_gives_other_flow(tmp_path: Path, codec: kf.FlowCode
     assert all(str(path) in message for message in messages)
 
 
+SIDECAR = (
+    '{"status": "done", "frames": 3, "flows": 2, "size": [6, 8], "file": "clip.flow.mkv", "bytes": 1, '
+    '"sha256": "", "crc32": [1, 2], "bound": 20.0, "fps": null, "estimator": "TVL1()"}'
+)
+
+
+def test_that_sidecar_is_well_formed(tmp_path: Path) -> None:
+    store = kf.FlowStore(tmp_path)
+    store.sidecar("clip").write_text(SIDECAR)
+    assert "clip" in store
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -192,12 +204,15 @@ def test_a_flipped_bit_never_gives_other_flow(tmp_path: Path, codec: kf.FlowCode
         "null",
         '{"status": "perhaps"}',
         '{"status": "done"}',
+        SIDECAR.replace("[6, 8]", "[600000, 800000]"),
+        SIDECAR.replace("[6, 8]", "[6, 8.0]"),
+        SIDECAR.replace('"bytes": 1', '"bytes": "1"'),
         '{"status": "failed"}',
-        '{"status": "done", "frames": 9, "flows": 2, "size": [6, 8], "file": "clip.flow.mkv", "crc32": [1, 2]}',
-        '{"status": "done", "frames": 3, "flows": 2, "size": [6, 8], "file": "clip.flow.mkv", "crc32": [1]}',
-        '{"status": "done", "frames": 1, "flows": 0, "size": [6, 8], "file": "clip.flow.d/../../x", "crc32": []}',
-        '{"status": "done", "frames": 1, "flows": 0, "size": [6, 8], "file": "../clip.flow.mkv", "crc32": []}',
-        '{"status": "done", "frames": 1, "flows": 0, "size": [6, 8], "file": "other.flow.mkv", "crc32": []}',
+        SIDECAR.replace('"frames": 3', '"frames": 9'),
+        SIDECAR.replace("[1, 2]", "[1]"),
+        SIDECAR.replace("clip.flow.mkv", "clip.flow.d/../../x"),
+        SIDECAR.replace("clip.flow.mkv", "../clip.flow.mkv"),
+        SIDECAR.replace("clip.flow.mkv", "other.flow.mkv"),
         "[" * 100_000,
     ],
 )
@@ -210,6 +225,25 @@ def test_damaged_sidecar_is_named_and_the_clip_can_be_made_anew(tmp_path: Path, 
     assert list(store) == []
     store.write("clip", clip_flow())
     assert list(store) == ["clip"]
+
+
+@settings(deadline=None, max_examples=100)
+@given(at=st.integers(0, 330), data=st.binary(max_size=3), cut=st.integers(0, 3))
+def test_any_damage_of_a_sidecar_is_an_error_of_ours(
+    tmp_path_factory: pytest.TempPathFactory, at: int, data: bytes, cut: int
+) -> None:
+    store = kf.FlowStore(tmp_path_factory.getbasetemp() / "fuzzed")
+    if "clip" not in store:
+        store.write("clip", clip_flow())
+    path = store.sidecar("clip")
+    good, whole = path.read_bytes(), store.read("clip")
+    path.write_bytes(good[:at] + data + good[at + cut :])
+    try:
+        assert torch.equal(store.read("clip"), whole)
+    except ValueError:
+        pass
+    finally:
+        path.write_bytes(good)
 
 
 def test_every_clip_has_one_status(tmp_path: Path) -> None:
