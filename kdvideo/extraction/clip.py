@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -122,19 +123,13 @@ class Job:
             raise ValueError(f"the estimator does not run on {self.device}: {type(error).__name__}: {error}") from error
 
 
-class _as_failures:
-    """Turns what goes wrong with a clip into a `ClipError`, but not what would go wrong with every other one too."""
-
-    def __init__(self, row: Row) -> None:
-        self.row = row
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Exception) or isinstance(error, (ClipError, ValueError)):
-            return
-        if isinstance(error, (torch.OutOfMemoryError, torch.AcceleratorError)):
-            return
+@contextmanager
+def _as_failures(row: Row) -> Iterator[None]:
+    """Turns whatever goes wrong with a clip into a `ClipError`, but for what would go wrong with the next one too."""
+    try:
+        yield
+    except (ClipError, ValueError, torch.OutOfMemoryError, torch.AcceleratorError):
+        raise
+    except Exception as error:
         text = str(error).strip().partition("\n")[0]
-        raise ClipError(self.row["path"], f"{type(error).__name__}: {text}") from error
+        raise ClipError(row["path"], f"{type(error).__name__}: {text}") from error

@@ -55,8 +55,10 @@ def _check(info: Info, name: str) -> None:
     numbers = (info["frames"], flows, height, width, info["bytes"], *info["crc32"])
     if not all(type(number) is int for number in numbers) or not isinstance(info["sha256"], str):
         raise TypeError("a number is none")
-    if not 1 <= height * width <= MAX_PIXELS or flows < 0 or info["frames"] != flows + 1 or len(info["crc32"]) != flows:
-        raise ValueError(f"{info['frames']} frames, {flows} flows of {(height, width)}, {len(info['crc32'])} checksums")
+    if min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise ValueError(f"flow of {(height, width)} pixels")
+    if flows < 0 or info["frames"] != flows + 1 or len(info["crc32"]) != flows:
+        raise ValueError(f"{info['frames']} frames, {flows} flows, {len(info['crc32'])} checksums")
     if Path(file).name != file or not file.startswith(name + ".flow."):
         raise ValueError(f"file {file!r} is not that of this clip")
 

@@ -92,6 +92,14 @@ def test_long_clips_go_through_in_pieces(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(lines(tmp_path / "log2")) == 2 * (3 * 3 + 1)
 
 
+def test_workers_make_the_same_bytes(tmp_path: Path) -> None:
+    rows = [*clips(tmp_path, 3), row(tmp_path, "gone.mp4")]
+    one = extract(rows, store(tmp_path / "one"), short_side=SIDE)
+    two = extract(rows, store(tmp_path / "two"), short_side=SIDE, workers=2, deadline=60.0)
+    assert two == one
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
 def test_started_again_it_does_only_what_is_left(tmp_path: Path) -> None:
     rows, log = clips(tmp_path, 3), tmp_path / "log"
     rows.append(row(tmp_path, "late.mp4"))

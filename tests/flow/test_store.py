@@ -206,6 +206,7 @@ def test_that_sidecar_is_well_formed(tmp_path: Path) -> None:
         '{"status": "done"}',
         SIDECAR.replace("[6, 8]", "[600000, 800000]"),
         SIDECAR.replace("[6, 8]", "[6, 8.0]"),
+        SIDECAR.replace("[6, 8]", "[-6, -8]"),
         SIDECAR.replace('"bytes": 1', '"bytes": "1"'),
         '{"status": "failed"}',
         SIDECAR.replace('"frames": 3', '"frames": 9'),
