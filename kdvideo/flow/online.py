@@ -69,7 +69,7 @@ class OnlineFlow:
             flow = self.estimator(rgb.transpose(1, 2).float(), value_range=self.value_range)
             lengths = lengths.to(rgb.device)[:, None].clamp(1, frames)
             at = torch.arange(frames, device=rgb.device) % lengths
-            at = torch.minimum(at, lengths - 2).clamp(min=0)
+            at = torch.minimum(at, lengths - 2)  # -1, the last one, in a clip of one frame, whose flow is zero
             flow = flow[torch.arange(batch, device=rgb.device)[:, None], at] * (lengths > 1)[..., None, None, None]
             return to_unit(flow, self.bound).transpose(1, 2).contiguous()
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 import kdvideo as kd
 from examples.d3d import clips as recipe_clips
 from examples.d3d import config as settings
-from examples.d3d import evaluate, train_student, train_teacher
+from examples.d3d import evaluate, teaching, train_student, train_teacher
 from examples.d3d import run as recipe
 from examples.d3d.runs import Run
 from examples.d3d.train import make_accelerator
@@ -91,6 +91,26 @@ def test_online_flow_teaches_as_the_stored_one_does(clips, teacher, live, tmp_pa
     assert 1e-3 < (online - losses)[:, 1].abs().max() < 0.1
     cached = student(clips, tmp_path, teacher, *TWO, *CACHE, "--cache-flow", "online")
     assert torch.allclose(cached, online, atol=1e-3)
+    student(clips, tmp_path, teacher, *TWO, *CACHE)
+    assert len(list((tmp_path / "teacher").iterdir())) == 2
+
+
+def test_online_flow_is_scaled_as_the_stored_one(clips, tmp_path: Path) -> None:
+    run = config(clips, tmp_path)
+    train, _ = recipe_clips.manifests(run)
+    views = recipe_clips.views(run, train, flow.OnTheFly(recipe_clips.estimator(run)), train=True)
+    batch = torch.utils.data.default_collate(list(views))
+    online = teaching.add_flow(run, online=True)(batch)["flow"]
+    slope = (online * batch["flow"]).sum() / batch["flow"].square().sum()
+    assert slope == pytest.approx(1, abs=0.2)
+    assert teaching.add_flow(run, online=False)(batch) is batch
+
+
+def test_a_store_that_lacks_a_clip_is_no_hindrance(clips, teacher, tmp_path: Path) -> None:
+    student(clips, tmp_path, teacher, *TWO)
+    next((tmp_path / "flow").rglob("*.flow.json")).unlink()
+    student(clips, tmp_path, teacher, *CACHE, *TWO)
+    assert len(list((tmp_path / "flow").rglob("*.flow.json"))) == 7
 
 
 def test_from_a_full_cache_neither_flow_nor_teacher_is_used(clips, teacher, tmp_path: Path, monkeypatch) -> None:

@@ -79,8 +79,26 @@ def test_it_is_float32_without_gradient_also_under_autocast() -> None:
 
 def test_the_range_of_the_windows_is_taken_into_account() -> None:
     rgb = window(clip(4), 4)[None]
-    unit = kf.OnlineFlow(value_range=(0, 1))((rgb + 1) / 2, torch.tensor([4]))
-    assert torch.allclose(unit, kf.OnlineFlow()(rgb, torch.tensor([4])), atol=1e-4)
+    bytes_ = kf.OnlineFlow(value_range=(0, 255))((rgb + 1) * 127.5, torch.tensor([4]))
+    assert torch.allclose(bytes_, kf.OnlineFlow()(rgb, torch.tensor([4])), atol=1e-4)
+
+
+class Brightness:
+    """An estimator that heeds autocast, lets gradients through, and sees motion everywhere."""
+
+    fingerprint = "brightness"
+
+    def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
+        return (frames[:, :-1, :2] + 3) @ torch.eye(frames.shape[-1])
+
+
+def test_no_estimator_moves_a_single_frame_or_gets_gradients() -> None:
+    rgb = torch.zeros(2, 3, 4, 8, 8, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        flow = kf.OnlineFlow(Brightness())(rgb, torch.tensor([1, 2]))
+    assert flow.dtype == torch.float32
+    assert flow.abs().amax((1, 3, 4)).tolist() == [[0.0] * 4, [pytest.approx(0.15)] * 4]
+    assert not flow.requires_grad
 
 
 def test_its_fingerprint_is_that_of_the_estimator() -> None:
