@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from examples.d3d import run as recipe
 from examples.d3d.runs import Run
 from examples.d3d.train import make_accelerator
 from kdvideo import flow, models, predict
-from tests.examples.tiny import CLASSES, command, inside
+from tests.examples.tiny import CLASSES, command, inside, run, succeeded
 
 # At the recipe's own rates, rounding in the seventh digit grows tenfold and more in each of the first steps.
 STABLE = ("--network.fast-start", "--optimizer.name", "sgd", "--optimizer.lr", "1e-7", "--optimizer.momentum", "0")
@@ -254,3 +255,20 @@ def test_views_that_never_repeat_are_the_default() -> None:
     assert settings.PAPER.distinct_views == 0
     with pytest.raises(ValueError, match="distinct-views"):
         dataclasses.replace(settings.POCKET, distinct_views=-1)
+
+
+@pytest.mark.slow
+def test_two_processes_fill_one_cache(clips, teacher, tmp_path: Path) -> None:
+    expected = student(clips, tmp_path / "one", teacher, *CACHE, *TWO)
+    arguments = command(clips, tmp_path / "two", *STABLE, *CACHE, *TWO, module="examples.d3d.train_student")
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29547")
+    succeeded(run([*arguments, "--teacher", teacher], launcher=launcher))
+    whole, shared = (sorted((tmp_path / name / "teacher").glob("*/*")) for name in ("one", "two"))
+    assert whole[0].parent.name == shared[0].parent.name
+    fingerprint = json.loads(safe_open(shared[0], framework="pt").metadata()["fingerprint"])
+    cache = kd.TeacherCache(shared[0].parent, fingerprint=fingerprint)
+    assert len(cache) == sum(len(load_file(path)["view"]) for path in shared) == 2 * 8
+    assert len(shared) == 2
+    (log,) = (tmp_path / "two").glob("trained/*/log.jsonl")
+    losses = [json.loads(line)["distill"] for line in log.read_text().splitlines()]
+    assert len(losses) == len(expected)
