@@ -80,7 +80,7 @@ class TeacherCache:
         return len(self._index)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        kwargs = {"fingerprint": self.fingerprint, "features": self.features}
+        kwargs: dict[str, Any] = {"fingerprint": self.fingerprint, "features": self.features}
         return functools.partial(TeacherCache, self.folder, **kwargs), ()
 
     def writer(self, *, items: int = 512) -> CacheWriter:

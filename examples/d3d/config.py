@@ -157,7 +157,7 @@ def plain_errors(main: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*arguments: Any) -> None:
         try:
             main(*arguments)
-        except (ValueError, FloatingPointError, CheckpointError, ClipError) as error:
+        except (ValueError, OSError, FloatingPointError, CheckpointError, ClipError) as error:
             raise SystemExit(f"error: {error}") from None
 
     return wrapped

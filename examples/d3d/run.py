@@ -37,9 +37,10 @@ class Trained:
 
 def one_seed(config: Config, seed: int, accelerator: Accelerator) -> Trained:
     """Train and measure the three networks of one seed; what was done before is read back."""
+    taught_by = teacher(config, seed, accelerator)  # first: a wrong --teacher ends the run before anything is trained
     weights = {
         "S3D-G RGB": student(dataclasses.replace(config, distill_weight=0.0), seed, accelerator),
-        "S3D-G Flow": teacher(config, seed, accelerator),
+        "S3D-G Flow": taught_by,
         "D3D": student(config, seed, accelerator),
     }
     _, test = clips.manifests(config)

@@ -29,7 +29,7 @@ class Run:
     ) -> None:
         self.config, self.accelerator, self.stream, self.seed = config, accelerator, stream, seed
         self.train, self.teacher = train, teacher
-        self.flow_from = config.flow_from if teacher else {"flow": _teachers_flow(config)}.get(stream)
+        self.flow_from = config.flow_from if teacher else _own_flow(config, stream)
         self.distinct_views = config.distinct_views if teacher else 0
         self.settings: dict[str, Any] = {
             "stream": stream,
@@ -38,9 +38,8 @@ class Run:
             "input": clips.seen(config),
             "optimizer": asdict(config.optimizer),
             "network": asdict(config.network),
-            "flow": {"from": self.flow_from, "estimator": clips.estimator(config).fingerprint}
-            if self.flow_from
-            else None,
+            "flow_from": self.flow_from,
+            "flow": clips.estimator(config).fingerprint if self.flow_from else None,
             "cache_flow": config.cache_flow if self.flow_from == "cache" else None,
             "distinct_views": self.distinct_views,
             "teacher": clips.file_hash(teacher) if teacher else None,
@@ -61,5 +60,7 @@ class Run:
         return f"{'D3D' if self.teacher else 'S3D-G ' + self.stream} seed {self.seed}"
 
 
-def _teachers_flow(config: Config) -> str:
+def _own_flow(config: Config, stream: str) -> str | None:
+    if stream != "flow":
+        return None
     return "store" if config.stores_flow else "online"

@@ -33,7 +33,7 @@ def inference_cost(config: Config, networks: dict[str, nn.Module], *, rounds: in
     frames = torch.randint(0, 256, (view.frames + 1, 3, view.crop, view.crop), dtype=torch.uint8, device=device)
 
     def compute_flow() -> None:
-        flow.tvl1(frames[:-1], frames[1:], preset=flow.PRESETS[config.flow_preset])
+        flow.tvl1(frames, preset=flow.PRESETS[config.flow_preset])
 
     def streams() -> None:
         net["S3D-G RGB"](rgb)

@@ -128,6 +128,8 @@ def test_accumulated_batches_take_as_many_steps(clips: Path, tmp_path: Path) -> 
         (("--train", "nowhere"), "nowhere"),
         (("--input.crop", "99"), "crop 99"),
         (("--flow-preset", "guess"), "guess"),
+        (("--teacher", "gone.safetensors"), "gone.safetensors"),
+        (("--distinct-views", "-1"), "distinct-views"),
     ],
 )
 def test_bad_settings_end_with_a_sentence(

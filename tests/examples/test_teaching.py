@@ -1,6 +1,5 @@
 """The three ways to teach a student: flow from a store, flow on the way, the teacher's outputs from a cache."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -249,12 +248,6 @@ def test_runs_are_named_by_what_decides_them(clips, tmp_path: Path) -> None:
     assert key("--input.test-views", "3") == key()
     assert key("--flow-preset", "fast") != key()
     assert key("--flow-preset", "fast", taught=False) == key(taught=False)
-
-
-def test_views_that_never_repeat_are_the_default() -> None:
-    assert settings.PAPER.distinct_views == 0
-    with pytest.raises(ValueError, match="distinct-views"):
-        dataclasses.replace(settings.POCKET, distinct_views=-1)
 
 
 @pytest.mark.slow
