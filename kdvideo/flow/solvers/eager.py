@@ -68,25 +68,26 @@ def _solve_pairs(levels: Levels, preset: TVL1, chunk_pixels: int) -> Tensor:
 
 def refine(previous: Tensor, next: Tensor, flow: Tensor, preset: TVL1) -> Tensor:
     """One pyramid level of frames (N,H,W): warp, linearise, minimise; `preset.warps` times."""
-    next = next[:, None]
-    fields = torch.cat([next, *_central_differences(next)], 1)
+    sampled = fields(next)
     state = _State(flow, preset)
     for _ in range(preset.warps):
-        warped = _warp(fields, flow, preset)
+        warped = warp(sampled, flow, preset)
         state.linearise(warped, previous)
         state.minimise()
         flow = state.flow()
     return flow
 
 
-def _central_differences(image: Tensor) -> tuple[Tensor, Tensor]:
+def fields(image: Tensor) -> Tensor:
+    """(N,H,W) frames -> (N,3,H,W): the frame and its central differences along x and y."""
     padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
     x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
     y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-    return x, y
+    return torch.stack([image, x, y], 1)
 
 
-def _warp(fields: Tensor, flow: Tensor, preset: TVL1) -> Tensor:
+def warp(fields: Tensor, flow: Tensor, preset: TVL1) -> Tensor:
+    """`fields` (N,3,H,W) at x + flow(x), as the preset's border and interpolation say."""
     height, width = fields.shape[-2:]
     x = flow[:, 0] + torch.arange(width, device=flow.device, dtype=flow.dtype)
     y = flow[:, 1] + torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None]
