@@ -122,16 +122,14 @@ def markdown(result: dict[str, Any]) -> str:
         "|---|---|---|",
     ]
     for row in result["rows"]:
-        mean, error = (100 * value for value in row["minus_stored"])
-        lines.append(
-            f"| {row['method']} | {100 * row['mean']:.1f} ± {100 * row['standard_error']:.1f} | {mean:+.1f} ± {error:.1f} |"
-        )
+        top1, spread, mean, error = (100 * v for v in (row["mean"], row["standard_error"], *row["minus_stored"]))
+        lines.append(f"| {row['method']} | {top1:.1f} ± {spread:.1f} | {mean:+.1f} ± {error:.1f} |")
     recipe, still = result["curves"]["recipe"], result["curves"]["student held still"]
     return "\n".join(
         [
             *lines,
             "",
-            f"Losses of the first {result['curves']['steps']} steps, cache against live teacher with equal views: with the "
+            f"Losses of the first {result['curves']['steps']} steps, cache against live teacher, equal views: with the "
             f"student held still (rate 1e-7) at most {still['cache_largest']:.1e} apart. At the recipe's rate training "
             f"magnifies rounding: {recipe['cache_first_step']:.1e} at the first step, at most "
             f"{recipe['cache_largest']:.2f} later; one live run against another on two threads instead of one: "

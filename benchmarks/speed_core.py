@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import platform
 import random
 import statistics
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import kdvideo as kd
+from benchmarks import record
 
-RESULT = Path(__file__).parent / "results" / "speed_core.json"
 LIMIT = 1.02
 LAYERS = {"stem": "low", "body": "high"}
 LABEL = torch.tensor([0, 1, 2, 3])
@@ -163,9 +162,18 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = report(measure(arguments.rounds, arguments.steps, arguments.size), arguments)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    record.write("speed_core", found, markdown)
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The sentence; every number comes from ``result``."""
+    ours, control = result["kdvideo_over_by_hand"], result["by_hand_over_by_hand"]
+    return (
+        "Training step of a micro network through `Student`, `Teacher` and the loss objects, relative to the same step "
+        f"written by hand, {result['rounds']} rounds interleaved: {ours['median']:.3f}× "
+        f"(quartiles {ours['quartile_low']:.3f}–{ours['quartile_high']:.3f}); by hand against itself "
+        f"{control['median']:.3f}× ({control['quartile_low']:.3f}–{control['quartile_high']:.3f}).\n"
+    )
 
 
 if __name__ == "__main__":

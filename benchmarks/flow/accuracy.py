@@ -94,7 +94,7 @@ def warped(frames: Tensor, largest: float) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def field(largest: float, generator: torch.Generator) -> Tensor:
-    """A smooth flow field (2,SIDE,SIDE): translation, rotation, zoom and gentle waves; its fastest pixel is `largest`."""
+    """A smooth flow field (2,SIDE,SIDE): translation, rotation, zoom, gentle waves; its fastest pixel is `largest`."""
     draw = torch.rand(8, generator=generator) * 2 - 1
     y, x = torch.meshgrid(torch.linspace(-1, 1, SIDE), torch.linspace(-1, 1, SIDE), indexing="ij")
     angle = float(draw[0]) * math.pi
