@@ -23,8 +23,9 @@ _LOGITS, _FEATURE = "logits", "feature."
 def weights_fingerprint(module: nn.Module) -> str:
     """SHA-256 over the names, types, shapes and bytes of a state_dict; the device does not matter.
 
-    >>> weights_fingerprint(nn.Linear(2, 3)) == weights_fingerprint(nn.Linear(2, 3))  # other random weights
-    False
+    Examples:
+        >>> weights_fingerprint(nn.Linear(2, 3)) == weights_fingerprint(nn.Linear(2, 3))  # other random weights
+        False
     """
     digest = hashlib.sha256()
     for name, tensor in module.state_dict().items():

@@ -99,8 +99,9 @@ def render(
     Raises:
         ValueError: for an unknown motion or appearance, or a number out of range.
 
-    >>> render("orbit", seed=3, frames=4).shape
-    torch.Size([4, 3, 72, 72])
+    Examples:
+        >>> render("orbit", seed=3, frames=4).shape
+        torch.Size([4, 3, 72, 72])
     """
     scene = _Scene(size, frames, fps, noise, distractor, camera, speed, contrast)
     for name in (motion, appearance or motion):
@@ -138,8 +139,9 @@ def _film(scene: _Scene, cast: Sequence[tuple[str, str, float, float]], g: Gener
 def encode(clip: Tensor, *, fps: float = 25.0) -> bytes:
     """Encode uint8 (T, 3, H, W) RGB frames, H and W even, as an H.264 mp4 file of high quality.
 
-    >>> len(encode(render("spin", seed=1, frames=4))) > 1000
-    True
+    Examples:
+        >>> len(encode(render("spin", seed=1, frames=4))) > 1000
+        True
     """
     _check("clip", clip.dtype, clip.dtype == torch.uint8 and clip.ndim == 4, "uint8 (T, 3, H, W)")
     rate = Fraction(fps).limit_denominator(1001)
@@ -189,11 +191,12 @@ def write_dataset(
     Raises:
         ValueError: for an argument out of range, or a folder that holds anything but this data set.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     root = write_dataset(f"{folder}/clips", clips_per_class={"train": 1}, frames=4)
-    ...     sorted(path.parent.name for path in root.glob("train/*/*.mp4"))
-    ['horizontal', 'orbit', 'pulse', 'shear', 'spin', 'vertical']
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     root = write_dataset(f"{folder}/clips", clips_per_class={"train": 1}, frames=4)
+        ...     sorted(path.parent.name for path in root.glob("train/*/*.mp4"))
+        ['horizontal', 'orbit', 'pulse', 'shear', 'spin', 'vertical']
     """
     root = Path(root)
     scene = _Scene(size, frames, fps, noise, distractor, camera, speed, contrast)

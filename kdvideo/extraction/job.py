@@ -53,14 +53,15 @@ def extract(
         ExtractionError: the folder cannot be written (a full disk), a worker cannot start, or a device is out of
             memory. What is done stays done.
 
-    >>> import tempfile
-    >>> from kdvideo import data, flow
-    >>> from kdvideo.data import synthetic
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     root = synthetic.write_dataset(f"{folder}/clips", clips_per_class={"train": 1}, frames=4, fps=10)
-    ...     clips = data.from_folder(root / "train").select(range(2))
-    ...     print(extract(clips, flow.FlowStore(f"{folder}/flow", fps=10), short_side=32))
-    2 clips done (6 flows), 0 failed
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo import data, flow
+        >>> from kdvideo.data import synthetic
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     root = synthetic.write_dataset(f"{folder}/clips", clips_per_class={"train": 1}, frames=4, fps=10)
+        ...     clips = data.from_folder(root / "train").select(range(2))
+        ...     print(extract(clips, flow.FlowStore(f"{folder}/flow", fps=10), short_side=32))
+        2 clips done (6 flows), 0 failed
     """
     _check(workers, devices, deadline, store.fps, short_side)
     job = Job(store, short_side, retry_failed, devices[0])

@@ -37,12 +37,13 @@ def verify(folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS, progr
     Raises:
         ValueError: there is no such folder.
 
-    >>> import tempfile, torch
-    >>> from kdvideo.flow import FlowStore
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     FlowStore(folder).fail("clip.mp4", "the file is empty")
-    ...     [str(problem) for problem in verify(folder)]
-    ['clip.mp4.flow.json: failed: the file is empty']
+    Examples:
+        >>> import tempfile, torch
+        >>> from kdvideo.flow import FlowStore
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     FlowStore(folder).fail("clip.mp4", "the file is empty")
+        ...     [str(problem) for problem in verify(folder)]
+        ['clip.mp4.flow.json: failed: the file is empty']
     """
     from tqdm import tqdm
 

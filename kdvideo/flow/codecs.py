@@ -42,8 +42,9 @@ class FlowCodec(Protocol):
 class GreyFFV1:
     """Lossless: one grey FFV1 video per clip, u above v, every picture by itself.
 
-    >>> GreyFFV1().suffix
-    '.mkv'
+    Examples:
+        >>> GreyFFV1().suffix
+        '.mkv'
     """
 
     suffix: ClassVar[str] = ".mkv"
@@ -71,8 +72,9 @@ class GreyH264(GreyFFV1):
     Raises:
         ValueError: a number out of its range.
 
-    >>> GreyH264(crf=12)
-    GreyH264(crf=12, gop=8)
+    Examples:
+        >>> GreyH264(crf=12)
+        GreyH264(crf=12, gop=8)
     """
 
     crf: int = 16
@@ -105,8 +107,9 @@ def _stacked(pictures: AbstractContextManager[Callable[[Tensor], None]]) -> Iter
 class Raw:
     """The bytes as they are: one safetensors file per clip, with the tensor `flow` (N,2,H,W) uint8.
 
-    >>> Raw().suffix
-    '.safetensors'
+    Examples:
+        >>> Raw().suffix
+        '.safetensors'
     """
 
     suffix: ClassVar[str] = ".safetensors"

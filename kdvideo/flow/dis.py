@@ -26,8 +26,9 @@ class DISEstimator:
         ValueError: an unknown quality, or OpenCV is missing; when called, bad frames as in `tvl1`, or frames
             of less than 12 pixels a side.
 
-    >>> DISEstimator().fingerprint
-    "DIS(quality='medium')"
+    Examples:
+        >>> DISEstimator().fingerprint
+        "DIS(quality='medium')"
 
     T. Kroeger, R. Timofte, D. Dai, L. Van Gool, "Fast Optical Flow using Dense Inverse Search", ECCV 2016,
     arXiv:1603.03590.

@@ -44,11 +44,12 @@ def tvl1(
         ValueError: shapes, channels, type, device or range are not as above, a pixel is NaN or infinite
             (the message names the frame), or the backend cannot run here (the message says why).
 
-    >>> clip = torch.rand(3, 6, 8).repeat_interleave(4, 1).repeat_interleave(4, 2)
-    >>> clip = torch.stack([clip, clip.roll(1, 2), clip.roll(2, 2)])  # everything moves one pixel right
-    >>> flow = tvl1(clip, value_range=(0, 1))
-    >>> flow.shape, bool(flow[:, 0].median() > 0.8), bool(flow[:, 1].median().abs() < 0.2)
-    (torch.Size([2, 2, 24, 32]), True, True)
+    Examples:
+        >>> clip = torch.rand(3, 6, 8).repeat_interleave(4, 1).repeat_interleave(4, 2)
+        >>> clip = torch.stack([clip, clip.roll(1, 2), clip.roll(2, 2)])  # everything moves one pixel right
+        >>> flow = tvl1(clip, value_range=(0, 1))
+        >>> flow.shape, bool(flow[:, 0].median() > 0.8), bool(flow[:, 1].median().abs() < 0.2)
+        (torch.Size([2, 2, 24, 32]), True, True)
 
     C. Zach, T. Pock, H. Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow", DAGM 2007.
     """

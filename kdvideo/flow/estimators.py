@@ -38,8 +38,9 @@ class TVL1Estimator:
         preset: the settings; they are the fingerprint.
         backend: as in `tvl1`; backends agree up to rounding and are not part of the fingerprint.
 
-    >>> TVL1Estimator().fingerprint.startswith("TVL1(tau=0.25")
-    True
+    Examples:
+        >>> TVL1Estimator().fingerprint.startswith("TVL1(tau=0.25")
+        True
     """
 
     def __init__(self, preset: TVL1 = DEFAULT, *, backend: Backend = "auto") -> None:

@@ -19,8 +19,9 @@ UNKNOWN = 1e9
 def is_known(flow: Tensor) -> Tensor:
     """Mask (...,H,W) of the pixels whose flow is known: finite and below 1e9, as Middlebury marks it.
 
-    >>> is_known(torch.tensor([0.0, 1e10]).view(2, 1, 1))
-    tensor([[False]])
+    Examples:
+        >>> is_known(torch.tensor([0.0, 1e10]).view(2, 1, 1))
+        tensor([[False]])
     """
     return (flow.abs() < UNKNOWN).all(-3)
 
@@ -47,11 +48,12 @@ def write_flo(path: str | os.PathLike[str], flow: Tensor) -> None:
     Raises:
         ValueError: flow has another shape.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_flo(folder + "/a.flo", torch.ones(2, 3, 4))
-    ...     read_flo(folder + "/a.flo").shape
-    torch.Size([2, 3, 4])
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_flo(folder + "/a.flo", torch.ones(2, 3, 4))
+        ...     read_flo(folder + "/a.flo").shape
+        torch.Size([2, 3, 4])
     """
     check_flow(flow)
     if flow.ndim != 3:

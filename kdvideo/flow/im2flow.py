@@ -20,8 +20,9 @@ def im2flow_encode(flow: Tensor) -> Tensor:
     Raises:
         ValueError: flow has another shape or type.
 
-    >>> im2flow_encode(torch.tensor([3.0, -4.0]).view(2, 1, 1)).flatten()
-    tensor([ 5.0000, -0.8000,  0.6000])
+    Examples:
+        >>> im2flow_encode(torch.tensor([3.0, -4.0]).view(2, 1, 1)).flatten()
+        tensor([ 5.0000, -0.8000,  0.6000])
 
     R. Gao, B. Xiong, K. Grauman, "Im2Flow", CVPR 2018, arXiv:1712.04109.
     """
@@ -43,8 +44,9 @@ def im2flow_decode(encoding: Tensor) -> Tensor:
     Raises:
         ValueError: encoding has another shape.
 
-    >>> im2flow_decode(torch.tensor([5.0, -0.8, 0.6]).view(3, 1, 1)).flatten()
-    tensor([ 3., -4.])
+    Examples:
+        >>> im2flow_decode(torch.tensor([5.0, -0.8, 0.6]).view(3, 1, 1)).flatten()
+        tensor([ 3., -4.])
     """
     if encoding.ndim < 3 or encoding.shape[-3] != 3:
         raise ValueError(f"encoding must be (...,3,H,W): magnitude, sine, cosine; got {tuple(encoding.shape)}")

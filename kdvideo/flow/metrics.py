@@ -18,8 +18,9 @@ def endpoint_error(predicted: Tensor, target: Tensor, *, mask: Tensor | None = N
     Raises:
         ValueError: shapes differ (nothing is broadcast), the mask is not bool, or no pixel is left.
 
-    >>> endpoint_error(torch.zeros(2, 4, 4), torch.tensor([3.0, 4.0]).view(2, 1, 1).expand(2, 4, 4))
-    tensor(5.)
+    Examples:
+        >>> endpoint_error(torch.zeros(2, 4, 4), torch.tensor([3.0, 4.0]).view(2, 1, 1).expand(2, 4, 4))
+        tensor(5.)
     """
     check_flow(predicted)
     if predicted.shape != target.shape:

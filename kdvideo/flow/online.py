@@ -33,9 +33,10 @@ class OnlineFlow:
     Raises:
         ValueError: on a call, shapes are not as described there, or a pixel is NaN or infinite.
 
-    >>> rgb = torch.zeros(2, 3, 5, 24, 24)
-    >>> OnlineFlow(bound=5.0)(rgb, torch.tensor([5, 3])).shape
-    torch.Size([2, 2, 5, 24, 24])
+    Examples:
+        >>> rgb = torch.zeros(2, 3, 5, 24, 24)
+        >>> OnlineFlow(bound=5.0)(rgb, torch.tensor([5, 3])).shape
+        torch.Size([2, 2, 5, 24, 24])
     """
 
     def __init__(
@@ -96,10 +97,11 @@ def ahead(
             caller's, such as the weights in training.
         device: where the tensors of a batch go; other values stay as they are.
 
-    >>> def double(batch):
-    ...     return batch | {"twice": 2 * batch["x"]}
-    >>> [batch["twice"].item() for batch in ahead([{"x": torch.tensor(k)} for k in range(3)], double, device="cpu")]
-    [0, 2, 4]
+    Examples:
+        >>> def double(batch):
+        ...     return batch | {"twice": 2 * batch["x"]}
+        >>> [batch["twice"].item() for batch in ahead([{"x": torch.tensor(k)} for k in range(3)], double, device="cpu")]
+        [0, 2, 4]
     """
     device = torch.device(device)
     if device.type != "cuda":

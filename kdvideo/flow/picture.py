@@ -19,8 +19,9 @@ CORNERS = ((1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1))
 def color_wheel() -> Tensor:
     """The 55 colours (55,3) in [0, 1] of the Middlebury flow wheel, from red on.
 
-    >>> color_wheel().shape
-    torch.Size([55, 3])
+    Examples:
+        >>> color_wheel().shape
+        torch.Size([55, 3])
     """
     corners = torch.tensor([*CORNERS, CORNERS[0]], dtype=torch.float32)
     ramps = []
@@ -41,8 +42,9 @@ def to_image(flow: Tensor, *, max_magnitude: float | None = None) -> Tensor:
     Raises:
         ValueError: flow has another shape, or max_magnitude is not positive.
 
-    >>> to_image(torch.tensor([5.0, 0.0]).view(2, 1, 1)).flatten().tolist()
-    [255, 0, 0]
+    Examples:
+        >>> to_image(torch.tensor([5.0, 0.0]).view(2, 1, 1)).flatten().tolist()
+        [255, 0, 0]
 
     S. Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 2011.
     """

@@ -31,9 +31,10 @@ class TVL1:
     Raises:
         ValueError: a setting is out of its range.
 
-    >>> from dataclasses import replace
-    >>> replace(DEFAULT, warps=3).warps
-    3
+    Examples:
+        >>> from dataclasses import replace
+        >>> replace(DEFAULT, warps=3).warps
+        3
 
     C. Zach, T. Pock, H. Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow", DAGM 2007.
     """

@@ -20,8 +20,9 @@ def quantize(flow: Tensor, bound: float = 20.0) -> Tensor:
     Raises:
         ValueError: flow is not floating point or not finite, or bound is not positive.
 
-    >>> quantize(torch.tensor([-25.0, 0.0, 20.0]))
-    tensor([  1, 128, 255], dtype=torch.uint8)
+    Examples:
+        >>> quantize(torch.tensor([-25.0, 0.0, 20.0]))
+        tensor([  1, 128, 255], dtype=torch.uint8)
     """
     if not flow.is_floating_point():
         raise ValueError(f"flow must be floating point pixels, got {flow.dtype}")
@@ -33,8 +34,9 @@ def quantize(flow: Tensor, bound: float = 20.0) -> Tensor:
 def dequantize(values: Tensor, bound: float = 20.0) -> Tensor:
     """(q - 128) bound / 127 as float32 pixels: the inverse of `quantize` with the same bound.
 
-    >>> dequantize(torch.tensor([1, 128, 255], dtype=torch.uint8))
-    tensor([-20.,   0.,  20.])
+    Examples:
+        >>> dequantize(torch.tensor([1, 128, 255], dtype=torch.uint8))
+        tensor([-20.,   0.,  20.])
     """
     check_bound(bound)
     _check_bytes(values)
@@ -50,8 +52,9 @@ def dequantize_tsn(values: Tensor, bound: float = 20.0) -> Tensor:
         values: uint8, any shape.
         bound: the bound the images were written with (20 in TSN and MMAction, 32 by denseflow's default).
 
-    >>> dequantize_tsn(torch.tensor([0, 128, 255], dtype=torch.uint8))
-    tensor([-20.0000,   0.0784,  20.0000])
+    Examples:
+        >>> dequantize_tsn(torch.tensor([0, 128, 255], dtype=torch.uint8))
+        tensor([-20.0000,   0.0784,  20.0000])
 
     L. Wang et al., "Temporal Segment Networks", ECCV 2016, arXiv:1608.00859.
     """

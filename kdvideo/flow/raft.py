@@ -25,10 +25,11 @@ class RAFTEstimator:
     Raises:
         ValueError: a number out of its range; when called, bad frames as in `tvl1`.
 
-    >>> from torchvision.models.optical_flow import raft_small
-    >>> raft = RAFTEstimator(raft_small(weights=None), iterations=1)
-    >>> raft(torch.zeros(3, 3, 40, 60, dtype=torch.uint8)).shape
-    torch.Size([2, 2, 40, 60])
+    Examples:
+        >>> from torchvision.models.optical_flow import raft_small
+        >>> raft = RAFTEstimator(raft_small(weights=None), iterations=1)
+        >>> raft(torch.zeros(3, 3, 40, 60, dtype=torch.uint8)).shape
+        torch.Size([2, 2, 40, 60])
 
     Z. Teed, J. Deng, "RAFT: Recurrent All-Pairs Field Transforms for Optical Flow", ECCV 2020, arXiv:2003.12039.
     """

@@ -24,9 +24,10 @@ class OnTheFly:
     Arguments:
         estimator: what computes it; the default is TV-L1.
 
-    >>> import torch
-    >>> OnTheFly()("any", torch.zeros(5, 3, 24, 24, dtype=torch.uint8)).shape
-    torch.Size([4, 2, 24, 24])
+    Examples:
+        >>> import torch
+        >>> OnTheFly()("any", torch.zeros(5, 3, 24, 24, dtype=torch.uint8)).shape
+        torch.Size([4, 2, 24, 24])
     """
 
     def __init__(self, estimator: FlowEstimator | None = None) -> None:

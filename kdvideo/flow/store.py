@@ -36,12 +36,13 @@ class FlowStore:
         size: (H, W) of the flow; `None` lets every clip have its own.
         codec: how clips are written; those that are there are read by the codec that they were written with.
 
-    >>> import tempfile, torch
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     store = FlowStore(folder, fps=25)
-    ...     store.write("run/clip 1.mp4", torch.zeros(3, 2, 8, 8))
-    ...     "run/clip 1.mp4" in store, store.read("run/clip 1.mp4").shape
-    (True, torch.Size([3, 2, 8, 8]))
+    Examples:
+        >>> import tempfile, torch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     store = FlowStore(folder, fps=25)
+        ...     store.write("run/clip 1.mp4", torch.zeros(3, 2, 8, 8))
+        ...     "run/clip 1.mp4" in store, store.read("run/clip 1.mp4").shape
+        (True, torch.Size([3, 2, 8, 8]))
     """
 
     def __init__(

@@ -25,8 +25,9 @@ def check_bound(bound: float) -> None:
 def truncate(flow: Tensor, bound: float = 20.0) -> Tensor:
     """Clip every component to [-bound, bound] pixels; 20 is the value of I3D and D3D.
 
-    >>> truncate(torch.tensor([-30.0, 0.5, 21.0]))
-    tensor([-20.0000,   0.5000,  20.0000])
+    Examples:
+        >>> truncate(torch.tensor([-30.0, 0.5, 21.0]))
+        tensor([-20.0000,   0.5000,  20.0000])
     """
     check_bound(bound)
     return flow.clamp(-bound, bound)
@@ -35,8 +36,9 @@ def truncate(flow: Tensor, bound: float = 20.0) -> Tensor:
 def to_unit(flow: Tensor, bound: float = 20.0) -> Tensor:
     """Truncated flow divided by its bound: a network's input in [-1, 1], zero motion at 0.
 
-    >>> to_unit(torch.tensor([-30.0, 0.0, 10.0]))
-    tensor([-1.0000,  0.0000,  0.5000])
+    Examples:
+        >>> to_unit(torch.tensor([-30.0, 0.0, 10.0]))
+        tensor([-1.0000,  0.0000,  0.5000])
     """
     return truncate(flow, bound) / bound
 
@@ -52,10 +54,11 @@ def hflip(flow: Tensor, *, channel_dim: int = -3) -> Tensor:
     Raises:
         ValueError: `channel_dim` has not size 2, or is the width.
 
-    >>> hflip(torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]))
-    tensor([[[-2., -1.]],
-    <BLANKLINE>
-            [[ 4.,  3.]]])
+    Examples:
+        >>> hflip(torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]))
+        tensor([[[-2., -1.]],
+        <BLANKLINE>
+                [[ 4.,  3.]]])
     """
     check_flow(flow, dim=channel_dim)
     if channel_dim % flow.ndim == flow.ndim - 1:
@@ -67,8 +70,9 @@ def hflip(flow: Tensor, *, channel_dim: int = -3) -> Tensor:
 def resize(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """Flow (...,2,H,W) of frames resized to `size` = (H, W): bilinear, values in the new pixels.
 
-    >>> resize(torch.ones(2, 4, 4), (4, 8))[:, 0, 0]
-    tensor([2., 1.])
+    Examples:
+        >>> resize(torch.ones(2, 4, 4), (4, 8))[:, 0, 0]
+        tensor([2., 1.])
     """
     check_flow(flow)
     height, width = flow.shape[-2:]
@@ -84,8 +88,9 @@ def area_pool(flow: Tensor, size: tuple[int, int]) -> Tensor:
     D3D's decoder target: the flow seen at a feature map's resolution (28 x 28), not the flow of
     smaller frames (that is `resize`).
 
-    >>> area_pool(torch.ones(2, 4, 4), (2, 2)).shape
-    torch.Size([2, 2, 2])
+    Examples:
+        >>> area_pool(torch.ones(2, 4, 4), (2, 2)).shape
+        torch.Size([2, 2, 2])
     """
     check_flow(flow)
     if size[0] > flow.shape[-2] or size[1] > flow.shape[-1]:

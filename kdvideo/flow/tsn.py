@@ -34,8 +34,9 @@ class TSNFlow:
     Raises:
         ValueError: a pattern without one `{clip}`, before one `*` in the name of the file.
 
-    >>> TSNFlow("rawframes", bound=20).fingerprint.startswith("TVL1(")
-    True
+    Examples:
+        >>> TSNFlow("rawframes", bound=20).fingerprint.startswith("TVL1(")
+        True
 
     L. Wang et al., "Temporal Segment Networks", ECCV 2016, arXiv:1608.00859.
     """

@@ -12,9 +12,10 @@ def multiply_adds(model: nn.Module, *inputs: Tensor) -> int:
     Convolutions and matrix products count; additions of a bias, norms, pools and activations do not.
     The inputs give shapes only and may live on the meta device. ``model`` is not changed.
 
-    >>> import torch
-    >>> multiply_adds(nn.Conv3d(3, 8, 3, padding=1), torch.empty(1, 3, 4, 5, 5, device="meta"))
-    64800
+    Examples:
+        >>> import torch
+        >>> multiply_adds(nn.Conv3d(3, 8, 3, padding=1), torch.empty(1, 3, 4, 5, 5, device="meta"))
+        64800
     """
     model = copy.deepcopy(model).to("meta").eval()
     with FlopCounterMode(display=False) as counter:

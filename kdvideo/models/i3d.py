@@ -33,10 +33,11 @@ def i3d(
         ValueError: for an option out of range; at forward, for an input of another rank, type, channel count, or
             smaller than 8 x 32 x 32.
 
-    >>> import torch
-    >>> model = i3d(5, depth_multiplier=0.125, min_depth=8)
-    >>> model(torch.zeros(2, 3, 8, 32, 32)).shape, model.layer_names["4C"]
-    (torch.Size([2, 5]), 'mixed_4c')
+    Examples:
+        >>> import torch
+        >>> model = i3d(5, depth_multiplier=0.125, min_depth=8)
+        >>> model(torch.zeros(2, 3, 8, 32, 32)).shape, model.layer_names["4C"]
+        (torch.Size([2, 5]), 'mixed_4c')
 
     Carreira, Zisserman: Quo Vadis, Action Recognition?, CVPR 2017, arXiv 1705.07750.
     """

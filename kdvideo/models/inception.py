@@ -37,8 +37,9 @@ MINIMUM: Triple = (8, 32, 32)  # the network's total stride in (T, H, W)
 def module_path(layer: str) -> str:
     """Module path of a layer given by the paper's name: ``"2C"`` -> ``"conv_2c"``.
 
-    >>> module_path("4A"), module_path("5C")
-    ('maxpool_4a', 'mixed_5c')
+    Examples:
+        >>> module_path("4A"), module_path("5C")
+        ('maxpool_4a', 'mixed_5c')
     """
     kind = "mixed" if layer in MIXED else "maxpool" if layer in POOLS else "conv"
     return f"{kind}_{layer.lower()}"
@@ -47,8 +48,9 @@ def module_path(layer: str) -> str:
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """(before, after) of TensorFlow's SAME padding along one axis: out = ceil(size / stride), odd rest after.
 
-    >>> same_padding(224, 7, 2), same_padding(57, 7, 2)
-    ((2, 3), (3, 3))
+    Examples:
+        >>> same_padding(224, 7, 2), same_padding(57, 7, 2)
+        ((2, 3), (3, 3))
     """
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
@@ -57,8 +59,9 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 def scaled_depth(channels: int, *, multiplier: float, minimum: int) -> int:
     """``channels`` scaled by ``multiplier``, at least ``minimum``.
 
-    >>> scaled_depth(192, multiplier=0.25, minimum=16), scaled_depth(32, multiplier=0.25, minimum=16)
-    (48, 16)
+    Examples:
+        >>> scaled_depth(192, multiplier=0.25, minimum=16), scaled_depth(32, multiplier=0.25, minimum=16)
+        (48, 16)
     """
     if multiplier <= 0 or minimum < 1:
         raise ValueError(f"depth_multiplier={multiplier}, min_depth={minimum}; expected > 0 and >= 1")

@@ -88,9 +88,10 @@ def s3dg(
         ValueError: for an option out of range; at forward, for an input of another rank, type, channel count, or
             smaller than 8 x 32 x 32.
 
-    >>> model = s3dg(5, in_channels=2, depth_multiplier=0.25)
-    >>> model(torch.zeros(2, 2, 8, 32, 32)).shape, model.layer_names["3A"]
-    (torch.Size([2, 5]), 'maxpool_3a')
+    Examples:
+        >>> model = s3dg(5, in_channels=2, depth_multiplier=0.25)
+        >>> model(torch.zeros(2, 2, 8, 32, 32)).shape, model.layer_names["3A"]
+        (torch.Size([2, 5]), 'maxpool_3a')
 
     Xie, Sun, Huang, Tu, Murphy: Rethinking Spatiotemporal Feature Learning, ECCV 2018, arXiv 1712.04851; details
     as in TF-slim's s3dg.py, which D3D (Stroud et al., WACV 2020, arXiv 1812.08249) builds on.

@@ -80,8 +80,9 @@ class PyTorchVideo(nn.Module):
 def pathways(clip: Tensor) -> list[Tensor]:
     """SlowFast's two inputs: every fourth frame, spread from the first to the last, and all frames.
 
-    >>> [tuple(x.shape) for x in pathways(torch.zeros(1, 3, 32, 8, 8))]
-    [(1, 3, 8, 8, 8), (1, 3, 32, 8, 8)]
+    Examples:
+        >>> [tuple(x.shape) for x in pathways(torch.zeros(1, 3, 32, 8, 8))]
+        [(1, 3, 8, 8, 8), (1, 3, 32, 8, 8)]
     """
     frames = clip.shape[2]
     count = frames // PATHWAY_RATIO
@@ -106,10 +107,11 @@ def pytorchvideo(name: str, *, num_classes: int = 400, in_channels: int = 3, **o
     Raises:
         ValueError: an unknown name; at forward, a clip of another rank, type, channel count or size.
 
-    >>> with torch.device("meta"):
-    ...     model = pytorchvideo("x3d_s", num_classes=5)
-    ...     model(torch.empty(2, 3, 13, 160, 160)).shape
-    torch.Size([2, 5])
+    Examples:
+        >>> with torch.device("meta"):
+        ...     model = pytorchvideo("x3d_s", num_classes=5)
+        ...     model(torch.empty(2, 3, 13, 160, 160)).shape
+        torch.Size([2, 5])
 
     Fan et al.: PyTorchVideo, ACM Multimedia 2021, arXiv 2111.09887. Its ``i3d_r50`` is a ResNet: for Inception I3D
     see `i3d`. Published weights load into ``model.network``.

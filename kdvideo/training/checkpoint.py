@@ -47,15 +47,16 @@ class Checkpoints:
     Raises:
         ValueError: ``keep`` below 1.
 
-    >>> import tempfile
-    >>> checkpoints = Checkpoints(tempfile.mkdtemp(), keep=2)
-    >>> for step in (10, 20, 30):
-    ...     path = checkpoints.save(step, {"weight": torch.full((2,), float(step))})
-    >>> checkpoints.steps()
-    [20, 30]
-    >>> step, state = checkpoints.load()
-    >>> step, state["weight"]
-    (30, tensor([30., 30.]))
+    Examples:
+        >>> import tempfile
+        >>> checkpoints = Checkpoints(tempfile.mkdtemp(), keep=2)
+        >>> for step in (10, 20, 30):
+        ...     path = checkpoints.save(step, {"weight": torch.full((2,), float(step))})
+        >>> checkpoints.steps()
+        [20, 30]
+        >>> step, state = checkpoints.load()
+        >>> step, state["weight"]
+        (30, tensor([30., 30.]))
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, keep: int = 2) -> None:

@@ -15,9 +15,10 @@ def confusion_matrix(predicted: Tensor, label: Tensor, num_classes: int) -> Tens
     Raises:
         ValueError: different lengths, or a class outside 0 … num_classes-1.
 
-    >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2)
-    tensor([[1, 1],
-            [0, 1]])
+    Examples:
+        >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2)
+        tensor([[1, 1],
+                [0, 1]])
     """
     if predicted.shape != label.shape or predicted.dim() != 1:
         raise ValueError(f"predicted {tuple(predicted.shape)} and label {tuple(label.shape)} must be equal vectors")
@@ -29,8 +30,9 @@ def confusion_matrix(predicted: Tensor, label: Tensor, num_classes: int) -> Tens
 def accuracy(scores: Tensor, label: Tensor, *, top: int = 1) -> float:
     """Share of rows of ``scores`` (B,K) whose label is among the ``top`` highest classes, in [0, 1].
 
-    >>> accuracy(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1]))
-    0.5
+    Examples:
+        >>> accuracy(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1]))
+        0.5
     """
     if scores.dim() != 2 or scores.shape[:1] != label.shape or not len(label):
         raise ValueError(f"scores {tuple(scores.shape)} and label {tuple(label.shape)} must be (B,K) and (B,), B ≥ 1")
@@ -40,8 +42,9 @@ def accuracy(scores: Tensor, label: Tensor, *, top: int = 1) -> float:
 def mean_and_standard_error(values: Sequence[float]) -> tuple[float, float]:
     """Mean x̄ and its standard error s/√n with s² = Σ(x−x̄)²/(n−1); the error of one value is NaN.
 
-    >>> mean_and_standard_error([1.0, 2.0, 3.0])  # doctest: +ELLIPSIS
-    (2.0, 0.57735026918962...)
+    Examples:
+        >>> mean_and_standard_error([1.0, 2.0, 3.0])  # doctest: +ELLIPSIS
+        (2.0, 0.57735026918962...)
     """
     if not values:
         raise ValueError("no values to average")

@@ -13,11 +13,12 @@ class StopRequest:
     The first signal sets the flag, a second one raises ``KeyboardInterrupt`` at once. On exit the handlers that
     were there before are back. Use it in the main thread.
 
-    >>> import os
-    >>> with StopRequest() as stop:
-    ...     os.kill(os.getpid(), signal.SIGTERM)
-    ...     bool(stop), stop.exit_code
-    (True, 143)
+    Examples:
+        >>> import os
+        >>> with StopRequest() as stop:
+        ...     os.kill(os.getpid(), signal.SIGTERM)
+        ...     bool(stop), stop.exit_code
+        (True, 143)
     """
 
     def __init__(self) -> None:

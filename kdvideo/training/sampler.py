@@ -11,8 +11,9 @@ from torch.utils.data import Sampler
 def step_seed(seed: int, step: int, rank: int = 0) -> int:
     """A seed for everything random in one training step, so that no generator state has to be saved.
 
-    >>> step_seed(0, 5) == step_seed(0, 5), step_seed(0, 5) == step_seed(0, 6)
-    (True, False)
+    Examples:
+        >>> step_seed(0, 5) == step_seed(0, 5), step_seed(0, 5) == step_seed(0, 6)
+        (True, False)
     """
     mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) % 2**64
     mixed = ((mixed ^ (mixed >> 31)) * 0xD6E8FEB86659FD93) % 2**64
@@ -36,11 +37,12 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
     Raises:
         ValueError: no samples, or a batch that does not divide among the processes.
 
-    >>> whole = list(StepSampler(4, batch_size=2, steps=3, seed=0))
-    >>> whole[2:] == list(StepSampler(4, batch_size=2, steps=3, seed=0, start=2))
-    True
-    >>> sorted(index for batch in StepSampler(4, batch_size=2, steps=2, seed=0) for epoch, index in batch)
-    [0, 1, 2, 3]
+    Examples:
+        >>> whole = list(StepSampler(4, batch_size=2, steps=3, seed=0))
+        >>> whole[2:] == list(StepSampler(4, batch_size=2, steps=3, seed=0, start=2))
+        True
+        >>> sorted(index for batch in StepSampler(4, batch_size=2, steps=2, seed=0) for epoch, index in batch)
+        [0, 1, 2, 3]
     """
 
     def __init__(

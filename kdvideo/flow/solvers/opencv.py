@@ -34,8 +34,8 @@ def _check(preset: TVL1) -> None:
     wrong = [f"{name}={getattr(preset, name)!r}" for name, value in able.items() if getattr(preset, name) != value]
     if wrong:
         raise ValueError(
-            f"OpenCV cannot do {', '.join(wrong)}: use backend=\"opencv\" with preset=\"opencv\" or "
-            f"dataclasses.replace(preset, border=\"zeros\", interpolation=\"bicubic\", min_size=16)"
+            f'OpenCV cannot do {", ".join(wrong)}: use backend="opencv" with preset="opencv" or '
+            f'dataclasses.replace(preset, border="zeros", interpolation="bicubic", min_size=16)'
         )
 
 
