@@ -1,0 +1,341 @@
+"""The Triton backend: its numbers in Triton's interpreter, its code for a GPU that need not be here, and on one.
+
+The interpreter must be chosen before Triton is imported: this file run as a program makes all checks in it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor
+
+from kdvideo import flow as kf
+from kdvideo.flow.solvers import eager, fused
+from tests.flow.frames import moving_pair, texture
+
+pytest.importorskip("triton")
+on_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")]
+
+QUICK = replace(kf.DEFAULT, warps=2, iterations=4, scales=2)
+VARIANTS: list[dict[str, Any]] = [
+    *({}, {"border": "zeros"}, {"border": "border"}, {"interpolation": "bilinear"}),
+    *({"interpolation": "bilinear", "border": "zeros"}, {"tau": 0.2, "theta": 0.2, "rounds": 2, "scales": 1}),
+]
+CHECKS: dict[str, Callable[[], None]] = {}
+
+
+def check(function: Callable[[], None]) -> Callable[[], None]:
+    CHECKS[function.__name__] = function
+    return function
+
+
+def clip_of(*sizes: int, seed: int = 0) -> Tensor:
+    """A grey clip (1,2,H,W) in which everything moves by (2, 1) pixels."""
+    return torch.cat(moving_pair(*sizes, 2, 1, seed=seed), 1).float()
+
+
+def clips(height: int, width: int, device: str = "cpu") -> Tensor:
+    """Unrelated frames (2,3,H,W)."""
+    return torch.cat([texture(height, width, seed=seed) for seed in range(6)]).view(2, 3, height, width).to(device)
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max())
+
+
+def _equals_eager(variant: dict[str, Any]) -> None:
+    preset = replace(QUICK, **variant)
+    clip = clip_of(24, 28) if variant.get("border") else clip_of(17, 40)
+    assert difference(fused.solve(clip, preset), eager.solve(clip, preset)) < 1e-3
+
+
+for variant in VARIANTS:
+    CHECKS[f"equals eager {variant}"] = lambda variant=variant: _equals_eager(variant)  # type: ignore[misc]
+
+
+@check
+def flow_that_leaves_the_frame_is_that_of_eager() -> None:
+    for border in ("mask", "zeros", "border"):
+        for interpolation in ("bicubic", "bilinear"):
+            preset = replace(kf.DEFAULT, warps=1, iterations=1, border=border, interpolation=interpolation)
+            frames = torch.cat([texture(9, 11), texture(9, 11, seed=1)])[:, None]
+            flow = 6 * torch.randn(1, 2, 9, 11, generator=torch.Generator().manual_seed(0))
+            expected = eager.refine(frames[0], frames[1], flow, preset)
+            gain = preset.tau / preset.theta
+            ours = fused._refine(frames[0], frames[1], flow * gain, preset, torch.float32) / gain
+            assert difference(ours, expected) < 1e-3
+
+
+@check
+def motion_is_found() -> None:
+    flow = fused.solve(clip_of(24, 28), replace(QUICK, iterations=7))
+    assert difference(flow[0, 0, :, 6:-6, 6:-6].mean((-1, -2)), torch.tensor([2.0, 1.0])) < 0.1
+
+
+@check
+def a_pair_does_not_depend_on_its_batch() -> None:
+    frames, preset = clips(17, 20), replace(QUICK, warps=1, iterations=2)
+    whole = fused.solve(frames, preset)
+    assert whole.shape == (2, 2, 2, 17, 20)
+    for clip in range(2):
+        for t in range(2):
+            assert torch.equal(fused.solve(frames[clip : clip + 1, t : t + 2], preset)[0, 0], whole[clip, t])
+    with mock.patch.multiple(fused, CHUNK=2 * 17 * 20, PART=3 * 17 * 20):  # parts of 3 and 1, in chunks of 2
+        assert torch.equal(fused.solve(frames, preset), whole)
+
+
+@check
+def sixteen_bit_duals_are_close() -> None:
+    clip, preset = clip_of(17, 24), replace(QUICK, scales=1)
+    plain = fused.solve(clip, preset)
+    for dual_dtype, most in ((torch.float16, 0.02), (torch.bfloat16, 0.15)):
+        change = difference(fused.solve(clip, preset, dual_dtype=dual_dtype), plain)
+        assert 0 < change < most, (dual_dtype, change)
+
+
+@check
+def images_without_texture_or_size_have_no_flow() -> None:
+    for size in ((20, 24), (1, 1), (1, 9), (9, 1)):
+        for border in ("mask", "zeros", "border"):
+            preset = replace(QUICK, warps=1, iterations=2, border=border, scales=1)
+            flow = fused.solve(torch.full((1, 2, *size), 77.3), preset)
+            assert torch.equal(flow, torch.zeros(1, 1, 2, *size))
+
+
+@check
+def bad_pixels_touch_no_foreign_memory() -> None:
+    clip = clip_of(9, 11)
+    clip[0, 1, 4, 4], clip[0, 0, 2, 2] = float("nan"), float("inf")
+    assert fused.solve(clip, QUICK).shape == (1, 1, 2, 9, 11)
+
+
+@check
+def graphs_are_padded_reused_and_dropped() -> None:
+    """With a pretended GPU: a replay does the recorded solve again, into the same memory."""
+    solved = fused._solve_pairs
+    preset = replace(QUICK, scales=1, warps=1, iterations=1, interpolation="bilinear")
+    recording, synchronized = [], []
+
+    class Graph:
+        call: Any = None
+
+        def replay(self) -> None:
+            arguments, flow = self.call
+            flow.copy_(solved(*arguments))
+
+    def solve_pairs(*arguments: Any) -> Tensor:
+        flow = solved(*arguments)
+        for graph in recording:
+            graph.call = (arguments, flow)
+        return flow
+
+    @contextmanager
+    def record(graph: Graph, **options: Any) -> Iterator[None]:
+        recording.append(graph)
+        yield
+        recording.pop()
+
+    stream = SimpleNamespace(wait_stream=lambda other: None, wait_event=lambda event: None)
+    event = SimpleNamespace(record=lambda stream: None, synchronize=lambda: synchronized.append(1))
+    cuda = SimpleNamespace(
+        **{"CUDAGraph": Graph, "graph": record, "Event": lambda: event, "Stream": lambda: stream},
+        **{"current_stream": lambda: stream, "stream": nullcontext, "device_of": nullcontext},
+    )
+    with (
+        mock.patch.object(torch, "cuda", cuda),
+        mock.patch.multiple(fused, _solve_part=fused._replay, _solve_pairs=solve_pairs, GRAPHS=2, PART=3 * 81),
+    ):
+        frames = torch.cat([texture(9, 9, seed=seed) for seed in range(6)])[None]  # 5 pairs: parts of 3 and 2
+        first, second = fused.solve(frames, preset), fused.solve(frames.flip(1), preset)
+        (kept,) = fused._graphs.values()
+        assert len(kept.flow) == 3
+        for size in (10, 11):  # there is room for two
+            fused.solve(clip_of(size, 9), preset)
+            fused.solve(frames, preset)
+        assert [key[2] for key in fused._graphs] == [(11, 9), (9, 9)]  # type: ignore[index]
+        assert kept is list(fused._graphs.values())[-1]
+        assert len(synchronized) == 1
+    assert torch.equal(first, fused.solve(frames, preset))
+    assert torch.equal(second, fused.solve(frames.flip(1), preset))
+
+
+def run_checks() -> dict[str, str]:
+    """What went wrong with each check, or nothing."""
+    fused.BLOCK = 512  # fewer programs, each of which costs the interpreter the same
+    results = {}
+    for name, function in CHECKS.items():
+        try:
+            function()
+            results[name] = ""
+        except Exception:
+            results[name] = traceback.format_exc()
+    return results
+
+
+@pytest.fixture(scope="module")
+def interpreted() -> dict[str, str]:
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.flow.test_triton"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    results: dict[str, str] = json.loads(done.stdout)
+    return results
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_in_the_interpreter(interpreted: dict[str, str], name: str) -> None:
+    assert interpreted[name] == "", interpreted[name]
+
+
+TYPES = {"height": "i32", "width": "i32", "gain": "fp32", "tau": "fp32", "limit": "fp32"}
+
+
+UPDATES = [(name, dual) for name in ("update_primal", "update_dual") for dual in ("*fp32", "*fp16", "*bf16")]
+
+
+@pytest.mark.parametrize(("name", "dual"), [("linearise", ""), *UPDATES])
+def test_kernels_compile_for_gpus(name: str, dual: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The interpreter accepts more than a GPU does."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from kdvideo.flow.solvers import kernels
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel = getattr(kernels, name)
+    constants = {"CUBIC": True, "BORDER": "zeros", "BLOCK": fused.BLOCK}
+    constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
+    types = {key: "constexpr" if key in constants else TYPES.get(key, "*fp32") for key in kernel.arg_names}
+    if "duals" in types:
+        types["duals"] = dual
+    compiled = triton.compile(ASTSource(kernel, types, constants), target=GPUTarget("cuda", 90, 32))
+    assert compiled.asm["cubin"]
+
+
+def test_other_duals_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"dual_dtype must be one of .*float64"):
+        fused.solve(clip_of(9, 9), QUICK, dual_dtype=torch.float64)
+
+
+def test_presets_that_decide_when_to_stop_run_eagerly() -> None:
+    for variant in ({"tolerance": 0.05}, {"median": 3}):
+        preset = replace(QUICK, **variant)  # type: ignore[arg-type]
+        assert torch.equal(fused.solve(clip_of(20, 20), preset), eager.solve(clip_of(20, 20), preset))
+
+
+def test_sizes_of_parts() -> None:
+    assert [fused._part_size(count, 224 * 224) for count in (1, 3, 5, 63, 64, 65, 640)] == [1, 3, 8, 64, 64, 36, 64]
+    assert fused._part_size(10**6, 1) <= 4096
+    assert fused._part_size(7, 10**9) == 1
+
+
+@pytest.fixture
+def gpu() -> Iterator[str]:
+    fused._graphs.clear()
+    yield "cuda"
+    torch.cuda.synchronize()
+    fused._graphs.clear()
+
+
+class TestOnAGPU:
+    pytestmark = on_gpu
+
+    @pytest.mark.parametrize("variant", VARIANTS, ids=str)
+    def test_equals_eager(self, gpu: str, variant: dict[str, Any]) -> None:
+        preset, clip = replace(kf.DEFAULT, **variant), clip_of(90, 117).to(gpu)
+        assert difference(fused.solve(clip, preset), eager.solve(clip, preset)) < 2e-3
+
+    def test_auto_is_triton_and_equals_the_cpu(self, gpu: str) -> None:
+        pair = moving_pair(64, 80, 2, 1)
+        ours = kf.tvl1(*(frame.to(gpu) for frame in pair))
+        assert torch.equal(ours, kf.tvl1(*(frame.to(gpu) for frame in pair), backend="triton"))
+        assert len(fused._graphs) == 1
+        assert difference(ours.cpu(), kf.tvl1(*pair, backend="eager")) < 5e-3
+
+    def test_replays_with_new_frames_and_leaves_earlier_flow_alone(self, gpu: str) -> None:
+        first, second = clips(40, 52, gpu), clips(40, 52, gpu).flip(0, 1)
+        expected = [fused._solve_pairs(_levels(clip), QUICK, torch.float32) for clip in (first, second, first)]
+        flows = [fused.solve(clip, QUICK) for clip in (first, second, first)]
+        assert len(fused._graphs) == 1
+        for flow, wanted in zip(flows, expected, strict=True):
+            assert torch.equal(flow.flatten(0, 1), wanted)
+
+    def test_shapes_alternate_and_graphs_are_dropped(self, gpu: str) -> None:
+        sizes = [(24 + 3 * i, 31) for i in range(fused.GRAPHS + 2)]
+        expected = [fused.solve(clips(*size, gpu), QUICK) for size in sizes]
+        assert len(fused._graphs) == fused.GRAPHS
+        for _ in range(2):
+            for size, wanted in zip(sizes, expected, strict=True):
+                assert torch.equal(fused.solve(clips(*size, gpu), QUICK), wanted)
+
+    def test_a_pair_does_not_depend_on_its_batch(self, gpu: str) -> None:
+        frames = torch.stack([texture(65, 47, seed=seed)[0] for seed in range(14)]).view(2, 7, 65, 47).to(gpu)
+        whole = fused.solve(frames, QUICK)
+        with mock.patch.multiple(fused, CHUNK=2 * 65 * 47, PART=5 * 65 * 47):
+            fused._graphs.clear()
+            assert torch.equal(fused.solve(frames, QUICK), whole)
+        assert torch.equal(fused.solve(frames[1:, 2:4], QUICK)[0, 0], whole[1, 2])
+
+    def test_float32_in_autocast_and_inference_mode(self, gpu: str) -> None:
+        frames = clips(40, 52, gpu)[:, :, None]
+        with torch.inference_mode(), torch.autocast(gpu, torch.float16):
+            inside = kf.tvl1(frames, value_range=(0, 255), backend="triton")
+        outside = kf.tvl1(frames, value_range=(0, 255), backend="triton")  # writes to the same buffers
+        assert inside.dtype == torch.float32
+        assert torch.equal(inside, outside)
+
+    def test_side_streams_and_threads(self, gpu: str) -> None:
+        frames = [clips(40, 52, gpu).roll(shift, -1) for shift in range(6)]
+        expected = [fused.solve(clip, QUICK) for clip in frames]
+        flows: dict[int, Tensor] = {}
+
+        def work(i: int) -> None:
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.default_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(5):
+                    flows[i] = fused.solve(frames[i], QUICK)
+            stream.synchronize()
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(torch.equal(flows[i], expected[i]) for i in range(6))
+
+    def test_within_a_capture(self, gpu: str) -> None:
+        clip, graph = clips(40, 52, gpu), torch.cuda.CUDAGraph()
+        expected = fused.solve(clip, QUICK)
+        with torch.cuda.graph(graph):
+            flow = fused.solve(clip, QUICK)
+        graph.replay()
+        assert torch.equal(flow, expected)
+
+    def test_sixteen_bit_duals_are_close(self, gpu: str) -> None:
+        clip = clip_of(90, 117).to(gpu)
+        plain, half = fused.solve(clip, kf.DEFAULT), fused.solve(clip, kf.DEFAULT, dual_dtype=torch.float16)
+        assert difference(half, plain) > 0
+        assert float((half - plain).norm(dim=2).mean()) < 0.03
+
+
+def _levels(clip: Tensor) -> eager.Levels:
+    return [fused.pairs(level) for level in fused.pyramid(clip, QUICK)]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(json.dumps(run_checks()))
