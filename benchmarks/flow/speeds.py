@@ -50,13 +50,10 @@ def on_cpu(pairs: Tensor, threads: int, rounds: int) -> dict[str, Any]:
 
 def on_gpu(pairs: Tensor, rounds: int, copies: int = 8) -> dict[str, Any]:
     """Pairs per second of the backends, their share of the bound, and hours for Kinetics-400 from it."""
-    from kdvideo.flow.solvers import fused
-
     size = (pairs.shape[-2], pairs.shape[-1])
     previous, next = pairs.repeat(1, copies, 1, 1, 1).cuda()
-    clips = torch.stack([previous[:, 0], next[:, 0]], 1).float()
     arms: dict[str, Any] = {"triton": partial(kf.tvl1, previous, next, backend="triton")}
-    arms["triton, 16-bit duals"] = partial(fused.solve, clips, kf.DEFAULT, dual_dtype=torch.float16)
+    arms["triton, 16-bit duals"] = partial(arms["triton"], dual_dtype=torch.float16)
     arms["triton, preset fast"] = partial(kf.tvl1, previous, next, backend="triton", preset=kf.FAST)
     arms |= {name: partial(kf.tvl1, previous, next, backend=name) for name in ("compile", "eager")}
     arms["triton again"] = arms["triton"]

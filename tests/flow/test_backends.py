@@ -143,6 +143,8 @@ def test_backends_that_cannot_do_it_say_so() -> None:
         kf.tvl1(*pair, backend="triton")
     with pytest.raises(ValueError, match=r"OpenCV cannot do.*border='mask'"):
         kf.tvl1(*pair, backend="opencv")
+    with pytest.raises(ValueError, match=r'float16 needs backend="triton"'):
+        kf.tvl1(*pair, dual_dtype=torch.float16)
 
 
 @pytest.fixture

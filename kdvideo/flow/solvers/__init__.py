@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from kdvideo.flow.presets import TVL1
@@ -24,7 +25,7 @@ MODULES = {"eager": "eager", "compile": "compiled", "cpp": "cpp", "triton": "fus
 DEVICES = {"cpp": "cpu", "opencv": "cpu", "triton": "cuda"}
 
 
-def find(backend: Backend, device: str) -> Solver:
+def find(backend: Backend, device: str, dual_dtype: torch.dtype = torch.float32) -> Solver:
     """The solver of a backend. Raises ValueError for an unknown name, or where it cannot run (it says why)."""
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {list(get_args(Backend))}, got {backend!r}")
@@ -36,7 +37,11 @@ def find(backend: Backend, device: str) -> Solver:
     if name == "cpp" and (problem := _cpp_problem()):
         raise ValueError(f'backend="cpp" cannot be used here: {problem}')
     solver: Solver = import_module(f"kdvideo.flow.solvers.{MODULES[name]}").solve
-    return solver
+    if dual_dtype == torch.float32:
+        return solver
+    if name != "triton":
+        raise ValueError(f'dual_dtype={dual_dtype} needs backend="triton", got {name!r}: leave it at torch.float32')
+    return functools.partial(solver, dual_dtype=dual_dtype)
 
 
 @functools.cache
