@@ -19,7 +19,7 @@ from torch import Tensor
 from kdvideo.flow.presets import TVL1
 
 Backend = Literal["auto", "eager", "compile", "cpp", "triton", "opencv"]
-Solver = Callable[[Tensor, TVL1], Tensor]
+Solver = Callable[..., Tensor]
 
 MODULES = {"eager": "eager", "compile": "compiled", "cpp": "cpp", "triton": "fused", "opencv": "opencv"}
 DEVICES = {"cpp": "cpu", "opencv": "cpu", "triton": "cuda"}
