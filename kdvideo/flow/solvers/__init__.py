@@ -16,7 +16,6 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from kdvideo.flow.presets import TVL1
 
 Backend = Literal["auto", "eager", "compile", "cpp", "triton", "opencv"]
 Solver = Callable[..., Tensor]
