@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from kdvideo import flow as kf
+from kdvideo.flow import solvers
 from kdvideo.flow.solvers import eager, fused
 from tests.flow.frames import moving_pair, texture
 
@@ -163,7 +164,9 @@ def graphs_are_padded_reused_and_dropped() -> None:
         mock.patch.multiple(fused, _solve_part=fused._replay, _solve_pairs=solve_pairs, GRAPHS=2, PART=3 * 81),
     ):
         frames = torch.cat([texture(9, 9, seed=seed) for seed in range(6)])[None]  # 5 pairs: parts of 3 and 2
-        first, second = fused.solve(frames, preset), fused.solve(frames.flip(1), preset)
+        with torch.inference_mode():  # its tensors cannot be written outside of it
+            first = fused.solve(frames, preset)
+        second = fused.solve(frames.flip(1), preset)
         (kept,) = fused._graphs.values()
         assert len(kept.flow) == 3
         for size in (10, 11):  # there is room for two
@@ -230,6 +233,11 @@ def test_kernels_compile_for_gpus(name: str, dual: str, monkeypatch: pytest.Monk
     assert compiled.asm["cubin"]
 
 
+def test_it_is_the_backend_of_gpus() -> None:
+    assert solvers.find("triton", "cuda") is fused.solve
+    assert solvers.find("auto", "cuda") is fused.solve
+
+
 def test_other_duals_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"dual_dtype must be one of .*float64"):
         fused.solve(clip_of(9, 9), QUICK, dual_dtype=torch.float64)
@@ -289,8 +297,7 @@ class TestOnAGPU:
     def test_a_pair_does_not_depend_on_its_batch(self, gpu: str) -> None:
         frames = torch.stack([texture(65, 47, seed=seed)[0] for seed in range(14)]).view(2, 7, 65, 47).to(gpu)
         whole = fused.solve(frames, QUICK)
-        with mock.patch.multiple(fused, CHUNK=2 * 65 * 47, PART=5 * 65 * 47):
-            fused._graphs.clear()
+        with mock.patch.multiple(fused, CHUNK=2 * 65 * 47, PART=5 * 65 * 47):  # parts of 5, 5 and 2
             assert torch.equal(fused.solve(frames, QUICK), whole)
         assert torch.equal(fused.solve(frames[1:, 2:4], QUICK)[0, 0], whole[1, 2])
 

@@ -16,7 +16,6 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-
 Backend = Literal["auto", "eager", "compile", "cpp", "triton", "opencv"]
 Solver = Callable[..., Tensor]
 
