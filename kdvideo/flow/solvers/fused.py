@@ -45,7 +45,7 @@ def solve(clips: Tensor, preset: TVL1, *, dual_dtype: torch.dtype = torch.float3
     batch, frames, height, width = clips.shape
     # Buffers made in inference mode could not be written outside of it.
     with torch.inference_mode(False), torch.no_grad(), torch.cuda.device_of(clips):  # type: ignore[no-untyped-call]
-        levels = [pairs(level) for level in pyramid(clips.contiguous(), preset)]
+        levels = [pairs(level) for level in pyramid(clips, preset)]
         size = _part_size(batch * (frames - 1), height * width)
         split = [zip(*(torch.split(images, size) for images in level), strict=True) for level in levels]
         flow = torch.cat([_solve_part(list(part), size, preset, dual_dtype) for part in zip(*split, strict=True)])
