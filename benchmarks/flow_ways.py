@@ -82,6 +82,7 @@ def curves(config: Config, accelerator: Any) -> dict[str, Any]:
             "first_loss": live[0],
             "cache_first_step": abs(cached[0] - live[0]),
             "cache_largest": max(abs(a - b) for a, b in zip(live, cached, strict=True)),
+            "cache_largest_relative": max(abs(a - b) / a for a, b in zip(live, cached, strict=True)),
             "control_other_threads_largest": max(abs(a - b) for a, b in zip(live, control, strict=True)),
         }
     return found
@@ -130,7 +131,8 @@ def markdown(result: dict[str, Any]) -> str:
             *lines,
             "",
             f"Losses of the first {result['curves']['steps']} steps, cache against live teacher, equal views: with the "
-            f"student held still (rate 1e-7) at most {still['cache_largest']:.1e} apart. At the recipe's rate training "
+            f"student held still (rate 1e-7) at most {still['cache_largest']:.1e} apart, "
+            f"{still['cache_largest_relative']:.1e} of the loss. At the recipe's rate training "
             f"magnifies rounding: {recipe['cache_first_step']:.1e} at the first step, at most "
             f"{recipe['cache_largest']:.2f} later; one live run against another on two threads instead of one: "
             f"{recipe['control_other_threads_largest']:.2f}.",
