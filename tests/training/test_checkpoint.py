@@ -92,6 +92,7 @@ def test_keep_must_be_positive(tmp_path: Path) -> None:
 
 
 def _save_forever(folder: Path) -> None:
+    torch.set_num_threads(1)  # the threads that earlier tests started do not survive a fork, and would be waited for
     checkpoints = Checkpoints(folder, keep=1)
     known = checkpoints.load()
     step = known[0] if known else 0
