@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import tempfile
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +56,15 @@ def accuracies(config: Config, seeds: list[int], accelerator: Any) -> dict[str, 
 
 
 def losses(config: Config, way: str, accelerator: Any, *, threads: int, **optimizer: Any) -> list[float]:
-    """The sum of the losses of the first steps of a fresh training."""
+    """The sum of the losses of the first steps of a training that is done anew."""
     torch.set_num_threads(threads)
     few = dataclasses.replace(config.optimizer, steps=STEPS, **optimizer)
     known = teacher(config, 0, accelerator)
-    with tempfile.TemporaryDirectory() as folder:
-        for shared in ("synthetic", "flow"):
-            (Path(folder) / shared).symlink_to((config.work_dir / shared).resolve())
-        changes = {"optimizer": few, "flow_from": way, "teacher": known, "work_dir": Path(folder)}
-        one = dataclasses.replace(config, distinct_views=VIEWS, **changes)
-        run = Run(one, accelerator, "rgb", 0, clips.manifests(one)[0], known)
-        fit(run)
-        rows = [json.loads(line) for line in run.log.read_text().splitlines()]
+    one = dataclasses.replace(config, distinct_views=VIEWS, optimizer=few, flow_from=way, teacher=known)
+    run = Run(one, accelerator, "rgb", 0, clips.manifests(one)[0], known)
+    shutil.rmtree(run.folder, ignore_errors=True)
+    fit(run)
+    rows = [json.loads(line) for line in run.log.read_text().splitlines()]
     return [row["action"] + row["distill"] for row in rows]
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from kdvideo._files import write_atomic
 
 SUFFIX = ".safetensors"
 BITS = 32  # a key is the clip's number and the view, a place the file's number and the row: 32 bits each
@@ -32,31 +32,12 @@ def write_shard(
     keys = {_CLIP: torch.frombuffer(text, dtype=torch.uint8), _VIEW: torch.tensor(views, dtype=torch.int64)}
     data = save({**keys, **rows}, {_FINGERPRINT: json.dumps(dict(fingerprint), sort_keys=True)})
     path = folder / (_digest(data) + SUFFIX)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".writing-{uuid.uuid4().hex}"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync(folder)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_atomic(path, data)
     return path
 
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True)

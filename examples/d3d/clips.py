@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import tqdm
 from datasets import Dataset
 
 from examples.d3d.config import Config
-from kdvideo import data, flow
+from kdvideo import data, extraction, flow
 from kdvideo.data import synthetic
 
 SYNTHETIC = {"train": 20, "val": 20, "test": 40}
@@ -91,22 +90,14 @@ def _root_name(manifest: Dataset) -> str:
 def prepare(
     config: Config, manifest: Dataset, accelerator: Accelerator, *, what: str
 ) -> flow.FlowStore | flow.OnTheFly:
-    """Where flow is stored, compute that of every clip that has none yet; processes share the work."""
+    """Where flow is stored, extract that of every clip that has none yet; processes share the work."""
     store = flow_source(config, manifest)
-    if not isinstance(store, flow.FlowStore):
-        return store
-    share = manifest.select(range(accelerator.process_index, len(manifest), accelerator.num_processes))
-    mine = [row for row in share if row["clip"] not in store]
-    estimate = flow.OnTheFly(estimator(config))
-    for row in tqdm(mine, desc=f"flow of {what}", unit="clip", disable=not mine):
-        frames = data.read_frames(
-            row["path"],
-            start=row.get("start"),
-            end=row.get("end"),
-            fps=config.input.fps,
-            short_side=config.input.short_side,
-        )
-        store.write(row["clip"], estimate(row["clip"], frames))
+    if isinstance(store, flow.FlowStore) and not all(clip in store for clip in manifest["clip"]):
+        accelerator.print(f"flow of {what}:")
+        side, main = config.input.short_side, accelerator.is_main_process
+        done = extraction.extract(manifest, store, short_side=side, retry_failed=True, progress=main)
+        for clip, reason in done.failed.items():
+            raise data.ClipError(clip, f"{reason} ({len(done.failed)} of {len(manifest)} {what} failed)")
     accelerator.wait_for_everyone()
     return store
 

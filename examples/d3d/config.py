@@ -11,6 +11,7 @@ from typing import Any, Literal
 import tyro
 
 from kdvideo.data import ClipError
+from kdvideo.extraction import ExtractionError
 from kdvideo.flow import PRESETS as FLOW_PRESETS
 from kdvideo.training import CheckpointError
 
@@ -157,7 +158,7 @@ def plain_errors(main: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*arguments: Any) -> None:
         try:
             main(*arguments)
-        except (ValueError, OSError, FloatingPointError, CheckpointError, ClipError) as error:
+        except (ValueError, OSError, FloatingPointError, CheckpointError, ClipError, ExtractionError) as error:
             raise SystemExit(f"error: {error}") from None
 
     return wrapped

@@ -29,14 +29,15 @@ def from_folder(root: str | os.PathLike[str]) -> Dataset:
         check.problems.append((0, "no folder of clips in it" if top.is_dir() else "no such folder"))
     rows = []
     for folder in folders:
-        found = [Row(0, os.fspath(p.relative_to(top)), folder.name) for p in _videos(folder)]
+        found = [Row(0, os.fspath(p.relative_to(top)), folder.name) for p in videos(folder)]
         if not found:
             check.problems.append((0, f"class folder {folder.name!r} holds no clip"))
         rows += found
     return check.manifest(rows, None)
 
 
-def _videos(folder: Path) -> Iterator[Path]:
+def videos(folder: Path) -> Iterator[Path]:
+    """All video files below a folder, sorted; hidden ones are passed over."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in EXTENSIONS and not hidden and path.is_file():

@@ -40,10 +40,14 @@ def from_csv(
     """
     base = os.path.dirname(os.fspath(file)) or "." if root is None else os.fspath(root)
     check = Checked(os.fspath(file), base, allow_missing)
+    return check.manifest(read_rows(check, classes), classes)
+
+
+def read_rows(check: Checked, classes: Sequence[str] | None = None) -> list[Row]:
+    """The rows of the list `check.source` that can be understood; what is wrong with the others goes into `check`."""
     fields = _read(check)
     numeric = classes is None and sum(_number(row["label"]) is not None for _, row in fields) * 2 >= len(fields)
-    rows = [row for line, named in fields if (row := _row(check, line, named, numeric, classes)) is not None]
-    return check.manifest(rows, classes)
+    return [row for line, named in fields if (row := _row(check, line, named, numeric, classes)) is not None]
 
 
 def _read(check: Checked) -> list[tuple[int, dict[str, str]]]:

@@ -83,8 +83,8 @@ class Checked:
         columns: dict[str, list[object]] = {"path": [], "label": [], "clip": [], "start": [], "end": []}
         for row in rows:
             label = self._label(row, number, names)
-            path, clip = self._place(row)
-            if label is None or clip is None or not self._new(row, clip, label, seen):
+            path, clip = self.place(row)
+            if label is None or clip is None or not self.new(row, clip, label, seen):
                 continue
             for column, value in zip(columns.values(), (path, label, clip, row.start, row.end), strict=True):
                 column.append(value)
@@ -107,7 +107,7 @@ class Checked:
             self.problems.append((row.line, f"unknown class {row.label!r}"))
         return found
 
-    def _place(self, row: Row) -> tuple[str, str | None]:
+    def place(self, row: Row) -> tuple[str, str | None]:
         """Where the clip is, and its name: the path within the root, and the segment."""
         inside = os.path.normpath(row.path)
         path = os.path.join(self.root, inside)
@@ -121,7 +121,8 @@ class Checked:
         segment = "" if row.start is None and row.end is None else f"@{row.start or 0.0}-{row.end or 'end'}"
         return path, inside.replace(os.sep, "/") + segment
 
-    def _new(self, row: Row, clip: str, label: int, seen: dict[str, tuple[int, int]]) -> bool:
+    def new(self, row: Row, clip: str, label: int, seen: dict[str, tuple[int, int]]) -> bool:
+        """Whether no row before named this clip."""
         if clip not in seen:
             seen[clip] = row.line, label
             return True

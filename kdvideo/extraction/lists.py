@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kdvideo.data import ManifestError
-from kdvideo.data.folders import _videos
-from kdvideo.data.lists import _number, _read, _row
+from kdvideo.data.folders import videos as videos_below
+from kdvideo.data.lists import read_rows
 from kdvideo.data.manifest import EXTENSIONS, Checked
 
 
@@ -40,7 +40,7 @@ def _clip(path: Path | str, clip: str, start: float | None = None, end: float | 
 
 def _of_folder(top: Path, leave_out: Path | None) -> list[dict[str, Any]]:
     skipped = None if leave_out is None else leave_out.resolve()
-    found = [path for path in _videos(top) if skipped is None or skipped not in path.resolve().parents]
+    found = [path for path in videos_below(top) if skipped is None or skipped not in path.resolve().parents]
     if not found:
         raise ManifestError(os.fspath(top), [(0, f"no video below it (looked for {', '.join(EXTENSIONS)})")])
     return [_clip(path, path.relative_to(top).as_posix()) for path in found]
@@ -48,14 +48,11 @@ def _of_folder(top: Path, leave_out: Path | None) -> list[dict[str, Any]]:
 
 def _of_list(file: Path, root: Path | None) -> list[dict[str, Any]]:
     check = Checked(os.fspath(file), os.fspath(file.parent if root is None else root))
-    fields = _read(check)
-    numeric = sum(_number(row["label"]) is not None for _, row in fields) * 2 >= len(fields)
     clips: list[dict[str, Any]] = []
     seen: dict[str, tuple[int, int]] = {}
-    for line, named in fields:
-        row = _row(check, line, named, numeric, None)
-        path, clip = ("", None) if row is None else check._place(row)
-        if row is not None and clip is not None and check._new(row, clip, 0, seen):
+    for row in read_rows(check):
+        path, clip = check.place(row)
+        if clip is not None and check.new(row, clip, 0, seen):
             clips.append(_clip(path, clip, row.start, row.end))
     if check.problems or not clips:
         check.fail("no clip in it")

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kdvideo._files import TEMPORARY
 from kdvideo.extraction.folder import SETTINGS
 from kdvideo.flow import LOSSLESS, FlowCodec, _sidecars
-from kdvideo.flow._files import TEMPORARY
 
 
 class Problem(NamedTuple):

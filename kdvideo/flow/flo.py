@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdvideo.flow._files import write_atomic
+from kdvideo._files import write_atomic
 from kdvideo.flow.transforms import check_flow
 
 MAGIC = b"PIEH"  # 202021.25 as a little-endian float32

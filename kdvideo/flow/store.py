@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
+from kdvideo._files import publish, sync, temporary
 from kdvideo.flow import _sidecars
-from kdvideo.flow._files import publish, sync, temporary
 from kdvideo.flow._sidecars import SUFFIX, Info, tag
 from kdvideo.flow.codecs import LOSSLESS, READERS, FlowCodec
 from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from kdvideo._files import sync_path
+
 _STATE, _MANIFEST, _PREFIX, _TEMPORARY = "state.pt", "manifest.json", "step_", ".writing_"
 
 
@@ -23,14 +25,6 @@ class CheckpointError(RuntimeError):
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Checkpoints:
@@ -84,7 +78,7 @@ class Checkpoints:
             self._write(temporary, step, state)
             shutil.rmtree(self._path(step), ignore_errors=True)
             temporary.rename(self._path(step))
-            _sync(self.folder)
+            sync_path(self.folder)
         except (OSError, RuntimeError) as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise CheckpointError(f"cannot write the checkpoint of step {step} in {self.folder}: {error}") from error
@@ -93,11 +87,11 @@ class Checkpoints:
 
     def _write(self, folder: Path, step: int, state: Mapping[str, Any]) -> None:
         torch.save(dict(state), folder / _STATE)
-        _sync(folder / _STATE)
+        sync_path(folder / _STATE)
         manifest = {"step": step, "sha256": {_STATE: _sha256(folder / _STATE)}}
         (folder / _MANIFEST).write_text(json.dumps(manifest))
-        _sync(folder / _MANIFEST)
-        _sync(folder)
+        sync_path(folder / _MANIFEST)
+        sync_path(folder)
 
     def _rotate(self) -> None:
         for step in self.steps()[: -self.keep]:

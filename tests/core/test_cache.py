@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -19,7 +20,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import kdvideo as kd
-from kdvideo import _shards
 from kdvideo.cache import weights_fingerprint
 
 PRINT = {"teacher": "weights 1", "flow": "TVL1", "views": "seed 0"}
@@ -264,7 +264,7 @@ def test_a_failing_disk_leaves_no_file(tmp_path: Path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_shards.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         fill(open_cache(tmp_path / "cache"), PAIRS)
     assert not list((tmp_path / "cache").iterdir())
@@ -274,10 +274,10 @@ def test_a_file_appears_by_one_rename(tmp_path: Path, monkeypatch) -> None:
     cache, seen = open_cache(tmp_path), []
 
     def rename(source: Path, goal: Path) -> None:
-        seen.append(([path.name for path in tmp_path.iterdir()], hashlib.sha256(source.read_bytes()).hexdigest()))
+        seen.append(([path.name for path in tmp_path.iterdir()], hashlib.sha256(Path(source).read_bytes()).hexdigest()))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_shards.os, "replace", rename)
+    monkeypatch.setattr(os, "replace", rename)
     with pytest.raises(KeyboardInterrupt):
         fill(cache, PAIRS[:1])
     ((names, digest),) = seen

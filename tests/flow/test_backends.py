@@ -1,6 +1,7 @@
 """The TV-L1 backends: equal numbers, whole clips, building the C++ one, and what happens where one is missing."""
 
 import os
+import platform
 import subprocess
 import sys
 import warnings
@@ -102,14 +103,26 @@ def test_flow_of_unrelated_frames_stays_within_the_frame(real: Tensor, backend: 
     assert flow.abs().max() < max(real.shape[-2:])
 
 
+def faint(difference: float) -> Tensor:
+    """A clip whose flow has gradients so small that their squares are denormal numbers, or nearly."""
+    frames = torch.zeros(1, 3, 1, 24, 24)
+    frames[0, 1:, 0, 12, 12] = difference
+    return frames
+
+
 @pytest.mark.parametrize("backend", CPU)
-@pytest.mark.parametrize("value", [0, 255])
-def test_denormal_gradients_are_numbers(backend: solvers.Backend, value: int) -> None:
-    frames = torch.full((1, 3, 1, 24, 24), float(value))
-    frames[0, 1:, 0, 12, 12] += 1e-18
-    flow = kf.tvl1(frames, value_range=(0, 255), backend=backend)
+@pytest.mark.parametrize("exponent", range(6, 16))
+def test_denormal_gradients_are_numbers(backend: solvers.Backend, exponent: int) -> None:
+    flow = kf.tvl1(faint(10.0**-exponent), value_range=(0, 255), backend=backend)
     assert flow.isfinite().all()
     assert flow.abs().max() < 1e-4
+
+
+@needs_compiler
+def test_wide_frames_take_several_sweeps() -> None:
+    pair = moving_pair(24, 420, 2, 1)  # the rows of 30 iterations are too long for the cache
+    fast, plain = (kf.tvl1(*pair, backend=backend) for backend in ("cpp", "eager"))
+    assert (fast - plain).norm(dim=1).mean() < 1e-3
 
 
 @pytest.mark.parametrize("backend", CPU)
@@ -150,11 +163,19 @@ def test_backends_that_cannot_do_it_say_so() -> None:
 @pytest.fixture
 def no_library(monkeypatch: pytest.MonkeyPatch):
     """The C++ solver is looked for anew, within this test alone."""
-    cpp.library.cache_clear()
+    cpp.load.cache_clear()
     solvers._best.cache_clear()
     yield monkeypatch
-    cpp.library.cache_clear()
+    cpp.load.cache_clear()
     solvers._best.cache_clear()
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="another processor's reciprocal square root")
+def test_denormal_gradients_are_numbers_on_processors_without_avx512(no_library: pytest.MonkeyPatch) -> None:
+    no_library.setattr(cpp, "NATIVE", ("-march=haswell",))
+    for exponent in range(6, 16):
+        assert kf.tvl1(faint(10.0**-exponent), value_range=(0, 255), backend="cpp").isfinite().all()
 
 
 def test_without_a_compiler_auto_is_eager_and_says_so_once(no_library: pytest.MonkeyPatch) -> None:
@@ -176,7 +197,7 @@ def test_a_compiler_that_fails_is_named(no_library: pytest.MonkeyPatch) -> None:
         kf.tvl1(*moving_pair(20, 20, 1, 0), backend="cpp")
 
 
-BUILD = "from kdvideo.flow.solvers.cpp import library; print(library()._name)"
+BUILD = "from kdvideo.flow.solvers.cpp import load; print(load()._name)"
 
 
 @needs_compiler

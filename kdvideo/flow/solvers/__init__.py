@@ -56,10 +56,10 @@ def _best(device: str) -> str:
 
 def _cpp_problem() -> str:
     """Why the C++ solver cannot be used, or nothing."""
-    from kdvideo.flow.solvers.cpp import CompilerError, library
+    from kdvideo.flow.solvers.cpp import CompilerError, load
 
     try:
-        library()
+        load()
     except (CompilerError, OSError) as error:
         return str(error)
     return ""

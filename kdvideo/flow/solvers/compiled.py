@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kdvideo.flow.presets import TVL1
 from kdvideo.flow.solvers import eager
-from kdvideo.flow.solvers.pyramid import pairs, pyramid, rescale
+from kdvideo.flow.solvers.pyramid import Levels, pairs, pyramid, rescale
 
 CPU_PAIRS, GPU_PAIRS = 8, 16  # pairs solved together: their planes should stay in the cache
 SIZES = 256  # most frame sizes and settings compiled in a process
@@ -53,7 +53,7 @@ def solve(clips: Tensor, preset: TVL1) -> Tensor:
     return torch.cat(parts).view(clips.shape[0], clips.shape[1] - 1, 2, *clips.shape[-2:])
 
 
-def _solve_pairs(levels: eager.Levels, first: int, last: int, chunk: int, preset: TVL1) -> Tensor:
+def _solve_pairs(levels: Levels, first: int, last: int, chunk: int, preset: TVL1) -> Tensor:
     """Flow of the pairs `first` to `last`, padded to `chunk` of them: another number would be compiled anew."""
 
     def cut(frames: Tensor) -> Tensor:

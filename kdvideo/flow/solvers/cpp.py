@@ -43,7 +43,7 @@ def solve(clips: Tensor, preset: TVL1) -> Tensor:
         CompilerError: the solver cannot be built here.
         MemoryError: not enough memory.
     """
-    run = library().tvl1_solve
+    run = load().tvl1_solve
     levels = [level.contiguous() for level in pyramid(clips, preset)]
     sizes = [side for level in levels for side in level.shape[-2:]]
     batch, frames, height, width = clips.shape
@@ -80,7 +80,7 @@ def _settings(preset: TVL1) -> _Preset:
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
+def load() -> ctypes.CDLL:
     """The compiled solver, from the cache folder or built now; raises CompilerError."""
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
     if compiler is None:

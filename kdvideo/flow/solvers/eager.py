@@ -14,9 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdvideo.flow.presets import TVL1
-from kdvideo.flow.solvers.pyramid import pairs, pyramid, rescale
-
-Levels = list[tuple[Tensor, Tensor]]  # first and second frame (N,H,W) of all pairs, finest level first
+from kdvideo.flow.solvers.pyramid import Levels, coarse_to_fine, pairs, pyramid
 
 CPU_CHUNK = 100_000  # pixels of a level that a core works on at a time, for its cache
 CPU_SHARE = 4_000_000  # most pixels of one thread's task, for memory
@@ -54,16 +52,9 @@ def over_pairs(work: Callable[[Levels], Tensor], levels: Levels, share: int) -> 
 
 
 def _solve_pairs(levels: Levels, preset: TVL1, chunk_pixels: int) -> Tensor:
-    """Flow (N,2,H,W) of the two frames of N pairs at every level, coarse to fine."""
-    coarsest = levels[-1][0]
-    flow = coarsest.new_zeros(len(coarsest), 2, *coarsest.shape[-2:])
-    for previous, next in reversed(levels):
-        height, width = previous.shape[-2:]
-        flow = rescale(flow, (height, width), preset)
-        chunk = 1 if preset.tolerance is not None else max(1, chunk_pixels // (height * width))
-        parts = zip(*(torch.split(t, chunk) for t in (previous, next, flow)), strict=True)
-        flow = torch.cat([refine(first, second, start, preset) for first, second, start in parts])
-    return flow
+    """Flow (N,2,H,W) of N pairs; with a tolerance each by itself, for each decides when to stop."""
+    chunk = chunk_pixels if preset.tolerance is None else 1
+    return coarse_to_fine(levels, preset, lambda a, b, flow: refine(a, b, flow, preset), chunk)
 
 
 def refine(previous: Tensor, next: Tensor, flow: Tensor, preset: TVL1) -> Tensor:

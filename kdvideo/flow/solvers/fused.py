@@ -14,12 +14,12 @@ from torch import Tensor
 
 from kdvideo.flow.presets import TVL1
 from kdvideo.flow.solvers import eager
-from kdvideo.flow.solvers.pyramid import pairs, pyramid, rescale
+from kdvideo.flow.solvers.pyramid import Levels, coarse_to_fine, pairs, pyramid
 
 CHUNK = 800_000  # pixels of a level that are iterated on together: at 40 bytes each they stay in a 50 MB cache
 PART = 64 * 224 * 224  # most pixels of a graph: a clip of 64 frames
 MOST = 4096  # most pairs of a graph; a CUDA grid's second axis ends at 65535
-GRAPHS = 4  # kept at a time, each with about 60 bytes per pixel of its own
+GRAPHS = 4  # kept at a time: each has memory of its own
 BLOCK = 128  # pixels per program, one per thread: whole lines of memory also where rows have an odd width
 DUALS = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -59,14 +59,14 @@ def _part_size(count: int, pixels: int) -> int:
     return size if size <= 4 else min(most, -(-size // 4) * 4)
 
 
-def _solve_part(levels: eager.Levels, size: int, preset: TVL1, dual_dtype: torch.dtype) -> Tensor:
+def _solve_part(levels: Levels, size: int, preset: TVL1, dual_dtype: torch.dtype) -> Tensor:
     """Flow (N,2,H,W) of N <= `size` pairs; the CPU is there for Triton's interpreter."""
     if not levels[0][0].is_cuda or torch.cuda.is_current_stream_capturing():
         return _solve_pairs(levels, preset, dual_dtype)
     return _replay(levels, size, preset, dual_dtype)
 
 
-def _replay(levels: eager.Levels, size: int, preset: TVL1, dual_dtype: torch.dtype) -> Tensor:
+def _replay(levels: Levels, size: int, preset: TVL1, dual_dtype: torch.dtype) -> Tensor:
     first = levels[0][0]
     key = (first.device, size, tuple(first.shape[1:]), preset, dual_dtype)
     with _lock:
@@ -84,7 +84,7 @@ def _replay(levels: eager.Levels, size: int, preset: TVL1, dual_dtype: torch.dty
 class _Graph:
     """The recorded solve of `size` pairs, with buffers of its own for frames and flow; one call at a time."""
 
-    def __init__(self, like: eager.Levels, size: int, preset: TVL1, dual_dtype: torch.dtype) -> None:
+    def __init__(self, like: Levels, size: int, preset: TVL1, dual_dtype: torch.dtype) -> None:
         self.levels = [(a.new_zeros(size, *a.shape[1:]), b.new_zeros(size, *b.shape[1:])) for a, b in like]
         self.graph = torch.cuda.CUDAGraph()
         self.done = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -97,7 +97,7 @@ class _Graph:
         with torch.cuda.graph(self.graph, stream=side, capture_error_mode="thread_local"):
             self.flow = _solve_pairs(self.levels, preset, dual_dtype)
 
-    def replay(self, levels: eager.Levels) -> Tensor:
+    def replay(self, levels: Levels) -> Tensor:
         """Flow (N,2,H,W) of N <= `size` pairs, on the current stream, after whichever stream was here before."""
         stream, count = torch.cuda.current_stream(), len(levels[0][0])
         stream.wait_event(self.done)
@@ -114,15 +114,9 @@ _graphs: dict[object, _Graph] = {}  # the least recently used first
 _lock = threading.Lock()
 
 
-def _solve_pairs(levels: eager.Levels, preset: TVL1, dual_dtype: torch.dtype) -> Tensor:
-    """Flow (N,2,H,W) of the two frames of N pairs at every level, coarse to fine."""
-    coarsest = levels[-1][0]
-    flow = coarsest.new_zeros(len(coarsest), 2, *coarsest.shape[-2:])
-    for previous, next in reversed(levels):
-        size = (previous.shape[-2], previous.shape[-1])
-        chunk = max(1, CHUNK // (size[0] * size[1]))
-        parts = zip(*(torch.split(t, chunk) for t in (previous, next, flow)), strict=True)
-        flow = torch.cat([_refine(a, b, rescale(c, size, preset), preset, dual_dtype) for a, b, c in parts])
+def _solve_pairs(levels: Levels, preset: TVL1, dual_dtype: torch.dtype) -> Tensor:
+    """Flow (N,2,H,W) of the two frames of N pairs at every level; it is scaled by tau / theta on the way."""
+    flow = coarse_to_fine(levels, preset, lambda a, b, start: _refine(a, b, start, preset, dual_dtype), CHUNK)
     return flow * (preset.theta / preset.tau)
 
 

@@ -8,8 +8,10 @@ contiguous whatever the width. Planes lie one after another, (N,planes,H,W). u i
 import triton
 import triton.language as tl
 
-TINY = tl.constexpr(1e-7)
-EDGE = tl.constexpr(0.01)
+from kdvideo.flow.solvers import eager
+
+TINY = tl.constexpr(eager.TINY)
+EDGE = tl.constexpr(eager.EDGE)
 
 # Not compiled anew for sizes and addresses divisible by 16: all frame sizes have the same code, ready at the first use.
 ARGUMENTS = ["previous", "next", "flow", "duals", "data", "height", "width"]

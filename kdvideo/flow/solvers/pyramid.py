@@ -5,11 +5,16 @@ Legend: B clips, T frames, N pairs of neighbouring frames, H W space.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kdvideo.flow.presets import TVL1
+
+Levels = list[tuple[Tensor, Tensor]]  # first and second frame (N,H,W) of all pairs, finest level first
+Refine = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def pyramid_sizes(size: tuple[int, int], preset: TVL1) -> list[tuple[int, int]]:
@@ -36,6 +41,26 @@ def pyramid(clips: Tensor, preset: TVL1) -> list[Tensor]:
 def pairs(level: Tensor) -> tuple[Tensor, Tensor]:
     """First and second frame (N,H,W) of all pairs of clips (B,T,H,W)."""
     return level[:, :-1].flatten(0, 1), level[:, 1:].flatten(0, 1)
+
+
+def coarse_to_fine(levels: Levels, preset: TVL1, refine: Refine, chunk_pixels: int) -> Tensor:
+    """Flow (N,2,H,W) of N pairs: that of each level, refined, is where the next finer one starts.
+
+    Arguments:
+        levels: the frames.
+        preset: the settings.
+        refine: from both frames and a flow of one level to a better flow, in the units of the flow given.
+        chunk_pixels: pairs are refined together as long as they have fewer pixels than this.
+    """
+    coarsest = levels[-1][0]
+    flow = coarsest.new_zeros(len(coarsest), 2, *coarsest.shape[-2:])
+    for previous, next in reversed(levels):
+        height, width = previous.shape[-2:]
+        flow = rescale(flow, (height, width), preset)
+        chunk = max(1, chunk_pixels // (height * width))
+        parts = zip(*(torch.split(t, chunk) for t in (previous, next, flow)), strict=True)
+        flow = torch.cat([refine(first, second, start) for first, second, start in parts])
+    return flow
 
 
 def rescale(flow: Tensor, size: tuple[int, int], preset: TVL1) -> Tensor:

@@ -36,11 +36,16 @@ def sync(file: io.BufferedRandom) -> None:
 def publish(file: io.BufferedRandom, path: Path) -> None:
     """Give a synced temporary file its name, at one stroke and lastingly."""
     os.replace(file.name, path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_path(path.parent)
+
+
+def sync_path(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
