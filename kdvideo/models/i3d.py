@@ -7,6 +7,7 @@ from torch import nn
 
 from .head import basic_head
 from .inception import Inception3D, conv_bn_relu, inception_layers, scaled_depth
+from .network import InputSpec
 
 
 def i3d(
@@ -27,7 +28,7 @@ def i3d(
         depth_multiplier: scales every width; no width falls under ``min_depth``.
         dropout: probability in front of the classifier; 0.5 in the published graph.
         bn_scale: batch norm with gamma; the published graph has only the shift.
-        input_range: the values the network is meant to see. It is recorded, not enforced.
+        input_range: the lowest and highest value that the weights are meant to see; recorded in ``input_spec``.
 
     Raises:
         ValueError: for an option out of range; at forward, for an input of another rank, type, channel count, or
@@ -53,4 +54,6 @@ def i3d(
         conv=conv,
     )
     head = basic_head(widths["5C"], num_classes, dropout=dropout)
-    return Inception3D({**layers, "head": head}, config=config)
+    return Inception3D(
+        {**layers, "head": head}, config=config, input_spec=InputSpec(64, 224, range=input_range, fps=25.0)
+    )

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Triple = tuple[int, int, int]
+from .network import InputSpec, Network, Triple, check_clip
+
 ConvFactory = Callable[[str, int, int, int], nn.Module]  # (layer, in_channels, out_channels, kernel) -> module
 TailFactory = Callable[[str, int], Mapping[str, nn.Module]]  # (layer, channels) -> what ends a branch, by name
 
@@ -185,19 +186,17 @@ def inception_layers(
     return layers, widths
 
 
-class Inception3D(nn.Sequential):
+class Inception3D(Network, nn.Sequential):
     """Layers in the paper's order, then the head; called on (B, C, T, H, W) it returns (B, K) logits.
 
-    ``layer_names`` maps the paper's layer names to module paths, ``config`` holds the constructor's arguments,
-    ``input_range`` the values the network is meant to see.
+    ``layer_names`` maps the paper's layer names to module paths.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module], *, config: dict[str, Any]) -> None:
+    def __init__(self, layers: Mapping[str, nn.Module], *, config: dict[str, Any], input_spec: InputSpec) -> None:
         super().__init__(OrderedDict(layers))
         self.layer_names = {name: module_path(name) for name in ORDER}
         self.config = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
-        self.in_channels: int = config["in_channels"]
-        self.input_range: tuple[float, float] = tuple(config["input_range"])
+        self.input_spec = input_spec
 
     def forward(self, input: Tensor) -> Tensor:
         check_clip(input, channels=self.in_channels, minimum=MINIMUM)
@@ -206,17 +205,3 @@ class Inception3D(nn.Sequential):
         for layer in self:
             input = layer(input)
         return input
-
-
-def check_clip(clip: Tensor, *, channels: int, minimum: Triple = (1, 1, 1)) -> None:
-    """Raise `ValueError` unless ``clip`` is a float (B, C, T, H, W) batch of at least ``minimum`` (T, H, W)."""
-    expected = f"expected float (B, {channels}, T, H, W) with (T, H, W) >= {minimum}"
-    got = f"got {clip.dtype} of shape {tuple(clip.shape)}"
-    if clip.ndim != 5:
-        raise ValueError(f"{got}; {expected}. A single clip needs a batch axis: clip.unsqueeze(0)")
-    if not clip.is_floating_point():
-        raise ValueError(f"{got}; {expected}. Scale uint8 frames first, e.g. frames / 127.5 - 1")
-    if clip.shape[1] != channels:
-        raise ValueError(f"{got}; {expected}. RGB has 3 channels and flow 2; build with in_channels=")
-    if any(n < m for n, m in zip(clip.shape[2:], minimum, strict=True)):
-        raise ValueError(f"{got}; {expected}. Loop or resize the clip")

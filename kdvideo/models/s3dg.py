@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .head import basic_head
 from .inception import MIXED, ORDER, Conv3d, Inception3D, conv_bn_relu, inception_layers, module_path, scaled_depth
+from .network import InputSpec
 from .non_local import non_local_block
 
 NON_LOCAL = ("4C", "4E")
@@ -82,7 +83,7 @@ def s3dg(
         temporal_from, gates_from: the first layer ("2C", "3B" ... "5C") with temporal convolutions / gates;
             None for none at all.
         non_local: layers followed by a non-local block; ``NON_LOCAL`` is our default placement for NL S3D-G.
-        input_range: the values the network is meant to see. It is recorded, not enforced.
+        input_range: the lowest and highest value that the weights are meant to see; recorded in ``input_spec``.
 
     Raises:
         ValueError: for an option out of range; at forward, for an input of another rank, type, channel count, or
@@ -120,4 +121,4 @@ def s3dg(
         if name in attention:
             network[f"non_local_{name.lower()}"] = non_local_block(channels)
     network["head"] = basic_head(widths["5C"], num_classes, dropout=dropout)
-    return Inception3D(network, config=config)
+    return Inception3D(network, config=config, input_spec=InputSpec(64, 224, range=input_range, fps=25.0))

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .head import ShrinkingAvgPool3d
-from .inception import Triple, check_clip
-
-NORMALISED = (-2.0, 22 / 9)  # [0, 1] less mean 0.45, over deviation 0.225: what the published weights were fed
+from .network import InputSpec, Network, Triple, check_clip
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,11 @@ class Backbone:
     size: int
     classes: str = "model_num_class"
     channels: str = "input_channel"
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """As pytorchvideo's published weights were fed."""
+        return InputSpec(self.frames, self.size, self.step, (0.0, 1.0), (0.45,) * 3, (0.225,) * 3, 30.0)
 
 
 BACKBONES = {
@@ -54,16 +57,14 @@ class PooledConcat(nn.Module):
         return torch.cat([pool(x) for pool, x in zip(self.pool, pathways, strict=True)], dim=1)
 
 
-class PyTorchVideo(nn.Module):
+class PyTorchVideo(Network):
     """A pytorchvideo network under ``network``, called on one (B, C, T, H, W) tensor and giving (B, K) logits."""
 
     def __init__(self, network: nn.Module, spec: Backbone, *, config: dict[str, Any]) -> None:
         super().__init__()
         self.network = network
         self.config = config
-        self.spec = spec
-        self.in_channels: int = config["in_channels"]
-        self.input_range = NORMALISED
+        self.input_spec = spec.input_spec
         self.layer_names = _layer_names(network)
         self.minimum: Triple = (4, 32, 32)
         self.fixed = _fixed_size(network)

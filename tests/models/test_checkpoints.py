@@ -172,7 +172,7 @@ def test_student_file_round_trip(tmp_path):
     assert info == {"config": info["config"], "classes": ["a", "b", "c"], "input": INPUT, "commit": "abc"}
     assert not loaded.training
     assert loaded.config == model.config
-    assert loaded.input_range == (0.0, 1.0)
+    assert loaded.input_spec.range == (0.0, 1.0)
     clip = torch.randn(1, 3, 8, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(loaded(clip), model.eval()(clip), rtol=0, atol=0)

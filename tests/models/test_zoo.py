@@ -17,7 +17,7 @@ SMALL = {"mvit_base_16x4": {"spatial_size": 32, "temporal_size": 8}}
 def test_shapes_at_the_published_size(name, channels):
     with torch.device("cpu" if name.startswith("mvit") else "meta"):  # MViT's builder reads a tensor's values
         model = models.pytorchvideo(name, num_classes=7, in_channels=channels).eval().to("meta")
-    clip = torch.empty(2, channels, model.spec.frames, model.spec.size, model.spec.size, device="meta")
+    clip = torch.empty(2, channels, model.input_spec.frames, model.input_spec.size, model.input_spec.size, device="meta")
     assert model(clip).shape == (2, 7)
     for path in model.layer_names.values():
         model.get_submodule(path)
