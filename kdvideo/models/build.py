@@ -1,0 +1,35 @@
+"""Networks from their recorded configuration."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from .i3d import i3d
+from .network import Network
+from .s3dg import s3dg
+from .zoo import pytorchvideo
+
+BUILDERS: dict[str, Callable[..., Network]] = {"i3d": i3d, "pytorchvideo": pytorchvideo, "s3dg": s3dg}
+
+
+def build(config: Mapping[str, Any]) -> Network:
+    """The network that a ``config`` describes, with fresh weights; the caller's random numbers are not touched.
+
+    Raises:
+        ValueError: the architecture is unknown, or its arguments do not fit it.
+
+    Examples:
+        >>> model = s3dg(5, depth_multiplier=0.125, min_depth=8)
+        >>> build(model.config).config == model.config
+        True
+    """
+    arguments = dict(config)
+    name = arguments.pop("architecture", None)
+    if name not in BUILDERS:
+        raise ValueError(f"unknown architecture {name!r}; known: {sorted(BUILDERS)}")
+    with torch.random.fork_rng(devices=[]):
+        try:
+            return BUILDERS[name](**arguments)
+        except TypeError as error:
+            raise ValueError(f"the arguments {arguments} do not fit {name}: {error}") from error
