@@ -5,6 +5,7 @@ from .flops import multiply_adds
 from .i3d import i3d
 from .inception import Inception3D
 from .network import InputSpec, Network
+from .s3d import s3d
 from .s3dg import NON_LOCAL, s3dg
 from .zoo import BACKBONES, pytorchvideo
 
@@ -18,5 +19,6 @@ __all__ = [
     "i3d",
     "multiply_adds",
     "pytorchvideo",
+    "s3d",
     "s3dg",
 ]

@@ -7,10 +7,11 @@ import torch
 
 from .i3d import i3d
 from .network import Network
+from .s3d import s3d
 from .s3dg import s3dg
 from .zoo import pytorchvideo
 
-BUILDERS: dict[str, Callable[..., Network]] = {"i3d": i3d, "pytorchvideo": pytorchvideo, "s3dg": s3dg}
+BUILDERS: dict[str, Callable[..., Network]] = {"i3d": i3d, "pytorchvideo": pytorchvideo, "s3d": s3d, "s3dg": s3dg}
 
 
 def build(config: Mapping[str, Any]) -> Network:

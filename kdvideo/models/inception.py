@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .network import InputSpec, Network, Triple, check_clip
 
 ConvFactory = Callable[[str, int, int, int], nn.Module]  # (layer, in_channels, out_channels, kernel) -> module
+PoolFactory = Callable[[Triple, Triple], nn.Module]  # (kernel, stride) -> module
 TailFactory = Callable[[str, int], Mapping[str, nn.Module]]  # (layer, channels) -> what ends a branch, by name
 
 # Output channels of the branches: b0 | b1 reduce -> b1 | b2 reduce -> b2 | b3.
@@ -136,7 +137,9 @@ def conv_bn_relu(
 class Mixed(nn.Module):
     """An Inception block: four branches over the same input, concatenated along the channels."""
 
-    def __init__(self, layer: str, in_channels: int, widths: list[int], conv: ConvFactory, tail: TailFactory) -> None:
+    def __init__(
+        self, layer: str, in_channels: int, widths: list[int], conv: ConvFactory, tail: TailFactory, pool: PoolFactory
+    ) -> None:
         super().__init__()
         b0, b1_reduce, b1, b2_reduce, b2, b3 = widths
         self.out_channels = b0 + b1 + b2 + b3
@@ -151,8 +154,7 @@ class Mixed(nn.Module):
         self.branch_0 = branch(b0, conv_0a=conv(layer, in_channels, b0, 1))
         self.branch_1 = reduced(b1_reduce, b1)
         self.branch_2 = reduced(b2_reduce, b2)
-        pool = SameMaxPool3d((3, 3, 3), (1, 1, 1))
-        self.branch_3 = branch(b3, maxpool_0a=pool, conv_0b=conv(layer, in_channels, b3, 1))
+        self.branch_3 = branch(b3, maxpool_0a=pool((3, 3, 3), (1, 1, 1)), conv_0b=conv(layer, in_channels, b3, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.branch_0(x), self.branch_1(x), self.branch_2(x), self.branch_3(x)], dim=1)
@@ -165,6 +167,7 @@ def inception_layers(
     stem: Callable[[int, int], nn.Module],
     conv: ConvFactory,
     tail: TailFactory = lambda layer, channels: {},
+    pool: PoolFactory = SameMaxPool3d,
 ) -> tuple[dict[str, nn.Module], dict[str, int]]:
     """The skeleton's layers by module path, in order, and the channels that each of the paper's layers gives."""
     layers: dict[str, nn.Module] = {}
@@ -173,9 +176,9 @@ def inception_layers(
     for name in ORDER:
         layer: nn.Module
         if name in POOLS:
-            layer = SameMaxPool3d(*POOLS[name])
+            layer = pool(*POOLS[name])
         elif name in MIXED:
-            layer = Mixed(name, channels, [depth(c) for c in MIXED[name]], conv, tail)
+            layer = Mixed(name, channels, [depth(c) for c in MIXED[name]], conv, tail, pool)
             channels = layer.out_channels
         else:
             width = depth(192 if name == "2C" else 64)

@@ -39,6 +39,10 @@ class InputSpec:
     std: tuple[float, ...] = ()
     fps: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("range", "mean", "std"):  # JSON gives lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
     def prepare(self, frames: Tensor) -> Tensor:
         """uint8 RGB frames (..., C, T, H, W) as the network is fed: float32, scaled and normalised.
 

@@ -1,0 +1,77 @@
+"""S3D beside torchvision's own: parameters, outputs, padding, input errors."""
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models.video import s3d as reference
+
+from kdvideo import models
+
+
+def twins(**kwargs) -> tuple[nn.Module, nn.Module]:
+    """Our network and torchvision's with the same random weights and statistics, in its order of layers."""
+    torch.manual_seed(0)
+    theirs, ours = reference(weights=None, num_classes=7).eval(), models.s3d(7, **kwargs).eval()
+    with torch.no_grad():
+        for name, value in theirs.state_dict().items():
+            if name.endswith("running_var"):
+                value.uniform_(0.5, 2)
+            elif value.is_floating_point() and value.ndim == 1:
+                value.normal_(0.5, 0.5)
+    values = list(theirs.state_dict().values())
+    state = {key: v.reshape(w.shape) for (key, w), v in zip(ours.state_dict().items(), values, strict=True)}
+    ours.load_state_dict(state)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("size", [(16, 224, 224), (17, 209, 213)])
+def test_equals_torchvision(size):
+    ours, theirs = twins()
+    clip = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        expected = theirs(clip)
+        assert expected.std() > 0.01
+        assert (ours(clip) - expected).norm() <= 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize("size", [(8, 32, 32), (13, 57, 46), (9, 40, 33)])
+def test_features_equal_torchvision_where_its_pool_does_not_fit(size):
+    ours, theirs = twins()
+    clip, features = torch.randn(2, 3, *size), []
+    ours.mixed_5c.register_forward_hook(lambda _, __, out: features.append(out))
+    with torch.no_grad():
+        expected = theirs.features(clip)
+        assert ours(clip).shape == (2, 7)
+    assert (features[0] - expected).norm() <= 1e-5 * expected.norm()
+
+
+def test_parameters_and_layers():
+    with torch.device("meta"):
+        model = models.s3d()
+    assert sum(p.numel() for p in model.parameters()) == 8_320_048
+    assert list(model.layer_names) == list(models.s3dg(3, depth_multiplier=0.1).layer_names)
+
+
+def test_input_spec_is_torchvisions_or_says_otherwise():
+    from torchvision.models.video import S3D_Weights
+
+    preset = S3D_Weights.DEFAULT.transforms()
+    spec = models.s3d(3, depth_multiplier=0.1).input_spec
+    assert (list(spec.mean), list(spec.std), [spec.size] * 2) == (preset.mean, preset.std, preset.crop_size)
+    flow = models.s3d(3, depth_multiplier=0.1, in_channels=2, input_range=(-1.0, 1.0))
+    assert (flow.input_spec.range, flow.input_spec.mean) == ((-1.0, 1.0), ())
+    assert flow(torch.zeros(1, 2, 8, 32, 32)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((1, 8, 3, 32, 32), r"transpose\(1, 2\)"),
+        ((1, 8, 32, 32, 3), r"movedim\(-1, 1\)"),
+        ((1, 2, 8, 32, 32), "flow 2"),
+        ((1, 3, 7, 32, 32), "Loop or resize"),
+    ],
+)
+def test_bad_input(shape, words):
+    with pytest.raises(ValueError, match=words):
+        models.s3d(3, depth_multiplier=0.1)(torch.zeros(shape))
