@@ -71,8 +71,8 @@ def s3d(
 
 def _unit(in_channels: int, out_channels: int, kernel: Triple, stride: Triple = (1, 1, 1)) -> nn.Sequential:
     """Convolution with symmetric padding and without bias, batch norm with gamma, ReLU."""
-    padding = tuple(k // 2 for k in kernel)
-    conv = Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
+    t, h, w = kernel
+    conv = Conv3d(in_channels, out_channels, kernel, stride, (t // 2, h // 2, w // 2), bias=False)
     nn.init.trunc_normal_(conv.weight, std=0.01, a=-0.02, b=0.02)
     parts = {"conv": conv, "bn": batch_norm(out_channels, scale=True), "relu": nn.ReLU(inplace=True)}
     return nn.Sequential(OrderedDict(parts))
