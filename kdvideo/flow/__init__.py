@@ -4,6 +4,14 @@ Flow is (..., 2, H, W) in pixels, u (to the right) first, then v (downwards).
 """
 
 from kdvideo.flow.codecs import LOSSLESS, NEAR_LOSSLESS, RAW, FlowCodec, GreyFFV1, GreyH264, Raw
+from kdvideo.flow.decoder import (
+    FlowDecoder,
+    clip_to_pixels,
+    decoded_clip,
+    decoder_epe,
+    decoder_loss,
+    decoder_target,
+)
 from kdvideo.flow.dis import DISEstimator
 from kdvideo.flow.estimate import tvl1
 from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
@@ -31,6 +39,7 @@ __all__ = [
     "TVL1",
     "DISEstimator",
     "FlowCodec",
+    "FlowDecoder",
     "FlowEstimator",
     "FlowSource",
     "FlowStore",
@@ -44,7 +53,12 @@ __all__ = [
     "TVL1Estimator",
     "ahead",
     "area_pool",
+    "clip_to_pixels",
     "color_wheel",
+    "decoded_clip",
+    "decoder_epe",
+    "decoder_loss",
+    "decoder_target",
     "dequantize",
     "dequantize_tsn",
     "endpoint_error",
