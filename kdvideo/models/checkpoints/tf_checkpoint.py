@@ -4,9 +4,11 @@ The index is a LevelDB table whose keys are variable names and whose values are 
 shape, shard, offset, size); the data files are raw arrays. Nothing in the files is executed.
 """
 
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +16,10 @@ from torch import Tensor
 MAGIC = 0xDB4775248B80FB57
 FOOTER = 48
 DTYPES = {1: torch.float32, 2: torch.float64, 3: torch.int32, 9: torch.int64, 14: torch.bfloat16, 19: torch.float16}
+SLOTS = (
+    r"/(Momentum|Adam|AMSGrad|RMSProp|Adagrad|Ftrl|ExponentialMovingAverage)(_\d+)?$|(^|/)(global_step|beta[12]_power)$"
+)
+Value = TypeVar("Value")
 Message = dict[int, list[int | bytes]]  # field number -> values, in order
 
 
@@ -51,6 +57,19 @@ def read_tf(prefix: str | Path) -> dict[str, Tensor]:
         flat = torch.frombuffer(bytearray(data[shard][offset : offset + size]), dtype=dtype)
         tensors[name] = flat.reshape(shape)
     return tensors
+
+
+def weights_only(variables: Mapping[str, Value]) -> dict[str, Value]:
+    """The variables without what the optimiser keeps: momenta, moving averages of the weights, step counts.
+
+    To use the moving averages instead of the weights, put them under the weights' names first:
+    ``{name.removesuffix("/ExponentialMovingAverage"): value for name, value in sorted(variables.items())}``.
+
+    Examples:
+        >>> list(weights_only({"conv/w": 1, "conv/w/Momentum": 2, "global_step": 3}))
+        ['conv/w']
+    """
+    return {name: value for name, value in variables.items() if not re.search(SLOTS, name)}
 
 
 def _entry(message: Message) -> tuple[torch.dtype, list[int], int, int, int]:

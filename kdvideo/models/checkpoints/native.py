@@ -1,0 +1,65 @@
+"""kdvideo's own file: a state dict as safetensors, with how to build and feed the network in its metadata."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import nn
+
+from ..._files import write_atomic
+
+
+def save(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    classes: list[str],
+    input: dict[str, Any],
+    extra: Mapping[str, str] | None = None,
+) -> None:
+    """Write a bare network as one safetensors file that also says how to build and feed it.
+
+    Tensors carry the state dict's own names, so ``model.load_state_dict(safetensors.torch.load_file(path))`` works
+    without kdvideo's reader. The file appears whole or not at all.
+
+    Args:
+        model: from `s3dg`, `i3d`, `s3d` or `pytorchvideo`: its ``config`` is recorded.
+        path: the file to write.
+        classes: the K class names, in the order of the logits.
+        input: how to feed the network (frames, fps, size, range, modality ...), anything JSON can hold.
+        extra: further strings for the file's metadata.
+
+    Raises:
+        ValueError: the model does not know its constructor's arguments, the number of names is not K, or ``input`` is
+            not JSON.
+    """
+    config = getattr(model, "config", None)
+    if not isinstance(config, dict):
+        raise ValueError(f"{type(model).__name__} has no config; expected a model from s3dg, i3d, s3d or pytorchvideo")
+    if len(classes) != config["num_classes"]:
+        raise ValueError(f"{len(classes)} class names for {config['num_classes']} classes")
+    try:
+        description = json.dumps({"config": config, "classes": list(classes), "input": input})
+    except TypeError as error:
+        raise ValueError(f"config, classes and input must be what JSON can hold: {error}") from error
+    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    write_atomic(Path(path), safetensors.torch.save(tensors, {**(extra or {}), "kdvideo": description}))
+
+
+def describe(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What `save` wrote beside the tensors: config, classes, input, and the strings of ``extra``.
+
+    Raises:
+        ValueError: another program wrote it.
+    """
+    extra = {key: value for key, value in metadata.items() if key != "kdvideo"}
+    try:
+        description = json.loads(metadata["kdvideo"])
+        known = {key: description[key] for key in ("config", "classes", "input")}
+        if not isinstance(known["config"], dict):
+            raise TypeError(f"config is {known['config']!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"no usable kdvideo description in its metadata ({error!r})") from error
+    return {**extra, **known}

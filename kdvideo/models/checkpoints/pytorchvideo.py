@@ -1,0 +1,27 @@
+"""pytorchvideo's published weights as a state dict of our wrapper."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..network import Network
+from .layout import Layout
+
+PYTORCHVIDEO = Layout("pytorchvideo", r"blocks\.0\.", lambda key: key.removeprefix("network."))
+
+
+def from_pytorchvideo(weights: Mapping[str, Any], model: Network) -> dict[str, Tensor]:
+    """The state dict of ``model`` with the weights of the same network in pytorchvideo; neither argument is changed.
+
+    Args:
+        weights: pytorchvideo's state dict, the ``model_state`` of its files (``blocks.0...``), with or without a
+            ``module.`` in front.
+        model: ``models.pytorchvideo(name)`` of the same network.
+
+    Raises:
+        ValueError: weights are missing, unexpected or of another shape; all of them are listed.
+
+    Example: ``model.load_state_dict(from_pytorchvideo(torch.load("X3D_S.pyth")["model_state"], model))``.
+    """
+    return PYTORCHVIDEO.convert({name.removeprefix("module."): value for name, value in weights.items()}, model)

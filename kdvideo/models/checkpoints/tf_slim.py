@@ -1,0 +1,73 @@
+"""TF-slim's S3D-G and I3D variables as a state dict."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..inception import Inception3D
+from .layout import Layout, by_ending, channels_last
+
+VARIABLES = {  # what a module path's end becomes in TF-slim
+    r"\.(spatial\.)?conv\.weight$": "/weights",
+    r"\.(spatial\.)?bn\.weight$": "/BatchNorm/gamma",
+    r"\.(spatial\.)?bn\.bias$": "/BatchNorm/beta",
+    r"\.(spatial\.)?bn\.running_mean$": "/BatchNorm/moving_mean",
+    r"\.(spatial\.)?bn\.running_var$": "/BatchNorm/moving_variance",
+    r"\.temporal\.weight$": "/temporal/weights",
+    r"\.temporal\.bias$": "/temporal/biases",
+    r"\.gate\.linear\.weight$": "/self_gating/transformer_W/weights",
+    r"^head\.proj\.weight$": "/weights",
+    r"^head\.proj\.bias$": "/biases",
+}
+SCOPES = {
+    "": "Logits/Conv2d_0c_1x1",
+    "conv_1a": "Conv2d_1a_7x7",
+    "conv_2b": "Conv2d_2b_1x1",
+    "conv_2c": "Conv2d_2c_3x3",
+}
+
+
+def slim_name(key: str) -> str:
+    """TF-slim's variable name, without scope, of a state dict key; the key itself where slim has none."""
+    return by_ending(key, VARIABLES, slim_scope)
+
+
+def slim_scope(module: str) -> str:
+    """TF-slim's scope of a convolution, or of the gate after it."""
+    block, *rest = module.split(".")
+    if block in SCOPES:
+        return SCOPES[block]
+    branch = rest[0]
+    unit = rest[1] if len(rest) > 1 else "conv_0a" if branch == "branch_0" else "conv_0b"  # a gate ends its branch
+    size = "3x3" if unit == "conv_0b" and branch != "branch_3" else "1x1"
+    return f"{block.capitalize()}/{branch.capitalize()}/Conv2d_{unit[-2:]}_{size}"
+
+
+def _seen(architecture: str, channels: int) -> dict[str, Any]:
+    """RGB in [0, 1] as the helper notebook for the released D3D feeds it; flow and I3D in [-1, 1]."""
+    return {"input_range": (0.0, 1.0) if architecture == "s3dg" and channels == 3 else (-1.0, 1.0)}
+
+
+TF_SLIM = Layout("TF-slim S3D-G or I3D", r"Conv2d_1a_7x7/weights$", slim_name, channels_last, _seen)
+
+
+def from_tf_slim(variables: Mapping[str, Any], model: Inception3D, *, scope: str = "InceptionV1") -> dict[str, Tensor]:
+    """The state dict of ``model`` with the weights of a TF-slim S3D-G or I3D; neither argument is changed.
+
+    Non-local blocks have no name in TF-slim: for a model with them their weights are listed as missing.
+
+    Args:
+        variables: TF variable name -> tensor or array, complete: see `read_tf`.
+        model: an `s3dg` or `i3d` of the same shape as the checkpoint.
+        scope: what the variable names start with.
+
+    Raises:
+        ValueError: variables are missing, unexpected or of another shape; all of them are listed. Optimiser slots
+            and ``global_step`` count as unexpected: `weights_only` leaves them out.
+
+    Example: ``model.load_state_dict(from_tf_slim(weights_only(read_tf("model.ckpt")), model))``.
+
+    The names are those of tensorflow/models, research/slim/nets/s3dg.py and i3d.py.
+    """
+    return TF_SLIM.convert(variables, model, f"{scope}/" if scope else "")
