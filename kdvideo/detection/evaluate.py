@@ -1,0 +1,113 @@
+"""Frame-mAP of AVA's files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdvideo.detection.average_precision import FrameBoxes, FrameMAP, frame_ap
+from kdvideo.detection.label_map import read_label_map
+from kdvideo.detection.reading import check_videos, read_annotations, read_detections, read_excluded
+from kdvideo.detection.tables import ACTIONS, Annotations, Boxes, Detections, KeyFrameId
+
+PathLike = str | os.PathLike[str]
+_SHIFT = 40  # a key frame as one number: the video, and 40 bits of microseconds
+
+
+def frame_map(
+    ground_truth: PathLike | Annotations,
+    detections: PathLike | Detections,
+    label_map: PathLike | Mapping[int, str],
+    *,
+    excluded: PathLike | Collection[KeyFrameId] | None = None,
+) -> FrameMAP:
+    """AVA's frame-mAP at IoU 0.5, to the number that ActivityNet's official evaluation gives.
+
+    The protocol is that of `frame_ap`. Key frames are those that the ground truth names, with or without a box of
+    the listed classes; detections on other seconds of its videos are ignored. Seconds are equal if they are so to
+    the microsecond: 902, 0902 and 902.0 are one.
+
+    Args:
+        ground_truth: a csv file with rows `video,second,x1,y1,x2,y2,action,person`, or what `read_annotations` gives.
+        detections: a csv file with rows `video,second,x1,y1,x2,y2,action,score`, or `Detections`.
+        label_map: the evaluated classes as a `.pbtxt` file, or id -> name. Names given twice are told apart by id.
+        excluded: a csv file with rows `video,second`, or such pairs: left out of ground truth and detections.
+
+    Raises:
+        ValueError: a bad file (see `read_annotations`), detections of videos that the ground truth does not have, or
+            an evaluation that could only give 0: no key frame or no class in common.
+
+    Examples:
+        >>> box, number = torch.tensor([[0.1, 0.1, 0.4, 0.9]]).double(), torch.tensor([0])
+        >>> place = (("clip",), number, torch.tensor([902.0]).double(), box)
+        >>> truth = Annotations(*place, action=torch.tensor([11]), person=number)
+        >>> found = Detections(*place, action=torch.tensor([11]), score=torch.ones(1).double())
+        >>> frame_map(truth, found, {11: "sit", 12: "stand"})
+        FrameMAP(mean=1.0, per_class={'sit': 1.0, 'stand': nan})
+
+    Source: ActivityNet's evaluation code; Gu et al., CVPR 2018, arXiv 1705.08421.
+    """
+    classes = label_map if isinstance(label_map, Mapping) else read_label_map(label_map)
+    actions = max(ACTIONS, *classes)
+    truth = ground_truth
+    if not isinstance(truth, Annotations):
+        truth = read_annotations(truth, num_actions=actions)
+    found = detections
+    if not isinstance(found, Detections):
+        found = read_detections(found, num_actions=actions)
+    check_videos(found, truth, "the detections" if isinstance(detections, Detections) else os.fspath(detections))
+    left_out = excluded if isinstance(excluded, Collection) and not isinstance(excluded, str) else ()
+    if excluded is not None and left_out is not excluded:
+        left_out = read_excluded(excluded)  # type: ignore[arg-type]
+    return _evaluate(truth, found, classes, left_out)
+
+
+def _evaluate(
+    truth: Annotations, found: Detections, classes: Mapping[int, str], left_out: Collection[KeyFrameId]
+) -> FrameMAP:
+    names = [*truth.videos, *(video for video, _ in truth.empty)]
+    number = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    dropped = {_key(number[video], second) for video, second in left_out if video in number}
+    empty = {_key(number[video], second) for video, second in truth.empty} - dropped
+    known, scored = _frames(truth, number), _frames(found, number)
+    keep = [~np.isin(frame, sorted(dropped)) if dropped else slice(None) for frame in (known, scored)]
+    known, scored = known[keep[0]], scored[keep[1]]
+    if not np.isin(_unique(scored), np.concatenate([_unique(known), sorted(empty)])).any():
+        raise ValueError(
+            "no detection lies on a key frame of the ground truth: it names "
+            f"{_times(truth.second)}, the detections {_times(found.second)} (seconds of the whole video, not frames)"
+        )
+    person = truth.person.double()
+    return frame_ap(
+        FrameBoxes(*_columns(known, keep[0], truth.boxes, truth.action, person)),
+        FrameBoxes(*_columns(scored, keep[1], found.boxes, found.action, found.score)),
+        classes=classes,
+        empty=empty,
+    )
+
+
+def _columns(frame: np.ndarray, keep: np.ndarray | slice, *columns: Tensor) -> list[Tensor]:  # type: ignore[type-arg]
+    rows = keep if isinstance(keep, slice) else torch.from_numpy(keep)
+    return [torch.from_numpy(frame), *(column[rows] for column in columns)]
+
+
+def _frames(rows: Boxes, number: Mapping[str, int]) -> np.ndarray:  # type: ignore[type-arg]
+    videos = np.array([number[name] for name in rows.videos], np.int64)
+    return (videos << _SHIFT)[rows.video.numpy()] + np.rint(rows.second.numpy() * 1e6).astype(np.int64)
+
+
+def _key(video: int, second: float) -> int:
+    return (video << _SHIFT) + round(second * 1e6)
+
+
+def _unique(frames: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    heads = np.flatnonzero(np.diff(frames, prepend=-1))
+    return np.unique(frames[heads])
+
+
+def _times(seconds: Tensor) -> str:
+    return f"seconds {float(seconds.min()):g} … {float(seconds.max()):g}"

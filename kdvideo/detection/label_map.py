@@ -1,0 +1,45 @@
+"""Label maps: which action ids count, and what they are called."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_ITEM = re.compile(r"\b(?:item|label)\s*\{(?P<body>[^{}]*)\}")
+_NAME = re.compile(r"""\bname\s*:\s*(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)')""")
+_ID = re.compile(r"\b(?:label_id|id)\s*:\s*(?P<id>-?\d+)\b")
+
+
+def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
+    """The classes of a `.pbtxt` file, id -> name, in its order.
+
+    Both of AVA's layouts are read: `item { name: "sit" id: 11 }` of the 60 evaluated classes, and
+    `label { name: "sit" label_id: 11 label_type: PERSON_MOVEMENT }` of all 80.
+
+    Raises:
+        ValueError: no class in the file, a class without name or id, an id under 1, or an id given twice; with the line.
+
+    Examples:
+        >>> import tempfile, pathlib
+        >>> file = pathlib.Path(tempfile.mkdtemp(), "list.pbtxt")
+        >>> _ = file.write_text('item {\\n  name: "sit"\\n  id: 11\\n}\\nitem {\\n  name: "stand"\\n  id: 12\\n}\\n')
+        >>> read_label_map(file)
+        {11: 'sit', 12: 'stand'}
+    """
+    text = Path(path).read_text(encoding="utf-8-sig")
+    classes: dict[int, str] = {}
+    for item in _ITEM.finditer(text):
+        where = f"{os.fspath(path)}: line {text.count(chr(10), 0, item.start()) + 1}"
+        body = _NAME.sub("", item["body"])
+        name, number = _NAME.search(item["body"]), _ID.search(body)
+        if name is None or number is None:
+            raise ValueError(f"{where}: a class needs a name and an id, got {item[0]!r}")
+        action = int(number["id"])
+        if action < 1 or action in classes:
+            problem = "is given twice" if action in classes else "is under 1: ids count from 1"
+            raise ValueError(f"{where}: id {action} {problem}")
+        classes[action] = name["double"] if name["single"] is None else name["single"]
+    if not classes:
+        raise ValueError(f'{os.fspath(path)}: no class in it; expected blocks like item {{ name: "sit" id: 11 }}')
+    return classes

@@ -1,0 +1,176 @@
+"""AVA's csv files: annotations, excluded timestamps, person proposals and detections."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdvideo._files import write_atomic
+from kdvideo.detection._csv import Array, Columns, Layout, PathLike, complain, parse_fast, parse_lines
+from kdvideo.detection.tables import ACTIONS, Annotations, Boxes, Detections, KeyFrameId, Proposals
+
+MARGIN = 0.01  # boxes drawn by hand end up to a pixel or so outside the frame
+MAX_SECOND = 1e6
+
+
+def read_annotations(path: PathLike, *, num_actions: int = ACTIONS) -> Annotations:
+    """Ground truth: rows `video,second,x1,y1,x2,y2,action,person`, as in `ava_val_v2.2.csv`.
+
+    The person may be missing; rows `video,second` name key frames without a box.
+
+    Args:
+        path: the file. Blank lines are skipped.
+        num_actions: the highest action id; 80 in AVA.
+
+    Raises:
+        ValueError: an empty file, or, with its line: another number of columns, something that is not a number, boxes
+            reversed or more than 0.01 outside the frame (pixels, for instance), action ids outside 1 … num_actions,
+            seconds outside 0 … 10⁶.
+
+    Source: Gu et al., "AVA: A Video Dataset of Spatio-temporally Localized Atomic Visual Actions", CVPR 2018,
+    arXiv 1705.08421.
+    """
+    rows = _read(path, Layout(action=True, last="person", last_optional=True), num_actions)
+    person = np.full(len(rows.video), -1, np.int64) if rows.last is None else rows.last.astype(np.int64)
+    return Annotations(*_boxes(rows), torch.from_numpy(rows.action), torch.from_numpy(person), tuple(rows.empty))
+
+
+def read_detections(path: PathLike, *, num_actions: int = ACTIONS) -> Detections:
+    """Detections: rows `video,second,x1,y1,x2,y2,action,score`, one for each (box, action) pair.
+
+    Raises:
+        ValueError: as `read_annotations`, and scores that are not finite.
+    """
+    rows = _read(path, Layout(action=True, last="score", last_optional=False), num_actions)
+    return Detections(*_boxes(rows), torch.from_numpy(rows.action), _last(rows))
+
+
+def read_proposals(path: PathLike, *, annotations: Boxes | None = None) -> Proposals:
+    """Person boxes: rows `video,second,x1,y1,x2,y2,score`, or with an action, which is skipped, before the score.
+
+    Rows with equal boxes on a key frame (a file may list a box once per action) become one with the highest score.
+    Pickled proposals are not read: loading a pickle runs whatever code is in it.
+
+    Args:
+        path: the file.
+        annotations: the annotations that these proposals are for; videos that are not in them are an error then.
+
+    Raises:
+        ValueError: as `read_detections`; videos that `annotations` does not have (counted and named).
+    """
+    if Path(path).suffix in (".pkl", ".pickle"):
+        raise ValueError(f"{os.fspath(path)}: pickles are not read, as they run code; write the boxes into a csv file")
+    rows = _read(path, Layout(action=False, last="score", last_optional=False), 0)
+    found = Proposals(*_boxes(rows), _last(rows))
+    if annotations is not None:
+        check_videos(found, annotations, os.fspath(path))
+    keys = np.column_stack([rows.video, rows.second, rows.boxes])
+    order = np.argsort(-found.score.numpy(), kind="stable")
+    _, first = np.unique(keys[order], axis=0, return_index=True)
+    keep = torch.from_numpy(np.sort(order[first]))
+    return Proposals(found.videos, found.video[keep], found.second[keep], found.boxes[keep], found.score[keep])
+
+
+def read_excluded(path: PathLike) -> frozenset[KeyFrameId]:
+    """Timestamps left out of the evaluation: rows `video,second`. The file may be empty.
+
+    Raises:
+        ValueError: a row of another kind, with its line.
+    """
+    found: set[KeyFrameId] = set()
+    problems: list[tuple[int, str]] = []
+    with open(path, encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream)
+        for values in filter(None, reader):
+            try:
+                video, second = values
+                found.add((video, float(second)))
+            except ValueError:
+                problems.append((reader.line_num, f"expected video,second, got {','.join(values)!r}"))
+    complain(path, problems)
+    return frozenset(found)
+
+
+def write_detections(path: PathLike, detections: Detections) -> None:
+    """Write rows `video,second,x1,y1,x2,y2,action,score` that `read_detections` reads to the same numbers."""
+    write_atomic(Path(path), "".join(_lines(detections)).encode())
+
+
+def check_videos(rows: Boxes, known: Boxes, source: str) -> None:
+    """Raise `ValueError` for videos that `known` does not have."""
+    names = set(known.videos) | {video for video, _ in getattr(known, "empty", ())}
+    unknown = [name for name in rows.videos if name not in names]
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
+        raise ValueError(
+            f"{source}: {len(unknown)} of {len(rows.videos)} videos are not in the ground truth: {shown}; "
+            f"names there look like {min(names)!r}"
+        )
+
+
+def _lines(rows: Detections) -> Iterator[str]:
+    table = (rows.video, rows.second, rows.boxes, rows.action, rows.score)
+    for video, second, box, action, score in zip(*(column.tolist() for column in table), strict=True):
+        name = rows.videos[video]
+        if set(name) & set('",\n\r'):
+            name = '"' + name.replace('"', '""') + '"'
+        time = f"{int(second):04d}" if second == int(second) else repr(second)
+        yield f"{name},{time},{','.join(map(repr, box))},{action},{score!r}\n"
+
+
+def _boxes(rows: Columns) -> tuple[tuple[str, ...], Tensor, Tensor, Tensor]:
+    return rows.videos, torch.from_numpy(rows.video), _tensor(rows.second), torch.from_numpy(rows.boxes)
+
+
+def _last(rows: Columns) -> Tensor:
+    assert rows.last is not None
+    return _tensor(rows.last)
+
+
+def _tensor(column: Array) -> Tensor:
+    column = np.ascontiguousarray(column)
+    return torch.from_numpy(column if column.flags.writeable else column.copy())
+
+
+def _read(path: PathLike, layout: Layout, num_actions: int) -> Columns:
+    rows = parse_fast(path, layout) if Path(path).stat().st_size else None
+    if rows is None or _problems(rows, layout, num_actions):
+        rows = parse_lines(path, layout)
+    found = _problems(rows, layout, num_actions)
+    if found:
+        assert rows.line is not None
+        bad = [(int(rows.line[number]), text(int(number))) for mask, text in found for number in np.flatnonzero(mask)[:5]]
+        complain(path, bad, int(np.logical_or.reduce([mask for mask, _ in found]).sum()))
+    if not len(rows.video):
+        raise ValueError(f"{os.fspath(path)}: no box in it; expected rows {layout.expected()}")
+    return rows
+
+
+def _problems(rows: Columns, layout: Layout, num_actions: int) -> list[tuple[Array, Callable[[int], str]]]:
+    """The rules that rows break: which rows, and what to say about each of them."""
+    if not len(rows.video):
+        return []
+    x1, y1, x2, y2 = rows.boxes.T
+    inside = np.isfinite(rows.second) & (rows.second >= 0) & (rows.second <= MAX_SECOND)
+    low, high = np.minimum(np.minimum(x1, y1), np.minimum(x2, y2)), np.maximum(np.maximum(x1, y1), np.maximum(x2, y2))
+    within = (low >= -MARGIN) & (high <= 1 + MARGIN)  # false for NaN too
+    box = lambda row: "box " + ",".join(f"{value:g}" for value in rows.boxes[row])  # noqa: E731
+    rules: list[tuple[Array, Callable[[int], str]]] = [
+        (~inside, lambda row: f"second {rows.second[row]:g} is not within 0 … {MAX_SECOND:g}"),
+        (~within, lambda row: f"{box(row)} lies outside the frame: x1,y1,x2,y2 are fractions from 0 to 1, not pixels"),
+        (within & ((x1 > x2) | (y1 > y2)), lambda row: f"{box(row)} is reversed: expected x1 <= x2 and y1 <= y2"),
+    ]
+    if layout.action:
+        outside = (rows.action < 1) | (rows.action > num_actions)
+        rules.append((outside, lambda row: f"action {rows.action[row]}: ids count from 1 to {num_actions}"))
+    last = rows.last
+    if last is not None:
+        wrong = ~np.isfinite(last) if layout.last == "score" else ~(np.floor(last) == last)
+        rules.append((wrong, lambda row: f"{layout.last} {last[row]:g} is not a usable number"))
+    return [(mask, text) for mask, text in rules if mask.any()]
