@@ -1,0 +1,173 @@
+"""The 3-D counterparts of 2-D layers: on a still video each gives, at every frame, what the 2-D layer gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Pair = tuple[int, int]
+Fill = Callable[[Tensor, int], Tensor]
+Combine = Callable[[Tensor, int], Tensor]
+
+
+def average(kernel: Tensor, frames: int) -> Tensor:
+    """The 2-D kernel at every time step, divided by their number: W[:, :, t] = w / T, as in I3D.
+
+    Shapes: (O, I, H, W) -> (O, I, frames, H, W).
+
+    Examples:
+        >>> average(torch.full((1, 1, 1, 1), 6.0), 3).flatten()
+        tensor([2., 2., 2.])
+    """
+    return kernel.unsqueeze(2).expand(-1, -1, frames, -1, -1) / frames
+
+
+def centre(kernel: Tensor, frames: int) -> Tensor:
+    """The 2-D kernel at the middle time step (of an even number, the first of the middle two), zeros elsewhere.
+
+    The 3-D layer then starts as the 2-D one on each frame. Shapes: (O, I, H, W) -> (O, I, frames, H, W).
+
+    Examples:
+        >>> centre(torch.full((1, 1, 1, 1), 6.0), 3).flatten()
+        tensor([0., 6., 0.])
+    """
+    filled = kernel.new_zeros(*kernel.shape[:2], frames, *kernel.shape[2:])
+    filled[:, :, (frames - 1) // 2] = kernel
+    return filled
+
+
+def repeat_edges(clip: Tensor, kernel: int) -> Tensor:
+    """(B, C, T, H, W) with its first and last frame repeated, so that ``kernel`` time steps fit around each frame."""
+    if kernel == 1:
+        return clip
+    before, after = (kernel - 1) // 2, kernel // 2
+    first, last = clip[:, :, :1], clip[:, :, -1:]
+    # Slices and not F.pad: its backward is not deterministic on CUDA.
+    return torch.cat([first.expand(-1, -1, before, -1, -1), clip, last.expand(-1, -1, after, -1, -1)], dim=2)
+
+
+class EdgeConv3d(nn.Conv3d):
+    """`nn.Conv3d` that pads zeros in space and repeats the edge frames in time; ceil(T / stride) frames result."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(repeat_edges(input, self.kernel_size[0]))
+
+
+class FramePool(nn.Module):
+    """A 2-D pool on each frame, then, over windows of ``kernel`` time steps, what ``combine`` makes of them."""
+
+    def __init__(self, pool: nn.Module, temporal: Pair, combine: Combine) -> None:
+        super().__init__()
+        self.pool = pool
+        self.kernel, self.stride = temporal
+        self.combine = combine
+
+    def forward(self, input: Tensor) -> Tensor:
+        pooled = per_frame(input, self.pool)
+        if (self.kernel, self.stride) == (1, 1):
+            return pooled
+        frames = pooled.shape[2]
+        padded = repeat_edges(pooled, self.kernel)
+        shifted = [padded[:, :, start : start + frames : self.stride] for start in range(self.kernel)]
+        return self.combine(torch.stack(shifted, dim=2), 2)
+
+    def extra_repr(self) -> str:
+        return f"kernel={self.kernel}, stride={self.stride}, combine={self.combine.__name__}"
+
+
+class ClipPool(nn.Module):
+    """An adaptive 2-D pool of what ``combine`` makes of all frames; one frame results."""
+
+    def __init__(self, pool: nn.Module, combine: Combine) -> None:
+        super().__init__()
+        self.pool, self.combine = pool, combine
+
+    def forward(self, input: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(self.combine(input, 2))
+        return pooled.unsqueeze(2)
+
+    def extra_repr(self) -> str:
+        return f"combine={self.combine.__name__}"
+
+
+class BatchNormAct3d(nn.BatchNorm3d):
+    """Batch norm, drop layer and activation in one module, as timm's BatchNormAct2d."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = self.act(self.drop(super().forward(input)))
+        return output
+
+
+def conv3d(conv: nn.Conv2d, temporal: Pair, fill: Fill) -> nn.Module:
+    """``conv`` with a temporal (kernel size, stride)."""
+    if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        raise ValueError(f"padding={conv.padding!r} in mode {conv.padding_mode!r}; expected numbers and zeros")
+    kernel, stride = temporal
+    new = EdgeConv3d(
+        conv.in_channels,
+        conv.out_channels,
+        (kernel, *_pair(conv.kernel_size)),
+        (stride, *_pair(conv.stride)),
+        (0, *_pair(conv.padding)),
+        (1, *_pair(conv.dilation)),
+        conv.groups,
+        device="meta",
+    )
+    with torch.no_grad():
+        new.weight = nn.Parameter(fill(conv.weight, kernel).contiguous(), conv.weight.requires_grad)
+    new.bias = conv.bias
+    return new
+
+
+def batch_norm3d(norm: nn.BatchNorm2d) -> nn.Module:
+    """``norm`` with the same parameters, over (B, T, H, W)."""
+    fused = hasattr(norm, "act")
+    kind = BatchNormAct3d if fused else nn.BatchNorm3d
+    new = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats, device="meta")
+    names = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked", *(["drop", "act"] * fused)]
+    for name in names:
+        setattr(new, name, getattr(norm, name))
+    return new
+
+
+def per_frame(clip: Tensor, pool: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    """A 2-D pool on each frame of (B, C, T, H, W). Unlike 3-D pools its CUDA backward is deterministic."""
+    b, c, t = clip.shape[:3]
+    if clip.is_contiguous():  # frames as channels or as samples: whichever is a view
+        pooled = pool(clip.flatten(1, 2), *args, **kwargs)
+        return pooled.view(b, c, t, *pooled.shape[2:])
+    pooled = pool(clip.transpose(1, 2).flatten(0, 1), *args, **kwargs)
+    return pooled.view(b, t, *pooled.shape[1:]).transpose(1, 2)
+
+
+def avg_pool(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """`F.avg_pool2d` on each frame."""
+    return per_frame(input, F.avg_pool2d, *args, **kwargs)
+
+
+def max_pool(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """`F.max_pool2d` on each frame."""
+    return per_frame(input, F.max_pool2d, *args, **kwargs)
+
+
+def adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:
+    """`F.adaptive_avg_pool2d` of the mean over time."""
+    return F.adaptive_avg_pool2d(input.mean(2), output_size).unsqueeze(2)
+
+
+def adaptive_max_pool(input: Tensor, output_size: Any) -> Tensor:
+    """`F.adaptive_max_pool2d` of the maximum over time."""
+    pooled: Tensor = F.adaptive_max_pool2d(input.amax(2), output_size)
+    return pooled.unsqueeze(2)
+
+
+def _pair(value: Any) -> Pair:
+    h, w = (value, value) if isinstance(value, int) else value
+    return h, w
