@@ -1,13 +1,14 @@
 """Video backbones that give logits and name their layers."""
 
-from . import checkpoints
+from . import checkpoints, inflation
+from .adapters import BACKBONES, pytorchvideo, timm, torchvision
 from .flops import multiply_adds
 from .i3d import i3d
 from .inception import Inception3D
+from .inflation import inflated
 from .network import InputSpec, Network
 from .s3d import s3d
 from .s3dg import NON_LOCAL, s3dg
-from .zoo import BACKBONES, pytorchvideo
 
 __all__ = [
     "BACKBONES",
@@ -17,8 +18,12 @@ __all__ = [
     "Network",
     "checkpoints",
     "i3d",
+    "inflated",
+    "inflation",
     "multiply_adds",
     "pytorchvideo",
     "s3d",
     "s3dg",
+    "timm",
+    "torchvision",
 ]

@@ -5,13 +5,22 @@ from typing import Any
 
 import torch
 
+from .adapters import pytorchvideo, timm, torchvision
 from .i3d import i3d
+from .inflation import inflated
 from .network import Network
 from .s3d import s3d
 from .s3dg import s3dg
-from .zoo import pytorchvideo
 
-BUILDERS: dict[str, Callable[..., Network]] = {"i3d": i3d, "pytorchvideo": pytorchvideo, "s3d": s3d, "s3dg": s3dg}
+BUILDERS: dict[str, Callable[..., Network]] = {
+    "i3d": i3d,
+    "inflated": inflated,
+    "pytorchvideo": pytorchvideo,
+    "s3d": s3d,
+    "s3dg": s3dg,
+    "timm": timm,
+    "torchvision": torchvision,
+}
 
 
 def build(config: Mapping[str, Any]) -> Network:

@@ -1,0 +1,107 @@
+"""What the adapters to other libraries share."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..network import InputSpec, Network, Triple, check_clip
+
+Fixed = tuple[int | None, int, int]  # (T, H, W); T is None where any will do
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def itself(clip: Tensor) -> Tensor:
+    """The clip as it is."""
+    return clip
+
+
+class Adapter(Network):
+    """Another library's network under ``network``, into which that library's published weights load.
+
+    Attributes:
+        feed: turns the clip into what that network is called on.
+        minimum: the smallest (T, H, W) it takes.
+        fixed: the one (T, H, W) it takes, as a position embedding may ask for; None where any size will do.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        config: dict[str, Any],
+        input_spec: InputSpec,
+        layer_names: Mapping[str, str],
+        feed: Callable[[Tensor], Any] = itself,
+        minimum: Triple = (1, 1, 1),
+        fixed: Fixed | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config
+        self.input_spec = input_spec if config["in_channels"] == 3 else _without_rgb(input_spec)
+        self.layer_names = {name: f"network.{path}" for name, path in layer_names.items()}
+        self.feed, self.minimum, self.fixed = feed, minimum, fixed
+
+    def check(self, clip: Tensor) -> None:
+        """Raise `ValueError` where the network cannot take the clip."""
+        t, h, w = self.fixed or self.minimum
+        check_clip(clip, channels=self.in_channels, minimum=(t or 1, h, w))
+        size = tuple(clip.shape[2:])
+        if self.fixed and any(n not in (None, m) for n, m in zip(self.fixed, size, strict=True)):
+            raise ValueError(f"got (T, H, W) = {size}; this network takes {self.fixed} only: sample or resize the clip")
+
+
+class ClipAdapter(Adapter):
+    """Called on one (B, C, T, H, W) tensor."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.check(input)
+        logits: Tensor = self.network(self.feed(input))
+        return logits
+
+
+def unknown(name: str, known: Iterable[str], *, see: str) -> ValueError:
+    """The error for a name that a library does not have."""
+    close = difflib.get_close_matches(name, known, n=5, cutoff=0.3)
+    return ValueError(f"unknown network {name!r}; closest: {close}. {see} lists all")
+
+
+def replace_input_conv(network: nn.Module, in_channels: int) -> None:
+    """Let the first convolution take ``in_channels`` channels; all else about it stays.
+
+    The new filters are the old ones, channel by channel and over again, so fresh ones keep their distribution.
+    """
+    path, old = next((n, m) for n, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Conv3d)))
+    if old.in_channels == in_channels:
+        return
+    assert old.groups == 1
+    with torch.device("meta"):  # no random numbers are drawn
+        new = type(old)(
+            in_channels,
+            old.out_channels,
+            old.kernel_size,  # type: ignore[arg-type]
+            old.stride,  # type: ignore[arg-type]
+            old.padding,  # type: ignore[arg-type]
+            old.dilation,  # type: ignore[arg-type]
+            bias=old.bias is not None,
+            padding_mode=old.padding_mode,
+        )
+    new.weight = nn.Parameter(old.weight.detach()[:, [i % old.in_channels for i in range(in_channels)]].clone())
+    new.bias = old.bias
+    parent, _, name = path.rpartition(".")
+    setattr(network.get_submodule(parent), name, new.train(old.training))
+
+
+def scale_ends(blocks: nn.ModuleList) -> dict[str, str]:
+    """The last block of every scale of MViT (scale2 to scale5): the next one pools its queries."""
+    starts = [i for i, block in enumerate(blocks) if getattr(block, "pool_skip", None) is not None and i]
+    return {f"scale{k}": f"blocks.{end - 1}" for k, end in enumerate([*starts, len(blocks)], start=2)}
+
+
+def _without_rgb(spec: InputSpec) -> InputSpec:
+    """No published weights see other channels: the range of kdvideo's own flow networks, no normalisation."""
+    return replace(spec, range=(-1.0, 1.0), mean=(), std=())
