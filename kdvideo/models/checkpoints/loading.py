@@ -37,17 +37,15 @@ def load(
 ) -> tuple[Network, dict[str, Any]]:
     """The network of a file of weights, whoever wrote it, and what the file says about it.
 
-    ===================================  ==========================================================================
-    known layouts                        ``input_range``
-    ===================================  ==========================================================================
-    kdvideo (`save`, ``save_pretrained``)  as recorded
-    kdvideo, a bare state dict           the constructor's default
-    TF-slim S3D-G and I3D                RGB of S3D-G (0, 1), as the published demo of D3D feeds it; else (-1, 1)
-    DeepMind's I3D (Sonnet), pytorch-i3d  (-1, 1)
-    torchvision's S3D                    (0, 1), then torchvision's mean and std
-    kylemin/S3D                          (-1, 1), without mean and std
-    pytorchvideo                         (0, 1), then mean 0.45 and std 0.225; only with ``model``
-    ===================================  ==========================================================================
+    | known layouts | ``input_range`` |
+    |---|---|
+    | kdvideo (`save`, ``save_pretrained``) | as recorded |
+    | kdvideo, a bare state dict | the constructor's default |
+    | TF-slim S3D-G and I3D | S3D-G for RGB (0, 1), as the published demo of D3D feeds it; else (-1, 1) |
+    | DeepMind's I3D (Sonnet), pytorch-i3d | (-1, 1) |
+    | torchvision's S3D | (0, 1), then torchvision's mean and std |
+    | kylemin/S3D | (-1, 1), without mean and std |
+    | pytorchvideo, only with ``model`` | (0, 1), then mean 0.45 and std 0.225 |
 
     They may lie in safetensors, in files of torch.save (also inside ``state_dict``, ``model_state`` ..., also with a
     ``module.`` in front) or, where TensorFlow wrote them, in a checkpoint given by its prefix, its index file or its
@@ -56,7 +54,7 @@ def load(
 
     Args:
         path: a file, a folder, or the prefix of a TensorFlow checkpoint.
-        model: fill this network, strictly and in place, and leave its device and mode; None builds one.
+        model: the network to fill, strictly and in place; its device and mode stay. Without it one is built.
         device: where a new network goes; it is in eval mode.
         input_range: the lowest and highest value that the weights are meant to see, where you know better.
 
@@ -70,7 +68,14 @@ def load(
         ValueError: truncated, foreign, with code in it, or not the weights of this network; the file is named, and
             every missing, unexpected and mis-shaped weight is listed.
 
-    Example: ``model, info = load("model.ckpt.index")``.
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo import models
+        >>> path = tempfile.mkdtemp() + "/i3d.pt"
+        >>> torch.save(models.i3d(5, in_channels=2, depth_multiplier=0.125, min_depth=8).state_dict(), path)
+        >>> model, info = load(path)
+        >>> info["format"], model.config["architecture"], model.num_classes, model.in_channels
+        ('kdvideo', 'i3d', 5, 2)
     """
     low, high = input_range or (0.0, 1.0)
     if not -math.inf < low < high < math.inf:

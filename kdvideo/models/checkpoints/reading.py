@@ -1,5 +1,6 @@
 """Files of weights as named tensors; nothing that a file holds is ever executed."""
 
+import pickletools
 import re
 import zipfile
 from collections.abc import Mapping
@@ -73,14 +74,31 @@ def _unpickle(path: Path, *, zipped: bool) -> Any:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # a damaged pickle can raise nearly anything
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        wanted = _first_import(path, str(error))
         if wanted is None:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise ValueError(f"{path}: truncated, damaged, or no file of torch.save ({reason[0]})") from error
+            reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
+            raise ValueError(f"{path}: truncated, damaged, or no file of torch.save ({reason})") from error
         raise ValueError(
-            f"{path}: holds more than weights: it wants to import {wanted[1]}, which was not run. Ask its author "
+            f"{path}: holds more than weights: it wants to import {wanted}, which was not run. Ask its author "
             "for the bare state dict, or, if you trust the file, load it yourself and save only that"
         ) from error
+
+
+def _first_import(path: Path, message: str) -> str | None:
+    """What a pickle that was refused wanted to import: PyTorch says it, but for newer pickles of other programs."""
+    named = re.search(r"GLOBAL ([\w.]+)", message)
+    if named or zipfile.is_zipfile(path):
+        return named and named[1]
+    words: list[str] = []
+    try:
+        for operation, argument, _ in pickletools.genops(path.read_bytes()):
+            if operation.name == "STACK_GLOBAL":
+                return ".".join(words[-2:])
+            if isinstance(argument, str):
+                words.append(argument)
+    except ValueError:  # no pickle at all
+        pass
+    return None
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:

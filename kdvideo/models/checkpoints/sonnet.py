@@ -56,7 +56,8 @@ def from_sonnet(
         ValueError: variables are missing, unexpected or of another shape; all of them are listed. Optimiser slots
             count as unexpected: `weights_only` leaves them out.
 
-    Example: ``model.load_state_dict(from_sonnet(weights_only(read_tf("model.ckpt")), model))``.
+    Examples:
+        >>> model.load_state_dict(from_sonnet(weights_only(read_tf("model.ckpt")), model))  # doctest: +SKIP
 
     The names are those of google-deepmind/kinetics-i3d, i3d.py, and of its published checkpoints.
     """

@@ -35,7 +35,8 @@ def read_tf(prefix: str | Path) -> dict[str, Tensor]:
         ValueError: a file is truncated or foreign, or holds variables that are not plain numbers. Lengths and the
             index are checked; the checksums of the data are not.
 
-    Example: ``from_tf_slim(read_tf("model.ckpt"), models.s3dg())``.
+    Examples:
+        >>> state = from_tf_slim(read_tf("model.ckpt"), models.s3dg())  # doctest: +SKIP
     """
     prefix = Path(prefix)
     index = prefix.with_name(prefix.name + ".index")

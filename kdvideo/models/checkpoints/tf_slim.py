@@ -66,7 +66,8 @@ def from_tf_slim(variables: Mapping[str, Any], model: Inception3D, *, scope: str
         ValueError: variables are missing, unexpected or of another shape; all of them are listed. Optimiser slots
             and ``global_step`` count as unexpected: `weights_only` leaves them out.
 
-    Example: ``model.load_state_dict(from_tf_slim(weights_only(read_tf("model.ckpt")), model))``.
+    Examples:
+        >>> model.load_state_dict(from_tf_slim(weights_only(read_tf("model.ckpt")), model))  # doctest: +SKIP
 
     The names are those of tensorflow/models, research/slim/nets/s3dg.py and i3d.py.
     """

@@ -72,7 +72,14 @@ def from_torchvision_s3d(weights: Mapping[str, Any], model: Inception3D) -> dict
     Raises:
         ValueError: weights are missing, unexpected or of another shape; all of them are listed.
 
-    Example: ``model.load_state_dict(from_torchvision_s3d(torchvision.models.video.s3d().state_dict(), model))``.
+    Examples:
+        >>> import torch
+        >>> from kdvideo import models
+        >>> from torchvision.models.video import s3d
+        >>> with torch.device("meta"):
+        ...     weights, model = s3d().state_dict(), models.s3d()
+        >>> from_torchvision_s3d(weights, model)["head.proj.weight"].shape
+        torch.Size([400, 1024])
     """
     bare = {name.removeprefix("module."): value for name, value in weights.items()}
     layout = KYLEMIN_S3D if any(name.startswith("base.") for name in bare) else TORCHVISION_S3D

@@ -7,7 +7,17 @@ from torch import nn
 from kdvideo import models
 from kdvideo.models import checkpoints
 
-from .reference import SMALL, WIDTHS, assert_close, assert_equal_states, classify, narrow, pad_same, pool_same, randomise
+from .reference import (
+    SMALL,
+    WIDTHS,
+    assert_close,
+    assert_equal_states,
+    classify,
+    narrow,
+    pad_same,
+    pool_same,
+    randomise,
+)
 
 
 class Unit(nn.Module):

@@ -1,16 +1,15 @@
-"""Golden activations from TF-slim, the checkpoint reader's errors, and the student file."""
-
-import json
+"""TF-slim's names, and golden activations that its code computed."""
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from kdvideo import models
 from kdvideo.models import checkpoints
-from kdvideo.models.tf_slim import _slim_name
+from kdvideo.models.checkpoints.tf_slim import slim_name
+
+from .reference import SMALL, randomise
 
 ENDPOINTS = {
     "Conv2d_1a_7x7": "1A",
@@ -32,8 +31,11 @@ def quarter(**kwargs):
 )
 def test_golden_activations(shared, folder, case, channels, count):
     path = shared / "golden" / "s3dg_slim" / folder
-    model = quarter(in_channels=channels).eval()
-    model.load_state_dict(checkpoints.from_tf_slim(checkpoints.read_tf(path / "model.ckpt"), model))
+    model, info = checkpoints.load(path / "model.ckpt")
+    input_range = (0.0, 1.0) if channels == 3 else (-1.0, 1.0)
+    assert model.config == quarter(in_channels=channels, input_range=input_range).config
+    assert (info["format"], info["classes"]) == ("TF-slim S3D-G or I3D", None)
+    assert info["input"]["range"] == list(model.input_spec.range) == list(input_range)
     outputs = {}
     for endpoint, layer in ENDPOINTS.items():
         module = model.get_submodule(model.layer_names[layer])
@@ -51,6 +53,25 @@ def test_golden_activations(shared, folder, case, channels, count):
         assert (got - expected).norm() <= 1e-4 * expected.norm(), name
 
 
+@pytest.mark.parametrize("folder", ["s3dg_small", "s3dg_flow_small"])
+def test_golden_weights_keep_every_bit(shared, folder, tmp_path):
+    path = shared / "golden" / "s3dg_slim" / folder
+    variables = checkpoints.read_tf(path / "model.ckpt")
+    model, info = checkpoints.load(path)
+    checkpoints.save(model, tmp_path / "a.safetensors", classes=[*"abcdefghijk"], input=info["input"])
+    torch.save({"model": {f"module.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "a.pth.tar")
+    save_file({f"tower/{name.partition('/')[2]}": value for name, value in variables.items()}, tmp_path / "tf")
+    copies = {name: checkpoints.load(tmp_path / name) for name in ("a.safetensors", "a.pth.tar", "tf")}
+    assert [info["format"] for _, info in copies.values()] == ["kdvideo", "kdvideo", "TF-slim S3D-G or I3D"]
+    stem = variables["InceptionV1/Conv2d_1a_7x7/weights"].permute(4, 3, 0, 1, 2)
+    gate = variables["InceptionV1/Mixed_4f/Branch_3/Conv2d_0b_1x1/self_gating/transformer_W/weights"][0, 0, 0].T
+    for copy, _ in copies.values():
+        assert torch.equal(copy.conv_1a.conv.weight, stem)
+        assert torch.equal(copy.mixed_4f.branch_3.gate.linear.weight, gate)
+        assert all(torch.equal(value, copy.state_dict()[key]) for key, value in model.state_dict().items())
+    assert copies["tf"][0].config == model.config
+
+
 def variables_of(model, scope="InceptionV1"):
     """TF-slim variables with a model's values, as numpy arrays in TensorFlow's layout."""
     variables = {}
@@ -58,7 +79,7 @@ def variables_of(model, scope="InceptionV1"):
         if not key.endswith("num_batches_tracked"):
             value = value.reshape(*value.shape, 1, 1, 1) if value.ndim == 2 else value
             value = value.permute(2, 3, 4, 1, 0) if value.ndim == 5 else value
-            variables[f"{scope}/{_slim_name(key)}"] = value.numpy().copy()
+            variables[f"{scope}/{slim_name(key)}"] = value.numpy().copy()
     return variables
 
 
@@ -74,7 +95,7 @@ def pair():
     return model, variables_of(model)
 
 
-def test_slim_names(pair):
+def testslim_names(pair):
     _, variables = pair
     shapes = {
         "InceptionV1/Conv2d_1a_7x7/weights": (3, 7, 7, 2, 16),
@@ -112,126 +133,38 @@ def test_from_tf_slim_lists_every_problem(pair):
         assert words in str(error.value)
 
 
-@pytest.fixture
-def checkpoint(shared, tmp_path):
-    """A writable copy of a TF checkpoint."""
-    for file in (shared / "golden" / "s3dg_slim" / "s3dg_flow_small").glob("model.ckpt.*"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    return tmp_path / "model.ckpt"
+def test_i3d_names_and_scope():
+    torch.manual_seed(0)
+    model = models.i3d(5, bn_scale=True, **SMALL)
+    randomise(model.state_dict())
+    variables = variables_of(model, "a/b")
+    shapes = {
+        "a/b/Conv2d_1a_7x7/weights": (7, 7, 7, 3, 8),
+        "a/b/Mixed_3b/Branch_2/Conv2d_0b_3x3/weights": (3, 3, 3, 8, 8),
+        "a/b/Mixed_3b/Branch_2/Conv2d_0b_3x3/BatchNorm/gamma": (8,),
+    }
+    assert {name: variables[name].shape for name in shapes} == shapes
+    wide = {k: v.reshape(1, 1, 1, 1, -1) if v.ndim == 1 and "BatchNorm" in k else v for k, v in variables.items()}
+    state = checkpoints.from_tf_slim(wide, models.i3d(5, bn_scale=True, **SMALL), scope="a/b")
+    for key, value in model.state_dict().items():
+        assert key.endswith("num_batches_tracked") or torch.equal(state[key], value)
 
 
-@pytest.mark.parametrize("keep", [0, 20, 47, 5000, -1])
-def test_truncated_index(checkpoint, keep):
-    index = checkpoint.with_name("model.ckpt.index")
-    index.write_bytes(index.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"model\.ckpt\.index: .*(truncated|damaged)"):
-        checkpoints.read_tf(checkpoint)
+def test_non_local_weights_are_missing(pair):
+    with pytest.raises(ValueError) as error:
+        checkpoints.from_tf_slim(pair[1], quarter(in_channels=2, non_local=("4C",)))
+    assert "in 12 places" in str(error.value)
+    assert "missing InceptionV1/non_local_4c.conv_theta.weight" in str(error.value)
 
 
-def test_damaged_index(checkpoint):
-    index = checkpoint.with_name("model.ckpt.index")
-    data = bytearray(index.read_bytes())
-    for position in (3, 700, 2500, len(data) - 60):
-        damaged = data.copy()
-        damaged[position] ^= 4
-        index.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"model\.ckpt\.index"):
-            checkpoints.read_tf(checkpoint)
+def test_separable_halves_of_s3d_have_no_name(pair):
+    with pytest.raises(ValueError, match=r"missing InceptionV1/conv_2c\.conv\.temporal\.conv\.weight"):
+        checkpoints.from_tf_slim(pair[1], models.s3d(11, in_channels=2, depth_multiplier=0.25))
 
 
-def test_truncated_and_missing_data(checkpoint):
-    data = checkpoint.with_name("model.ckpt.data-00000-of-00001")
-    data.write_bytes(data.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="too short for InceptionV1"):
-        checkpoints.read_tf(checkpoint)
-    data.unlink()
-    with pytest.raises(FileNotFoundError, match="data-00000-of-00001"):
-        checkpoints.read_tf(checkpoint)
-
-
-def test_foreign_index(tmp_path):
-    (tmp_path / "a.index").write_bytes(b"not a table" * 20)
-    with pytest.raises(ValueError, match=r"a\.index: not a TensorFlow checkpoint"):
-        checkpoints.read_tf(tmp_path / "a")
-
-
-INPUT = {"frames": 16, "fps": 12.5, "size": 64, "range": [-1.0, 1.0], "modality": "rgb"}
-
-
-def student(**kwargs):
-    return models.s3dg(3, depth_multiplier=0.125, min_depth=8, **kwargs)
-
-
-def test_student_file_round_trip(tmp_path):
-    model = student(non_local=("4C",), input_range=(0.0, 1.0)).to(memory_format=torch.channels_last_3d)
-    path = tmp_path / "student.safetensors"
-    checkpoints.save(model, path, classes=["a", "b", "c"], input=INPUT, extra={"commit": "abc"})
-    state = torch.get_rng_state()
-    loaded, info = checkpoints.load(path)
-    assert torch.equal(state, torch.get_rng_state())
-    assert info == {"config": info["config"], "classes": ["a", "b", "c"], "input": INPUT, "commit": "abc"}
-    assert not loaded.training
-    assert loaded.config == model.config
-    assert loaded.input_spec.range == (0.0, 1.0)
-    clip = torch.randn(1, 3, 8, 32, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(loaded(clip), model.eval()(clip), rtol=0, atol=0)
-    assert all(p.requires_grad for p in loaded.parameters())
-    bare = student(non_local=("4C",))
-    bare.load_state_dict(load_file(path), strict=True)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["student.safetensors"]
-
-
-def test_save_refuses(tmp_path):
-    path = tmp_path / "student.safetensors"
-    with pytest.raises(ValueError, match="2 class names for 3 classes"):
-        checkpoints.save(student(), path, classes=["a", "b"], input=INPUT)
-    with pytest.raises(ValueError, match="Linear has no config"):
-        checkpoints.save(torch.nn.Linear(1, 1), path, classes=[], input=INPUT)
-    with pytest.raises(ValueError, match="JSON"):
-        checkpoints.save(student(), path, classes=["a", "b", "c"], input={"size": torch.zeros(1)})
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "student.safetensors"
-    path.write_bytes(b"old")
-
-    def fail(tensors, name, metadata):
-        with open(name, "wb") as file:
-            file.write(b"half")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(checkpoints, "save_file", fail)
-    with pytest.raises(OSError, match="no space"):
-        checkpoints.save(student(), path, classes=["a", "b", "c"], input=INPUT)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    assert path.read_bytes() == b"old"
-
-
-def test_load_refuses(tmp_path):
-    path = tmp_path / "student.safetensors"
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        checkpoints.load(path)
-    checkpoints.save(student(), path, classes=["a", "b", "c"], input=INPUT)
-    whole, tensors = path.read_bytes(), {k: v.clone() for k, v in load_file(path).items()}
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="truncated"):
-        checkpoints.load(path)
-    path.write_bytes(b"garbage")
-    with pytest.raises(ValueError, match="not a safetensors file"):
-        checkpoints.load(path)
-    save_file(tensors, path)
-    with pytest.raises(ValueError, match="no usable kdvideo description"):
-        checkpoints.load(path)
-    description = json.loads(metadata["kdvideo"])
-    description["config"]["architecture"] = "os.system"
-    save_file(tensors, path, {"kdvideo": json.dumps(description)})
-    with pytest.raises(ValueError, match=r"os\.system"):
-        checkpoints.load(path)
-    del tensors["conv_1a.conv.weight"]
-    save_file(tensors, path, metadata)
-    with pytest.raises(ValueError, match=r"conv_1a\.conv\.weight"):
-        checkpoints.load(path)
+def test_another_class_count_says_what_to_do(pair):
+    with pytest.raises(ValueError) as error:
+        checkpoints.from_tf_slim(pair[1], models.s3dg(5, in_channels=2, depth_multiplier=0.25))
+    assert "in 2 places" in str(error.value)
+    assert "the file has 11 classes, the model 5" in str(error.value)
+    assert "models.inflation.resize_head" in str(error.value)

@@ -1,0 +1,111 @@
+"""kdvideo's own file."""
+
+import json
+import os
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from kdvideo import models
+from kdvideo.models import checkpoints
+
+INPUT = {"frames": 16, "fps": 12.5, "size": 64, "range": [-1.0, 1.0], "modality": "rgb"}
+
+
+def student(**kwargs):
+    return models.s3dg(3, depth_multiplier=0.125, min_depth=8, **kwargs)
+
+
+def test_student_file_round_trip(tmp_path):
+    model = student(non_local=("4C",), input_range=(0.0, 1.0)).to(memory_format=torch.channels_last_3d)
+    path = tmp_path / "student.safetensors"
+    checkpoints.save(model, path, classes=["a", "b", "c"], input=INPUT, extra={"commit": "abc"})
+    state = torch.get_rng_state()
+    loaded, info = checkpoints.load(path)
+    assert torch.equal(state, torch.get_rng_state())
+    assert info == {
+        "config": info["config"],
+        "classes": ["a", "b", "c"],
+        "input": INPUT,
+        "commit": "abc",
+        "format": "kdvideo",
+    }
+    assert not loaded.training
+    assert loaded.config == model.config
+    assert loaded.input_spec.range == (0.0, 1.0)
+    clip = torch.randn(1, 3, 8, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(clip), model.eval()(clip), rtol=0, atol=0)
+    assert all(p.requires_grad for p in loaded.parameters())
+    bare = student(non_local=("4C",))
+    bare.load_state_dict(load_file(path), strict=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["student.safetensors"]
+
+
+def test_save_refuses(tmp_path):
+    path = tmp_path / "student.safetensors"
+    with pytest.raises(ValueError, match="2 class names for 3 classes"):
+        checkpoints.save(student(), path, classes=["a", "b"], input=INPUT)
+    with pytest.raises(ValueError, match="Linear has no config"):
+        checkpoints.save(torch.nn.Linear(1, 1), path, classes=[], input=INPUT)
+    with pytest.raises(ValueError, match="JSON"):
+        checkpoints.save(student(), path, classes=["a", "b", "c"], input={"size": torch.zeros(1)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "student.safetensors"
+    path.write_bytes(b"old")
+
+    def fail(descriptor):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        checkpoints.save(student(), path, classes=["a", "b", "c"], input=INPUT)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"old"
+
+
+def test_load_refuses(tmp_path):
+    path = tmp_path / "student.safetensors"
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        checkpoints.load(path)
+    checkpoints.save(student(), path, classes=["a", "b", "c"], input=INPUT)
+    whole, tensors = path.read_bytes(), {k: v.clone() for k, v in load_file(path).items()}
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="truncated"):
+        checkpoints.load(path)
+    path.write_bytes(b"garbage")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        checkpoints.load(path)
+    for broken in ("{", "[]", '{"config": 3, "classes": null, "input": {}}'):
+        save_file(tensors, path, {"kdvideo": broken})
+        with pytest.raises(ValueError, match=r"student\.safetensors: no usable kdvideo description"):
+            checkpoints.load(path)
+    description = json.loads(metadata["kdvideo"])
+    description["config"]["architecture"] = "os.system"
+    save_file(tensors, path, {"kdvideo": json.dumps(description)})
+    with pytest.raises(ValueError, match=r"os\.system"):
+        checkpoints.load(path)
+    del tensors["conv_1a.conv.weight"]
+    save_file(tensors, path, metadata)
+    with pytest.raises(ValueError, match=r"conv_1a\.conv\.weight"):
+        checkpoints.load(path)
+
+
+def test_recorded_input_is_returned_as_it_is(tmp_path):
+    checkpoints.save(student(), tmp_path / "a.safetensors", classes=["a", "b", "c"], input={})
+    assert checkpoints.load(tmp_path / "a.safetensors")[1]["input"] == {}
+
+
+def test_no_class_names_and_a_folder(tmp_path):
+    model = student(in_channels=2)
+    checkpoints.save(model, tmp_path / "model.safetensors", classes=["a", "b", "c"], input=INPUT)
+    (tmp_path / "config.json").write_text("{}")
+    loaded, info = checkpoints.load(tmp_path)
+    assert (loaded.config, info["classes"]) == (model.config, ["a", "b", "c"])
