@@ -104,13 +104,15 @@ def _with_numpy(path: PathLike, names: list[str], layout: Layout) -> Columns | N
     return _assembled(tuple(videos.tolist()), video, {name: rows[name] for name in names if name != "video"})
 
 
-def _assembled(videos: tuple[str, ...], video: Array, column: dict[str, Array]) -> Columns:
+def _assembled(videos: tuple[str, ...], video: Array, column: dict[str, Array]) -> Columns | None:
     boxes = np.empty((len(video), 4))
     for number, name in enumerate(COORDINATES):
         boxes[:, number] = column.pop(name)
     action = column["action"] if "action" in column and column["action"].dtype == np.int64 else None
     if action is None:
         action = np.zeros(len(video), np.int64)
+    if "" in videos:
+        return None
     return Columns(videos, video, np.ascontiguousarray(column["second"]), boxes, action, column.get("last"))
 
 
@@ -135,13 +137,17 @@ def parse_lines(path: PathLike, layout: Layout) -> Columns:
             except ValueError as error:
                 problems.append((reader.line_num, str(error)))
     complain(path, problems)
-    if not rows:
-        return Columns((), *(np.zeros(n) for n in (0, 0, (0, 4), 0, 0, 0)), empty=empty)  # type: ignore[arg-type]
-    line, video, second, boxes, action, last = zip(*rows, strict=True)
-    found = None if None in last else np.array(last)
-    whole = (np.array(values, np.int64) for values in (video, action, line))
-    video_of, actions, lines = whole
-    return Columns(tuple(names), video_of, np.array(second), np.array(boxes), actions, found, lines, empty)
+    line, video, second, boxes, action, last = zip(*rows, strict=True) if rows else ((),) * 6
+    return Columns(
+        tuple(names),
+        np.array(video, np.int64),
+        np.array(second, np.float64),
+        np.array(boxes, np.float64).reshape(-1, 4),
+        np.array(action, np.int64),
+        None if None in last else np.array(last, np.float64),
+        np.array(line, np.int64),
+        empty,
+    )
 
 
 def _rows(reader: Any, path: PathLike) -> Any:
@@ -157,9 +163,7 @@ def _name(text: str) -> str:
     return text
 
 
-def _row(
-    values: list[str], layout: Layout, names: dict[str, int]
-) -> tuple[int, float, list[float], int, float | None]:
+def _row(values: list[str], layout: Layout, names: dict[str, int]) -> tuple[int, float, list[float], int, float | None]:
     columns = layout.names(len(values))
     if columns is None:
         raise ValueError(f"{len(values)} columns; expected {layout.expected()}")

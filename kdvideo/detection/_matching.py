@@ -84,7 +84,7 @@ def _match(truth: Rows, detections: Rows, iou: float) -> tuple[Array, Array]:
     best = np.repeat(np.maximum.reduceat(overlap, starts), count)
     wanted = np.flatnonzero((overlap == best) & (best >= iou))
     chooser, chosen = chooser[wanted], chosen[wanted]
-    leads = runs(chooser)[:-1] if len(chooser) else np.zeros(0, np.int64)
+    leads = runs(chooser)[:-1]
     lead = np.repeat(leads, np.diff(np.append(leads, len(chooser))))
     unsure = (truth.box[chosen] != truth.box[chosen[lead]]).any(1)
     _, winner = np.unique(chosen[leads], return_index=True)
@@ -110,4 +110,5 @@ def _iou(a: Array, b: Array) -> Array:
     """Row by row, with the evaluator's order of operations."""
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     shared = np.maximum(sides, 0).prod(1)
-    return shared / ((a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - shared)
+    overlap: Array = shared / ((a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - shared)
+    return overlap

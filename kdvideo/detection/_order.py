@@ -25,6 +25,8 @@ class Rows(NamedTuple):
 
     def take(self, index: Array) -> Rows:
         """The rows at those places, or under that mask."""
+        if index.dtype == bool and index.all():
+            return self
         return Rows(*(column[index] for column in self))
 
     def tuples(self, index: Array) -> list[tuple[float, ...]]:

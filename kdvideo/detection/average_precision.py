@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kdvideo.detection._matching import labelled
-from kdvideo.detection._order import Array, Rows
+from kdvideo.detection._order import Array, Rows, runs
 
 
 class FrameBoxes(NamedTuple):
@@ -87,9 +87,11 @@ def frame_ap(
     if not 0 < iou <= 1 or keep < 1 or not classes:
         raise ValueError(f"iou={iou}, keep={keep}, {len(classes)} classes; expected 0 < iou <= 1, keep >= 1, classes")
     known, found = _rows(truth, "truth"), _rows(detections, "detections")
-    frames = np.unique(np.concatenate([_heads(known.frame), np.array(sorted(empty), np.int64)]))
+    frames = np.unique(np.concatenate([known.frame, np.array(sorted(empty), np.int64)]))
     known = known.take(_listed(known.label, classes))
-    found = found.take(_listed(found.label, classes) & np.isin(found.frame, frames))
+    starts = runs(found.frame)
+    on_frames = np.repeat(np.isin(found.frame[starts[:-1]], frames), np.diff(starts))
+    found = found.take(_listed(found.label, classes) & on_frames)
     _check_common(detections, known, found, classes)
     labels, scores, right = labelled(known, found, iou, keep)
     ends = np.searchsorted(labels, [list(classes), [action + 1 for action in classes]])
@@ -133,10 +135,6 @@ def _array(column: Any, kind: type[np.generic]) -> Array:
     if isinstance(column, Tensor):
         column = column.detach().to("cpu", torch.float64 if kind is np.float64 else torch.int64).numpy()
     return np.asarray(column, kind)
-
-
-def _heads(values: Array) -> Array:
-    return values[np.concatenate([[True], values[1:] != values[:-1]])] if len(values) else values
 
 
 def _listed(labels: Array, classes: Mapping[int, str]) -> Array:

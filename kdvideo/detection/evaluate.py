@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdvideo.detection._csv import Array, PathLike
 from kdvideo.detection.average_precision import FrameBoxes, FrameMAP, frame_ap
 from kdvideo.detection.label_map import read_label_map
 from kdvideo.detection.reading import check_videos, read_annotations, read_detections, read_excluded
 from kdvideo.detection.tables import ACTIONS, Annotations, Boxes, Detections, KeyFrameId
 
-PathLike = str | os.PathLike[str]
 _SHIFT = 40  # a key frame as one number: the video, and 40 bits of microseconds
 
 
@@ -60,10 +60,9 @@ def frame_map(
     if not isinstance(found, Detections):
         found = read_detections(found, num_actions=actions)
     check_videos(found, truth, "the detections" if isinstance(detections, Detections) else os.fspath(detections))
-    left_out = excluded if isinstance(excluded, Collection) and not isinstance(excluded, str) else ()
-    if excluded is not None and left_out is not excluded:
-        left_out = read_excluded(excluded)  # type: ignore[arg-type]
-    return _evaluate(truth, found, classes, left_out)
+    if isinstance(excluded, str | os.PathLike):
+        excluded = read_excluded(excluded)
+    return _evaluate(truth, found, classes, excluded or ())
 
 
 def _evaluate(
@@ -90,21 +89,23 @@ def _evaluate(
     )
 
 
-def _columns(frame: np.ndarray, keep: np.ndarray | slice, *columns: Tensor) -> list[Tensor]:  # type: ignore[type-arg]
+def _columns(frame: Array, keep: Array | slice, *columns: Tensor) -> list[Tensor]:
     rows = keep if isinstance(keep, slice) else torch.from_numpy(keep)
     return [torch.from_numpy(frame), *(column[rows] for column in columns)]
 
 
-def _frames(rows: Boxes, number: Mapping[str, int]) -> np.ndarray:  # type: ignore[type-arg]
+def _frames(rows: Boxes, number: Mapping[str, int]) -> Array:
     videos = np.array([number[name] for name in rows.videos], np.int64)
-    return (videos << _SHIFT)[rows.video.numpy()] + np.rint(rows.second.numpy() * 1e6).astype(np.int64)
+    microseconds: Array = np.rint(rows.second.numpy() * 1e6).astype(np.int64)
+    frames: Array = microseconds + (videos << _SHIFT)[rows.video.numpy()]
+    return frames
 
 
 def _key(video: int, second: float) -> int:
     return (video << _SHIFT) + round(second * 1e6)
 
 
-def _unique(frames: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _unique(frames: Array) -> Array:
     heads = np.flatnonzero(np.diff(frames, prepend=-1))
     return np.unique(frames[heads])
 

@@ -18,7 +18,7 @@ def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
     `label { name: "sit" label_id: 11 label_type: PERSON_MOVEMENT }` of all 80.
 
     Raises:
-        ValueError: no class in the file, a class without name or id, an id under 1, or an id given twice; with the line.
+        ValueError: no class in the file; with its line, a class without name or id, an id under 1 or given twice.
 
     Examples:
         >>> import tempfile, pathlib

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from kdvideo.detection.tables import ACTIONS, Annotations, Boxes, Detections, Ke
 
 MARGIN = 0.01  # boxes drawn by hand end up to a pixel or so outside the frame
 MAX_SECOND = 1e6
+_LAST = {"score": "finite number", "person": "whole number"}
 
 
 def read_annotations(path: PathLike, *, num_actions: int = ACTIONS) -> Annotations:
@@ -38,7 +39,7 @@ def read_annotations(path: PathLike, *, num_actions: int = ACTIONS) -> Annotatio
     """
     rows = _read(path, Layout(action=True, last="person", last_optional=True), num_actions)
     person = np.full(len(rows.video), -1, np.int64) if rows.last is None else rows.last.astype(np.int64)
-    return Annotations(*_boxes(rows), torch.from_numpy(rows.action), torch.from_numpy(person), tuple(rows.empty))
+    return Annotations(*_boxes(rows), _tensor(rows.action), torch.from_numpy(person), tuple(rows.empty))
 
 
 def read_detections(path: PathLike, *, num_actions: int = ACTIONS) -> Detections:
@@ -48,7 +49,7 @@ def read_detections(path: PathLike, *, num_actions: int = ACTIONS) -> Detections
         ValueError: as `read_annotations`, and scores that are not finite.
     """
     rows = _read(path, Layout(action=True, last="score", last_optional=False), num_actions)
-    return Detections(*_boxes(rows), torch.from_numpy(rows.action), _last(rows))
+    return Detections(*_boxes(rows), _tensor(rows.action), _last(rows))
 
 
 def read_proposals(path: PathLike, *, annotations: Boxes | None = None) -> Proposals:
@@ -129,7 +130,7 @@ def _boxes(rows: Columns) -> tuple[tuple[str, ...], Tensor, Tensor, Tensor]:
 
 
 def _last(rows: Columns) -> Tensor:
-    assert rows.last is not None
+    assert rows.last is not None, "a score in every row"
     return _tensor(rows.last)
 
 
@@ -140,37 +141,40 @@ def _tensor(column: Array) -> Tensor:
 
 def _read(path: PathLike, layout: Layout, num_actions: int) -> Columns:
     rows = parse_fast(path, layout) if Path(path).stat().st_size else None
-    if rows is None or _problems(rows, layout, num_actions):
+    if rows is None or _broken(rows, layout, num_actions):
         rows = parse_lines(path, layout)
-    found = _problems(rows, layout, num_actions)
-    if found:
-        assert rows.line is not None
-        bad = [(int(rows.line[number]), text(int(number))) for mask, text in found for number in np.flatnonzero(mask)[:5]]
-        complain(path, bad, int(np.logical_or.reduce([mask for mask, _ in found]).sum()))
+    broken = _broken(rows, layout, num_actions)
+    if broken:
+        assert rows.line is not None, "parsed line by line"
+        bad = [(int(rows.line[row]), f"{_row(rows, row)}: {rule}") for rule, mask in broken for row in _first(mask)]
+        complain(path, bad, int(np.logical_or.reduce([mask for _, mask in broken]).sum()))
     if not len(rows.video):
         raise ValueError(f"{os.fspath(path)}: no box in it; expected rows {layout.expected()}")
     return rows
 
 
-def _problems(rows: Columns, layout: Layout, num_actions: int) -> list[tuple[Array, Callable[[int], str]]]:
-    """The rules that rows break: which rows, and what to say about each of them."""
-    if not len(rows.video):
-        return []
-    x1, y1, x2, y2 = rows.boxes.T
-    inside = np.isfinite(rows.second) & (rows.second >= 0) & (rows.second <= MAX_SECOND)
-    low, high = np.minimum(np.minimum(x1, y1), np.minimum(x2, y2)), np.maximum(np.maximum(x1, y1), np.maximum(x2, y2))
-    within = (low >= -MARGIN) & (high <= 1 + MARGIN)  # false for NaN too
-    box = lambda row: "box " + ",".join(f"{value:g}" for value in rows.boxes[row])  # noqa: E731
-    rules: list[tuple[Array, Callable[[int], str]]] = [
-        (~inside, lambda row: f"second {rows.second[row]:g} is not within 0 … {MAX_SECOND:g}"),
-        (~within, lambda row: f"{box(row)} lies outside the frame: x1,y1,x2,y2 are fractions from 0 to 1, not pixels"),
-        (within & ((x1 > x2) | (y1 > y2)), lambda row: f"{box(row)} is reversed: expected x1 <= x2 and y1 <= y2"),
+def _broken(rows: Columns, layout: Layout, num_actions: int) -> list[tuple[str, Array]]:
+    """The rules that rows break, and which rows; written so that NaN breaks them too."""
+    boxes, second, last = rows.boxes, rows.second, rows.last
+    inside = (boxes >= -MARGIN) & (boxes <= 1 + MARGIN)
+    rules: list[tuple[str, Array]] = [
+        (f"the second is not in 0 … {MAX_SECOND:g}", ~((second >= 0) & (second <= MAX_SECOND))),
+        ("the box lies outside the frame: x1,y1,x2,y2 are fractions from 0 to 1, not pixels", ~inside),
+        ("the box is reversed: expected x1 <= x2 and y1 <= y2", boxes[:, :2] > boxes[:, 2:]),
     ]
     if layout.action:
-        outside = (rows.action < 1) | (rows.action > num_actions)
-        rules.append((outside, lambda row: f"action {rows.action[row]}: ids count from 1 to {num_actions}"))
-    last = rows.last
+        rules.append((f"action ids count from 1 to {num_actions}", (rows.action < 1) | (rows.action > num_actions)))
     if last is not None:
-        wrong = ~np.isfinite(last) if layout.last == "score" else ~(np.floor(last) == last)
-        rules.append((wrong, lambda row: f"{layout.last} {last[row]:g} is not a usable number"))
-    return [(mask, text) for mask, text in rules if mask.any()]
+        usable = np.isfinite(last) if layout.last == "score" else np.isfinite(last) & (np.floor(last) == last)
+        rules.append((f"the {layout.last} is not a {_LAST[layout.last]}", ~usable))
+    return [(rule, mask if mask.ndim == 1 else np.asarray(mask.any(1))) for rule, mask in rules if mask.any()]
+
+
+def _first(mask: Array) -> list[int]:
+    return [int(row) for row in np.flatnonzero(mask)[:5]]
+
+
+def _row(rows: Columns, row: int) -> str:
+    numbers = [rows.second[row], *rows.boxes[row]]
+    last = [] if rows.last is None else [rows.last[row]]
+    return ",".join([rows.videos[rows.video[row]], *(f"{value:g}" for value in [*numbers, rows.action[row], *last])])

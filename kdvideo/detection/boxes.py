@@ -1,0 +1,111 @@
+"""Boxes under crop and mirror, and the offsets that a head learns; x1, y1, x2, y2 as fractions of width and height."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+
+
+def hflip(boxes: Tensor) -> Tensor:
+    """Boxes (N, 4) in the mirrored frame: x1, x2 become 1 - x2, 1 - x1.
+
+    Examples:
+        >>> hflip(torch.tensor([[0.0, 0.1, 0.25, 0.9]]))
+        tensor([[0.7500, 0.1000, 1.0000, 0.9000]])
+    """
+    check(boxes)
+    x1, y1, x2, y2 = boxes.unbind(1)
+    return torch.stack([1 - x2, y1, 1 - x1, y2], 1)
+
+
+def crop(
+    boxes: Tensor, window: tuple[float, float, float, float], *, min_visible: float = 0.3
+) -> tuple[Tensor, Tensor]:
+    """Boxes (N, 4) as fractions of a window of the frame, and which of them stay, (N,) bool.
+
+    A box is dropped if its centre lies outside the window, or if less than `min_visible` of its area is inside (our
+    choice; AVA's papers do not tell theirs). What stays is cut at the window's border.
+
+    Args:
+        boxes: fractions of the frame.
+        window: x1, y1, x2, y2 of the crop, within 0 … 1; of a crop of c pixels at (top, left) of H × W:
+            (left / W, top / H, (left + c) / W, (top + c) / H).
+        min_visible: in [0, 1].
+
+    Raises:
+        ValueError: a window without area or outside the frame, or boxes of another shape.
+
+    Examples:
+        >>> boxes = torch.tensor([[0.5, 0.5, 1.0, 1.0], [0.0, 0.0, 0.25, 0.25]])
+        >>> crop(boxes, (0.5, 0.0, 1.0, 1.0))
+        (tensor([[0.0000, 0.5000, 1.0000, 1.0000]]), tensor([ True, False]))
+    """
+    check(boxes)
+    left, top, right, bottom = window
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1 and 0 <= min_visible <= 1):
+        raise ValueError(f"window {window} with min_visible={min_visible}; expected 0 <= x1 < x2 <= 1, same for y")
+    low, high = boxes.new_tensor([left, top]), boxes.new_tensor([right, bottom])
+    cut = torch.cat([boxes[:, :2].maximum(low), boxes[:, 2:].minimum(high)], 1)
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside = ((centre >= low) & (centre <= high)).all(1)
+    kept = inside & (_area(cut) >= min_visible * _area(boxes)) & (_area(cut) > 0)
+    return (cut[kept] - torch.cat([low, low])) / torch.cat([high - low, high - low]), kept
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1)
+
+
+def check(boxes: Tensor) -> None:
+    """Raise `ValueError` unless boxes are float (N, 4) with x1 <= x2 and y1 <= y2."""
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
+        raise ValueError(f"boxes {tuple(boxes.shape)} of {boxes.dtype}; expected float (N, 4): x1, y1, x2, y2")
+    if not bool((boxes[:, :2] <= boxes[:, 2:]).all()):
+        raise ValueError("boxes with NaN, x1 > x2 or y1 > y2; expected x1, y1, x2, y2 (not x, y, width, height)")
+
+
+@dataclass(frozen=True)
+class BoxCoder:
+    """Where a box is relative to a proposal, as four offsets that a head can learn.
+
+    With centre (x, y), width w and height h of a box, and those of the proposal with index p:
+    offsets = (a·(x - xₚ)/wₚ, a·(y - yₚ)/hₚ, b·ln(w/wₚ), b·ln(h/hₚ)).
+
+    Args:
+        centre: a; 10 in Faster R-CNN's code (offsets of a standard deviation of about 1).
+        size: b; 5 there.
+
+    Examples:
+        >>> coder, proposal = BoxCoder(), torch.tensor([[0.0, 0.0, 0.5, 0.5]])
+        >>> offsets = coder.encode(proposal, torch.tensor([[0.25, 0.0, 0.75, 0.5]]))
+        >>> offsets, coder.decode(proposal, offsets)
+        (tensor([[5., 0., 0., 0.]]), tensor([[0.2500, 0.0000, 0.7500, 0.5000]]))
+
+    Source: Girshick et al., "Rich feature hierarchies", CVPR 2014; Ren et al., "Faster R-CNN", NeurIPS 2015,
+    arXiv 1506.01497.
+    """
+
+    centre: float = 10.0
+    size: float = 5.0
+
+    def encode(self, proposals: Tensor, boxes: Tensor) -> Tensor:
+        """The offsets (N, 4) that turn proposals (N, 4) into boxes (N, 4)."""
+        (xy_p, wh_p), (xy, wh) = _centred(proposals), _centred(boxes)
+        return torch.cat([self.centre * (xy - xy_p) / wh_p, self.size * (wh / wh_p).log()], 1)
+
+    def decode(self, proposals: Tensor, offsets: Tensor) -> Tensor:
+        """The boxes (N, 4) at offsets (N, 4) from proposals (N, 4), at most 62.5 times their size; not clipped."""
+        xy_p, wh_p = _centred(proposals)
+        xy = xy_p + offsets[:, :2] / self.centre * wh_p
+        half = (offsets[:, 2:] / self.size).clamp(max=math.log(1000 / 16)).exp() * wh_p / 2
+        return torch.cat([xy - half, xy + half], 1)
+
+
+def _centred(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    size = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-6)  # boxes without area have no offsets otherwise
+    return (boxes[:, :2] + boxes[:, 2:]) / 2, size
