@@ -40,8 +40,7 @@ def torchvision(name: str, *, num_classes: int = 400, in_channels: int = 3, **op
         num_classes: K.
         in_channels: 3 for RGB, 2 for optical flow.
         options: further keyword arguments of torchvision's builder. ``weights="DEFAULT"`` downloads published weights
-            and is not recorded in ``config``; MViT takes one size, which ``spatial_size=(h, w)`` and
-            ``temporal_size`` set.
+            and is not recorded in ``config``.
 
     Raises:
         ValueError: an unknown name; at forward, a clip of another rank, type, channel count or size.
@@ -53,15 +52,15 @@ def torchvision(name: str, *, num_classes: int = 400, in_channels: int = 3, **op
         ...     model(torch.empty(2, 2, 8, 64, 64)).shape
         torch.Size([2, 5])
 
-    MViT's layers give (tokens, (T, H, W)), Swin's are channels-last. Tran et al., CVPR 2018, arXiv 1711.11248; Xie et
-    al., ECCV 2018, arXiv 1712.04851; Fan et al., ICCV 2021, arXiv 2104.11227; Li et al., CVPR 2022, arXiv 2112.01526;
-    Liu et al., CVPR 2022, arXiv 2106.13230. Published weights load into ``model.network``.
+    MViT takes its published size only, and its layers give (tokens, (T, H, W)); Swin's layers are channels-last.
+    Published weights load into ``model.network``. Tran et al., CVPR 2018, arXiv 1711.11248; Xie et al., ECCV 2018,
+    arXiv 1712.04851; Fan et al., ICCV 2021, arXiv 2104.11227; Li et al., CVPR 2022, arXiv 2112.01526; Liu et al.,
+    CVPR 2022, arXiv 2106.13230.
     """
     if name not in INPUT_SPECS:
         raise unknown(name, INPUT_SPECS, see="the docstring")
     from torchvision.models import video  # takes seconds, so not at import
 
-    options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     network: nn.Module = getattr(video, name)(num_classes=num_classes, **options)
     replace_input_conv(network, in_channels)
     if name == "s3d":
