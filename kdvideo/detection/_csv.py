@@ -153,8 +153,10 @@ def parse_lines(path: PathLike, layout: Layout) -> Columns:
 def _rows(reader: Any, path: PathLike) -> Any:
     try:
         yield from reader
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{os.fspath(path)}: line {reader.line_num + 1}: cannot be read: {error}") from error
+    except csv.Error as error:
+        raise ValueError(f"{os.fspath(path)}: line {reader.line_num}: cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{os.fspath(path)}: not UTF-8 text: {error}") from error
 
 
 def _name(text: str) -> str:

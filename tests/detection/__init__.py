@@ -1,0 +1,1 @@
+"""Tests of kdvideo.detection."""

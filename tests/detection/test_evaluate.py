@@ -1,0 +1,124 @@
+"""Frame-mAP of files."""
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdvideo.detection import Detections, frame_map, write_detections
+
+BOX = "0.100,0.100,0.500,0.900"
+OTHER = "0.600,0.100,0.900,0.900"
+CLASSES = {3: "bend", 7: "sit"}
+
+
+def write(folder: Path, name: str, *lines: str) -> Path:
+    path = folder / name
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def test_the_official_numbers_of_the_sample(shared: Path) -> None:
+    folder = shared / "data/ava"
+    expected = {}
+    for line in (folder / "AVA_REFERENCE.txt").read_text().splitlines():
+        name, _, value = line.strip().rpartition(" ")
+        if name.strip().startswith(("AP@0.5IOU/", "mAP@0.5IOU")):
+            expected[name.strip().removeprefix("AP@0.5IOU/")] = float(value)
+    sample = folder / "eval_detection"
+    result = frame_map(sample / "gt.csv", sample / "pred.csv", sample / "action_list.txt")
+    assert list(result.per_class) == ["action1", "action2", "action3"]
+    assert expected.pop("mAP@0.5IOU") == pytest.approx(result.mean, abs=1e-12)
+    assert result.per_class == pytest.approx(expected, abs=1e-12)
+
+
+def test_key_frames_are_those_that_the_ground_truth_names(tmp_path: Path) -> None:
+    found = write(tmp_path, "d.csv", f"a,902,{BOX},7,0.5", f"a,0903,{BOX},7,0.9", f"a,904.0,{BOX},7,0.8")
+    truth = [f"a,0902,{BOX},7,0"]
+    assert frame_map(write(tmp_path, "g.csv", *truth), found, CLASSES).mean == 1
+    assert frame_map(write(tmp_path, "g.csv", *truth, "a,0903"), found, CLASSES).mean == 0.5
+    assert frame_map(write(tmp_path, "g.csv", *truth, f"a,0903,{BOX},12,0"), found, CLASSES).mean == 0.5
+    assert frame_map(write(tmp_path, "g.csv", *truth, "a,0903", "a,904"), found, CLASSES).mean == pytest.approx(1 / 3)
+
+
+def test_excluded_timestamps_are_dropped(tmp_path: Path) -> None:
+    truth = write(tmp_path, "g.csv", f"a,0902,{BOX},7,0", f"a,0903,{BOX},7,0", "a,0904")
+    found = write(tmp_path, "d.csv", f"a,902,{BOX},7,0.5", f"a,904,{BOX},7,0.9")
+    assert frame_map(truth, found, CLASSES).mean == 0.25
+    assert frame_map(truth, found, CLASSES, excluded=[("a", 903), ("b", 902)]).mean == 0.5
+    assert frame_map(truth, found, CLASSES, excluded=write(tmp_path, "e.csv", "a,0904", "a,0903.0")).mean == 1
+    assert frame_map(truth, found, CLASSES, excluded=write(tmp_path, "e.csv")).mean == 0.25
+    with pytest.raises(ValueError, match="key frame"):
+        frame_map(truth, found, CLASSES, excluded=[("a", 902), ("a", 904)])
+
+
+def test_tables_give_what_their_files_give(tmp_path: Path) -> None:
+    draw = torch.Generator().manual_seed(0)
+    boxes = torch.rand(8, 2, generator=draw, dtype=torch.float64) / 2
+    boxes = torch.cat([boxes, boxes + 0.4], 1)
+    found = Detections.from_scores(
+        [("a,b", 902 + n, boxes[2 * n : 2 * n + 2], torch.rand(2, 2, generator=draw)) for n in range(4)], classes=(3, 7)
+    )
+    lines = [f'"a,b",{902 + n // 2},{",".join(map(repr, boxes[n].tolist()))},{7 - n % 2 * 4},0' for n in range(8)]
+    truth = write(tmp_path, "g.csv", *lines)
+    write_detections(tmp_path / "d.csv", found)
+    result = frame_map(truth, found, CLASSES)
+    assert 0.4 < result.mean < 1
+    assert frame_map(truth, tmp_path / "d.csv", CLASSES) == result
+
+
+def test_the_person_orders_boxes_that_overlap_equally(tmp_path: Path) -> None:
+    """Two people at equal distance of one detection: the evaluator reads the person as a score, and takes the higher.
+
+    The other detection overlaps only the right one enough.
+    """
+    people = ("0,0,0.75,1", "0.25,0,1,1")
+    found = write(tmp_path, "d.csv", "a,902,0.125,0,0.875,1,7,0.9", "a,902,0.5,0,1,1,7,0.8")
+    means = []
+    for person in (0, 1):
+        lines = [f"a,902,{people[0]},7,{person}", f"a,902,{people[1]},7,{1 - person}"]
+        means.append(frame_map(write(tmp_path, "g.csv", *lines), found, CLASSES).mean)
+    assert means == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("truth", "found", "message"),
+    [
+        (f"a,902,{BOX},7,0", f"z,902,{BOX},7,0.5", r"d.csv: 1 of 1 videos are not in the ground truth: 'z'"),
+        (f"a,902,{BOX},7,0", f"a,27060,{BOX},7,0.5", "names seconds 902 … 902, the detections seconds 27060 … 27060"),
+        (f"a,902,{BOX},7,0", f"a,902,{BOX},6,0.5", "no detection of the 2 listed classes"),
+        (f"a,902,{BOX},7,0", f"a,902,{BOX},3,0.5", "no class in common"),
+        (f"a,902,{BOX},7,0", f"a,902,{BOX},0,0.5", "line 1.*count from 1 to 80"),
+        (f"a,902,{BOX},81,0", f"a,902,{BOX},7,0.5", "line 1.*count from 1 to 80"),
+        ("a,902", f"a,902,{BOX},7,0.5", "g.csv: no box"),
+        (f"a,902,{BOX},7,0", "a,902", "d.csv: no box"),
+    ],
+)
+def test_what_could_only_give_zero_is_an_error(tmp_path: Path, truth: str, found: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        frame_map(write(tmp_path, "g.csv", truth), write(tmp_path, "d.csv", found), CLASSES)
+
+
+def test_a_detector_that_finds_nothing_right_has_zero(tmp_path: Path) -> None:
+    result = frame_map(write(tmp_path, "g", f"a,1,{BOX},7,0"), write(tmp_path, "d", f"a,1,{OTHER},7,0.5"), CLASSES)
+    assert result.mean == 0
+    assert math.isnan(result.per_class["bend"])
+
+
+def test_longer_lists_than_avas(tmp_path: Path) -> None:
+    truth, found = write(tmp_path, "g", f"a,1,{BOX},700,0"), write(tmp_path, "d", f"a,1,{BOX},700,0.5")
+    assert frame_map(truth, found, {700: "juggle"}).mean == 1
+
+
+def test_the_order_of_videos_does_not_matter(tmp_path: Path) -> None:
+    """Scores are all different here, so nothing else may decide."""
+    draw = random.Random(0)
+    truth = [f"v{n % 5},{900 + n // 5},{BOX if draw.random() < 0.5 else OTHER},7,0" for n in range(40)]
+    found = [f"v{n % 5},{900 + n // 5},{BOX},7,{0.001 * n + 0.1}" for n in range(40)]
+    first = frame_map(write(tmp_path, "g", *truth), write(tmp_path, "d", *found), CLASSES)
+    draw.shuffle(truth)
+    draw.shuffle(found)
+    assert frame_map(write(tmp_path, "g", *truth), write(tmp_path, "d", *found), CLASSES).mean == first.mean
+    assert 0 < first.mean < 1

@@ -1,0 +1,46 @@
+"""Label maps."""
+
+from pathlib import Path
+
+import pytest
+
+from kdvideo.detection import read_label_map
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "list.pbtxt"
+    path.write_text(text)
+    return path
+
+
+def test_avas_lists(shared: Path) -> None:
+    folder = shared / "data/ava"
+    (path,) = (folder / "activitynet_ava/Evaluation/ava").glob("*.pbtxt.txt")
+    classes = read_label_map(path)
+    assert len(classes) == 60
+    assert (min(classes), max(classes)) == (1, 80)
+    assert classes[1] == "bend/bow (at the waist)"
+    assert classes[79] == "talk to (e.g., self, a person, a group)"
+    twice = read_label_map(folder / "ava_dataset/action_list.txt")
+    assert twice == {12: "action1", 17: "action2", 79: "action3", 80: "action3"}
+
+
+def test_the_layout_of_all_eighty(tmp_path: Path) -> None:
+    text = "label {\n  name: \"id: 5 {\"\n  label_id: 3\n  label_type: PERSON_MOVEMENT\n}\nitem { id: 7 name: 'sit' }\n"
+    assert read_label_map(write(tmp_path, text.replace('{"', '"'))) == {3: "id: 5 ", 7: "sit"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no class in it"),
+        ("sit\nstand\n", "no class in it"),
+        ('item {\n  name: "a"\n  id: 1\n}\nitem {\n  name: "b"\n  id: 1\n}\n', "line 5: id 1 is given twice"),
+        ('item {\n  name: "a"\n  id: 0\n}\n', "line 1: id 0 is under 1"),
+        ('item {\n  name: "a"\n}\n', "line 1: a class needs a name and an id"),
+        ("item {\n  id: 1\n}\n", "line 1: a class needs a name and an id"),
+    ],
+)
+def test_bad_lists(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"list\.pbtxt: {message}"):
+        read_label_map(write(tmp_path, text))
