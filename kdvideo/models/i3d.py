@@ -6,7 +6,8 @@ from typing import Any
 from torch import nn
 
 from .head import basic_head
-from .inception import Inception3D, conv_bn_relu, inception_layers, scaled_depth
+from .inception import Inception3D, inception_layers, scaled_depth
+from .layers import conv_bn_relu
 from .network import InputSpec
 
 
@@ -50,7 +51,7 @@ def i3d(
     layers, widths = inception_layers(
         in_channels,
         depth=partial(scaled_depth, multiplier=depth_multiplier, minimum=min_depth),
-        stem=partial(conv_bn_relu, kernel=(7, 7, 7), stride=2, scale=bn_scale),
+        stem=partial(conv_bn_relu, kernel=(7, 7, 7), stride=(2, 2, 2), scale=bn_scale),
         conv=conv,
     )
     head = basic_head(widths["5C"], num_classes, dropout=dropout)

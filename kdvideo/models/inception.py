@@ -1,13 +1,13 @@
-"""The 3D Inception-v1 skeleton that S3D-G and I3D share, with TensorFlow's SAME padding."""
+"""The 3D Inception-v1 skeleton that S3D-G, S3D and I3D share."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import SameMaxPool3d
 from .network import InputSpec, Network, Triple, check_clip
 
 ConvFactory = Callable[[str, int, int, int], nn.Module]  # (layer, in_channels, out_channels, kernel) -> module
@@ -47,17 +47,6 @@ def module_path(layer: str) -> str:
     return f"{kind}_{layer.lower()}"
 
 
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """(before, after) of TensorFlow's SAME padding along one axis: out = ceil(size / stride), odd rest after.
-
-    Examples:
-        >>> same_padding(224, 7, 2), same_padding(57, 7, 2)
-        ((2, 3), (3, 3))
-    """
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
-
-
 def scaled_depth(channels: int, *, multiplier: float, minimum: int) -> int:
     """``channels`` scaled by ``multiplier``, at least ``minimum``.
 
@@ -68,70 +57,6 @@ def scaled_depth(channels: int, *, multiplier: float, minimum: int) -> int:
     if multiplier <= 0 or minimum < 1:
         raise ValueError(f"depth_multiplier={multiplier}, min_depth={minimum}; expected > 0 and >= 1")
     return max(int(channels * multiplier), minimum)
-
-
-class Conv3d(nn.Conv3d):
-    """`nn.Conv3d` whose bfloat16 gradient is right on CPUs.
-
-    oneDNN (torch 2.13) returns garbage or NaN as the weight gradient of a temporal kernel of 3 over just 2 frames; a
-    third frame of zeros, the padding itself, changes no value and avoids that path.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        half = input.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
-        if input.device.type == "cpu" and half and input.shape[2] == 2 and self.kernel_size[0] == 3:
-            return super().forward(F.pad(input, (0, 0, 0, 0, 0, 1)))[:, :, :2]
-        return super().forward(input)
-
-
-class SameConv3d(nn.Conv3d):
-    """`nn.Conv3d` with TensorFlow's SAME padding, which on even sizes is asymmetric for strided kernels."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        pads = [same_padding(n, k, s) for n, k, s in zip(input.shape[2:], self.kernel_size, self.stride, strict=True)]
-        before = [b for b, _ in pads]
-        if any(b != a for b, a in pads):
-            input = F.pad(input, [p for pair in reversed(pads) for p in pair])
-            before = [0, 0, 0]
-        return F.conv3d(input, self.weight, self.bias, self.stride, before, self.dilation, self.groups)
-
-
-class SameMaxPool3d(nn.MaxPool3d):
-    """`nn.MaxPool3d` with TensorFlow's SAME padding; ``ceil_mode`` supplies the odd rest without a copy."""
-
-    kernel_size: Triple
-    stride: Triple
-
-    def __init__(self, kernel_size: Triple, stride: Triple) -> None:
-        super().__init__(kernel_size, stride, ceil_mode=True)
-
-    def forward(self, input: Tensor) -> Tensor:
-        sizes = zip(input.shape[2:], self.kernel_size, self.stride, strict=True)
-        before = [same_padding(n, k, s)[0] for n, k, s in sizes]
-        return F.max_pool3d(input, self.kernel_size, self.stride, before, ceil_mode=True)
-
-
-def batch_norm(channels: int, *, scale: bool = False) -> nn.BatchNorm3d:
-    """Batch norm with eps 1e-3 and momentum 1e-3, and no gamma unless ``scale``."""
-    norm = nn.BatchNorm3d(channels, eps=1e-3, momentum=1e-3)
-    if not scale:
-        norm.register_parameter("weight", None)
-    return norm
-
-
-def conv_bn_relu(
-    in_channels: int, out_channels: int, kernel: Triple, *, stride: int = 1, scale: bool = False
-) -> nn.Sequential:
-    """Convolution without bias, batch norm, ReLU (in place: its input is never a layer's output)."""
-    conv: nn.Conv3d
-    if stride == 1:
-        t, h, w = kernel
-        conv = Conv3d(in_channels, out_channels, kernel, padding=(t // 2, h // 2, w // 2), bias=False)
-    else:
-        conv = SameConv3d(in_channels, out_channels, kernel, stride, bias=False)
-    nn.init.trunc_normal_(conv.weight, std=0.01, a=-0.02, b=0.02)
-    parts = {"conv": conv, "bn": batch_norm(out_channels, scale=scale), "relu": nn.ReLU(inplace=True)}
-    return nn.Sequential(OrderedDict(parts))
 
 
 class Mixed(nn.Module):

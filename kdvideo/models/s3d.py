@@ -7,9 +7,11 @@ from typing import Any
 from torch import nn
 
 from .head import basic_head
-from .inception import Conv3d, Inception3D, batch_norm, inception_layers, scaled_depth
+from .inception import Inception3D, inception_layers, scaled_depth
+from .layers import MaxPool3d, conv_bn_relu, half_padding
 from .network import InputSpec, Triple
 
+_unit = partial(conv_bn_relu, scale=True, pad=half_padding)
 MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 
 
@@ -69,21 +71,13 @@ def s3d(
     return Inception3D({**layers, "head": head}, config=config, input_spec=spec)
 
 
-def _unit(in_channels: int, out_channels: int, kernel: Triple, stride: Triple = (1, 1, 1)) -> nn.Sequential:
-    """Convolution with symmetric padding and without bias, batch norm with gamma, ReLU."""
-    t, h, w = kernel
-    conv = Conv3d(in_channels, out_channels, kernel, stride, (t // 2, h // 2, w // 2), bias=False)
-    nn.init.trunc_normal_(conv.weight, std=0.01, a=-0.02, b=0.02)
-    parts = {"conv": conv, "bn": batch_norm(out_channels, scale=True), "relu": nn.ReLU(inplace=True)}
-    return nn.Sequential(OrderedDict(parts))
-
-
 def _separable(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    spatial = _unit(in_channels, out_channels, (1, kernel, kernel), (1, stride, stride))
-    temporal = _unit(out_channels, out_channels, (kernel, 1, 1), (stride, 1, 1))
+    spatial = _unit(in_channels, out_channels, (1, kernel, kernel), stride=(1, stride, stride))
+    temporal = _unit(out_channels, out_channels, (kernel, 1, 1), stride=(stride, 1, 1))
     return nn.Sequential(OrderedDict({"spatial": spatial, "temporal": temporal}))
 
 
 def _pool(kernel: Triple, stride: Triple) -> nn.Module:
     """Max pooling with half the kernel as padding, except for even kernels, which have none."""
-    return nn.MaxPool3d(kernel, stride, tuple(k // 2 if k % 2 else 0 for k in kernel))
+    t, h, w = (k // 2 if k % 2 else 0 for k in kernel)
+    return MaxPool3d(kernel, stride, (t, h, w))

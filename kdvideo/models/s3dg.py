@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from .head import basic_head
-from .inception import MIXED, ORDER, Conv3d, Inception3D, conv_bn_relu, inception_layers, module_path, scaled_depth
+from .inception import MIXED, ORDER, Inception3D, inception_layers, module_path, scaled_depth
+from .layers import Conv3d, conv_bn_relu
 from .network import InputSpec
 from .non_local import non_local_block
 
@@ -113,7 +114,7 @@ def s3dg(
     def tail(layer: str, channels: int) -> dict[str, nn.Module]:
         return {"gate": Gate(channels)} if ORDER.index(layer) >= gates else {}
 
-    stem = partial(conv_bn_relu, kernel=(first_temporal_kernel, 7, 7), stride=2)
+    stem = partial(conv_bn_relu, kernel=(first_temporal_kernel, 7, 7), stride=(2, 2, 2))
     layers, widths = inception_layers(in_channels, depth=depth, stem=stem, conv=conv, tail=tail)
     network: dict[str, nn.Module] = {}
     for (path, layer), (name, channels) in zip(layers.items(), widths.items(), strict=True):

@@ -1,0 +1,180 @@
+"""Convolution, pooling and batch norm of S3D-G, S3D and I3D, in the forms that are exact and fast.
+
+Legend: B batch, C channels, T frames, H W space.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from .network import Triple
+
+Pad = Callable[[int, int, int], tuple[int, int]]  # (size, kernel, stride) -> (before, after)
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """(before, after) of TensorFlow's SAME padding along one axis: out = ceil(size / stride), odd rest after.
+
+    Examples:
+        >>> same_padding(224, 7, 2), same_padding(57, 7, 2)
+        ((2, 3), (3, 3))
+    """
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def half_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """(before, after) of PyTorch's usual padding along one axis: half the kernel on both sides."""
+    return kernel // 2, kernel // 2
+
+
+class Conv3d(nn.Conv3d):
+    """`nn.Conv3d` whose bfloat16 gradient is right on CPUs.
+
+    oneDNN (torch 2.13) returns garbage or NaN as the weight gradient of a temporal kernel of 3 over just 2 frames; a
+    third frame of zeros, the padding itself, changes no value and avoids that path.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        half = input.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+        if input.device.type == "cpu" and half and input.shape[2] == 2 and self.kernel_size[0] == 3:
+            return super().forward(F.pad(input, (0, 0, 0, 0, 0, 1)))[:, :, :2]
+        return super().forward(input)
+
+
+class StridedConv3d(nn.Conv3d):
+    """A stem: `nn.Conv3d` without bias whose padding is a function of the input's size.
+
+    On a GPU tensor cores idle over 2 or 3 channels, so the frames of one stride are folded into channels there and
+    the same sums run as a convolution with stride 1.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Triple, stride: Triple, pad: Pad) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, bias=False)
+        self.pad = pad
+
+    def forward(self, input: Tensor) -> Tensor:
+        axes = zip(input.shape[2:], self.kernel_size, self.stride, strict=True)
+        pads = [self.pad(*axis) for axis in axes]
+        if input.is_cuda and self.in_channels < 8:
+            return folded_conv3d(input, self.weight, self.stride, pads)
+        before = [b for b, _ in pads]
+        if any(b != a for b, a in pads):
+            input = F.pad(input, [p for pair in reversed(pads) for p in pair])
+            before = [0, 0, 0]
+        return F.conv3d(input, self.weight, None, self.stride, before)
+
+
+def folded_conv3d(input: Tensor, weight: Tensor, stride: Sequence[int], pads: list[tuple[int, int]]) -> Tensor:
+    """conv3d(pad(input), weight, stride=stride) as a convolution with stride 1 over C * prod(stride) channels."""
+    axes = list(zip(input.shape[2:], weight.shape[2:], stride, pads, strict=True))
+    missing = [-k % s for _, k, s, _ in axes]
+    after = [((n + b + a - k) // s) * s + k + m - n - b for (n, k, s, (b, a)), m in zip(axes, missing, strict=True)]
+    before = [b for b, _ in pads]
+    input = F.pad(input, [p for pair in zip(reversed(before), reversed(after), strict=True) for p in pair])
+    weight = F.pad(weight, [p for m in reversed(missing) for p in (0, m)])
+    return F.conv3d(_fold(input, stride), _fold(weight, stride))
+
+
+def _fold(x: Tensor, stride: Sequence[int]) -> Tensor:
+    """(B, C, T s, H s, W s) -> (B, s s s C, T, H, W), channels last in memory."""
+    t, h, w = stride
+    x = rearrange(x, "b c (T t) (H h) (W w) -> b T H W (t h w c)", t=t, h=h, w=w)
+    return x.movedim(-1, 1)
+
+
+class MaxPool3d(nn.MaxPool3d):
+    """`nn.MaxPool3d` as a pool over space, then one over time: the same values, in less time on CPUs and GPUs."""
+
+    kernel_size: Triple
+    stride: Triple
+    padding: Triple
+
+    def forward(self, input: Tensor) -> Tensor:
+        return separable_max_pool3d(input, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
+
+
+class SameMaxPool3d(MaxPool3d):
+    """Max pooling with TensorFlow's SAME padding; ``ceil_mode`` supplies the odd rest without a copy."""
+
+    def __init__(self, kernel_size: Triple, stride: Triple) -> None:
+        super().__init__(kernel_size, stride, ceil_mode=True)
+
+    def forward(self, input: Tensor) -> Tensor:
+        sizes = zip(input.shape[2:], self.kernel_size, self.stride, strict=True)
+        t, h, w = (same_padding(*axis)[0] for axis in sizes)
+        return separable_max_pool3d(input, self.kernel_size, self.stride, (t, h, w), ceil_mode=True)
+
+
+def separable_max_pool3d(input: Tensor, kernel: Triple, stride: Triple, padding: Triple, *, ceil_mode: bool) -> Tensor:
+    """`torch.nn.functional.max_pool3d` in two 2-D pools over views of the input, in either memory layout."""
+    x = input
+    if (*kernel[1:], *stride[1:]) != (1, 1, 1, 1):
+        plain = x.is_contiguous()  # T goes with C, else with B: whichever needs no copy
+        x = x if plain else x.transpose(1, 2)
+        outer = x.shape[:3]
+        x = F.max_pool2d(
+            x.flatten(1, 2) if plain else x.flatten(0, 1), kernel[1:], stride[1:], padding[1:], 1, ceil_mode
+        )
+        x = x.view(*outer, *x.shape[2:])
+        x = x if plain else x.transpose(1, 2)
+    if (kernel[0], stride[0]) != (1, 1):
+        space = x.shape[3:]
+        x = F.max_pool2d(x.flatten(3), (kernel[0], 1), (stride[0], 1), (padding[0], 0), 1, ceil_mode)
+        x = x.view(*x.shape[:3], *space)
+    return x
+
+
+class ShiftNorm3d(nn.BatchNorm3d):
+    """Batch norm with a shift and no scale; ``weight`` is None.
+
+    `nn.BatchNorm3d` without its weight cannot run backward on CUDA (torch 2.11), so a one stands in for it.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
+    def __init__(self, channels: int, *, eps: float, momentum: float) -> None:
+        super().__init__(channels, eps, momentum)
+        self.register_parameter("weight", None)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training:
+            self.num_batches_tracked.add_(1)
+        one = torch.ones_like(self.running_mean)
+        return F.batch_norm(
+            input, self.running_mean, self.running_var, one, self.bias, self.training, self.momentum, self.eps
+        )
+
+
+def batch_norm(channels: int, *, scale: bool = False) -> nn.BatchNorm3d:
+    """Batch norm with eps 1e-3 and momentum 1e-3, and no gamma unless ``scale``."""
+    norm = nn.BatchNorm3d if scale else ShiftNorm3d
+    return norm(channels, eps=1e-3, momentum=1e-3)
+
+
+def conv_bn_relu(
+    in_channels: int,
+    out_channels: int,
+    kernel: Triple,
+    *,
+    stride: Triple = (1, 1, 1),
+    scale: bool = False,
+    pad: Pad = same_padding,
+) -> nn.Sequential:
+    """Convolution without bias, batch norm, ReLU (in place: its input is never a layer's output)."""
+    conv: nn.Conv3d
+    if stride == (1, 1, 1):
+        t, h, w = kernel
+        conv = Conv3d(in_channels, out_channels, kernel, stride, (t // 2, h // 2, w // 2), bias=False)
+    else:
+        conv = StridedConv3d(in_channels, out_channels, kernel, stride, pad)
+    nn.init.trunc_normal_(conv.weight, std=0.01, a=-0.02, b=0.02)
+    parts = {"conv": conv, "bn": batch_norm(out_channels, scale=scale), "relu": nn.ReLU(inplace=True)}
+    return nn.Sequential(OrderedDict(parts))

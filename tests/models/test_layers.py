@@ -1,0 +1,133 @@
+"""Padding, pooling, batch norm and the convolutions beside plain PyTorch."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdvideo import models
+from kdvideo.models.layers import (
+    Conv3d,
+    MaxPool3d,
+    SameMaxPool3d,
+    StridedConv3d,
+    batch_norm,
+    folded_conv3d,
+    half_padding,
+    same_padding,
+)
+
+GPU = torch.cuda.is_available()
+LAYOUTS = [torch.contiguous_format, torch.channels_last_3d]
+
+
+@pytest.mark.parametrize("size", [(16, 64, 64), (13, 57, 57), (8, 33, 46), (9, 32, 100)])
+@pytest.mark.parametrize(("kernel", "stride"), [(7, 2), (3, 2), (2, 2), (3, 1)])
+def test_same_padding_is_tensorflows(size, kernel, stride):
+    x = torch.randn(1, 2, *size)
+    pads = [p for n in reversed(size) for p in same_padding(n, kernel, stride)]
+    out = tuple(-(-n // stride) for n in size)
+    conv = StridedConv3d(2, 3, (kernel,) * 3, (stride,) * 3, same_padding)
+    torch.testing.assert_close(conv(x), F.conv3d(F.pad(x, pads), conv.weight, None, stride))
+    pooled = F.max_pool3d(F.pad(x, pads, value=-torch.inf), kernel, stride)
+    assert pooled.shape[2:] == conv(x).shape[2:] == out
+    torch.testing.assert_close(SameMaxPool3d((kernel,) * 3, (stride,) * 3)(x), pooled, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "pads"), [(224, 7, 2, (2, 3)), (112, 3, 2, (0, 1)), (57, 3, 2, (1, 1))]
+)
+def test_same_padding_values(size, kernel, stride, pads):
+    assert same_padding(size, kernel, stride) == pads
+
+
+@pytest.mark.parametrize("kernel", [(3, 1, 1), (3, 3, 3)])
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_bfloat16_gradient_on_cpu_is_right_for_every_number_of_frames(kernel, frames):
+    """Plain nn.Conv3d fails at 2 frames: its weight gradient is garbage or NaN there."""
+    torch.manual_seed(0)
+    conv = Conv3d(16, 16, kernel, padding=tuple(k // 2 for k in kernel))
+    x = torch.randn(4, 16, frames, 4, 4)
+    (expected,) = torch.autograd.grad(conv(x).square().sum(), [conv.weight])
+    with torch.autocast("cpu", torch.bfloat16):
+        (half,) = torch.autograd.grad(conv(x).float().square().sum(), [conv.weight])
+    assert F.cosine_similarity(half.flatten(), expected.flatten(), dim=0) > 0.999
+    assert (half - expected).norm() < 0.02 * expected.norm()
+
+
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not GPU, reason="no GPU here")])]
+)
+def test_shift_norm_is_batch_norm_with_gamma_one(device):
+    torch.manual_seed(0)
+    ours, reference = batch_norm(4).to(device), batch_norm(4, scale=True).to(device)
+    for _ in range(3):
+        x = torch.randn(2, 4, 3, 5, 5, device=device) * 2 + 1
+        outs, grads = [], []
+        for norm in (ours.train(), reference.train()):
+            leaf = x.clone().requires_grad_()
+            outs.append(norm(leaf))
+            grads.append(torch.autograd.grad(outs[-1].square().sum(), [leaf, norm.bias]))
+        torch.testing.assert_close(outs[0], outs[1])
+        torch.testing.assert_close(grads[0], grads[1])
+    assert ours.num_batches_tracked == 3
+    torch.testing.assert_close(ours.running_var, reference.running_var)
+    torch.testing.assert_close(ours.eval()(x), reference.eval()(x))
+    assert set(ours.state_dict()) == set(reference.state_dict()) - {"weight"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not GPU, reason="no GPU here")
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("build", [models.s3dg, models.i3d, models.s3d])
+def test_trains_on_a_gpu(build, layout, autocast):
+    """torch 2.11 cannot run batch norm without a weight backward on CUDA."""
+    torch.manual_seed(0)
+    model = build(3, depth_multiplier=0.25).cuda().to(memory_format=layout).train()
+    clip = torch.randn(2, 3, 9, 40, 40, device="cuda").contiguous(memory_format=layout)
+    with torch.autocast("cuda", torch.bfloat16, enabled=autocast):
+        loss = F.cross_entropy(model(clip).float(), torch.tensor([0, 2], device="cuda"))
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    size=st.tuples(*[st.integers(3, 9)] * 3),
+    kernel=st.tuples(*[st.sampled_from([1, 2, 3, 7])] * 3),
+    stride=st.tuples(*[st.integers(1, 3)] * 3),
+    channels=st.integers(1, 3),
+    pad=st.sampled_from([same_padding, half_padding]),
+)
+def test_folded_convolution_is_the_strided_one(size, kernel, stride, channels, pad):
+    pads = [pad(*axis) for axis in zip(size, kernel, stride, strict=True)]
+    if any(n + b + a < k for n, k, (b, a) in zip(size, kernel, pads, strict=True)):
+        return
+    x = torch.randn(2, channels, *size, dtype=torch.float64)
+    weight = torch.randn(4, channels, *kernel, dtype=torch.float64, requires_grad=True)
+    expected = F.conv3d(F.pad(x, [p for pair in reversed(pads) for p in pair]), weight, stride=stride)
+    folded = folded_conv3d(x, weight, stride, pads)
+    torch.testing.assert_close(folded, expected)
+    grads = [torch.autograd.grad(out.square().sum(), weight)[0] for out in (folded, expected)]
+    torch.testing.assert_close(*grads)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    size=st.tuples(*[st.integers(3, 8)] * 3),
+    kernel=st.tuples(*[st.integers(1, 3)] * 3),
+    stride=st.tuples(*[st.integers(1, 2)] * 3),
+    ceil=st.booleans(),
+    layout=st.sampled_from(LAYOUTS),
+)
+def test_max_pool_is_pytorchs(size, kernel, stride, ceil, layout):
+    x = torch.randn(2, 3, *size).contiguous(memory_format=layout).requires_grad_()
+    padding = tuple(k // 2 for k in kernel)
+    expected = F.max_pool3d(x, kernel, stride, padding, ceil_mode=ceil)
+    pooled = MaxPool3d(kernel, stride, padding, ceil_mode=ceil)(x)
+    assert torch.equal(pooled, expected)
+    weight = torch.randn_like(expected)
+    grads = [torch.autograd.grad((out * weight).sum(), x)[0] for out in (pooled, expected)]
+    torch.testing.assert_close(*grads)
