@@ -209,7 +209,11 @@ def test_loss_in_float32_inside_autocast() -> None:
         loss = kf.decoder_loss(predicted, target)
     assert loss.dtype == torch.float32
     assert torch.equal(loss, kf.decoder_loss(predicted.float(), target))
-    assert kf.decoder_loss(predicted, target.bfloat16()).dtype == torch.float32
+    target = target.bfloat16()
+    losses = [
+        kf.decoder_loss(*pair, mag_scale=3.0) for pair in ((predicted, target), (predicted.float(), target.float()))
+    ]
+    assert torch.equal(*losses)
     assert kf.decoder_loss(predicted.double(), target.double()).dtype == torch.float64
 
 
