@@ -9,6 +9,7 @@ from .inflation import inflated
 from .network import InputSpec, Network
 from .s3d import s3d
 from .s3dg import NON_LOCAL, s3dg
+from .summary import summary
 
 __all__ = [
     "BACKBONES",
@@ -24,6 +25,7 @@ __all__ = [
     "pytorchvideo",
     "s3d",
     "s3dg",
+    "summary",
     "timm",
     "torchvision",
 ]
