@@ -133,7 +133,7 @@ def test_from_tf_slim_lists_every_problem(pair):
         assert words in str(error.value)
 
 
-def test_i3d_names_and_scope():
+def test_i3d_names_and_scope(tmp_path):
     torch.manual_seed(0)
     model = models.i3d(5, bn_scale=True, **SMALL)
     randomise(model.state_dict())
@@ -148,6 +148,9 @@ def test_i3d_names_and_scope():
     state = checkpoints.from_tf_slim(wide, models.i3d(5, bn_scale=True, **SMALL), scope="a/b")
     for key, value in model.state_dict().items():
         assert key.endswith("num_batches_tracked") or torch.equal(state[key], value)
+    save_file({name: torch.from_numpy(value) for name, value in variables.items()}, tmp_path / "i3d")
+    loaded, info = checkpoints.load(tmp_path / "i3d")
+    assert (loaded.config, info["input"]["range"]) == (model.config, [-1.0, 1.0])
 
 
 def test_non_local_weights_are_missing(pair):
