@@ -1,8 +1,9 @@
 """Video backbones that give logits and name their layers."""
 
-from . import checkpoints, inflation
+from . import checkpoints, hub, inflation
 from .adapters import BACKBONES, pytorchvideo, timm, torchvision
 from .flops import multiply_adds
+from .hub import from_pretrained
 from .i3d import i3d
 from .inception import Inception3D
 from .inflation import inflated
@@ -18,6 +19,8 @@ __all__ = [
     "InputSpec",
     "Network",
     "checkpoints",
+    "from_pretrained",
+    "hub",
     "i3d",
     "inflated",
     "inflation",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 Triple = tuple[int, int, int]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,13 @@ class Network(nn.Module):
         config: its constructor's name (``"architecture"``) and arguments, all that JSON can hold.
         layer_names: the literature's layer names -> module paths, to tap.
         input_spec: the clip that its weights are meant to see.
+        classes: the K class names in the order of the logits; empty where they are not known.
     """
 
     config: dict[str, Any]
     layer_names: dict[str, str]
     input_spec: InputSpec
+    classes: tuple[str, ...] = ()
 
     @property
     def in_channels(self) -> int:
@@ -83,6 +89,20 @@ class Network(nn.Module):
     def num_classes(self) -> int:
         """K."""
         return int(self.config["num_classes"])
+
+    def save_pretrained(self, folder: str | Path, *, classes: Sequence[str], card: Mapping[str, Any] = NOTHING) -> None:
+        """Write weights, configuration and model card into a folder; see `hub.save_pretrained`."""
+        from . import hub  # it imports the networks' builders
+
+        hub.save_pretrained(self, folder, classes=classes, card=card)
+
+    def push_to_hub(
+        self, repo_id: str, *, classes: Sequence[str], card: Mapping[str, Any] = NOTHING, **options: Any
+    ) -> str:
+        """Upload the same to the Hugging Face Hub; see `hub.push_to_hub`."""
+        from . import hub
+
+        return hub.push_to_hub(self, repo_id, classes=classes, card=card, **options)
 
 
 def check_clip(clip: Tensor, *, channels: int, minimum: Triple = (1, 1, 1)) -> None:

@@ -1,0 +1,251 @@
+"""Networks as folders and as repositories of the Hugging Face Hub: weights, configuration, model card."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .._files import write_atomic
+from . import checkpoints
+from .build import BUILDERS
+from .network import NOTHING, InputSpec, Network
+
+__all__ = ["from_pretrained", "push_to_hub", "save_pretrained"]
+
+WEIGHTS, CONFIG, README = "model.safetensors", "config.json", "README.md"
+FIELDS = ("data", "protocol", "accuracy", "source", "licence")
+TEMPLATE = """---
+{{ card_data }}
+---
+
+# {{ title }}
+
+A video classifier of {{ count }} classes.
+
+```python
+from kdvideo import models
+
+model = models.from_pretrained("{{ repository }}")
+```
+{% for heading, text in sections %}
+## {{ heading }}
+
+{{ text }}
+{% endfor %}"""
+Card = Mapping[str, Any]
+
+
+def save_pretrained(model: Network, folder: str | Path, *, classes: Sequence[str], card: Card = NOTHING) -> None:
+    """Write a network into a folder that `from_pretrained`, and the Hub, can read.
+
+    ``model.safetensors`` is what `checkpoints.save` writes, ``config.json`` holds configuration, class names and
+    ``input_spec``, ``README.md`` is the model card. All three are written anew; other files stay.
+
+    Args:
+        model: any network of kdvideo; also called as ``model.save_pretrained(folder, ...)``.
+        folder: made where it is missing.
+        classes: the K class names, in the order of the logits.
+        card: what the model card is to say: ``data``, ``protocol``, ``accuracy``, ``source`` and ``licence`` (an SPDX
+            identifier), each a text. What is not given is "not stated".
+
+    Raises:
+        ImportError: huggingface_hub is not installed.
+        ValueError: another number of class names than K, an unknown field of the card, or a configuration that is
+            not JSON.
+
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo import models
+        >>> model, folder = models.i3d(2, depth_multiplier=0.125, min_depth=8), tempfile.mkdtemp()
+        >>> model.save_pretrained(folder, classes=["run", "jump"], card={"data": "synthetic clips"})
+        >>> models.from_pretrained(folder).classes
+        ('run', 'jump')
+    """
+    _package(model, classes, card).save_pretrained(folder, model_card_kwargs={"repository": Path(folder).name})
+
+
+def push_to_hub(model: Network, repo_id: str, *, classes: Sequence[str], card: Card = NOTHING, **options: Any) -> str:
+    """Upload what `save_pretrained` writes, in one commit, and return that commit's address.
+
+    Args:
+        model: any network of kdvideo; also called as ``model.push_to_hub(repo_id, ...)``.
+        repo_id: "owner/name"; made where it is missing.
+        classes, card: as in `save_pretrained`.
+        options: of huggingface_hub's ``PyTorchModelHubMixin.push_to_hub``, e.g. ``private=True``, ``token=...``,
+            ``commit_message=...``, ``create_pr=True``.
+
+    Raises:
+        ImportError, ValueError: as in `save_pretrained`.
+    """
+    package = _package(model, classes, card)
+    return str(package.push_to_hub(repo_id, model_card_kwargs={"repository": repo_id}, **options))
+
+
+def from_pretrained(source: str | Path, *, device: str | torch.device = "cpu", **options: Any) -> Network:
+    """The network of a folder, or of a repository on the Hub, that `save_pretrained` wrote; in eval mode.
+
+    Weights and buffers are those that were saved, bit for bit; ``config``, ``classes`` and ``input_spec`` come along.
+
+    Args:
+        source: a folder, or "owner/name".
+        device: where the network goes.
+        options: of a download: ``revision``, ``token``, ``cache_dir``, ``force_download``, ``local_files_only``.
+
+    Raises:
+        ImportError: huggingface_hub is not installed.
+        FileNotFoundError: the folder lacks config.json or model.safetensors.
+        ValueError: neither a folder nor a repository's name; a file that is truncated or foreign; an unknown
+            architecture; class names that do not fit; two files that do not describe the same network.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        _description(folder / CONFIG)
+        loaded: Network = _hub_class().from_pretrained(str(folder), device=device, **options).network
+        return loaded
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
+        raise ValueError(f"{source}: no such folder, and not a repository's name, which is owner/name")
+    try:
+        loaded = _hub_class().from_pretrained(str(source), device=device, **options).network
+    except OSError as error:
+        error.add_note(f"There is no folder {source}, so it was looked for on the Hub.")
+        raise
+    return loaded
+
+
+def _package(model: Network, classes: Sequence[str], card: Card) -> Any:
+    """The network with what describes it; checked first, so that no folder is left half written."""
+    _fit(model.config, classes)
+    for field in card:
+        if field not in FIELDS:
+            close = difflib.get_close_matches(field, FIELDS, n=1, cutoff=0.3)
+            raise ValueError(f"unknown field {field!r} of the card; closest: {close}, all: {FIELDS}")
+    return _hub_class()(model, list(classes), card)
+
+
+@cache
+def _hub_class() -> Any:
+    """huggingface_hub's mixin around a network; made at the first use, as not everyone has that library."""
+    try:
+        from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin, hf_hub_download
+    except ImportError as error:
+        raise ImportError(
+            "folders and repositories of networks need huggingface_hub: pip install huggingface_hub"
+        ) from error
+
+    class HubNetwork(PyTorchModelHubMixin):
+        def __init__(self, network: Network, names: list[str], card: Card) -> None:
+            self.network, self.names, self.card = network, names, card
+
+        def _save_pretrained(self, save_directory: Path) -> None:
+            seen = asdict(self.network.input_spec)
+            checkpoints.save(self.network, save_directory / WEIGHTS, classes=self.names, input=seen)
+            description = {"config": self.network.config, "classes": self.names, "input": seen}
+            write_atomic(save_directory / CONFIG, json.dumps(description, indent=2).encode())
+            (save_directory / README).unlink(missing_ok=True)  # the mixin writes a new one
+
+        @classmethod
+        def _from_pretrained(cls, *, model_id: str, device: str | torch.device = "cpu", **download: Any) -> HubNetwork:
+            def find(file: str) -> Path:
+                folder = Path(model_id)
+                return folder / file if folder.is_dir() else Path(hf_hub_download(model_id, file, **download))
+
+            network = _load(find(CONFIG), find(WEIGHTS), device)
+            return cls(network, list(network.classes), NOTHING)
+
+        def generate_model_card(self, *args: Any, repository: str = "owner/name", **kwargs: Any) -> ModelCard:
+            about = ModelCardData(
+                license=_license(self.card),
+                library_name="kdvideo",
+                pipeline_tag="video-classification",
+                tags=["kdvideo"],
+            )
+            texts = {**_texts(self.network, self.names, self.card), "repository": repository}
+            card: ModelCard = ModelCard.from_template(about, template_str=TEMPLATE, **texts)
+            return card
+
+    return HubNetwork
+
+
+def _load(config: Path, weights: Path, device: str | torch.device) -> Network:
+    described = _description(config)
+    model, info = checkpoints.load(weights, device=device)
+    written = json.loads(json.dumps({key: info[key] for key in described}))
+    for key, value in described.items():
+        if written[key] != value:
+            raise ValueError(f"{config} and {weights} disagree on {key}: {value} and {written[key]}")
+    try:
+        seen: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in described["input"].items()
+        }
+        model.input_spec = InputSpec(**seen)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{config}: its input is not that of save_pretrained ({error})") from error
+    model.classes = tuple(described["classes"])
+    return model
+
+
+def _description(path: Path) -> dict[str, Any]:
+    """What config.json says, found to be in order."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; save_pretrained writes it")
+    try:
+        known = json.loads(path.read_bytes())
+        described = {key: known[key] for key in ("config", "classes", "input")}
+        architecture = described["config"].get("architecture")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: truncated, or not written by save_pretrained ({error!r})") from error
+    if architecture not in BUILDERS:
+        raise ValueError(f"{path}: unknown architecture {architecture!r}; known: {sorted(BUILDERS)}")
+    try:
+        _fit(described["config"], described["classes"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return described
+
+
+def _fit(config: Mapping[str, Any], classes: Sequence[str]) -> None:
+    if isinstance(classes, str) or len(classes) != config.get("num_classes"):
+        given = repr(classes) if isinstance(classes, str) else f"{len(classes)} class names"
+        raise ValueError(f"{given} for {config.get('num_classes')} classes: give one name for each logit")
+
+
+def _license(card: Card) -> str | None:
+    """For the Hub's own field: an identifier as it is, any other text as "other"."""
+    text = str(card.get("licence", "")).lower()
+    return None if not text else text if re.fullmatch(r"[a-z0-9.+-]+", text) else "other"
+
+
+def _texts(model: Network, names: list[str], card: Card) -> dict[str, Any]:
+    config = model.config
+    stated = {field.capitalize(): str(card.get(field) or "not stated") for field in FIELDS}
+    sections = {
+        **stated,
+        "Input": _in_words(model),
+        "Configuration": f"```json\n{json.dumps(config, indent=2)}\n```",
+        "Classes": ", ".join(names),
+    }
+    return {
+        "title": " ".join(str(config[key]) for key in ("architecture", "name") if key in config),
+        "count": len(names),
+        "sections": list(sections.items()),
+    }
+
+
+def _in_words(model: Network) -> str:
+    spec = model.input_spec
+    low, high = spec.range
+    rate = f" at {spec.fps:g} frames per second" if spec.fps else ""
+    every = f", one in {spec.step} frames of a video{rate}" if spec.step > 1 else f", consecutive frames{rate}"
+    norm = f", then (x - mean) / std with mean {list(spec.mean)} and std {list(spec.std)}" if spec.mean else ""
+    return (
+        f"{model.in_channels} channels, {spec.frames} frames of {spec.size} x {spec.size} pixels{every}; "
+        f"values in [{low:g}, {high:g}]{norm}."
+    )
