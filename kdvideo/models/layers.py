@@ -49,8 +49,8 @@ class Conv3d(nn.Conv3d):
 class StridedConv3d(nn.Conv3d):
     """A stem: `nn.Conv3d` without bias whose padding is a function of the input's size.
 
-    On a GPU tensor cores idle over 2 or 3 channels, so the frames of one stride are folded into channels there and
-    the same sums run as a convolution with stride 1.
+    Tensor cores idle over 2 or 3 channels, so on a GPU the same sums run as a 2-D convolution with stride 1 over
+    many channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: Triple, stride: Triple, pad: Pad) -> None:
@@ -70,21 +70,19 @@ class StridedConv3d(nn.Conv3d):
 
 
 def folded_conv3d(input: Tensor, weight: Tensor, stride: Sequence[int], pads: list[tuple[int, int]]) -> Tensor:
-    """conv3d(pad(input), weight, stride=stride) as a convolution with stride 1 over C * prod(stride) channels."""
-    axes = list(zip(input.shape[2:], weight.shape[2:], stride, pads, strict=True))
-    missing = [-k % s for _, k, s, _ in axes]
-    after = [((n + b + a - k) // s) * s + k + m - n - b for (n, k, s, (b, a)), m in zip(axes, missing, strict=True)]
-    before = [b for b, _ in pads]
-    input = F.pad(input, [p for pair in zip(reversed(before), reversed(after), strict=True) for p in pair])
-    weight = F.pad(weight, [p for m in reversed(missing) for p in (0, m)])
-    return F.conv3d(_fold(input, stride), _fold(weight, stride))
-
-
-def _fold(x: Tensor, stride: Sequence[int]) -> Tensor:
-    """(B, C, T s, H s, W s) -> (B, s s s C, T, H, W), channels last in memory."""
-    t, h, w = stride
-    x = rearrange(x, "b c (T t) (H h) (W w) -> b T H W (t h w c)", t=t, h=h, w=w)
-    return x.movedim(-1, 1)
+    """conv3d(pad(input), weight, stride=stride) as conv2d over C * kernel_t * stride_h * stride_w channels."""
+    _, h, w = stride
+    axes = list(zip(input.shape[3:], weight.shape[3:], (h, w), pads[1:], strict=True))
+    missing = [-k % s for _, k, s, _ in axes]  # zeros that make the kernel a multiple of the stride
+    after = [(n + b + a - k) // s * s + k + m - n - b for (n, k, s, (b, a)), m in zip(axes, missing, strict=True)]
+    (top, _), (left, _) = pads[1:]
+    input = F.pad(input, (left, after[1], top, after[0], *pads[0]))
+    weight = F.pad(weight, (0, missing[1], 0, missing[0]))
+    steps = input.unfold(2, weight.shape[2], stride[0])  # (B, C, T, H, W, kernel_t)
+    frames = rearrange(steps, "b c T (H h) (W w) t -> (b T) H W (t h w c)", h=h, w=w)
+    kernel = rearrange(weight, "o c t (H h) (W w) -> o H W (t h w c)", h=h, w=w)
+    out = F.conv2d(frames.movedim(-1, 1), kernel.movedim(-1, 1))
+    return rearrange(out, "(b T) c H W -> b c T H W", b=len(input))
 
 
 class MaxPool3d(nn.MaxPool3d):
