@@ -12,7 +12,6 @@ from ..inception import MIXED, ORDER, module_path, scaled_depth
 ShapeOf = Callable[[str], Size | None]  # our state dict key -> shape in our layout
 BRANCHES = tuple(f"branch_{unit}" for unit in ("0.conv_0a", "1.conv_0a", "1.conv_0b", "2.conv_0a", "2.conv_0b"))
 BRANCHES += ("branch_3.conv_0b",)
-DENOMINATORS = (1, 2, 4, 8, 16, 10, 20, 100, 1000, *range(3, 1001))  # the multipliers that people choose first
 
 
 def configuration(shape: ShapeOf) -> dict[str, Any]:
@@ -22,10 +21,12 @@ def configuration(shape: ShapeOf) -> dict[str, Any]:
     loading says so afterwards.
 
     Raises:
-        ValueError: the widths are those of no depth multiplier.
+        ValueError: the widths are those of no depth multiplier, or the first layer is no 3-D convolution.
     """
     kernels = {unit: _kernel(shape, unit) for unit in _units()}
-    stem, head = kernels["conv_1a"] or Size(()), shape("head.proj.weight")
+    stem, head = kernels["conv_1a"], shape("head.proj.weight")
+    if len(stem) != 5:
+        raise ValueError(f"its first layer is no 3-D convolution: a kernel of shape {tuple(stem)}")
     pairs = {(width, kernels[unit][0]) for unit, width in _units().items() if kernels[unit]}
     multiplier, minimum = depth(pairs)
     common: dict[str, Any] = {
@@ -36,14 +37,13 @@ def configuration(shape: ShapeOf) -> dict[str, Any]:
     }
     if shape("conv_1a.temporal.conv.weight"):
         return {"architecture": "s3d", **common}
-    temporal = _first(shape, "conv_2c.conv.temporal.weight", "branch_1.conv_0b.temporal.weight")
-    if temporal is None and kernels["conv_2c.conv"][2:3] == (3,):
+    if kernels["conv_2c.conv"][2:3] == (3,):
         return {"architecture": "i3d", **common, "bn_scale": shape("conv_1a.bn.weight") is not None}
     return {
         "architecture": "s3dg",
         **common,
         "first_temporal_kernel": stem[2],
-        "temporal_from": temporal,
+        "temporal_from": _first(shape, "conv_2c.conv.temporal.weight", "branch_1.conv_0b.temporal.weight"),
         "gates_from": _first(shape, "conv_2c.gate.linear.weight", "branch_0.gate.linear.weight"),
         "non_local": tuple(m for m in MIXED if shape(f"non_local_{m.lower()}.conv_theta.weight")),
     }
@@ -59,7 +59,7 @@ def depth(pairs: set[tuple[int, int]]) -> tuple[float, int]:
     least = min(found for _, found in pairs)
     for minimum in sorted({min(16, least), least}):
         low = max((Fraction(found, width) for width, found in pairs if found > minimum), default=Fraction(0))
-        for denominator in DENOMINATORS:
+        for denominator in range(1, 1001):  # the simplest multiplier first: 1, 1/2, 1/4 are what people choose
             multiplier = max(1, math.ceil(low * denominator)) / denominator
             if all(scaled_depth(w, multiplier=multiplier, minimum=minimum) == found for w, found in pairs):
                 return multiplier, minimum

@@ -51,3 +51,8 @@ def test_missing_weights_do_not_stop_it():
     state = {key: value for key, value in state.items() if not key.startswith(("mixed_4c", "head"))}
     found = configuration(lambda key: state[key].shape if key in state else None)
     assert (found["num_classes"], found["depth_multiplier"]) == (400, 1.0)
+
+
+def test_a_first_layer_of_another_rank():
+    with pytest.raises(ValueError, match=r"no 3-D convolution: a kernel of shape \(8, 3\)"):
+        configuration({"conv_1a.conv.weight": torch.Size((8, 3))}.get)
