@@ -112,7 +112,7 @@ def compare(
     if not common:
         raise ValueError(f"{names[0]} has the seeds {list(first)}, {names[1]} has {list(second)}: none in common")
     mean, error = mean_and_standard_error(_finite({seed: first[seed] - second[seed] for seed in common}))
-    margin = math.nan if math.isnan(error) else _t_quantile((1 + confidence) / 2, len(common) - 1) * error
+    margin = _t_quantile((1 + confidence) / 2, len(common) - 1) * error
     unpaired = len(first) + len(second) - 2 * len(common)
     ends = _known(mean - margin), _known(mean + margin)
     return Comparison(*names, mean, _known(error), *ends, len(common), unpaired, confidence)
