@@ -89,7 +89,16 @@ def push_to_hub(model: Network, repo_id: str, *, classes: Sequence[str], card: C
     return str(package.push_to_hub(repo_id, model_card_kwargs={"repository": repo_id}, **options))
 
 
-def from_pretrained(source: str | Path, *, device: str | torch.device = "cpu", **options: Any) -> Network:
+def from_pretrained(
+    source: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    force_download: bool = False,
+    local_files_only: bool = False,
+) -> Network:
     """The network of a folder, or of a repository on the Hub, that `save_pretrained` wrote; in eval mode.
 
     Weights and buffers are those that were saved, bit for bit; ``config``, ``classes`` and ``input_spec`` come along.
@@ -97,7 +106,7 @@ def from_pretrained(source: str | Path, *, device: str | torch.device = "cpu", *
     Args:
         source: a folder, or "owner/name".
         device: where the network goes.
-        options: of a download: ``revision``, ``token``, ``cache_dir``, ``force_download``, ``local_files_only``.
+        revision, token, cache_dir, force_download, local_files_only: of a download, as huggingface_hub has them.
 
     Raises:
         ImportError: huggingface_hub is not installed.
@@ -105,24 +114,36 @@ def from_pretrained(source: str | Path, *, device: str | torch.device = "cpu", *
         ValueError: neither a folder nor a repository's name; a file that is truncated or foreign; an unknown
             architecture; class names that do not fit; two files that do not describe the same network.
     """
-    folder = Path(source)
-    if folder.is_dir():
-        _description(folder / CONFIG)
-        loaded: Network = _hub_class().from_pretrained(str(folder), device=device, **options).network
-        return loaded
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
+    local = Path(source).is_dir()
+    if local:
+        _description(Path(source) / CONFIG)
+    elif not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
         raise ValueError(f"{source}: no such folder, and not a repository's name, which is owner/name")
     try:
-        loaded = _hub_class().from_pretrained(str(source), device=device, **options).network
+        package = _hub_class().from_pretrained(
+            str(source),
+            device=device,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
     except OSError as error:
-        error.add_note(f"There is no folder {source}, so it was looked for on the Hub.")
+        if not local:
+            error.add_note(f"There is no folder {source}, so it was looked for on the Hub.")
         raise
-    return loaded
+    network: Network = package.network
+    return network
 
 
 def _package(model: Network, classes: Sequence[str], card: Card) -> Any:
     """The network with what describes it; checked first, so that no folder is left half written."""
     _fit(model.config, classes)
+    try:
+        json.dumps(model.config)
+    except TypeError as error:
+        raise ValueError(f"the configuration must be what JSON can hold: {error}") from error
     for field in card:
         if field not in FIELDS:
             close = difflib.get_close_matches(field, FIELDS, n=1, cutoff=0.3)

@@ -36,6 +36,13 @@ def close(a, b):
     return (a - b).abs().max() <= 1e-6 * b.abs().max().clamp(min=1)
 
 
+def check_layers(model, clip):
+    """Every layer named runs once, and nothing overwrites its output."""
+    names = list(model.layer_names)
+    first = {name: lambda out: out[0] if isinstance(out, tuple) else out for name in names}
+    assert list(kd.FeatureExtractor(model, names, select=first)(clip).features) == names
+
+
 # torchvision
 
 
@@ -70,9 +77,9 @@ def test_torchvision_shapes_at_the_published_size(name, channels):
     spec = model.input_spec
     assert len(spec.mean) == (3 if channels == 3 else 0)
     for size in ((spec.frames, spec.size, spec.size), model.fixed or model.minimum):
-        assert model(torch.empty(2, channels, *size, device="meta")).shape == (2, 7)
-    for path in model.layer_names.values():
-        model.get_submodule(path)
+        clip = torch.empty(2, channels, *size, device="meta")
+        assert model(clip).shape == (2, 7)
+    check_layers(model, clip)
 
 
 @pytest.mark.parametrize("name", sorted(set(INPUT_SPECS) - {"s3d"}))
@@ -206,10 +213,10 @@ def test_timm_shapes_at_the_published_size(name, channels):
         model = models.timm(name, num_classes=7, in_channels=channels).eval()
     spec = model.input_spec
     assert (spec.frames, spec.size, spec.range) == (1, 224, (-1.0, 1.0) if channels == 2 else (0.0, 1.0))
-    assert model(torch.empty(2, channels, 3, spec.size, spec.size, device="meta")).shape == (2, 7)
+    clip = torch.empty(2, channels, 3, spec.size, spec.size, device="meta")
+    assert model(clip).shape == (2, 7)
     assert {"stem", "head"} < set(model.layer_names)
-    for path in model.layer_names.values():
-        model.get_submodule(path)
+    check_layers(model, clip)
 
 
 def test_timms_input_is_that_of_the_weights_named():

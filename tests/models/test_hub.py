@@ -155,6 +155,14 @@ def test_wrong_class_names_leave_the_folder_alone(folder, classes, words):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_what_is_not_json_leaves_the_folder_alone(folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    model = models.timm("test_vit", num_classes=2, norm_layer=torch.nn.LayerNorm)
+    with pytest.raises(ValueError, match="what JSON can hold: Object of type type"):
+        model.save_pretrained(folder, classes=CLASSES)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 # what may be wrong with a folder
 
 

@@ -101,6 +101,14 @@ def inputs(name, *, frames=8):
     return (clip, BOXES) if name.endswith("detection") else (clip,)
 
 
+def check_layers(model, *inputs):
+    """Every layer named runs once, and nothing overwrites its output."""
+    names = list(model.layer_names)
+    first = {name: lambda out: out[0] if isinstance(out, (list, tuple)) else out for name in names}
+    features = kd.FeatureExtractor(model, names, select=first)(*inputs).features
+    assert list(features) == names
+
+
 def test_every_backbone_of_the_hub_is_there():
     from pytorchvideo.models import hub
 
@@ -123,8 +131,7 @@ def test_shapes_at_the_published_size(name, channels):
     for size in ((spec.frames, spec.size, spec.size), model.fixed or model.minimum):
         clip = torch.empty(2, channels, *size, device="meta")
         assert model(clip, *more).shape == (4 if more else 2, 7)
-    for path in model.layer_names.values():
-        model.get_submodule(path)
+    check_layers(model, clip, *more)
 
 
 @pytest.mark.parametrize("name", sorted(set(BACKBONES) - {"slowfast_16x8_r101_50_50"}))

@@ -52,7 +52,8 @@ def timm(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: 
     import timm as library  # takes seconds, so not at import
 
     try:
-        known = library.is_model(name) and (library.get_pretrained_cfg(name) or True)
+        known = library.is_model(name)
+        library.get_pretrained_cfg(name)
     except RuntimeError:  # an unknown tag
         known = False
     if not known:
