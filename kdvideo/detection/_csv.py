@@ -74,9 +74,7 @@ def _with_arrow(path: PathLike, names: list[str], layout: Layout) -> Columns | N
     number = dict.fromkeys(("second", *COORDINATES, "last"), pa.float64())
     kinds = {**number, "action": pa.int64(), "video": pa.dictionary(pa.int32(), pa.string())}
     wanted = [name for name in names if layout.action or name != "action"]
-    convert = arrow.ConvertOptions(
-        column_types={name: kinds[name] for name in wanted}, include_columns=wanted, null_values=[]
-    )
+    convert = arrow.ConvertOptions(column_types={name: kinds[name] for name in wanted}, include_columns=wanted)
     try:
         table = arrow.read_csv(os.fspath(path), arrow.ReadOptions(column_names=names), None, convert)
     except (pa.ArrowInvalid, pa.ArrowKeyError):

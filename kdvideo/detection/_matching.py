@@ -14,10 +14,11 @@ def labelled(truth: Rows, detections: Rows, iou: float, keep: int) -> tuple[Arra
     known, found = _by_group(truth), _by_group(detections, mask=mask)
     right, doubtful = _match(truth.take(known), detections.take(found), iou)
     if len(doubtful):
-        known = _by_group(truth, rank=_heap_ranks(truth, doubtful, 0, np.ones(len(truth.frame), bool)))
-        rank = _heap_ranks(detections, doubtful, keep, mask)
-        found = _by_group(detections, mask=mask, rank=rank)
-        right, _ = _match(truth.take(known), detections.take(found), iou)
+        again = np.zeros(int(detections.frame[-1]) + 1, bool)
+        again[doubtful] = True
+        place = np.flatnonzero(again[detections.frame[found]])
+        known, found[place] = _by_heap(truth, detections, doubtful, again, keep, mask)
+        right[place], _ = _match(truth.take(known), detections.take(found[place]), iou)
     x1, y1, x2, y2 = detections.box[found].T
     solid = (x1 < x2) & (y1 < y2)  # boxes without area take one of the places on a frame, and go then
     return detections.label[found][solid], detections.score[found][solid], right[solid]
@@ -41,14 +42,19 @@ def _grouped(truth: Rows, detections: Rows) -> tuple[Rows, Rows]:
 def _by_group(rows: Rows, *, rank: Array | None = None, mask: Array | None = None) -> Array:
     """The places of the rows, by label, frame, falling score and rank."""
     index = np.arange(len(rows.frame)) if mask is None else np.flatnonzero(mask)
-    part = rows.take(index)
-    keys = (-part.score, _group(part)) if rank is None else (rank[index], -part.score, _group(part))
-    return index[np.lexsort(keys)]
+    keys = [-rows.score[index], rows.label[index] * (rows.frame.max(initial=0) + 1) + rows.frame[index]]
+    return index[np.lexsort(keys if rank is None else [rank[index], *keys])]
 
 
-def _group(rows: Rows) -> Array:
-    span = int(rows.frame.max()) + 1 if len(rows.frame) else 1
-    return rows.label * span + rows.frame
+def _by_heap(
+    truth: Rows, detections: Rows, frames: Array, marked: Array, keep: int, mask: Array
+) -> tuple[Array, Array]:
+    """The places of those frames' rows in both, by label, frame and the evaluator's order."""
+    everything = np.ones(len(truth.frame), bool)
+    rank = _heap_ranks(truth, frames, 0, everything)
+    known = _by_group(truth, mask=marked[truth.frame], rank=rank)
+    rank = _heap_ranks(detections, frames, keep, mask)
+    return known, _by_group(detections, mask=mask & marked[detections.frame], rank=rank)
 
 
 def _heap_ranks(rows: Rows, frames: Array, keep: int, mask: Array) -> Array:

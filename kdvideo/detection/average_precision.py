@@ -109,8 +109,8 @@ def _average_precision(score: Array, right: Array, total: int) -> float:
         return 0.0
     hits = np.cumsum(right[np.argsort(score)[::-1]])  # the evaluator's own sort: ties come out as there
     precision = hits / np.arange(1, len(hits) + 1)
-    recall = np.concatenate([[0], hits / total])
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    recall = np.concatenate([[0], hits / total, [1]])
+    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0)
     steps = np.flatnonzero(recall[1:] != recall[:-1])
     return float(np.sum((recall[steps + 1] - recall[steps]) * envelope[steps]))
 
@@ -154,7 +154,7 @@ def _check_common(given: FrameBoxes, known: Rows, found: Rows, classes: Mapping[
         if not _listed(_array(given.label, np.int64), classes).any():
             raise ValueError(f"no detection of {listed}: AVA's action ids count from 1")
         raise ValueError("no detection lies on a key frame of the ground truth: compare videos and seconds")
-    if not np.isin(np.unique(known.label), np.unique(found.label)).any():
+    if not any((found.label == label).any() for label in np.unique(known.label)):
         raise ValueError(
             f"ground truth and detections have no class in common: {_some(known.label)} and {_some(found.label)}"
         )

@@ -71,7 +71,7 @@ def _evaluate(
     names = [*truth.videos, *(video for video, _ in truth.empty)]
     number = {name: place for place, name in enumerate(dict.fromkeys(names))}
     dropped = {_key(number[video], second) for video, second in left_out if video in number}
-    empty = {_key(number[video], second) for video, second in truth.empty} - dropped
+    empty = {_key(number[video], second) for video, second in truth.empty}
     known, scored = _frames(truth, number), _frames(found, number)
     keep = [~np.isin(frame, sorted(dropped)) if dropped else slice(None) for frame in (known, scored)]
     known, scored = known[keep[0]], scored[keep[1]]

@@ -43,6 +43,20 @@ def test_key_frames_are_those_that_the_ground_truth_names(tmp_path: Path) -> Non
     assert frame_map(write(tmp_path, "g.csv", *truth, "a,0903", "a,904"), found, CLASSES).mean == pytest.approx(1 / 3)
 
 
+def test_videos_without_any_box_have_key_frames_too(tmp_path: Path) -> None:
+    truth = write(tmp_path, "g.csv", f"a,902,{BOX},7,0", "b,902")
+    found = write(tmp_path, "d.csv", f"a,902,{BOX},7,0.5", f"b,902,{BOX},7,0.9")
+    assert frame_map(truth, found, CLASSES).mean == 0.5
+
+
+def test_key_frames_of_different_videos_stay_apart(tmp_path: Path) -> None:
+    """Also where one number for video and microsecond could collide: 2³⁰ and 10⁶ of them apart."""
+    for second in (2**30 / 1e6, 1e6):
+        truth = write(tmp_path, "g.csv", f"a,{second},{BOX},7,0", f"b,0,{OTHER},7,0")
+        found = write(tmp_path, "d.csv", f"b,0,{BOX},7,0.5", f"a,{second},{OTHER},7,0.9")
+        assert frame_map(truth, found, CLASSES).mean == 0
+
+
 def test_excluded_timestamps_are_dropped(tmp_path: Path) -> None:
     truth = write(tmp_path, "g.csv", f"a,0902,{BOX},7,0", f"a,0903,{BOX},7,0", "a,0904")
     found = write(tmp_path, "d.csv", f"a,902,{BOX},7,0.5", f"a,904,{BOX},7,0.9")
