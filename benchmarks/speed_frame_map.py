@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import record
-from benchmarks.timing import Timings
+from benchmarks.timing import Timings, summarise
 from kdvideo import detection
 
 CLASSES = {number: f"action {number}" for number in range(1, 61)}
@@ -162,6 +162,7 @@ def side_by_side(frames: int, form: str, rounds: int) -> dict[str, Any]:
         "mAP": round(float(np.nanmean(values[0])), 6),
         "speed": timings.ratio("kdvideo", "plain"),
         "control": timings.ratio("kdvideo again", "kdvideo"),
+        "processor": summarise([a / b for a, b in zip(timings.cpu["plain"], timings.cpu["kdvideo"], strict=True)]),
         "seconds": {arm: round(float(np.median(spent)), 3) for arm, spent in timings.wall.items()},
     }
 
@@ -206,37 +207,36 @@ def main() -> None:
         record.update("speed_frame_map", part, {"result": found, "environment": environment}, markdown)
 
 
+FORMS = {"all": f"all {BOXES * len(CLASSES)} rows of a key frame", "highest": f"its {KEEP} highest"}
+HEAD = ("key frames", "in the file", "rows", "kdvideo", "plain Python", "faster", "control", "less processor time")
+
+
 def markdown(result: dict[str, Any]) -> str:
     """The table; every number comes from ``result``."""
-    forms = {"all": f"all {BOXES * len(CLASSES)} rows of a key frame", "highest": f"its {KEEP} highest"}
-    lines = [
-        "| key frames | in the file | rows | kdvideo | plain Python | faster | control |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for form, words in forms.items():
-        for frames, row in result.get("side_by_side", {}).get("result", {}).get(form, {}).items():
-            (fast, slow), speed, control = (
-                (row["seconds"][arm] for arm in ("kdvideo", "plain")),
-                row["speed"],
-                row["control"],
-            )
-            lines.append(
-                f"| {int(frames):,} | {words} | {row['rows']:,} | {fast:.2f} s | {slow:.2f} s "
-                f"| {speed['median']:.0f}× ({speed['min']:.0f}–{speed['max']:.0f}) | {control['median']:.2f}× |"
-            )
-    for form, words in forms.items():
-        row = result.get("alone", {}).get("result", {}).get(form)
-        if row:
-            lines.append(
-                f"| {VAL_FRAMES:,} | {words} | {row['rows']:,} | {np.median(row['seconds']):.1f} s, "
-                f"{row['peak_GB']:.1f} GB of memory | not run | | |"
-            )
-    where = next(iter(result.values()))["environment"]
+    rows: list[tuple[str, ...]] = [HEAD, ("---",) * len(HEAD)]
+    for form, words in FORMS.items():
+        for frames, found in result.get("side_by_side", {}).get("result", {}).get(form, {}).items():
+            rows.append((f"{int(frames):,}", words, f"{found['rows']:,}", *_compared(found)))
+    for form, words in FORMS.items():
+        if found := result.get("alone", {}).get("result", {}).get(form):
+            took = f"{np.median(found['seconds']):.1f} s, {found['peak_GB']:.1f} GB of memory"
+            rows.append((f"{VAL_FRAMES:,}", words, f"{found['rows']:,}", took, "not run", "", "", ""))
+    machine = next(iter(result.values()))["environment"]
     note = (
         "From csv files to the mAP, medians (and range) over rounds that alternate; the control is kdvideo against "
-        f"itself. The plain Python is ours, after the structure of ActivityNet's evaluator. {where['hardware']}."
+        "itself. The plain Python is ours, after the structure of ActivityNet's evaluator. "
+        f"{machine['hardware']}, load average {machine['load_average']}."
     )
-    return "\n".join([*lines, "", note, ""])
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", note, ""])
+
+
+def _compared(found: dict[str, Any]) -> tuple[str, ...]:
+    seconds = [f"{found['seconds'][arm]:.2f} s" for arm in ("kdvideo", "plain")]
+    times = [
+        f"{found[name]['median']:.0f}× ({found[name]['min']:.0f}–{found[name]['max']:.0f})"
+        for name in ("speed", "processor")
+    ]
+    return *seconds, times[0], f"{found['control']['median']:.2f}×", times[1]
 
 
 if __name__ == "__main__":
