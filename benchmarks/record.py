@@ -45,7 +45,7 @@ def environment(command: str, threads: int) -> dict[str, Any]:
         "hardware": f"{_processor()}, {os.cpu_count()} cores, {device}",
         "load_average": round(os.getloadavg()[0], 2),
         "versions": {"python": platform.python_version()} | {name: v for name in PACKAGES if (v := _version(name))},
-        "commit": git("rev-parse", "HEAD") or os.environ.get("COMMIT", "unknown"),
+        "commit": os.environ.get("COMMIT") or git("rev-parse", "HEAD"),  # a copy elsewhere may have no history
         "uncommitted_changes": bool(git("status", "--porcelain", "--", "kdvideo", "benchmarks")),
         "date": datetime.date.today().isoformat(),
     }

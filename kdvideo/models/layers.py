@@ -127,10 +127,11 @@ def separable_max_pool3d(input: Tensor, kernel: Triple, stride: Triple, padding:
     return x
 
 
-class ShiftNorm3d(nn.BatchNorm3d):
-    """Batch norm with a shift and no scale; ``weight`` is None.
+class BatchNorm3d(nn.BatchNorm3d):
+    """`nn.BatchNorm3d` with eps 1e-3 and momentum 1e-3, and no gamma unless ``scale``: ``weight`` is None then.
 
-    `nn.BatchNorm3d` without its weight cannot run backward on CUDA (torch 2.11), so a one stands in for it.
+    H and W are merged, since PyTorch has fast kernels for four axes with the channels last and not for five. Without
+    its weight PyTorch's own cannot run backward on CUDA (torch 2.11), so a one stands in for it.
     """
 
     running_mean: Tensor
@@ -138,23 +139,25 @@ class ShiftNorm3d(nn.BatchNorm3d):
     num_batches_tracked: Tensor
     momentum: float
 
-    def __init__(self, channels: int, *, eps: float, momentum: float) -> None:
-        super().__init__(channels, eps, momentum)
-        self.register_parameter("weight", None)
+    def __init__(self, channels: int, *, scale: bool) -> None:
+        super().__init__(channels, eps=1e-3, momentum=1e-3)
+        if not scale:
+            self.register_parameter("weight", None)
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training:
             self.num_batches_tracked.add_(1)
-        one = torch.ones_like(self.running_mean)
-        return F.batch_norm(
-            input, self.running_mean, self.running_var, one, self.bias, self.training, self.momentum, self.eps
+        out = F.batch_norm(
+            input.flatten(3),
+            self.running_mean,
+            self.running_var,
+            torch.ones_like(self.running_mean) if self.weight is None else self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
         )
-
-
-def batch_norm(channels: int, *, scale: bool = False) -> nn.BatchNorm3d:
-    """Batch norm with eps 1e-3 and momentum 1e-3, and no gamma unless ``scale``."""
-    norm = nn.BatchNorm3d if scale else ShiftNorm3d
-    return norm(channels, eps=1e-3, momentum=1e-3)
+        return out.view(input.shape)
 
 
 def conv_bn_relu(
@@ -174,5 +177,5 @@ def conv_bn_relu(
     else:
         conv = StridedConv3d(in_channels, out_channels, kernel, stride, pad)
     nn.init.trunc_normal_(conv.weight, std=0.01, a=-0.02, b=0.02)
-    parts = {"conv": conv, "bn": batch_norm(out_channels, scale=scale), "relu": nn.ReLU(inplace=True)}
+    parts = {"conv": conv, "bn": BatchNorm3d(out_channels, scale=scale), "relu": nn.ReLU(inplace=True)}
     return nn.Sequential(OrderedDict(parts))

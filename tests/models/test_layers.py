@@ -8,17 +8,18 @@ from hypothesis import strategies as st
 
 from kdvideo import models
 from kdvideo.models.layers import (
+    BatchNorm3d,
     Conv3d,
     MaxPool3d,
     SameMaxPool3d,
     StridedConv3d,
-    batch_norm,
     folded_conv3d,
     half_padding,
     same_padding,
 )
 
 GPU = torch.cuda.is_available()
+DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not GPU, reason="no GPU here")])]
 LAYOUTS = [torch.contiguous_format, torch.channels_last_3d]
 
 
@@ -56,25 +57,31 @@ def test_bfloat16_gradient_on_cpu_is_right_for_every_number_of_frames(kernel, fr
     assert (half - expected).norm() < 0.02 * expected.norm()
 
 
-@pytest.mark.parametrize(
-    "device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not GPU, reason="no GPU here")])]
-)
-def test_shift_norm_is_batch_norm_with_gamma_one(device):
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("device", DEVICES)
+def test_batch_norm_is_pytorchs_with_gamma_one_where_it_has_none(device, scale, layout):
     torch.manual_seed(0)
-    ours, reference = batch_norm(4).to(device), batch_norm(4, scale=True).to(device)
+    ours = BatchNorm3d(4, scale=scale).to(device)
+    reference = torch.nn.BatchNorm3d(4, eps=1e-3, momentum=1e-3).to(device)
+    if scale:
+        torch.nn.init.normal_(ours.weight)
+        reference.load_state_dict(ours.state_dict())
     for _ in range(3):
-        x = torch.randn(2, 4, 3, 5, 5, device=device) * 2 + 1
+        x = (torch.randn(2, 4, 3, 5, 6, device=device) * 2 + 1).contiguous(memory_format=layout)
         outs, grads = [], []
         for norm in (ours.train(), reference.train()):
             leaf = x.clone().requires_grad_()
             outs.append(norm(leaf))
-            grads.append(torch.autograd.grad(outs[-1].square().sum(), [leaf, norm.bias]))
+            learned = [leaf, norm.bias, norm.weight] if scale else [leaf, norm.bias]
+            grads.append(torch.autograd.grad(outs[-1].pow(3).sum(), learned))
         torch.testing.assert_close(outs[0], outs[1])
         torch.testing.assert_close(grads[0], grads[1])
+        assert outs[0].is_contiguous(memory_format=layout)
     assert ours.num_batches_tracked == 3
     torch.testing.assert_close(ours.running_var, reference.running_var)
     torch.testing.assert_close(ours.eval()(x), reference.eval()(x))
-    assert set(ours.state_dict()) == set(reference.state_dict()) - {"weight"}
+    assert set(ours.state_dict()) == set(reference.state_dict()) - (set() if scale else {"weight"})
 
 
 @pytest.mark.gpu
@@ -131,3 +138,57 @@ def test_max_pool_is_pytorchs(size, kernel, stride, ceil, layout):
     weight = torch.randn_like(expected)
     grads = [torch.autograd.grad((out * weight).sum(), x)[0] for out in (pooled, expected)]
     torch.testing.assert_close(*grads)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not GPU, reason="no GPU here")
+@pytest.mark.parametrize("build", [models.s3dg, models.i3d, models.s3d])
+def test_a_gpu_gives_the_logits_and_gradients_of_the_cpu(build):
+    """The folded stem and the pools take other paths there."""
+    torch.manual_seed(0)
+    model = build(3, depth_multiplier=0.25).double().eval()
+    clip, results = torch.randn(2, 3, 11, 47, 52, dtype=torch.float64), []
+    for device in ("cpu", "cuda"):
+        model.zero_grad()
+        logits = model.to(device)(clip.to(device))
+        logits.square().sum().backward()
+        results.append([logits.detach().cpu(), *(p.grad.cpu() for p in model.parameters())])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not GPU, reason="no GPU here")
+def test_trains_deterministically_on_a_gpu(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    clip, label, runs = torch.randn(2, 3, 16, 64, 64, device="cuda"), torch.tensor([0, 1], device="cuda"), []
+    torch.use_deterministic_algorithms(True)
+    try:
+        for _ in range(2):
+            torch.manual_seed(0)
+            model = models.s3dg(3, depth_multiplier=0.25).cuda().train()
+            F.cross_entropy(model(clip), label).backward()
+            runs.append([p.grad for p in model.parameters()])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not GPU, reason="no GPU here")
+@pytest.mark.parametrize("build", [models.s3dg, models.i3d, models.s3d])
+def test_a_forward_pass_is_one_cuda_graph(build):
+    """A host synchronisation would end the capture with an error."""
+    torch.manual_seed(0)
+    model = build(3, depth_multiplier=0.25).cuda().eval()
+    clips = torch.randn(2, 1, 3, 16, 64, 64, device="cuda")
+    held, graph = clips[0].clone(), torch.cuda.CUDAGraph()
+    with torch.no_grad():
+        expected = [model(clip) for clip in clips]
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph):
+            logits = model(held)
+    for clip, wanted in zip(clips, expected, strict=True):
+        held.copy_(clip)
+        graph.replay()
+        torch.testing.assert_close(logits, wanted)
