@@ -28,7 +28,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if path.is_dir():
         path = _inside(path)
     prefix = path.with_name(TF_FILE.sub("", path.name))
-    if path.with_name(path.name + ".index").is_file() or (prefix != path and path.exists()):
+    if prefix != path or path.with_name(path.name + ".index").is_file():
         return read_tf(prefix), {}
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -37,7 +37,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if head[8:] == b"{" or path.suffix == ".safetensors":
         return _read_safetensors(path)
     if head[:2] == b"PK" or head[:1] == b"\x80":
-        return _state_dict(_unpickle(path, zipped=head[:2] == b"PK"), path), {}
+        return _state_dict(_unpickle(path), path), {}
     raise ValueError(f"{path}: no file of weights; known are {KINDS}")
 
 
@@ -65,10 +65,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(f"{path}: not a safetensors file, or truncated ({error})") from error
 
 
-def _unpickle(path: Path, *, zipped: bool) -> Any:
+def _unpickle(path: Path) -> Any:
     """What torch.save wrote, tensors and plain containers only."""
-    if zipped and not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: truncated or damaged (a zip archive without its end)")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):

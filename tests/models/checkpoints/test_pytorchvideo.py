@@ -47,6 +47,13 @@ def test_our_own_state_dict(original, tmp_path):
     assert_equal_states(model.state_dict(), original.state_dict())
 
 
+def test_names_that_no_layout_knows(tmp_path):
+    source, model = (models.pytorchvideo("efficient_x3d_xs", num_classes=5) for _ in range(2))
+    torch.save({"state_dict": source.network.state_dict()}, tmp_path / "a.pt")
+    assert checkpoints.load(tmp_path / "a.pt", model)[1]["format"] == "pytorchvideo"
+    assert_equal_states(model.state_dict(), source.state_dict())
+
+
 def test_needs_the_model(file):
     with pytest.raises(ValueError, match=r"X3D_XS\.pyth: .*pass model=models\.pytorchvideo\(name\)"):
         checkpoints.load(file)
