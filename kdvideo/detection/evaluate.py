@@ -96,7 +96,7 @@ def _columns(frame: Array, keep: Array | slice, *columns: Tensor) -> list[Tensor
 
 def _frames(rows: Boxes, number: Mapping[str, int]) -> Array:
     videos = np.array([number[name] for name in rows.videos], np.int64)
-    microseconds: Array = np.rint(rows.second.numpy() * 1e6).astype(np.int64)
+    microseconds: Array = np.rint(rows.second.double().numpy() * 1e6).astype(np.int64)
     frames: Array = microseconds + (videos << _SHIFT)[rows.video.numpy()]
     return frames
 

@@ -98,11 +98,20 @@ def test_written_and_read_by_each_parser(tmp_path_factory: pytest.TempPathFactor
         assert [tuple(row) for row in got] == [row[1:] for row in expected]
 
 
+def test_plain_files_are_parsed_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("kdvideo.detection.reading.parse_lines", None)
+    monkeypatch.setattr(_csv, "_with_numpy", None)
+    assert len(read_detections(write(tmp_path, f"a,902,{BOX},3,0.25\na,902,{BOX},4,0.5\n"))) == 2
+    assert len(read_annotations(write(tmp_path, f"a,902,{BOX},3\na,902,{BOX},4\n"))) == 2
+    assert len(read_proposals(write(tmp_path, f"a,902,{BOX},,0.25\nb,902,{BOX},,0.5\n"))) == 2
+
+
 def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, f"b,902,{BOX},3,0.25\na,902,{BOX},4,0.5\nb,903,{BOX},5,1e-05\n")
     expected = content(read_detections(path))
+    monkeypatch.setattr("kdvideo.detection.reading.parse_lines", None)  # too slow for files of millions of rows
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setattr(_csv, "parse_lines", None)
     assert content(read_detections(path)) == expected
     assert [row[0] for row in expected] == ["b", "a", "b"]
 
