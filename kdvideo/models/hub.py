@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import copy
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,31 +16,12 @@ import torch
 from .._files import write_atomic
 from . import checkpoints
 from .build import BUILDERS
+from .model_card import TEMPLATE, Card, check_card, licence_identifier, texts
 from .network import NOTHING, InputSpec, Network
 
 __all__ = ["from_pretrained", "push_to_hub", "save_pretrained"]
 
 WEIGHTS, CONFIG, README = "model.safetensors", "config.json", "README.md"
-FIELDS = ("data", "protocol", "accuracy", "source", "licence")
-TEMPLATE = """---
-{{ card_data }}
----
-
-# {{ title }}
-
-A video classifier of {{ count }} classes.
-
-```python
-from kdvideo import models
-
-model = models.from_pretrained("{{ repository }}")
-```
-{% for heading, text in sections %}
-## {{ heading }}
-
-{{ text }}
-{% endfor %}"""
-Card = Mapping[str, Any]
 
 
 def save_pretrained(model: Network, folder: str | Path, *, classes: Sequence[str], card: Card = NOTHING) -> None:
@@ -144,10 +125,7 @@ def _package(model: Network, classes: Sequence[str], card: Card) -> Any:
         json.dumps(model.config)
     except TypeError as error:
         raise ValueError(f"the configuration must be what JSON can hold: {error}") from error
-    for field in card:
-        if field not in FIELDS:
-            close = difflib.get_close_matches(field, FIELDS, n=1, cutoff=0.3)
-            raise ValueError(f"unknown field {field!r} of the card; closest: {close}, all: {FIELDS}")
+    check_card(card)
     return _hub_class()(model, list(classes), card)
 
 
@@ -155,13 +133,13 @@ def _package(model: Network, classes: Sequence[str], card: Card) -> Any:
 def _hub_class() -> Any:
     """huggingface_hub's mixin around a network; made at the first use, as not everyone has that library."""
     try:
-        from huggingface_hub import ModelCard, ModelCardData, PyTorchModelHubMixin, hf_hub_download
+        from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
     except ImportError as error:
         raise ImportError(
             "folders and repositories of networks need huggingface_hub: pip install huggingface_hub"
         ) from error
 
-    class HubNetwork(PyTorchModelHubMixin):
+    class HubNetwork(PyTorchModelHubMixin, library_name="kdvideo", pipeline_tag="video-classification"):
         def __init__(self, network: Network, names: list[str], card: Card) -> None:
             self.network, self.names, self.card = network, names, card
 
@@ -182,14 +160,10 @@ def _hub_class() -> Any:
             return cls(network, list(network.classes), NOTHING)
 
         def generate_model_card(self, *args: Any, repository: str = "owner/name", **kwargs: Any) -> ModelCard:
-            about = ModelCardData(
-                license=_license(self.card),
-                library_name="kdvideo",
-                pipeline_tag="video-classification",
-                tags=["kdvideo"],
-            )
-            texts = {**_texts(self.network, self.names, self.card), "repository": repository}
-            card: ModelCard = ModelCard.from_template(about, template_str=TEMPLATE, **texts)
+            about = copy.deepcopy(self._hub_mixin_info.model_card_data)
+            about.license = licence_identifier(self.card)
+            said = {**texts(self.network, self.names, self.card), "repository": repository}
+            card: ModelCard = ModelCard.from_template(about, template_str=TEMPLATE, **said)
             return card
 
     return HubNetwork
@@ -236,37 +210,3 @@ def _fit(config: Mapping[str, Any], classes: Sequence[str]) -> None:
     if isinstance(classes, str) or len(classes) != config.get("num_classes"):
         given = repr(classes) if isinstance(classes, str) else f"{len(classes)} class names"
         raise ValueError(f"{given} for {config.get('num_classes')} classes: give one name for each logit")
-
-
-def _license(card: Card) -> str | None:
-    """For the Hub's own field: an identifier as it is, any other text as "other"."""
-    text = str(card.get("licence", "")).lower()
-    return None if not text else text if re.fullmatch(r"[a-z0-9.+-]+", text) else "other"
-
-
-def _texts(model: Network, names: list[str], card: Card) -> dict[str, Any]:
-    config = model.config
-    stated = {field.capitalize(): str(card.get(field) or "not stated") for field in FIELDS}
-    sections = {
-        **stated,
-        "Input": _in_words(model),
-        "Configuration": f"```json\n{json.dumps(config, indent=2)}\n```",
-        "Classes": ", ".join(names),
-    }
-    return {
-        "title": " ".join(str(config[key]) for key in ("architecture", "name") if key in config),
-        "count": len(names),
-        "sections": list(sections.items()),
-    }
-
-
-def _in_words(model: Network) -> str:
-    spec = model.input_spec
-    low, high = spec.range
-    rate = f" at {spec.fps:g} frames per second" if spec.fps else ""
-    every = f", one in {spec.step} frames of a video{rate}" if spec.step > 1 else f", consecutive frames{rate}"
-    norm = f", then (x - mean) / std with mean {list(spec.mean)} and std {list(spec.std)}" if spec.mean else ""
-    return (
-        f"{model.in_channels} channels, {spec.frames} frames of {spec.size} x {spec.size} pixels{every}; "
-        f"values in [{low:g}, {high:g}]{norm}."
-    )

@@ -11,7 +11,7 @@ from torch import nn
 
 import kdvideo as kd
 from kdvideo import models
-from kdvideo.models.adapters.base import replace_input_conv
+from kdvideo.models.adapters.base import replace_input_conv, scale_ends
 from kdvideo.models.adapters.torchvision import INPUT_SPECS
 from kdvideo.models.build import build
 
@@ -178,6 +178,13 @@ def test_a_stem_for_other_channels_keeps_all_else(channels, bias):
         assert torch.equal(new.weight[:, i], old.weight[:, i % 3])
     assert new(torch.randn(1, channels, 2, 9, 9)).shape == old(torch.randn(1, 3, 2, 9, 9)).shape
     assert network[2].in_channels == 8
+
+
+def test_the_ends_of_mvits_scales():
+    blocks = nn.ModuleList(nn.Identity() for _ in range(5))
+    for i, block in enumerate(blocks):
+        block.pool_skip = nn.Identity() if i in (0, 2, 3) else None  # a first block that pools ends no scale
+    assert scale_ends(blocks) == {"scale2": "blocks.1", "scale3": "blocks.2", "scale4": "blocks.4"}
 
 
 # timm

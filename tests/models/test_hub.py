@@ -106,6 +106,7 @@ def test_the_card_says_what_is_given_and_nothing_else(folder):
 
     card = ModelCard.load(folder / "README.md")
     assert (card.data.license, card.data.library_name) == ("apache-2.0", "kdvideo")
+    assert "pytorch_model_hub_mixin" in card.data.tags
     sections = dict(part.split("\n\n", 1) for part in card.text.split("\n## ")[1:])
     sections = {heading: text.strip() for heading, text in sections.items()}
     assert sections["Data"] == CARD["data"]
@@ -145,6 +146,14 @@ def test_an_unknown_field_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"unknown field 'acuracy' of the card; closest: \['accuracy'\]"):
         small().save_pretrained(tmp_path / "net", classes=CLASSES, card={"acuracy": 1})
     assert not (tmp_path / "net").exists()
+
+
+def test_a_zero_is_stated_and_none_is_not(tmp_path):
+    small().save_pretrained(tmp_path, classes=CLASSES, card={"accuracy": 0.0, "data": None, "source": ""})
+    text = (tmp_path / "README.md").read_text()
+    assert "## Accuracy\n\n0.0\n" in text
+    assert "## Data\n\nnot stated\n" in text
+    assert "## Source\n\nnot stated\n" in text
 
 
 @pytest.mark.parametrize(("classes", "words"), [(["run"], "1 class names for 2"), ("ab", "'ab' for 2 classes")])
