@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from kdvideo import models
-from kdvideo.models import checkpoints
+from kdvideo.models import checkpoints, convert
 from kdvideo.models.convert import main
 
 SMALL = {"depth_multiplier": 0.125, "min_depth": 8}
@@ -58,6 +58,16 @@ def test_backbone_of_pytorchvideo(tmp_path, capsys):
     assert loaded.config == model.config
     assert "x3d_xs" in capsys.readouterr().out
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize(("heads", "classes"), [({"head": 5, "blocks.1": 8, "blocks.14": 9}, 5), ({"blocks.5": 6}, 6)])
+def test_classes_of_a_backbone(heads, classes, tmp_path, monkeypatch):
+    torch.save({f"{name}.proj.weight": torch.zeros(count, 2) for name, count in heads.items()}, tmp_path / "a.pyth")
+    built = []
+    monkeypatch.setattr(convert, "pytorchvideo", lambda name, **options: built.append((name, options)))
+    with pytest.raises(ValueError):
+        convert.convert(tmp_path / "a.pyth", tmp_path / "b", backbone="mvit_base_16x4")
+    assert built == [("mvit_base_16x4", {"num_classes": classes})]
 
 
 @pytest.mark.parametrize(
