@@ -98,7 +98,7 @@ class Conversion:
         flattens = kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
         if same or flattens or kind.forward is nn.Sequential.forward:
             return module
-        return with_3d_forward(module)
+        return with_3d_forward(module, lambda layer, name: self._convert(layer, f"{path}.{name}" if path else name))
 
     def _temporal(self, path: str, layer: nn.Module) -> Pair:
         kernel, stride = self.rule.get(path, (1, 1)) if isinstance(self.rule, Mapping) else self.rule(path, layer)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 Pair = tuple[int, int]
@@ -137,35 +136,14 @@ def batch_norm3d(norm: nn.BatchNorm2d) -> nn.Module:
     return new
 
 
-def per_frame(clip: Tensor, pool: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+def per_frame(clip: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
     """A 2-D pool on each frame of (B, C, T, H, W). Unlike 3-D pools its CUDA backward is deterministic."""
     b, c, t = clip.shape[:3]
     if clip.is_contiguous():  # frames as channels or as samples: whichever is a view
-        pooled = pool(clip.flatten(1, 2), *args, **kwargs)
+        pooled = pool(clip.flatten(1, 2))
         return pooled.view(b, c, t, *pooled.shape[2:])
-    pooled = pool(clip.transpose(1, 2).flatten(0, 1), *args, **kwargs)
+    pooled = pool(clip.transpose(1, 2).flatten(0, 1))
     return pooled.view(b, t, *pooled.shape[1:]).transpose(1, 2)
-
-
-def avg_pool(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """`F.avg_pool2d` on each frame."""
-    return per_frame(input, F.avg_pool2d, *args, **kwargs)
-
-
-def max_pool(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """`F.max_pool2d` on each frame."""
-    return per_frame(input, F.max_pool2d, *args, **kwargs)
-
-
-def adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:
-    """`F.adaptive_avg_pool2d` of the mean over time."""
-    return F.adaptive_avg_pool2d(input.mean(2), output_size).unsqueeze(2)
-
-
-def adaptive_max_pool(input: Tensor, output_size: Any) -> Tensor:
-    """`F.adaptive_max_pool2d` of the maximum over time."""
-    pooled: Tensor = F.adaptive_max_pool2d(input.amax(2), output_size)
-    return pooled.unsqueeze(2)
 
 
 def _pair(value: Any) -> Pair:

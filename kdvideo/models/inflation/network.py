@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..adapters.base import unknown
+from ..adapters.timm import DOWNLOADS
 from ..network import InputSpec, Network, check_clip
 from .convert import Conversion, TemporalRule, i3d_kernels
 from .layers import Fill, average
@@ -30,8 +31,6 @@ class Inflated(Network):
 
     def forward(self, input: Tensor) -> Tensor:
         check_clip(input, channels=self.in_channels)
-        if input.device.type == "cpu":  # the layout in which CPU convolutions are faster
-            input = input.contiguous(memory_format=torch.channels_last_3d)
         logits: Tensor = self.network(input)
         return logits
 
@@ -116,9 +115,10 @@ def inflated(
     """
     import timm  # seconds, so not at import
 
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(str(name), timm.list_models(), n=3, cutoff=0.3)
-        raise ValueError(f"timm has no network {name!r}; closest: {close}. Inflate your own with `inflate`")
+    if name is None:
+        raise ValueError("this network was inflated without name=, so its configuration cannot rebuild it")
+    if not _is_known(name):
+        raise unknown(name, [*timm.list_models(), *timm.list_pretrained()], see="timm.list_models()")
     if pretrained and in_channels != 3:
         from .resizing import resize_stem  # which builds networks, this one too
 
@@ -126,6 +126,15 @@ def inflated(
         return resize_stem(inflated(name, num_classes=num_classes, pretrained=True, **kinds), in_channels)
     network = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **options)
     return _inflate(network, temporal, fill, name=name, options=options)
+
+
+def _is_known(name: str) -> bool:
+    import timm
+
+    try:
+        return timm.is_model(name) and timm.get_pretrained_cfg(name) is not False
+    except RuntimeError:  # an unknown tag
+        return False
 
 
 def _inflate(
@@ -141,7 +150,8 @@ def _inflate(
     stem, head = _ends(network)
     channels = network.get_submodule(stem).get_parameter("weight").shape[1]
     sizes = {"num_classes": network.get_submodule(head).get_parameter("weight").shape[0], "in_channels": channels}
-    config = {"architecture": "inflated", "name": name, **sizes, "temporal": conversion.temporal, **options}
+    config = {"architecture": "inflated", "name": name, **sizes, "temporal": conversion.temporal}
+    config |= {key: value for key, value in options.items() if key not in DOWNLOADS}
     features = [row["module"] for row in getattr(network, "feature_info", None) or []]
     layers = features or [layer for layer, _ in network.named_children()]
     names = {"stem": stem, **{layer: layer for layer in layers}, "head": head}

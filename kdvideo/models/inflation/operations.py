@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
-from . import layers
+Convert = Callable[[nn.Module, str], nn.Module]
 
 # The same on (B, C, H, W), (B, C, T, H, W) and (B, C).
 SAME = {
@@ -21,12 +21,13 @@ SAME = {
     *("add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "neg", "relu", "relu_", "sigmoid", "sigmoid_"),
     *("tanh", "tanh_", "clamp", "clamp_", "contiguous"),
 }
-POOLS: dict[Any, Callable[..., Tensor]] = {
-    F.avg_pool2d: layers.avg_pool,
-    F.max_pool2d: layers.max_pool,
-    torch.max_pool2d: layers.max_pool,
-    F.adaptive_avg_pool2d: layers.adaptive_avg_pool,
-    F.adaptive_max_pool2d: layers.adaptive_max_pool,
+# Functions that become modules, with the names of their arguments after the input.
+MODULES: dict[Any, tuple[type[nn.Module], tuple[str, ...]]] = {
+    F.avg_pool2d: (nn.AvgPool2d, ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")),
+    F.max_pool2d: (nn.MaxPool2d, ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
+    F.adaptive_avg_pool2d: (nn.AdaptiveAvgPool2d, ("output_size",)),
+    F.adaptive_max_pool2d: (nn.AdaptiveMaxPool2d, ("output_size",)),
+    F.dropout: (nn.Dropout, ("p", "training")),
 }
 OVER_SPACE = {torch.mean, torch.amax, "mean", "amax"}
 # What works along one axis -> where that axis stands among the arguments.
@@ -34,6 +35,7 @@ ALONG_CHANNELS: dict[Any, int] = {
     **dict.fromkeys((torch.cat, torch.softmax, F.softmax, "softmax"), 1),
     **dict.fromkeys((torch.chunk, torch.split, "chunk", "split"), 2),
 }
+ANOTHER_PATH = "its forward takes another path in training"
 
 
 class OneModule(fx.Tracer):
@@ -46,49 +48,74 @@ class OneModule(fx.Tracer):
         return root_fn, [self.root, self.create_proxy("placeholder", "input", (), {})]
 
 
-def with_3d_forward(module: nn.Module) -> fx.GraphModule:
+def with_3d_forward(module: nn.Module, convert: Convert) -> fx.GraphModule:
     """``module`` with its own forward, in which each operation was checked and, where it is spatial, replaced.
+
+    ``convert`` makes a 2-D layer 3-D, given the name it gets in the module.
 
     Raises:
         ValueError: an operation is not known in 3-D, or training takes another path.
     """
-    graphs, mode, children = [], module.training, set(module._modules)
+    mode, rewriter = module.training, _Rewriter(module, convert)
+    graphs = []
     for training in (False, True):
         module.training = training
-        graph = OneModule().trace(module)
-        for node in graph.nodes:
-            if not _make_3d(node, module):
-                raise ValueError(f"its forward does {_shown(node)}, which is not known in 3-D")
-        graphs.append(graph)
+        graphs.append(rewriter.rewrite(OneModule().trace(module)))
     if str(graphs[0]) != str(graphs[1]):
-        raise ValueError("its forward takes another path in training")
+        raise ValueError(ANOTHER_PATH)
     module.training = mode
-    for name in set(module._modules) - children:
+    for name in rewriter.made:
         module.get_submodule(name).training = mode
     return fx.GraphModule(module, graphs[0], class_name=type(module).__name__)
 
 
-def _make_3d(node: fx.Node, module: nn.Module) -> bool:
-    """Make one node right in 3-D; False where that is not known."""
-    operation: Any = node.target
-    if node.op == "call_module":
-        return len(node.args) == 1 and not node.kwargs
-    if node.op == "get_attr":
-        return getattr(operator.attrgetter(operation)(module), "ndim", None) == 0
-    if node.op in ("placeholder", "output") or operation in SAME:
+class _Rewriter:
+    """Makes the graphs of one module right in 3-D; ``made`` tells the modules that took the place of functions."""
+
+    def __init__(self, module: nn.Module, convert: Convert) -> None:
+        self.module, self.convert = module, convert
+        self.made: dict[str, dict[str, Any]] = {}
+
+    def rewrite(self, graph: fx.Graph) -> fx.Graph:
+        for node in graph.nodes:
+            if not self._make_3d(node):
+                raise ValueError(f"its forward does {_shown(node)}, which is not known in 3-D")
+        return graph
+
+    def _make_3d(self, node: fx.Node) -> bool:
+        """Make one node right; False where that is not known."""
+        operation: Any = node.target
+        if node.op == "call_module":
+            return len(node.args) == 1 and not node.kwargs
+        if node.op == "get_attr":
+            return getattr(operator.attrgetter(operation)(self.module), "ndim", None) == 0
+        if node.op in ("placeholder", "output") or operation in SAME:
+            return True
+        if operation in MODULES:
+            return self._make_module(node)
+        if operation in OVER_SPACE:
+            return _add_time(node)
+        if operation in ALONG_CHANNELS:
+            return bool(_argument(node, ALONG_CHANNELS[operation], "dim") == 1)
+        if operation in (torch.flatten, "flatten"):
+            return (_argument(node, 1, "start_dim"), _argument(node, 2, "end_dim")) in ((1, None), (1, -1))
+        return operation is operator.getitem and _slices_channels(node.args[1])
+
+    def _make_module(self, node: fx.Node) -> bool:
+        """A pool or dropout of a function becomes a module: it can be inflated, and follows ``training``."""
+        kind, names = MODULES[node.target]
+        if not 1 <= len(node.args) <= len(names) + 1:
+            return False
+        options = {**dict(zip(names, node.args[1:], strict=False)), **node.kwargs}
+        if kind is nn.Dropout and options.pop("training", None) is not self.module.training:
+            return False
+        path = f"functional_{node.name}"
+        if path not in self.made:
+            self.module.add_module(path, self.convert(kind(**options), path))
+        if self.made.setdefault(path, options) != options:
+            raise ValueError(ANOTHER_PATH)
+        node.op, node.target, node.args, node.kwargs = "call_module", path, (node.args[0],), {}
         return True
-    if operation in POOLS:
-        node.target = POOLS[operation]
-        return True
-    if operation in OVER_SPACE:
-        return _add_time(node)
-    if operation in ALONG_CHANNELS:
-        return bool(_argument(node, ALONG_CHANNELS[operation], "dim") == 1)
-    if operation in (torch.flatten, "flatten"):
-        return (_argument(node, 1, "start_dim"), _argument(node, 2, "end_dim")) in ((1, None), (1, -1))
-    if operation is operator.getitem:
-        return _slices_channels(node.args[1])
-    return operation is F.dropout and _make_dropout(node, module)
 
 
 def _argument(node: fx.Node, position: int, name: str) -> Any:
@@ -109,20 +136,9 @@ def _add_time(node: fx.Node) -> bool:
 
 def _slices_channels(index: Any) -> bool:
     """Whether an index leaves space alone: x[i], x[:, a:b], x[:, a:b, :, :]."""
-    if isinstance(index, int):
-        return True
-    rest = index[2:] if isinstance(index, tuple) else (index,)
-    return all(isinstance(i, slice) for i in index) and all(i == slice(None) for i in rest)
-
-
-def _make_dropout(node: fx.Node, module: nn.Module) -> bool:
-    """A dropout that asks ``self.training`` becomes a module, as tracing would make it a constant."""
-    if _argument(node, 2, "training") is not module.training:
-        return False
-    path = f"functional_{node.name}"
-    module.add_module(path, nn.Dropout(_argument(node, 1, "p")))
-    node.op, node.target, node.args, node.kwargs = "call_module", path, (node.args[0],), {}
-    return True
+    if not isinstance(index, tuple):
+        return isinstance(index, int)
+    return all(isinstance(i, slice) for i in index) and all(i == slice(None) for i in index[2:])
 
 
 def _shown(node: fx.Node) -> str:

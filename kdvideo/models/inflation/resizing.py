@@ -45,7 +45,7 @@ def resize_stem(model: AnyNetwork, in_channels: int) -> AnyNetwork:
     for path, stem in stems.items():
         old, new = model.get_submodule(path), stem
         weight = old.get_parameter("weight")
-        if weight.ndim != 5 or weight.shape[1] != model.in_channels:
+        if weight.ndim < 4 or weight.shape[1] != model.in_channels:
             raise ValueError(
                 f"{path} has a weight of {tuple(weight.shape)}; expected (O, {model.in_channels}, t, h, w)"
             )
