@@ -74,8 +74,9 @@ def markdown(result: Record, speeds: Record) -> str:
 def clips_per_second() -> Record:
     """Row -> clips per second, from the record of `benchmarks.speed_models`, or nothing."""
     path = record.FOLDER / "speed_models.json"
-    speeds: Record = json.loads(path.read_text()).get("clips_per_second", {}) if path.exists() else {}
-    return speeds
+    known: Record = json.loads(path.read_text()) if path.exists() else {}
+    rows = known.get("backbones_gpu", {}).get("result", {})
+    return {name: row["clips_per_s"]["median"] for name, row in rows.items() if row["clips_per_s"]}
 
 
 def _speed(clips: float | None) -> str:

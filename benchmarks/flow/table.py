@@ -4,33 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-Spread = dict[str, float]
+from benchmarks.render import Part, document, spread
 
 
 def markdown(record: dict[str, Any]) -> str:
     """All parts; one that has no record is "not run"."""
-    lines: list[str] = []
-    for part, (title, render) in PARTS.items():
-        lines += ["", f"### {title}", ""]
-        if part not in record:
-            lines.append("Not run.")
-            continue
-        lines += render(record[part]["result"])
-        lines += ["", _where(record[part]["environment"])]
-    return "\n".join([*lines[1:], ""])
-
-
-def _where(environment: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
-    return (
-        f"*{environment['hardware']}, {environment['threads']} threads; {versions}; {environment['date']}; "
-        f"`{environment['command']}`*"
-    )
-
-
-def _spread(value: Spread, unit: str = "×", digits: int = 2) -> str:
-    low, high = (f"{value[name]:.{digits}f}" for name in ("min", "max"))
-    return f"{value['median']:.{digits}f}{unit} ({low}–{high})"
+    return document(record, PARTS)
 
 
 def _speed(result: dict[str, Any]) -> list[str]:
@@ -40,9 +19,9 @@ def _speed(result: dict[str, Any]) -> list[str]:
         "|---|" + "---|" * len(sizes),
     ]
     for name in result[sizes[0]]["methods"]:
-        cells = [_spread(result[size]["methods"][name]["times_opencv"]) for size in sizes]
+        cells = [spread(result[size]["methods"][name]["times_opencv"]) for size in sizes]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    control = ", ".join(f"{size} {_spread(result[size]['a_over_a'])}" for size in sizes)
+    control = ", ".join(f"{size} {spread(result[size]['a_over_a'])}" for size in sizes)
     pairs = result[sizes[0]]["pairs"]
     return [
         *lines,
@@ -59,7 +38,7 @@ def _gpu_speed(result: dict[str, Any]) -> list[str]:
     for size, one in result.items():
         for name, row in one["methods"].items():
             share, hours = row["share_of_bound"], row["kinetics_400_hours"]
-            lines.append(f"| {name} | {size} | {_spread(row['pairs_per_s'], '', 0)} | {share:.2f} | {hours:.1f} |")
+            lines.append(f"| {name} | {size} | {spread(row['pairs_per_s'], '', 0)} | {share:.2f} | {hours:.1f} |")
     return lines
 
 
@@ -85,7 +64,7 @@ def _accuracy(result: dict[str, Any]) -> list[str]:
 
 def _steps(result: dict[str, Any]) -> list[str]:
     lines = ["| training step | time relative to a plain RGB step |", "|---|---|"]
-    lines += [f"| {name} | {_spread(row)} |" for name, row in result["over_plain_rgb"].items()]
+    lines += [f"| {name} | {spread(row)} |" for name, row in result["over_plain_rgb"].items()]
     setting = result["setting"]
     clips = f"{setting['batch']} clips of {setting['frames']} frames of {setting['side']}×{setting['side']}"
     return [*lines, "", f"{clips}, depth multiplier {setting['depth_multiplier']:g}, {result['rounds']} rounds."]
@@ -107,7 +86,7 @@ def _stores(result: dict[str, Any]) -> list[str]:
     ]
 
 
-PARTS: dict[str, tuple[str, Any]] = {
+PARTS: dict[str, Part] = {
     "speed": ("TV-L1 on a CPU", _speed),
     "gpu_speed": ("TV-L1 on a GPU", _gpu_speed),
     "accuracy": ("Errors", _accuracy),
