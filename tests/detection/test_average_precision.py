@@ -78,6 +78,19 @@ def test_equals_plain_loops() -> None:
     assert positive > 150
 
 
+def test_copies_of_a_box_at_the_limit() -> None:
+    """Some of many equal rows leave the heap, and the row that is right stands somewhere between the others."""
+    wrong, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
+    truth = [(0, 7, right, 1.0), (1, 7, right, 1.0)]
+    for seed in range(100):
+        draw = random.Random(seed)
+        keep = draw.randint(5, 14)
+        rows = [(0, 7, wrong if draw.random() < 0.75 else right, 0.5) for _ in range(keep)]
+        rows += [(0, 11, wrong, 0.6)] * draw.randint(2, keep - 2) + [(1, 7, right, 0.5)]
+        expected = reference.frame_ap(truth, rows, list(CLASSES), set(), keep)
+        assert ours(truth, rows, keep=keep).per_class["sit"] == pytest.approx(expected[7], abs=1e-12)
+
+
 @pytest.mark.parametrize("turn", [False, True])
 def test_boxes_that_overlap_equally_are_taken_as_the_heap_has_them(turn: bool) -> None:
     """Left before right, whatever the file says; so the other detection, which fits the left one only, is too late."""
