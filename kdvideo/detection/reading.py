@@ -154,20 +154,27 @@ def _read(path: PathLike, layout: Layout, num_actions: int) -> Columns:
 
 
 def _broken(rows: Columns, layout: Layout, num_actions: int) -> list[tuple[str, Array]]:
-    """The rules that rows break, and which rows; written so that NaN breaks them too."""
-    boxes, second, last = rows.boxes, rows.second, rows.last
-    inside = (boxes >= -MARGIN) & (boxes <= 1 + MARGIN)
+    """The rules that rows break, and which rows."""
+    boxes, last = rows.boxes, rows.last
+    outside = _outside(boxes, -MARGIN, 1 + MARGIN)
     rules: list[tuple[str, Array]] = [
-        (f"the second is not in 0 … {MAX_SECOND:g}", ~((second >= 0) & (second <= MAX_SECOND))),
-        ("the box lies outside the frame: x1,y1,x2,y2 are fractions from 0 to 1, not pixels", ~inside),
+        (f"the second is not in 0 … {MAX_SECOND:g}", _outside(rows.second, 0, MAX_SECOND)),
+        ("the box lies outside the frame: x1,y1,x2,y2 are fractions from 0 to 1, not pixels", outside),
         ("the box is reversed: expected x1 <= x2 and y1 <= y2", boxes[:, :2] > boxes[:, 2:]),
     ]
     if layout.action:
-        rules.append((f"action ids count from 1 to {num_actions}", (rows.action < 1) | (rows.action > num_actions)))
+        rules.append((f"action ids count from 1 to {num_actions}", _outside(rows.action, 1, num_actions)))
     if last is not None:
         usable = np.isfinite(last) if layout.last == "score" else np.isfinite(last) & (np.floor(last) == last)
         rules.append((f"the {layout.last} is not a {_LAST[layout.last]}", ~usable))
     return [(rule, mask if mask.ndim == 1 else np.asarray(mask.any(1))) for rule, mask in rules if mask.any()]
+
+
+def _outside(values: Array, low: float, high: float) -> Array:
+    """Which values are outside or NaN; two quick passes where none is."""
+    if not len(values) or (values.min() >= low and values.max() <= high):  # min and max of NaN are NaN
+        return np.zeros(len(values), bool)
+    return ~((values >= low) & (values <= high))
 
 
 def _first(mask: Array) -> list[int]:
