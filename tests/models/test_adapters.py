@@ -126,7 +126,7 @@ def test_s3d_takes_small_clips_and_equals_the_original_where_it_runs():
     [
         ("r3d_18", "layer2", (2, 128, 4, 8, 8)),
         ("s3d", "4C", (2, 512, 2, 2, 2)),
-        ("swin3d_t", "stage2", (2, 4, 4, 4, 192)),
+        ("swin3d_t", "stage3", (2, 4, 2, 2, 384)),
         ("mvit_v1_b", "scale3", (2, 8 * 28 * 28 + 1, 384)),
     ],
 )

@@ -204,6 +204,12 @@ def test_slowfast_features_are_not_overwritten(slowfast):
         assert all(torch.equal(a, b) for a, b in zip(out, copied, strict=True))
 
 
+def test_slowfast_takes_more_frames_than_its_pools():
+    with torch.device("meta"):
+        model = models.pytorchvideo("slowfast_r50", num_classes=5).eval()
+    assert model(torch.empty(2, 3, 64, 32, 32, device="meta")).shape == (2, 5)
+
+
 def test_pathways_are_pytorchvideos():
     clip = torch.arange(32.0).reshape(1, 1, 32, 1, 1)
     slow, fast = pathways(clip)
