@@ -54,7 +54,9 @@ def training(network: nn.Module, clip: Tensor, settings: Settings) -> Callable[[
 
 def _ready(network: nn.Module, clip: Tensor, settings: Settings) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     layout = torch.channels_last_3d if settings.channels_last else torch.contiguous_format
-    network = network.to(clip.device, memory_format=layout)
+    network = network.to(clip.device)
+    if any(p.dim() == 5 for p in network.parameters()):  # an image network on frames has no such layout
+        network = network.to(memory_format=layout)
     run: Callable[[Tensor], Tensor] = torch.compile(network) if settings.compile else network
     return run, clip.contiguous(memory_format=layout)
 

@@ -169,7 +169,10 @@ def conv_bn_relu(
     scale: bool = False,
     pad: Pad = same_padding,
 ) -> nn.Sequential:
-    """Convolution without bias, batch norm, ReLU (in place: its input is never a layer's output)."""
+    """Convolution without bias, batch norm, ReLU.
+
+    The ReLU is not in place: on the view that batch norm returns, that would cost a copy in every backward pass.
+    """
     conv: nn.Conv3d
     if stride == (1, 1, 1):
         t, h, w = kernel
@@ -177,5 +180,5 @@ def conv_bn_relu(
     else:
         conv = StridedConv3d(in_channels, out_channels, kernel, stride, pad)
     nn.init.trunc_normal_(conv.weight, std=0.01, a=-0.02, b=0.02)
-    parts = {"conv": conv, "bn": BatchNorm3d(out_channels, scale=scale), "relu": nn.ReLU(inplace=True)}
+    parts = {"conv": conv, "bn": BatchNorm3d(out_channels, scale=scale), "relu": nn.ReLU()}
     return nn.Sequential(OrderedDict(parts))
