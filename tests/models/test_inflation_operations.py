@@ -41,6 +41,22 @@ def test_pools_keep_the_memory_layout(layout):
     assert per_frame(clip, nn.MaxPool2d(2)).is_contiguous(memory_format=layout)
 
 
+@pytest.mark.parametrize(
+    ("pool", "expected"),
+    [
+        (nn.MaxPool2d(2), lambda clip: F.max_pool3d(repeated(clip, 3), (3, 2, 2), (1, 2, 2))),
+        (nn.AvgPool2d(2), lambda clip: F.avg_pool3d(repeated(clip, 3), (3, 2, 2), (1, 2, 2))),
+        (nn.AdaptiveMaxPool2d((2, 3)), lambda clip: F.adaptive_max_pool3d(clip, (1, 2, 3))),
+        (nn.AdaptiveAvgPool2d((2, 3)), lambda clip: F.adaptive_avg_pool3d(clip, (1, 2, 3))),
+    ],
+)
+def test_time_is_pooled_as_space_is(pool, expected):
+    clip = torch.rand(2, 3, 5, 6, 6)
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), pool, nn.Linear(3, 2))
+    layer = inflate(network, temporal=lambda path, layer: (3, 1) if path == "1" else (1, 1)).network[1]
+    torch.testing.assert_close(layer(clip), expected(clip))
+
+
 class Net(nn.Module):
     """A classifier around one function of 8 feature maps."""
 
@@ -112,6 +128,7 @@ UNKNOWN = {
     "get_attr scale()": lambda m, x: x + m.scale,
     "mean(norm, (1, 2, 3), keepdim=True)": lambda m, x: x * x.mean((1, 2, 3), keepdim=True),
     "mean(norm, 3, keepdim=True)": lambda m, x: x.mean(3, keepdim=True),
+    "mean(norm, [3], keepdim=True)": lambda m, x: x.mean([3], keepdim=True),
     "cat([norm, norm], 2)": lambda m, x: torch.cat([x, x], 2),
     "cat([norm, norm], dim=-1)": lambda m, x: torch.cat([x, x], dim=-1),
     "flatten(norm, 2)": lambda m, x: x.flatten(2),

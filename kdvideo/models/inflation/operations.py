@@ -63,7 +63,6 @@ def with_3d_forward(module: nn.Module, convert: Convert) -> fx.GraphModule:
         graphs.append(rewriter.rewrite(OneModule().trace(module)))
     if str(graphs[0]) != str(graphs[1]):
         raise ValueError(ANOTHER_PATH)
-    module.training = mode
     for name in rewriter.made:
         module.get_submodule(name).training = mode
     return fx.GraphModule(module, graphs[0], class_name=type(module).__name__)
