@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks import record
+from benchmarks.render import where
 from kdvideo import models
 from kdvideo.models.adapters.torchvision import INPUT_SPECS
 from kdvideo.models.network import Network
@@ -57,30 +58,32 @@ def measure(name: str) -> Record:
 
 
 def markdown(result: Record, speeds: Record) -> str:
-    """The table; ``speeds`` is the record of clips per second by row, empty where that was not run."""
+    """The table; ``speeds`` is the part of the record of `benchmarks.speed_models`, empty where that was not run."""
     lines = [
         "| network | classes | input (C × T × H × W) | parameters (M) | multiply-adds (G) | clips/s (GPU) |",
         "|---|---|---|---|---|---|",
     ]
+    rates = speeds.get("result", {})
     for name, row in result["rows"].items():
         size = " × ".join(map(str, row["input"]))
         cost = f"{row['parameters'] / 1e6:.2f} | {row['multiply_adds'] / 1e9:.2f}"
-        lines.append(f"| {name} | {row['classes']} | {size} | {cost} | {_speed(speeds.get(name))} |")
+        lines.append(f"| {name} | {row['classes']} | {size} | {cost} | {_speed(rates.get(name, {}))} |")
     versions = ", ".join(f"{package} {number}" for package, number in result["versions"].items())
-    notes = "Counted for one clip: timm's networks on one frame, detectors with one box."
-    return "\n".join([*lines, "", notes, "", f"*{versions}; {result['date']}; `{result['command']}`*", ""])
+    lines += ["", "Counted for one clip: timm's networks on one frame, detectors with one box."]
+    lines += ["", f"*{versions}; {result['date']}; `{result['command']}`*"]
+    return "\n".join([*lines, *(["", f"Clips per second: {where(speeds['environment'])}"] if speeds else []), ""])
 
 
 def clips_per_second() -> Record:
-    """Row -> clips per second, from the record of `benchmarks.speed_models`, or nothing."""
+    """The part of the record of `benchmarks.speed_models` with clips per second by row, or nothing."""
     path = record.FOLDER / "speed_models.json"
     known: Record = json.loads(path.read_text()) if path.exists() else {}
-    rows = known.get("backbones_gpu", {}).get("result", {})
-    return {name: row["clips_per_s"]["median"] for name, row in rows.items() if row["clips_per_s"]}
+    part: Record = known.get("backbones_gpu", {})
+    return part
 
 
-def _speed(clips: float | None) -> str:
-    return "not run" if clips is None else f"{clips:.1f}"
+def _speed(row: Record) -> str:
+    return f"{row['clips_per_s']['median']:.1f}" if row.get("clips_per_s") else "not run"
 
 
 def main() -> None:

@@ -23,15 +23,16 @@ class _Files(list[dict[str, Any]]):
 def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tuple[str, float]]:
     """(class, probability) of a video file, most probable first: the mean softmax over ``views`` windows.
 
-    The file of weights says what the network sees: frames, frame rate, size, range, RGB or flow. A flow network
-    gets TV-L1 flow computed from the clip.
+    The file of weights says what the network sees: frames, frame rate, size, range, RGB or flow; where others
+    published it, the network's ``input_spec`` does. A flow network gets TV-L1 flow computed from the clip.
 
     Raises:
         ClipError: the clip cannot be read.
         ValueError: the weights are not a kdvideo network or hold no input description.
     """
     network, info = models.checkpoints.load(weights)
-    view, stream = info["input"], info["input"]["stream"]
+    view = info["input"] if "stream" in info["input"] else _published(network)
+    stream, spec = view["stream"], network.input_spec
     clips = data.PairedClips(
         _Files([{"path": str(clip), "clip": str(clip), "label": 0, "start": None, "end": None}]),
         frames=view["frames"],
@@ -41,13 +42,31 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
         train=False,
         flow=flow.OnTheFly(_estimator(view)) if stream == "flow" else None,
         flow_bound=view["flow_bound"],
+        input_range=spec.range if stream == "rgb" else (-1.0, 1.0),
         rgb=stream == "rgb",
         views=views,
     )
-    batch = torch.stack([clips[k][stream] for k in range(views)])
+    batch = torch.stack([spec.normalise(clips[k][stream]) for k in range(views)])
     scores = network.eval()(batch).softmax(1).mean(0)
     order = scores.argsort(descending=True).tolist()
-    return [(info["classes"][k], float(scores[k])) for k in order]
+    names = info["classes"] or [str(k) for k in range(len(scores))]
+    return [(names[k], float(scores[k])) for k in order]
+
+
+def _published(network: models.Network) -> dict[str, Any]:
+    """How clips are made for weights that others trained: frames, rate and crop of ``input_spec``, flow as in D3D."""
+    spec = network.input_spec
+    if network.in_channels not in (2, 3):
+        raise ValueError(f"the network sees {network.in_channels} channels; clips give 3 (RGB) or 2 (flow)")
+    return {
+        "stream": "flow" if network.in_channels == 2 else "rgb",
+        "frames": spec.frames,
+        "fps": (spec.fps or 25.0) / spec.step,
+        "short_side": spec.size * 8 // 7,  # 256 for 224
+        "crop": spec.size,
+        "flow_bound": 20.0,
+        "flow_preset": "default",
+    }
 
 
 def _estimator(view: dict[str, Any]) -> flow.FlowEstimator:

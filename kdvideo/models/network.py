@@ -56,11 +56,18 @@ class InputSpec:
         if frames.dtype != torch.uint8 or frames.ndim < 4:
             raise ValueError(f"got {frames.dtype} of shape {tuple(frames.shape)}; expected uint8 (..., C, T, H, W)")
         low, high = self.range
-        clip = frames.float() * ((high - low) / 255) + low
+        return self.normalise(frames.float() * ((high - low) / 255) + low)
+
+    def normalise(self, clip: Tensor) -> Tensor:
+        """(x - mean) / std of a float (..., C, T, H, W) clip in ``range``.
+
+        Raises:
+            ValueError: another number of channels than ``mean`` has.
+        """
         if not self.mean:
             return clip
-        if frames.shape[-4] != len(self.mean):
-            raise ValueError(f"got {frames.shape[-4]} channels; expected {len(self.mean)}, one for each mean")
+        if clip.shape[-4] != len(self.mean):
+            raise ValueError(f"got {clip.shape[-4]} channels; expected {len(self.mean)}, one for each mean")
         mean, std = (clip.new_tensor(values).view(-1, 1, 1, 1) for values in (self.mean, self.std))
         return (clip - mean) / std
 

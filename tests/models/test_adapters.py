@@ -18,15 +18,6 @@ from kdvideo.models.build import build
 TINY = ["test_resnet", "test_vit"]  # timm's own networks for tests; of the same classes as resnet50 and vit_small
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small gain nothing from more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def vit():
     return models.timm("test_vit", num_classes=5, img_size=32).eval()

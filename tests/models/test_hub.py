@@ -27,15 +27,6 @@ CLASSES = ["run", "jump"]
 CARD = {"data": "40 synthetic clips", "accuracy": "top-1 0.75 on 8 clips", "licence": "Apache-2.0"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small gain nothing from more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def small():
     return BUILDERS["i3d"]()
 

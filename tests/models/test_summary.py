@@ -63,6 +63,10 @@ def test_the_committed_table_is_complete_and_rendered(committed):
 
 
 def test_speeds_are_joined_by_row(committed):
-    lines = networks_table.markdown(committed, {"I3D": 12.34}).splitlines()
-    ends = {line.split(" | ")[0].strip("| "): line.split(" | ")[-1] for line in lines if line.startswith("| ")}
-    assert (ends["I3D"], ends["S3D"]) == ("12.3 |", "not run |")
+    rates = {"I3D": {"clips_per_s": {"median": 12.34}}, "S3D-G": {"clips_per_s": None}}
+    about = {"hardware": "a GPU", "threads": 2, "versions": {}, "date": "today", "command": "speed"}
+    table = networks_table.markdown(committed, {"result": rates, "environment": about})
+    ends = {row.split(" | ")[0].strip("| "): row.split(" | ")[-1] for row in table.splitlines() if row.startswith("| ")}
+    assert (ends["I3D"], ends["S3D"], ends["S3D-G"]) == ("12.3 |", "not run |", "not run |")
+    assert "a GPU" in table
+    assert "a GPU" not in networks_table.markdown(committed, {})

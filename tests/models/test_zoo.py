@@ -44,15 +44,6 @@ POOLS = {
 BOXES = torch.tensor([[0.0, 2.0, 3.0, 30.0, 20.0], [1.0, 0.0, 0.0, 16.0, 16.0], [0.0, 5.0, 5.0, 25.0, 31.0]])
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small gain nothing from more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def device(name):
     return torch.device("cpu" if name.startswith("mvit") else "meta")  # MViT's builder reads a tensor's values
 

@@ -1,0 +1,41 @@
+"""The clip a network is meant to see, and what is said of a wrong one."""
+
+import pytest
+import torch
+
+from kdvideo.models.network import InputSpec, check_clip
+
+NORMALISED = InputSpec(8, 32, range=(0.0, 1.0), mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 2.0))
+
+
+def test_prepare_scales_and_normalises():
+    frames = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1, 1)
+    torch.testing.assert_close(NORMALISED.prepare(frames).flatten(), torch.tensor([-1.0, 3.0, 0.1]))
+    torch.testing.assert_close(InputSpec(8, 32).prepare(frames).flatten(), torch.tensor([-1.0, 1.0, -0.6]))
+
+
+def test_prepare_names_what_came():
+    with pytest.raises(ValueError, match=r"torch\.float32.*expected uint8"):
+        NORMALISED.prepare(torch.zeros(3, 1, 2, 2))
+    with pytest.raises(ValueError, match="got 2 channels; expected 3"):
+        NORMALISED.prepare(torch.zeros(2, 1, 2, 2, dtype=torch.uint8))
+
+
+def test_a_spec_from_json_is_equal():
+    assert InputSpec(8, 32, range=[-1.0, 1.0], mean=[0.5], std=[1.0]) == InputSpec(8, 32, mean=(0.5,), std=(1.0,))
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((3, 8, 32, 32), r"unsqueeze\(0\)"),
+        ((1, 8, 3, 32, 32), r"transpose\(1, 2\)"),
+        ((1, 8, 32, 32, 3), r"movedim\(-1, 1\)"),
+        ((1, 4, 8, 32, 32), "in_channels="),
+        ((1, 3, 8, 31, 32), "Loop or resize"),
+    ],
+)
+def test_check_clip_says_what_to_do(shape, advice):
+    with pytest.raises(ValueError, match=advice):
+        check_clip(torch.zeros(shape), channels=3, minimum=(8, 32, 32))
+    check_clip(torch.zeros(2, 3, 8, 32, 32), channels=3, minimum=(8, 32, 32))
