@@ -183,13 +183,39 @@ def test_every_parameter_learns(build):
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
 
-def test_compile_fullgraph():
+VARIANTS = [(models.s3dg, {}), (models.s3dg, {"non_local": models.NON_LOCAL}), (models.i3d, {}), (models.s3d, {})]
+
+
+@pytest.mark.parametrize(("build", "options"), VARIANTS)
+def test_compile_without_a_graph_break(build, options):
     torch.manual_seed(0)
-    model = tiny().eval()
+    model = tiny(build, **options).eval()
     clip = torch.randn(1, 3, 9, 33, 40)
     with torch.no_grad():
         compiled = torch.compile(model, backend="eager", fullgraph=True)
         torch.testing.assert_close(compiled(clip), model(clip))
+
+
+@pytest.mark.parametrize(("build", "options"), VARIANTS)
+@settings(deadline=None, max_examples=8)
+@given(size=st.tuples(st.integers(8, 40), st.integers(32, 90), st.integers(32, 90)))
+def test_any_size_gives_logits(build, options, size):
+    with torch.no_grad():
+        assert tiny(build, **options).eval()(torch.randn(1, 3, *size)).isfinite().all()
+
+
+@pytest.mark.parametrize("build", [models.s3dg, models.i3d, models.s3d])
+def test_a_whole_video_is_the_mean_over_its_positions(build):
+    """250 frames give 31 pooled positions over 32 steps."""
+    torch.manual_seed(0)
+    model, captured = tiny(build).eval(), []
+    model.mixed_5c.register_forward_hook(lambda _, __, out: captured.append(out))
+    with torch.no_grad():
+        logits = model(torch.randn(1, 3, 250, 32, 32))
+    steps = captured[0].mean((3, 4))
+    assert steps.shape[2] == {models.s3d: 31}.get(build, 32)
+    pooled = F.avg_pool1d(steps, 2, stride=1).mean(2)
+    torch.testing.assert_close(logits, model.head.proj(pooled))
 
 
 def test_deepcopy_and_synchronised_batch_norm_keep_the_shift():
