@@ -6,7 +6,7 @@ from .flops import multiply_adds
 from .hub import from_pretrained
 from .i3d import i3d
 from .inception import Inception3D
-from .inflation import inflated
+from .inflation import inflate, inflated
 from .network import InputSpec, Network
 from .s3d import s3d
 from .s3dg import NON_LOCAL, s3dg
@@ -22,6 +22,7 @@ __all__ = [
     "from_pretrained",
     "hub",
     "i3d",
+    "inflate",
     "inflated",
     "inflation",
     "multiply_adds",
