@@ -1,0 +1,73 @@
+"""A record as a Markdown table; ours and the paper's numbers stand in columns of their own."""
+
+from __future__ import annotations
+
+from benchmarks.tables import paper, statistics
+from benchmarks.tables.records import values
+from benchmarks.tables.table import Record, Row, Table
+
+NOT_RUN = "not run"
+OTHERS = "not run (the paper quotes it)"
+
+
+def document(table: Table, record: Record) -> str:
+    """Caption, table, protocol and how it was run."""
+    body = table.body(table, record) if table.body else rows(table, record)
+    picture = [f"![{table.name}](img/{record['picture']})", ""] if record.get("picture") else []
+    return "\n".join([caption(table, record), "", *body, "", *picture, table.protocol, "", where(record), ""])
+
+
+def caption(table: Table, record: Record) -> str:
+    """What is shown, and on which data each side was measured."""
+    ours = f"Ours: {table.metric.name} in {table.metric.unit} on {record['data']}, scale {record['scale']}"
+    theirs = " The paper's numbers are from the data sets that its columns name." if table.paper_columns else ""
+    kinetics = "" if record["scale"] == "paper" else ", **not on the data of the paper**"
+    return f"**{paper.caption(table.name)}.** {ours}{kinetics}, mean ± standard error over the seeds.{theirs}"
+
+
+def rows(table: Table, record: Record) -> list[str]:
+    """One line a row: our value, its seeds, the paper's values."""
+    metric = table.metric
+    heads = [f"ours: {metric.name} ({metric.unit})", "seeds", *(f"paper ({head})" for head in table.paper_columns)]
+    lines = [f"| | {' | '.join(heads)} |", "|" + "---|" * (len(heads) + 1)]
+    for row in table.rows:
+        published = table.published(row)
+        theirs = [_number(published.get(head), metric.digits) for head in table.paper_columns]
+        count = str(len(values(record, row.name)) or "")
+        lines.append(f"| {' | '.join([row.name, value(table, record, row), count, *theirs])} |")
+    return lines
+
+
+def value(table: Table, record: Record, row: Row) -> str:
+    """Mean ± standard error of a row, or that it was not run."""
+    known = values(record, row.name)
+    if not known:
+        return NOT_RUN if row.of else OTHERS
+    summary = statistics.summarize(known)
+    mean = f"{summary.mean:.{table.metric.digits}f}"
+    if summary.standard_error is None:
+        return f"{mean} (one seed: no spread)"
+    return f"{mean} ± {summary.standard_error:.{table.metric.digits}f}"
+
+
+def where(record: Record) -> str:
+    """Hardware, versions, commits, dates and commands behind the values."""
+    environments = record["environments"]
+    if not environments:
+        return "*Nothing of it was run yet.*"
+    texts = []
+    for name in ("hardware", "versions", "commit", "date"):
+        each = [_text(one[name]) for one in environments]
+        texts.append(", ".join(dict.fromkeys(each)))
+    commands = "; ".join(dict.fromkeys(f"`{one['command']}`" for one in environments))
+    return f"*{'; '.join(texts)}; {commands}*"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number}" for name, number in value.items())
+    return str(value)[:10] if value and not isinstance(value, str) else str(value)
+
+
+def _number(number: float | None, digits: int) -> str:
+    return "" if number is None else f"{number:.{digits}f}"

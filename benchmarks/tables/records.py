@@ -1,0 +1,126 @@
+"""The record of a table: results/<table>_<scale>.json, rewritten after every row and seed.
+
+Several processes may write one record: each adds what it measured under a lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tables import statistics
+from benchmarks.tables.scales import Draw, Scale
+from benchmarks.tables.table import Measured, Record, Table
+from examples.d3d.config import Config
+
+INCIDENTAL = {
+    *("seeds", "work_dir", "output_dir", "train", "test", "root", "weights", "teacher"),
+    *("num_workers", "in_memory", "checkpointing_steps", "with_tracking", "gradient_accumulation_steps"),
+}
+
+
+class RecordFile:
+    """One record on disk.
+
+    Raises:
+        ValueError: on opening, where the file holds values of other settings.
+    """
+
+    def __init__(self, table: Table, scale: Scale, folder: Path) -> None:
+        self.table, self.scale = table, scale
+        self.path = folder / f"{table.name}_{scale.name}.json"
+
+    @property
+    def markdown(self) -> Path:
+        """Where its table goes."""
+        return self.path.with_suffix(".md")
+
+    def read(self) -> Record:
+        """The record, or an empty one."""
+        if self.path.exists():
+            found: Record = json.loads(self.path.read_text())
+            return found
+        data = self.scale.data.get(self.table.part)
+        about = {"table": self.table.name, "scale": self.scale.name, "data": data.text if data else None}
+        return {**about, "metric": asdict(self.table.metric), "settings": None, "environments": [], "rows": {}}
+
+    def check(self, config: Config) -> None:
+        """Raise unless what is recorded was measured with these settings."""
+        recorded = self.read()["settings"]
+        differ = list(_differences(recorded, settings(config))) if recorded else []
+        if differ:
+            raise ValueError(
+                f"{self.path} was measured with other settings ({'; '.join(differ)}); move it, or choose --results"
+            )
+
+    def missing(self, draws: list[Draw], row: str) -> list[Draw]:
+        """The draws at which a row has no value yet."""
+        known = self.read()["rows"].get(row, {}).get("seeds", {})
+        return [draw for draw in draws if draw.key not in known]
+
+    def add(self, row: str, draw: Draw, measured: Measured, environment: dict[str, Any]) -> Record:
+        """Write one value and the mean over all that the row has now."""
+        with self._alone():
+            record = self.read()
+            record["settings"] = record["settings"] or settings(draw.config)
+            entry = measured._asdict() | {"environment": _index(record["environments"], environment)}
+            seeds = record["rows"].setdefault(row, {"seeds": {}})["seeds"]
+            seeds[draw.key] = entry
+            summary = statistics.summarize(values(record, row))
+            record["rows"][row] |= {"mean": summary.mean, "standard_error": summary.standard_error}
+            self._write(record)
+        return record
+
+    def note(self, name: str, value: Any) -> Record:
+        """Write something about the whole table."""
+        with self._alone():
+            record = self.read() | {name: value}
+            self._write(record)
+        return record
+
+    def _write(self, record: Record) -> None:
+        order = [row.name for row in self.table.rows]
+        record["rows"] = {name: record["rows"][name] for name in order if name in record["rows"]}
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
+        os.replace(temporary, self.path)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_name(f".{self.path.stem}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def values(record: Record, row: str) -> dict[Any, float]:
+    """Seed -> value of a row; empty where it was not run."""
+    seeds = record["rows"].get(row, {}).get("seeds", {})
+    return {key: entry["value"] for key, entry in seeds.items()}
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """The settings that decide a value, as JSON holds them; the clips are the scale's."""
+    every = json.loads(json.dumps(asdict(config), default=str))
+    return {name: value for name, value in every.items() if name not in INCIDENTAL}
+
+
+def _differences(known: dict[str, Any], wanted: dict[str, Any], inside: str = "") -> Iterator[str]:
+    """Settings that both know and that differ: one that was added later had its default before."""
+    for name in known.keys() & wanted.keys():
+        if isinstance(known[name], dict) and isinstance(wanted[name], dict):
+            yield from _differences(known[name], wanted[name], f"{inside}{name}.")
+        elif known[name] != wanted[name]:
+            yield f"{inside}{name} {known[name]}, not {wanted[name]}"
+
+
+def _index(environments: list[dict[str, Any]], environment: dict[str, Any]) -> int:
+    if environment not in environments:
+        environments.append(environment)
+    return environments.index(environment)
