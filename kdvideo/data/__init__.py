@@ -10,6 +10,7 @@ from kdvideo.data.manifest import ManifestError
 from kdvideo.data.official import from_hmdb51, from_kinetics, from_ucf101
 from kdvideo.data.paired import PairedClips
 from kdvideo.data.reading import ClipInfo, probe, read_frames
+from kdvideo.data.trees import hmdb51, hmdb51_group, shared_groups, ucf101, ucf101_group
 
 __all__ = [
     "ClipError",
@@ -21,7 +22,12 @@ __all__ = [
     "from_hmdb51",
     "from_kinetics",
     "from_ucf101",
+    "hmdb51",
+    "hmdb51_group",
     "probe",
     "read_frames",
+    "shared_groups",
     "split_by_group",
+    "ucf101",
+    "ucf101_group",
 ]

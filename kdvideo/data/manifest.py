@@ -68,7 +68,7 @@ class Checked:
 
     source: str
     root: str
-    allow_missing: bool = False
+    allow_missing: float = 0.0  # the largest fraction of the rows; False is 0 and True is 1
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def manifest(self, rows: Iterable[Row], classes: Sequence[str] | None) -> Dataset:
@@ -132,13 +132,18 @@ class Checked:
         return False
 
     def _existing(self, rows: list[Row]) -> list[Row]:
-        missing = {id(row) for row in rows if not os.path.isfile(os.path.join(self.root, row.path))}
-        if missing and self.allow_missing:
-            first = next(row.path for row in rows if id(row) in missing)
-            text = f"{self.source}: {len(missing)} of {len(rows)} clips are missing and left out, first {first!r}"
-            warnings.warn(text, stacklevel=4)
-            return [row for row in rows if id(row) not in missing]
-        self.problems += [(row.line, f"no such file {row.path!r}") for row in rows if id(row) in missing]
+        if not 0 <= self.allow_missing <= 1:
+            raise ValueError(f"allow_missing must be a fraction of the clips, 0 to 1, got {self.allow_missing}")
+        lost = [row for row in rows if not os.path.isfile(os.path.join(self.root, row.path))]
+        count = f"{len(lost)} of {len(rows)} clips are missing"
+        if lost and len(lost) <= self.allow_missing * len(rows):
+            first = ", ".join(repr(row.path) for row in lost[:5])
+            warnings.warn(f"{self.source}: {count} and left out, first {first}", stacklevel=4)
+            gone = {id(row) for row in lost}
+            return [row for row in rows if id(row) not in gone]
+        if lost and self.allow_missing:
+            self.problems.append((0, f"{count}, more than the {self.allow_missing:.2%} allowed"))
+        self.problems += [(row.line, f"no such file {row.path!r}") for row in lost]
         return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,21 +18,24 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-def from_ucf101(split_file: PathLike, *, root: PathLike, class_index: PathLike, allow_missing: bool = False) -> Dataset:
+def from_ucf101(
+    split_file: PathLike, *, root: PathLike, class_index: PathLike, allow_missing: float = False
+) -> Dataset:
     """The manifest of a UCF-101 list, such as `trainlist01.txt` or `testlist01.txt`.
 
     Args:
         split_file: rows `Class/v_Class_g01_c01.avi`, in training lists followed by the number of the class, from 1.
         root: the folder that holds one folder of clips per class.
         class_index: `classInd.txt`, rows `1 ApplyEyeMakeup`; its order gives the labels, from 0.
-        allow_missing: leave out, with a warning that counts them, clips that are not there.
+        allow_missing: leave out, with a warning that counts them, clips that are not there: True for any number,
+            0.01 for at most one in a hundred.
 
     Raises:
         ManifestError: names every bad row by its line number, also where folder and class number disagree.
 
     Source: Soomro, Zamir, Shah, "UCF101", 2012, arXiv:1212.0402.
     """
-    classes = _class_index(class_index)
+    classes = class_names(class_index)
     check = Checked(os.fspath(split_file), os.fspath(root), allow_missing)
     rows = []
     for line, text in _lines(check, split_file):
@@ -43,11 +47,16 @@ def from_ucf101(split_file: PathLike, *, root: PathLike, class_index: PathLike, 
         if number and (not 1 <= int(number) <= len(classes) or classes[int(number) - 1] != name):
             check.problems.append((line, f"class {name!r} does not have the number {number}"))
             continue
-        rows.append(Row(line, path, name))
+        named = re.search(r"/v_([^/]+)_g\d+_c\d+\.", path)
+        if named and named[1].lower() != name.lower():  # v_HandStandPushups_… lies in HandstandPushups
+            check.problems.append((line, f"a clip of {named[1]!r} in the folder of {name!r}: {path!r}"))
+            continue
+        rows.append(Row(line, _on_disk(root, path), name))
     return check.manifest(rows, classes)
 
 
-def _class_index(file: PathLike) -> list[str]:
+def class_names(file: PathLike) -> list[str]:
+    """The classes of a UCF-101 `classInd.txt`, in their order."""
     check = Checked(os.fspath(file), "")
     classes: list[str] = []
     for line, text in _lines(check, file):
@@ -66,7 +75,7 @@ def from_hmdb51(
     root: PathLike,
     split: int,
     subset: Literal["train", "test"],
-    allow_missing: bool = False,
+    allow_missing: float = False,
 ) -> Dataset:
     """The manifest of one part of an HMDB-51 split, from its files `<class>_test_split<split>.txt`.
 
@@ -75,33 +84,41 @@ def from_hmdb51(
         root: the folder that holds one folder of clips per class.
         split: 1, 2 or 3.
         subset: which part.
-        allow_missing: leave out, with a warning that counts them, clips that are not there.
+        allow_missing: leave out, with a warning that counts them, clips that are not there: True for any number,
+            0.01 for at most one in a hundred.
 
     Raises:
         ManifestError: names every bad row by file and line number.
 
     Source: Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition", 2011.
     """
-    wanted = {"train": "1", "test": "2"}[subset]
+    wanted = {"train": "1", "test": "2"}.get(subset)
+    if wanted is None:
+        raise ValueError(f"subset must be 'train' or 'test', got {subset!r}")
     ending = f"_test_split{split}.txt"
-    files = sorted(Path(split_folder).glob("*" + ending))
     check = Checked(os.fspath(split_folder), os.fspath(root), allow_missing)
+    files = {p.name.removesuffix(ending): p for p in Path(split_folder).glob("*" + ending) if p.name[0] != "."}
     if not files:
         check.fail(f"no file *{ending} in it")
-    classes = [file.name.removesuffix(ending) for file in files]
+    classes = sorted(files)  # the names, not the files: "sword" comes before "sword_exercise"
     rows = []
-    for name, file in zip(classes, files, strict=True):
-        for line, text in _lines(check, file):
-            clip, _, part = text.rpartition(" ")
-            if part not in ("0", "1", "2") or not clip.strip():
-                check.problems.append((line, f"{file.name}: expected clip.avi and 0, 1 or 2, got {text!r}"))
+    for name in classes:
+        known: dict[str, int] = {}
+        for line, text in _lines(check, files[name]):
+            clip, part = [*text.rsplit(None, 1), ""][:2]
+            first = known.setdefault(clip, line)
+            if part not in ("0", "1", "2"):
+                expected = "expected clip.avi and 0, 1 or 2"
+                check.problems.append((line, f"{files[name].name}: {expected}, got {text!r}"))
+            elif first != line:
+                check.problems.append((line, f"{files[name].name}: {clip!r} is listed again (first on line {first})"))
             elif part == wanted:
-                rows.append(Row(line, f"{name}/{clip.strip()}", name))
+                rows.append(Row(line, _on_disk(root, f"{name}/{clip}"), name))
     return check.manifest(rows, classes)
 
 
 def from_kinetics(
-    file: PathLike, *, root: PathLike, classes: Sequence[str] | None = None, allow_missing: bool = False
+    file: PathLike, *, root: PathLike, classes: Sequence[str] | None = None, allow_missing: float = False
 ) -> Dataset:
     """The manifest of a Kinetics list with the columns label, youtube_id, time_start and time_end.
 
@@ -112,7 +129,7 @@ def from_kinetics(
         file: the list.
         root: the folder of the clips.
         classes: the class names in order; the default is the sorted names of the list, as is customary.
-        allow_missing: leave out clips that are not there.
+        allow_missing: leave out clips that are not there: True for any number, 0.01 for at most one in a hundred.
 
     Raises:
         ManifestError: names every bad row by its line number.
@@ -148,12 +165,22 @@ def _kinetics_row(check: Checked, line: int, values: dict[str, str | None], know
     return Row(line, os.path.relpath(path, check.root) if path else f"{stem}.mp4", label)
 
 
+def _on_disk(root: PathLike, path: str) -> str:
+    """The path as the disk spells it: accents may be composed in a list and decomposed in the name of a file."""
+    place = Path(root, path)
+    if path.isascii() or place.is_file() or not place.parent.is_dir():
+        return path
+    wanted = unicodedata.normalize("NFC", place.name)
+    found = (name for name in os.listdir(place.parent) if unicodedata.normalize("NFC", name) == wanted)
+    return os.path.join(os.path.dirname(path), next(found, place.name))
+
+
 def _lines(check: Checked, file: PathLike) -> Iterator[tuple[int, str]]:
     """Lines that are not blank, with their numbers."""
     try:
         text = Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         check.fail(f"{os.fspath(file)} cannot be read: {error}")
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, line.strip()
