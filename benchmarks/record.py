@@ -15,7 +15,19 @@ from typing import Any
 import torch
 
 FOLDER = Path(__file__).parent / "results"
-PACKAGES = ("torch", "triton", "numpy", "opencv-contrib-python-headless", "scikit-image", "av", "kdvideo")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "triton",
+    "numpy",
+    "timm",
+    "pytorchvideo",
+    "pyarrow",
+    "opencv-contrib-python-headless",
+    "scikit-image",
+    "av",
+    "kdvideo",
+)
 Render = Callable[[dict[str, Any]], str]
 
 
