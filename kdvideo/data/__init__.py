@@ -11,12 +11,15 @@ from kdvideo.data.official import from_hmdb51, from_kinetics, from_ucf101
 from kdvideo.data.paired import PairedClips
 from kdvideo.data.reading import ClipInfo, probe, read_frames
 from kdvideo.data.trees import hmdb51, hmdb51_group, shared_groups, ucf101, ucf101_group
+from kdvideo.data.views import MultiView, Window, mean_softmax, multi_crop, single_pass, whole_video
 
 __all__ = [
     "ClipError",
     "ClipInfo",
     "ManifestError",
+    "MultiView",
     "PairedClips",
+    "Window",
     "from_csv",
     "from_folder",
     "from_hmdb51",
@@ -24,10 +27,14 @@ __all__ = [
     "from_ucf101",
     "hmdb51",
     "hmdb51_group",
+    "mean_softmax",
+    "multi_crop",
     "probe",
     "read_frames",
     "shared_groups",
+    "single_pass",
     "split_by_group",
     "ucf101",
     "ucf101_group",
+    "whole_video",
 ]

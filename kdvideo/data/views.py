@@ -1,0 +1,205 @@
+"""The views of a clip at test time: protocols as pure functions of sizes, and all views of a clip from one reading.
+
+Legend: L grid frames of a clip, V views, T frames of a view, H W space, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset as MapDataset
+
+from kdvideo.data.paired import PairedClips
+from kdvideo.data.reading import ClipInfo
+from kdvideo.data.sampling import View, even_view, flow_positions, window_positions
+
+
+@dataclass(frozen=True)
+class Window(View):
+    """A `View` of `frames` frames; a clip shorter than that starts over."""
+
+    frames: int
+
+
+Protocol = Callable[[int, int, int, int, int], Sequence[Window]]
+
+
+def multi_crop(
+    length: int, height: int, width: int, frames: int, crop: int, *, clips: int = 10, crops: int = 3
+) -> list[Window]:
+    """`clips` windows spread evenly from the first frame to the last, each with `crops` crops along the longer side.
+
+    One of either is the centre. The crops are spread evenly from edge to edge and centred across; with `crop` as
+    large as the shorter side, three cover a frame of up to 3:1. The published views are 10 x 3 with a crop of 256.
+
+    Args:
+        length, height, width: L, H and W of the clip.
+        frames: T of a view.
+        crop: side of the square, at most the shorter side.
+        clips: windows in time.
+        crops: crops of each.
+
+    Raises:
+        ValueError: the crop is larger than the frames, or a number is below 1.
+
+    Source: Wang et al., "Non-local Neural Networks", 2018, arXiv:1711.07971.
+
+    Examples:
+        >>> views = multi_crop(300, 256, 340, 64, 256)
+        >>> len(views), [view.left for view in views[:3]], [view.start for view in views[::3]][-3:]
+        (30, [0, 42, 84], [184, 210, 236])
+    """
+    _check(length, height, width, frames, crop, clips=clips, crops=crops)
+    # A side of even_view's windows in time is what is wanted in space too.
+    offsets = [even_view(k, crops, max(height, width), crop, crop, crop, crop).start for k in range(crops)]
+    tops, lefts = [(height - crop) // 2] * crops, [(width - crop) // 2] * crops
+    tops, lefts = (offsets, lefts) if height > width else (tops, offsets)
+    starts = [even_view(k, clips, length, frames, crop, crop, crop).start for k in range(clips)]
+    return [Window(at, top, left, crop, False, frames) for at in starts for top, left in zip(tops, lefts, strict=True)]
+
+
+def whole_video(length: int, height: int, width: int, frames: int, crop: int) -> list[Window]:
+    """Centre crops of the fewest windows of T frames that show every frame, ⌈L / T⌉, spread evenly.
+
+    Arguments and errors are those of `multi_crop`.
+
+    Examples:
+        >>> [view.start for view in whole_video(150, 256, 340, 64, 224)]
+        [0, 43, 86]
+    """
+    _check(length, height, width, frames, crop)
+    return multi_crop(length, height, width, frames, crop, clips=-(-length // frames), crops=1)
+
+
+def single_pass(length: int, height: int, width: int, frames: int, crop: int, *, most: int = 250) -> list[Window]:
+    """One centre crop over the whole clip, or over the middle `most` frames of a longer one: 10 s at 25 fps.
+
+    The network averages over time. That a clip shorter than `frames`, T of the training, starts over as it does in
+    training is our choice.
+
+    Args:
+        length, height, width: L, H and W of the clip.
+        frames: the fewest frames of the view.
+        crop: side of the square, at most the shorter side.
+        most: the most frames of the view.
+
+    Raises:
+        ValueError: the crop is larger than the frames, or a number is below 1, or `most` is below `frames`.
+
+    Source: Carreira, Zisserman, "Quo Vadis, Action Recognition?", 2017, arXiv:1705.07750; the D3D paper tests so too.
+
+    Examples:
+        >>> single_pass(300, 256, 340, 64, 224)
+        [Window(start=25, top=16, left=58, crop=224, flip=False, frames=250)]
+    """
+    _check(length, height, width, frames, crop)
+    if most < frames:
+        raise ValueError(f"most must be at least the {frames} frames of the training, got {most}")
+    return multi_crop(length, height, width, max(frames, min(length, most)), crop, clips=1, crops=1)
+
+
+def mean_softmax(logits: Tensor) -> Tensor:
+    """The scores of a clip: softmax of each view, then the mean over the views.
+
+    s_k = 1/V Σ_v softmax(logits_v)_k, (..., V, K) -> (..., K), in float32 or wider.
+
+    Raises:
+        ValueError: no axis of views, or no view.
+
+    Examples:
+        >>> mean_softmax(torch.tensor([[0.0, 0.0], [100.0, 0.0]]))
+        tensor([0.7500, 0.2500])
+    """
+    if logits.dim() < 2 or 0 in logits.shape[-2:]:
+        raise ValueError(f"expected logits (..., views, classes) of at least one view, got {tuple(logits.shape)}")
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).mean(-2)
+
+
+class MultiView(MapDataset[dict[str, Any]]):
+    """All test views of each clip, from one reading: item n is the n-th clip of the manifest, a dict of
+
+    - `rgb`: float (V, 3, T, crop, crop); `flow`: float (V, 2, T, crop, crop): as in `PairedClips`, V first;
+    - `length`: with `rgb`, (V,): how many different frames each view shows; what `flow.OnlineFlow` needs;
+    - `clip`: its id; `label`, `index`: int.
+
+    V and T may depend on the clip: load items one by one, `DataLoader(dataset, batch_size=None)`, and give the
+    network the views in parts where all are too many; 30 views of 64 frames of 256 pixels take 1.5 GB.
+
+    Args:
+        clips: what is read: the manifest, size, rate and flow, with its `frames` T and `crop`; train=False.
+        protocol: gives the views from (L, H, W, T, crop): `multi_crop`, `whole_video`, `single_pass`, one of them
+            with `functools.partial`, or one's own; all views of a clip have the same number of frames and crop.
+
+    Raises:
+        ValueError: `clips` draws random views or has several itself; on access, the protocol gives no view, views
+            of different sizes or a view outside the clip.
+        ClipError: on access, when a clip cannot be read.
+
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo.data import from_folder, synthetic
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     root = synthetic.write_dataset(f"{folder}/clips", clips_per_class={"test": 1}, frames=9, fps=10)
+        ...     size = {"frames": 4, "fps": 10, "short_side": 32, "crop": 24}
+        ...     clips = PairedClips(from_folder(root / "test"), train=False, **size)
+        ...     MultiView(clips, multi_crop)[0]["rgb"].shape, MultiView(clips, single_pass)[0]["rgb"].shape
+        (torch.Size([30, 3, 4, 24, 24]), torch.Size([1, 3, 9, 24, 24]))
+    """
+
+    def __init__(self, clips: PairedClips, protocol: Protocol) -> None:
+        if clips.train or clips.views != 1:
+            raise ValueError(
+                f"the protocol chooses the views: expected clips with train=False and views=1, "
+                f"got train={clips.train} and views={clips.views}"
+            )
+        self.clips, self.protocol = clips, protocol
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        row = self.clips.manifest[index]
+        info = self.clips._probe(row)
+        windows = self._windows(info)
+        at = [window_positions(window.start, window.frames, info.length) for window in windows]
+        first, last = min(int(p.min()) for p in at), max(int(p.max()) for p in at)
+        first = min(first, max(info.length - 2, 0))  # the last frame takes the flow before it
+        frames, flow = self.clips._read(row, info, first, last)
+        views = [
+            self.clips._cut(window, info, frames, p - first, flow, flow_positions(p, info.length) - first)
+            for window, p in zip(windows, at, strict=True)
+        ]
+        out: dict[str, Any] = {
+            name: torch.stack([v[name] for v in views]) for name in ("rgb", "flow") if name in views[0]
+        }
+        if "rgb" in out:
+            out["length"] = torch.tensor([min(info.length, window.frames) for window in windows])
+        return out | {"label": int(row["label"]), "index": index, "clip": row["clip"]}
+
+    def _windows(self, info: ClipInfo) -> list[Window]:
+        windows = list(self.protocol(info.length, info.height, info.width, self.clips.frames, self.clips.crop))
+        if len({(window.frames, window.crop) for window in windows}) != 1:
+            raise ValueError(f"the protocol gives {len(windows)} views, expected one or more, all of one size")
+        for window in windows:
+            inside = (
+                0 <= window.start <= max(info.length - window.frames, 0)
+                and 0 <= window.top <= info.height - window.crop
+                and 0 <= window.left <= info.width - window.crop
+            )
+            if not inside:
+                raise ValueError(f"{window} is not within the clip, {info}")
+        return windows
+
+
+def _check(length: int, height: int, width: int, frames: int, crop: int, *, clips: int = 1, crops: int = 1) -> None:
+    numbers = {"length": length, "frames": frames, "crop": crop, "clips": clips, "crops": crops}
+    if bad := {name: number for name, number in numbers.items() if number < 1}:
+        raise ValueError(f"expected numbers from 1, got {bad}")
+    if crop > min(height, width):
+        raise ValueError(f"crop must be at most {min(height, width)}, the shorter side of the frames, got {crop}")
