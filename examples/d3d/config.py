@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import tyro
 
+from examples.d3d import methods
 from kdvideo.data import ClipError
 from kdvideo.extraction import ExtractionError
 from kdvideo.flow import PRESETS as FLOW_PRESETS
@@ -84,10 +85,14 @@ class Config:
     """Split of the synthetic videos that is measured; "val" for making choices."""
     teacher: Path | None = None
     """Weights of a flow network to learn from; None: the teacher that train_teacher makes with the same settings."""
+    method: str = "D3D"
+    """What train_student trains: a name from methods.py, such as D3D_2C."""
+    init_from: Path | None = None
+    """Trained weights with which the network starts, with a fresh classifier; its teachers start as ever."""
     weights: Path | None = None
     """The network that evaluate measures."""
     distill_weight: float = 1.0
-    """λ of the paper's loss L_action + λ L_distill."""
+    """λ of the paper's loss L_action + λ L_distill, times the method's own weight where that is not 1."""
     class_reduction: Literal["mean", "sum"] = "mean"
     """How the squared logit differences are reduced over the classes: mean or sum (left open by the paper)."""
     flow_preset: str = "default"
@@ -118,6 +123,7 @@ class Config:
             raise ValueError("give at least one seed, as in --seeds 0 1 2")
         if self.flow_preset not in FLOW_PRESETS:
             raise ValueError(f"unknown --flow-preset {self.flow_preset!r}; there are {list(FLOW_PRESETS)}")
+        methods.named(self.method)
         if self.distinct_views < 0:
             raise ValueError(f"--distinct-views must be 0 (never repeat) or more, got {self.distinct_views}")
         if self.input.crop > self.input.short_side:

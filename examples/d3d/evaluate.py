@@ -5,6 +5,9 @@ python -m examples.d3d.evaluate pocket --weights runs/d3d/student.safetensors
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, tqdm
 from datasets import Dataset
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from examples.d3d import clips
+from examples.d3d import clips, networks
 from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.train import make_accelerator
-from kdvideo import models
 from kdvideo.training import accuracy, confusion_matrix, ignore_signals
 
 
@@ -51,13 +54,32 @@ def _mean_by_clip(rows: list[tuple[int, list[float]]]) -> Tensor:
 
 def weights_scores(path: Path, config: Config, test: Dataset, store: Any, accelerator: Accelerator) -> Tensor:
     """Scores of the weights in a file on the test clips."""
-    network, info = models.checkpoints.load(path)
+    network, info = networks.load(path)
     stream = info["input"]["stream"]
     clips.check_classes(path, info["classes"], test)
     if stream == "flow":
         clips.check_flow(path, info["input"], config)
     dataset = clips.views(config, test, store if stream == "flow" else None, train=False, rgb=stream == "rgb")
     return scores(network, dataset, stream, config, accelerator)
+
+
+def cached_scores(path: Path, config: Config, test: Dataset, store: Any, accelerator: Accelerator) -> Tensor:
+    """The same, computed once."""
+    settings = [
+        clips.file_hash(path),
+        clips.fingerprint(test),
+        asdict(config.input),
+        clips.estimator(config).fingerprint,
+    ]
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:16]
+    cached = config.work_dir / "scores" / f"{key}.safetensors"
+    if not cached.exists():
+        result = weights_scores(path, config, test, store, accelerator)
+        if accelerator.is_main_process:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"scores": result}, cached)
+        accelerator.wait_for_everyone()
+    return load_file(cached)["scores"]
 
 
 @plain_errors
@@ -68,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit("error: give the network, as in --weights runs/d3d/student.safetensors")
     accelerator = make_accelerator(config)
     _, test = clips.manifests(config)
-    _, info = models.checkpoints.load(config.weights)
+    _, info = networks.load(config.weights)
     flow = info["input"]["stream"] == "flow"
     store = clips.prepare(config, test, accelerator, what="test clips") if flow else None
     result = weights_scores(config.weights, config, test, store, accelerator)

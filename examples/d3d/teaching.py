@@ -14,10 +14,10 @@ from accelerate.utils import tqdm
 from torch.utils.data import DataLoader
 
 import kdvideo as kd
-from examples.d3d import clips
+from examples.d3d import clips, networks, taps
 from examples.d3d.config import Config
 from examples.d3d.runs import Run
-from kdvideo import data, flow, models
+from kdvideo import data, flow
 from kdvideo.training import StopRequest, ignore_signals
 
 Batch = dict[str, Any]
@@ -47,11 +47,13 @@ def add_flow(config: Config, *, online: bool) -> Callable[[Batch], Batch]:
 
 def target(run: Run, views: data.PairedClips) -> Target | None:
     """From a batch to what the teacher says of it: the teacher itself, or its outputs read back."""
-    if run.teacher is None:
+    if run.teacher is None or not run.distills:
         return None
-    teacher = kd.Teacher(models.checkpoints.load(run.teacher)[0]).to(run.accelerator.device)
+    network, layer = networks.load(run.teacher)[0], run.method.layer
+    early = {} if layer == "logits" else {"logits": None, "early_exit": True}
+    teacher = kd.Teacher(network, **taps.tap(network, layer), **early).to(run.accelerator.device)
     if run.flow_from != "cache":
-        return lambda batch: teacher(batch["flow"])
+        return lambda batch: teacher(batch[run.teacher_stream])
     cache = _filled(run, teacher, views)
     return lambda batch: cache.read(batch["clip"], batch["view"], device=run.accelerator.device)
 
@@ -59,15 +61,19 @@ def target(run: Run, views: data.PairedClips) -> Target | None:
 def _filled(run: Run, teacher: kd.Teacher, views: data.PairedClips) -> kd.TeacherCache:
     """The cache with the outputs for every view of the training; those that are missing are computed now."""
     config, accelerator = run.config, run.accelerator
+    spatial, layer = run.teacher_stream == "rgb", run.method.layer
     fingerprint = {
         "teacher": kd.cache.weights_fingerprint(teacher.model),
-        "flow": f"{clips.estimator(config).fingerprint} of {config.cache_flow}",
+        "flow": "none" if spatial else f"{clips.estimator(config).fingerprint} of {config.cache_flow}",
         "views": views.view_fingerprint,
         "clips": clips.fingerprint(run.train),
         "precision": config.mixed_precision,
     }
+    if layer != "logits":
+        fingerprint["layer"] = layer
     name = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
-    cache = kd.TeacherCache(config.work_dir / "teacher" / name, fingerprint=fingerprint)
+    features = () if layer == "logits" else (layer,)
+    cache = kd.TeacherCache(config.work_dir / "teacher" / name, fingerprint=fingerprint, features=features)
     epochs = math.ceil(config.optimizer.steps * config.optimizer.batch_size / len(views))
     count = min(epochs, run.distinct_views or epochs)
     pairs = [(clip, view) for view in range(count) for clip in run.train["clip"]]
@@ -82,13 +88,14 @@ def _filled(run: Run, teacher: kd.Teacher, views: data.PairedClips) -> kd.Teache
 def _write(run: Run, teacher: kd.Teacher, cache: kd.TeacherCache, missing: list[tuple[str, int]]) -> None:
     """One pass of flow and teacher; stopped at any point, the same command goes on from there."""
     accelerator = run.accelerator
-    online = run.config.cache_flow == "online"
-    views = _views(run, None if online else _as_stored(run), rgb=online)
+    spatial = run.teacher_stream == "rgb"
+    online = run.config.cache_flow == "online" and not spatial
+    views = _views(run, None if online or spatial else _as_stored(run), rgb=online or spatial)
     batches = flow.ahead(_loader(run, views, missing), add_flow(run.config, online=online), device=accelerator.device)
     with StopRequest() as stop, cache.writer() as writer:
         for batch in batches:
             with accelerator.autocast():
-                writer.add(batch["clip"], batch["view"], teacher(batch["flow"]))
+                writer.add(batch["clip"], batch["view"], teacher(batch[run.teacher_stream]))
             if stop:
                 break
     if stop:

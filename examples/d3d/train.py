@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import tqdm
 from torch import Tensor, nn
@@ -19,7 +18,8 @@ from torch.utils.data import DataLoader
 import kdvideo as kd
 from examples.d3d import clips, teaching
 from examples.d3d.config import Config
-from examples.d3d.networks import build, learning_rate, make_optimizer
+from examples.d3d.losses import losses, make_student
+from examples.d3d.networks import learning_rate, make_optimizer, start
 from examples.d3d.runs import Run
 from examples.d3d.teaching import Target
 from kdvideo import models
@@ -58,16 +58,6 @@ def _loader(run: Run, dataset: kd.data.PairedClips, start: int) -> DataLoader[An
     )
 
 
-def _losses(run: Run, network: nn.Module, target: Target | None, batch: dict[str, Any]) -> dict[str, Tensor]:
-    config = run.config
-    logits = network(batch[run.stream])
-    terms = {"action": F.cross_entropy(logits.float(), batch["label"])}
-    if target is not None:
-        distance = kd.functional.logit_mse(logits, target(batch).logits, reduction=config.class_reduction)
-        terms["distill"] = config.distill_weight * distance
-    return terms
-
-
 def fit(run: Run) -> Path:
     """Train unless it is done already; resume from the newest checkpoint; return the weights' path.
 
@@ -93,39 +83,39 @@ def fit(run: Run) -> Path:
 def _train(run: Run, dataset: kd.data.PairedClips, num_classes: int) -> nn.Module:
     config, accelerator = run.config, run.accelerator
     target = teaching.target(run, dataset)
-    network = build(config, run.stream, num_classes, run.seed)
-    network, optimizer = accelerator.prepare(network, make_optimizer(network, config.optimizer))
+    student = make_student(run, start(run, num_classes))
+    student, optimizer = accelerator.prepare(student, make_optimizer(student, config.optimizer))
     checkpoints = Checkpoints(run.folder / "checkpoints")
-    start = _resume(checkpoints, run, network, optimizer)
+    first = _resume(checkpoints, run, student, optimizer)
     with StopRequest() as stop:
-        for step in _steps(run, network.train(), optimizer, target, dataset, start):
+        for step in _steps(run, student.train(), optimizer, target, dataset, first):
             last = step == config.optimizer.steps
             asked = _any_process(accelerator, bool(stop))
             if last or asked or step % config.checkpointing_steps == 0:
-                _save(checkpoints, run, network, optimizer, step)
+                _save(checkpoints, run, student, optimizer, step)
             if asked and not last:
                 accelerator.print(f"\nstopped after step {step}; the same command continues from here")
                 sys.exit(stop.exit_code or 143)
-    bare: nn.Module = accelerator.unwrap_model(network)
+    bare: nn.Module = accelerator.unwrap_model(student).remove()
     return bare
 
 
 def _steps(
-    run: Run, network: nn.Module, optimizer: Any, target: Target | None, dataset: Any, start: int
+    run: Run, student: nn.Module, optimizer: Any, target: Target | None, dataset: Any, first: int
 ) -> Iterator[int]:
     config, accelerator = run.config, run.accelerator
     parts = config.gradient_accumulation_steps
-    bar = tqdm(total=config.optimizer.steps, initial=start, desc=run.name, unit="step")
+    bar = tqdm(total=config.optimizer.steps, initial=first, desc=run.name, unit="step")
     add_flow = teaching.add_flow(config, online=run.flow_from == "online")
-    batches = kd.flow.ahead(_loader(run, dataset, start), add_flow, device=accelerator.device)
-    for part, batch in enumerate(batches, start * parts):
+    batches = kd.flow.ahead(_loader(run, dataset, first), add_flow, device=accelerator.device)
+    for part, batch in enumerate(batches, first * parts):
         step = part // parts
         torch.manual_seed(step_seed(run.seed, part + 1, accelerator.process_index))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config.optimizer, step)
-        with accelerator.accumulate(network):
+        with accelerator.accumulate(student):
             with accelerator.autocast():
-                terms = _losses(run, network, target, batch)
+                terms = losses(run, student, target, batch)
             accelerator.backward(sum(terms.values()))
             optimizer.step()
             optimizer.zero_grad()
@@ -154,18 +144,21 @@ def _any_process(accelerator: Accelerator, flag: bool) -> bool:
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum") > 0)
 
 
-def _save(checkpoints: Checkpoints, run: Run, network: nn.Module, optimizer: Any, step: int) -> None:
+def _save(checkpoints: Checkpoints, run: Run, student: nn.Module, optimizer: Any, step: int) -> None:
     if run.accelerator.is_main_process:
-        bare = run.accelerator.unwrap_model(network)
-        checkpoints.save(step, {"network": bare.state_dict(), "optimizer": optimizer.state_dict()})
+        bare = run.accelerator.unwrap_model(student)
+        states = {"network": bare.model.state_dict(), "optimizer": optimizer.state_dict()}
+        checkpoints.save(step, states | {"projectors": bare.projectors.state_dict()})
     run.accelerator.wait_for_everyone()
 
 
-def _resume(checkpoints: Checkpoints, run: Run, network: nn.Module, optimizer: Any) -> int:
+def _resume(checkpoints: Checkpoints, run: Run, student: nn.Module, optimizer: Any) -> int:
     found = checkpoints.load()
     step = found[0] if found else 0
     if found:
-        run.accelerator.unwrap_model(network).load_state_dict(found[1]["network"])
+        bare = run.accelerator.unwrap_model(student)
+        bare.model.load_state_dict(found[1]["network"])
+        bare.projectors.load_state_dict(found[1].get("projectors", {}))
         optimizer.load_state_dict(found[1]["optimizer"])
         run.accelerator.print(f"{run.name}: continuing at step {step}")
     if run.accelerator.is_main_process:

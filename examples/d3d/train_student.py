@@ -1,7 +1,8 @@
-"""Train the student: S3D-G on RGB, taught by the flow network (D3D), or alone with --distill-weight 0 (S3D-G).
+"""Train a student: D3D unless another method is named, or S3D-G on RGB alone with --distill-weight 0.
 
 python -m examples.d3d.train_student pocket
 python -m examples.d3d.train_student pocket --flow-from cache --distinct-views 8
+python -m examples.d3d.train_student pocket --method D3D_2C
 """
 
 from __future__ import annotations
@@ -10,19 +11,15 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from examples.d3d import clips
+from examples.d3d import methods
 from examples.d3d.config import Config, parse, plain_errors
-from examples.d3d.runs import Run
-from examples.d3d.train import fit, make_accelerator
-from examples.d3d.train_teacher import teacher
+from examples.d3d.students import train_method
+from examples.d3d.train import make_accelerator
 
 
 def student(config: Config, seed: int, accelerator: Accelerator) -> Path:
-    """Weights of the RGB network; its teacher is trained first where there is none yet."""
-    train, _ = clips.manifests(config)
-    if config.distill_weight == 0:
-        return fit(Run(config, accelerator, "rgb", seed, train))
-    return fit(Run(config, accelerator, "rgb", seed, train, teacher(config, seed, accelerator)))
+    """Weights of the method that the settings name; its teacher is trained first where there is none yet."""
+    return train_method(config, methods.named(config.method), seed, accelerator)
 
 
 @plain_errors
@@ -31,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     config = parse(arguments)
     accelerator = make_accelerator(config)
     for seed in config.seeds:
-        accelerator.print(f"student, seed {seed}: {student(config, seed, accelerator)}")
+        accelerator.print(f"{config.method}, seed {seed}: {student(config, seed, accelerator)}")
 
 
 if __name__ == "__main__":

@@ -9,22 +9,15 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from examples.d3d import clips
 from examples.d3d.config import Config, parse, plain_errors
-from examples.d3d.runs import Run
-from examples.d3d.train import fit, make_accelerator
-from kdvideo import models
+from examples.d3d.methods import FLOW
+from examples.d3d.students import train_method
+from examples.d3d.train import make_accelerator
 
 
 def teacher(config: Config, seed: int, accelerator: Accelerator) -> Path:
     """Weights of the flow network: those that ``--teacher`` names, or trained here unless that was done before."""
-    train, _ = clips.manifests(config)
-    if config.teacher is None:
-        return fit(Run(config, accelerator, "flow", seed, train))
-    _, info = models.checkpoints.load(config.teacher)
-    clips.check_flow(config.teacher, info["input"], config)
-    clips.check_classes(config.teacher, info["classes"], train)
-    return config.teacher
+    return train_method(config, FLOW, seed, accelerator)
 
 
 @plain_errors

@@ -1,0 +1,90 @@
+"""Train any method of methods.py, with the networks that it builds on, and measure it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from examples.d3d import clips, networks
+from examples.d3d.config import Config
+from examples.d3d.evaluate import cached_scores
+from examples.d3d.methods import FLOW, FLOW_PREDICTION, PRETRAINING, Method
+from examples.d3d.runs import Run
+from examples.d3d.train import fit
+
+
+def train_method(config: Config, method: Method, seed: int, accelerator: Accelerator) -> Path:
+    """The file with the method's bare network, which takes RGB (or flow) alone; what it builds on is trained first.
+
+    What was trained before is not trained again, and a training that was stopped goes on where it was. All networks
+    of a chain have the same seed. ``--teacher`` stands for S3D-G Flow, ``init_from`` starts the method's own network.
+
+    Raises:
+        ValueError: the file of ``--teacher`` or ``init_from`` does not fit.
+    """
+    if method == FLOW and config.teacher:
+        return _given(config, config.teacher)
+    if method.predicted_flow and method.teacher:
+        return _train_on_predicted_flow(config, method, seed, accelerator)
+    train, _ = clips.manifests(config)
+    if method.distills and config.distill_weight * method.distill_weight == 0:
+        method = dataclasses.replace(method, teacher=None, layer="logits")
+    taught_by = _below(config, method.teacher, seed, accelerator) if method.teacher else None
+    return fit(Run(config, accelerator, method.stream, seed, train, taught_by, method=method))
+
+
+def _given(config: Config, weights: Path) -> Path:
+    train, _ = clips.manifests(config)
+    _, info = networks.load(weights)
+    clips.check_flow(weights, info["input"], config)
+    clips.check_classes(weights, info["classes"], train)
+    return weights
+
+
+def _below(config: Config, method: Method, seed: int, accelerator: Accelerator) -> Path:
+    """A network on which another one builds."""
+    return train_method(dataclasses.replace(config, init_from=None), method, seed, accelerator)
+
+
+def _train_on_predicted_flow(config: Config, method: Method, seed: int, accelerator: Accelerator) -> Path:
+    """The flow prediction alone in the first part of the steps, then all of it: as many steps as other methods."""
+    if config.init_from:
+        raise ValueError(f"--init-from does not work with {method.name}, which starts with networks of its own")
+    assert method.teacher is not None
+    schedule = config.optimizer
+    first = max(1, round(PRETRAINING * schedule.steps))
+    parts = [dataclasses.replace(schedule, steps=steps) for steps in (first, max(1, schedule.steps - first))]
+    early, late = (dataclasses.replace(config, optimizer=one) for one in parts)
+    temporal = _below(config, method.teacher, seed, accelerator)
+    predictor = train_method(early, FLOW_PREDICTION, seed, accelerator)
+    train, _ = clips.manifests(config)
+    run = Run(late, accelerator, method.stream, seed, train, temporal, method=method, predictor=predictor)
+    return fit(run)
+
+
+def method_scores(config: Config, method: Method, seed: int, accelerator: Accelerator) -> Tensor:
+    """Mean softmax over the views of every test clip, (clips, K); trained and computed unless that was done before."""
+    weights = train_method(config, method, seed, accelerator)
+    _, test = clips.manifests(config)
+    store = clips.prepare(config, test, accelerator, what="test clips") if method.stream == "flow" else None
+    return cached_scores(weights, config, test, store, accelerator)
+
+
+def ensemble(scores: list[Tensor]) -> Tensor:
+    """The mean of the members' scores, (clips, K), as in the paper's Tables 2, 3, 4 and 8."""
+    return torch.stack(scores).mean(0)
+
+
+def test_labels(config: Config) -> Tensor:
+    """The true class of every test clip, (clips,)."""
+    return torch.tensor(clips.manifests(config)[1]["label"])
+
+
+def class_names(config: Config) -> list[str]:
+    """The classes in the order of the scores."""
+    names: list[str] = clips.manifests(config)[1].features["label"].names
+    return names
