@@ -1,4 +1,4 @@
-"""The paper's numbers: Stroud et al., D3D, WACV 2020, arXiv 1812.08249. All of them were measured on the real data sets."""
+"""The paper's numbers, all from the real data sets: Stroud et al., D3D, WACV 2020, arXiv 1812.08249."""
 
 from __future__ import annotations
 

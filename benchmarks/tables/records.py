@@ -20,7 +20,7 @@ from benchmarks.tables.table import Measured, Record, Table
 from examples.d3d.config import Config
 
 INCIDENTAL = {
-    *("seeds", "work_dir", "output_dir", "train", "test", "root", "weights", "teacher"),
+    *("seeds", "work_dir", "output_dir", "train", "test", "root", "weights", "method"),
     *("num_workers", "in_memory", "checkpointing_steps", "with_tracking", "gradient_accumulation_steps"),
 }
 

@@ -99,7 +99,9 @@ def accumulation(config: Config, gpus: int, *, clips_per_gpu: int = 6) -> int:
     if batch % (gpus * clips_per_gpu):
         most = batch // clips_per_gpu
         fitting = [n for n in range(1, most + 1) if most % n == 0]
-        raise ValueError(f"{gpus} GPUs cannot share a batch of {batch} as parts of {clips_per_gpu}; take one of {fitting}")
+        raise ValueError(
+            f"{gpus} GPUs cannot share a batch of {batch} as parts of {clips_per_gpu}; take one of {fitting}"
+        )
     return batch // (gpus * clips_per_gpu)
 
 

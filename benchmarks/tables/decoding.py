@@ -1,0 +1,202 @@
+"""How well a flow decoder reads motion out of a layer: Table 1, Figures 3 and 4.
+
+The paper leaves open the decoder's layers, its optimiser and its rate. Ours: the widths of kdvideo's `FlowDecoder`
+times the network's depth multiplier, AdamW at 1e-3 with the recipe's warm-up and decay, the published proportion of
+decoder steps to network steps (100k of 140k), batches of the published 12 clips. Fine-tuning trains the network at
+the same rate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import tqdm
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from benchmarks.tables.flow_reader import FlowReader, Zeros
+from benchmarks.tables.table import Measured, Row
+from examples.d3d import clips
+from examples.d3d.config import Config, Optimizer
+from examples.d3d.methods import Method
+from examples.d3d.networks import learning_rate, load, make_optimizer
+from examples.d3d.students import train_method
+from kdvideo import flow
+from kdvideo.training import StepSampler, ignore_signals, step_seed
+
+WIDTHS = (128, 128, 96, 64, 32)
+
+
+@dataclass(frozen=True)
+class Features:
+    """A layer of a trained network, which stays as it is or learns with the decoder; no method: zeros are predicted."""
+
+    method: Method | None
+    layer: str = "3A"
+    fine_tune: bool = False
+
+
+def measure(row: Row, config: Config, seed: int, accelerator: Accelerator) -> Measured:
+    """Endpoint error, in pixels of the input, on the test clips."""
+    (features,) = row.of
+    if features.method is None:
+        return Measured(_error(Zeros(config, features.layer), "rgb", config, accelerator), 0)
+    reader, stream, folder = trained(features, config, seed, accelerator)
+    known = folder / "error.json"
+    if not known.exists():
+        error = _error(reader, stream, config, accelerator)
+        if accelerator.is_main_process:
+            known.write_text(json.dumps({"error": error}))
+        accelerator.wait_for_everyone()
+    return Measured(json.loads(known.read_text())["error"], optimizer(config).steps)
+
+
+def optimizer(config: Config) -> Optimizer:
+    """The decoder's schedule."""
+    steps = max(1, round(config.optimizer.steps * 100 / 140))
+    batch = min(12, config.optimizer.batch_size)
+    return dataclasses.replace(
+        config.optimizer, name="adamw", lr=1e-3, steps=steps, batch_size=batch, reference_batch=batch
+    )
+
+
+def trained(features: Features, config: Config, seed: int, accelerator: Accelerator) -> tuple[FlowReader, str, Path]:
+    """(reader, its input, its folder): trained now, unless that was done before."""
+    assert features.method is not None
+    path = train_method(config, features.method, seed, accelerator)
+    network, info = load(path)
+    stream = info["input"]["stream"]
+    settings = _settings(features, config, seed, path, accelerator)
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    folder = config.work_dir / "decoders" / key
+    if features.fine_tune and config.network.fast_start:
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.momentum = 0.1  # as in the network's own training; a file of weights does not say
+    torch.manual_seed(step_seed(seed, 0))
+    reader = FlowReader(network, features.layer, fine_tune=features.fine_tune, widths=settings["widths"])
+    weights = folder / "reader.safetensors"
+    if not weights.exists():
+        state = _train(reader, stream, config, seed, accelerator, name=f"{features.method.name} at {features.layer}")
+        if accelerator.is_main_process:
+            _save(folder, state, settings)
+        accelerator.wait_for_everyone()
+    reader.load_state_dict(load_file(weights))
+    return reader, stream, folder
+
+
+def _settings(features: Features, config: Config, seed: int, path: Path, accelerator: Accelerator) -> dict[str, Any]:
+    train, test = clips.manifests(config)
+    return {
+        "network": clips.file_hash(path),
+        "layer": features.layer,
+        "fine_tune": features.fine_tune,
+        "seed": seed,
+        "data": [clips.fingerprint(train), clips.fingerprint(test)],
+        "input": dataclasses.asdict(config.input),
+        "flow": [clips.estimator(config).fingerprint, config.stores_flow],
+        "optimizer": dataclasses.asdict(optimizer(config)),
+        "widths": [max(8, round(width * config.network.depth_multiplier)) for width in WIDTHS],
+        "mixed_precision": config.mixed_precision,
+        "processes": accelerator.num_processes,
+    }
+
+
+def _save(folder: Path, state: dict[str, Tensor], settings: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.json").write_text(json.dumps(settings, indent=2))
+    temporary = folder / f".writing.{os.getpid()}"
+    save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, temporary)
+    os.replace(temporary, folder / "reader.safetensors")
+
+
+def _train(
+    reader: FlowReader, stream: str, config: Config, seed: int, accelerator: Accelerator, *, name: str
+) -> dict[str, Tensor]:
+    settings = optimizer(config)
+    groups = make_optimizer(_Trainable(reader), settings)
+    model, groups = accelerator.prepare(reader.train(), groups)
+    bar = tqdm(total=settings.steps, desc=f"flow from {name}, seed {seed}", unit="step")
+    for step, batch in enumerate(_batches(config, settings, seed, accelerator)):
+        for group in groups.param_groups:
+            group["lr"] = learning_rate(settings, step)
+        with accelerator.autocast():
+            predicted = model(batch[stream].to(accelerator.device))
+        loss = flow.decoder_loss(predicted, _target(batch, predicted.shape[2:], config, accelerator))
+        # The recipe's accumulation does not hold here, but backward divides by it.
+        accelerator.backward(loss * accelerator.gradient_accumulation_steps)
+        groups.step()
+        groups.zero_grad()
+        bar.update()
+        bar.set_postfix({"flow": f"{loss.item():.3f}"}, refresh=False)
+    bar.close()
+    state: dict[str, Tensor] = accelerator.unwrap_model(model).state_dict()
+    return state
+
+
+class _Trainable(nn.Module):
+    """What of a reader learns, for an optimiser that takes a module."""
+
+    def __init__(self, reader: FlowReader) -> None:
+        super().__init__()
+        learning = [parameter for parameter in reader.parameters() if parameter.requires_grad]
+        self.learning = nn.ParameterList(learning)
+
+
+def _batches(config: Config, settings: Optimizer, seed: int, accelerator: Accelerator) -> DataLoader[Any]:
+    train, _ = clips.manifests(config)
+    source = clips.prepare(config, train, accelerator, what="training clips")
+    dataset = clips.views(config, train, source, train=True, seed=seed)
+    world = accelerator.num_processes
+    sampler = StepSampler(
+        len(dataset),
+        batch_size=-(-settings.batch_size // world) * world,
+        steps=settings.steps,
+        seed=seed,
+        rank=accelerator.process_index,
+        world_size=world,
+    )
+    return DataLoader(dataset, batch_sampler=sampler, num_workers=config.num_workers, worker_init_fn=ignore_signals)
+
+
+def _target(batch: dict[str, Any], size: Any, config: Config, accelerator: Accelerator) -> Tensor:
+    bound = config.input.flow_bound
+    pixels = flow.clip_to_pixels(batch["flow"].to(accelerator.device), bound=bound)
+    stride = max(1, round(config.input.frames / size[0]))
+    return flow.decoder_target(pixels, size, temporal_stride=stride, bound=bound)
+
+
+@torch.no_grad()
+def predictions(reader: nn.Module, stream: str, batch: dict[str, Any], config: Config, accelerator: Accelerator) -> Any:
+    """(predicted, target): encodings of the flow of a batch."""
+    with accelerator.autocast():
+        predicted = reader(batch[stream].to(accelerator.device))
+    return predicted, _target(batch, predicted.shape[2:], config, accelerator)
+
+
+def test_views(config: Config, accelerator: Accelerator) -> Any:
+    """RGB and flow of the test clips."""
+    _, test = clips.manifests(config)
+    return clips.views(config, test, clips.prepare(config, test, accelerator, what="test clips"), train=False)
+
+
+def _error(reader: nn.Module, stream: str, config: Config, accelerator: Accelerator) -> float:
+    """Mean over all test clips and pixels; the clips of all processes are counted together."""
+    dataset, reader = test_views(config, accelerator), reader.to(accelerator.device).eval()
+    mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
+    loader = DataLoader(Subset(dataset, list(mine)), batch_size=12, num_workers=config.num_workers)
+    total = torch.zeros(2, dtype=torch.float64)
+    for batch in loader:
+        error = flow.decoder_epe(*predictions(reader, stream, batch, config, accelerator))
+        total += torch.tensor([float(error) * len(batch["label"]), len(batch["label"])], dtype=torch.float64)
+    total = accelerator.reduce(total.to(accelerator.device), "sum")
+    return float(total[0] / total[1])

@@ -1,0 +1,129 @@
+"""Measuring tables row by row and seed by seed; what a record holds already is not measured again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from benchmarks import record
+from benchmarks.tables import markdown, published
+from benchmarks.tables.records import RecordFile
+from benchmarks.tables.scales import FEW, SCALES, Draw, Scale
+from benchmarks.tables.table import Record, Row, Table
+from examples.d3d.config import plain_errors
+from examples.d3d.train import make_accelerator
+
+RESULTS = record.FOLDER
+PICTURES = Path("docs/img")
+NOT_OF_ONE_MOMENT = ("load_average",)
+
+
+def parser(about: str | None) -> argparse.ArgumentParser:
+    """The flags that all scripts of tables and figures have."""
+    flags = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--scale", choices=SCALES, default="pocket")
+    flags.add_argument("--seeds", type=int, nargs="+", help="default: as many as the scale has")
+    flags.add_argument("--every", action="store_true", help="all rows at all seeds, also those without a claim")
+    flags.add_argument("--threads", type=int, default=1, help="of the processor; accuracies depend on their number")
+    flags.add_argument("--work-dir", type=Path, default=Path("runs"), help="clips, flow and trained networks")
+    flags.add_argument("--results", type=Path, default=RESULTS, help="folder of the records and their tables")
+    flags.add_argument("--render", action="store_true", help="measure nothing, write the tables of the records anew")
+    flags.add_argument("--clips", type=Path, default=Path("../shared/data/ut_interaction"), help="of UT-Interaction")
+    flags.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # leaves pictures to its parent
+    published.add_flags(flags)
+    return flags
+
+
+@plain_errors
+def main(table: Table, about: str | None, arguments: Sequence[str] | None = None) -> None:
+    """The command of one table's script."""
+    options = parser(about).parse_args(arguments)
+    if failures := run([table], options):
+        raise SystemExit("error: " + "; ".join(failures))
+
+
+def run(tables: Sequence[Table], options: argparse.Namespace) -> list[str]:
+    """Measure what is missing in some tables, write their records and pictures; return what failed."""
+    scale = SCALES[options.scale]
+    if scale.name == "paper" and not (options.run or options.render):
+        print(published.plan(tables, scale, options))
+        return []
+    tables = [table for table in tables if table.part in scale.data]
+    if options.render or not tables:
+        for table in tables:
+            _render(RecordFile(table, scale, options.results))
+        return []
+    torch.set_num_threads(options.threads)
+    accelerator = make_accelerator(_draws(tables[0], scale, options)[0].config)
+    failures = [failure for table in tables for failure in _measure(table, scale, options, accelerator)]
+    for table in () if options.worker else tables:
+        finish(table, scale, options, accelerator)
+    return failures
+
+
+def _draws(table: Table, scale: Scale, options: argparse.Namespace) -> list[Draw]:
+    return scale.draws(table.part, options.seeds or scale.seeds, options)
+
+
+def plan(table: Table, draws: Sequence[Draw], *, every: bool) -> Iterator[tuple[Row, list[Draw]]]:
+    """The draws at which each row is measured."""
+    for row in table.rows:
+        if row.of:
+            yield row, [draw for draw in draws if every or row.claim or draw.seed in FEW]
+
+
+def _measure(table: Table, scale: Scale, options: argparse.Namespace, accelerator: Accelerator) -> Iterator[str]:
+    """Row by row and seed by seed; yields what failed, and goes on where that is possible."""
+    file = RecordFile(table, scale, options.results)
+    draws = _draws(table, scale, options)
+    file.check(draws[0].config)
+    for row, wanted in plan(table, draws, every=options.every):
+        for draw in file.missing(wanted, row.name):
+            name = f"{table.name}, {row.name}, seed {draw.key}"
+            try:
+                measured = table.measure(row, draw.config, draw.seed, accelerator)
+            except (ValueError, RuntimeError, ArithmeticError) as error:
+                if accelerator.num_processes > 1:  # the others would wait for ever
+                    raise
+                yield f"{name}: {error}"
+                continue
+            if accelerator.is_main_process:
+                file.add(row.name, draw, measured, environment(options))
+                _render(file)
+            accelerator.print(f"{name}: {measured.value:.{table.metric.digits}f} {table.metric.unit}", flush=True)
+            accelerator.wait_for_everyone()
+
+
+def environment(options: argparse.Namespace) -> Record:
+    """Hardware, versions, commit, command and date of a value."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    command = " ".join(["python", "-m", spec.name if spec else "benchmarks.run_all", *sys.argv[1:]]).replace(
+        " --worker", ""
+    )
+    known = record.environment(command, options.threads)
+    return {name: value for name, value in known.items() if name not in NOT_OF_ONE_MOMENT}
+
+
+def finish(table: Table, scale: Scale, options: argparse.Namespace, accelerator: Accelerator) -> None:
+    """Draw the picture of a figure whose rows have their first value, and write the table."""
+    file = RecordFile(table, scale, options.results)
+    first = _draws(table, scale, options)[:1]
+    complete = all(not file.missing(first, row.name) for row in table.rows if row.of)
+    if table.picture and complete:
+        folder = PICTURES if options.results == RESULTS else options.results
+        name = f"{file.path.stem}.png"
+        table.picture(file.read(), first[0].config, first[0].seed, accelerator, folder / name)
+        if accelerator.is_main_process:
+            file.note("picture", name)
+    if accelerator.is_main_process:
+        _render(file)
+
+
+def _render(file: RecordFile) -> None:
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    file.markdown.write_text(markdown.document(file.table, file.read()))
