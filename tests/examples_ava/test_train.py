@@ -1,0 +1,174 @@
+"""Training and evaluation of a detector on the tiny set."""
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from examples.ava import clips, detector, evaluate, train
+from examples.ava.config import Config
+from examples.d3d.networks import make_optimizer
+from kdvideo import detection, models
+from tests.examples_ava.tiny import arguments, tiny
+
+
+@pytest.fixture(scope="module")
+def accelerator() -> Accelerator:
+    return train.make_accelerator(Config())
+
+
+@pytest.fixture(scope="module")
+def trained(videos: Path, weights: Path, accelerator: Accelerator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = tiny(videos, tmp_path_factory.mktemp("work"))
+    return train.train(config, weights, 0, accelerator)
+
+
+def test_twenty_steps_on_one_batch_lower_both_losses(videos: Path, weights: Path, tmp_path: Path) -> None:
+    config = tiny(videos, tmp_path)
+    windows = clips.Windows(clips.split(config, "train"), config, train=True)
+    batch = clips.collate([windows[0], windows[2]])
+    network = detector.build(config, weights, 6, seed=0)
+    optimizer = make_optimizer(network, dataclasses.replace(config.optimizer, lr=3e-3))
+    detector.train_mode(network, config)
+    seen = []
+    for _ in range(20):
+        terms = train.losses(network, batch, torch.device("cpu"))
+        seen.append([terms["actions"].item(), terms["boxes"].item()])
+        optimizer.zero_grad()
+        sum(terms.values()).backward()
+        optimizer.step()
+    assert seen[-1][0] < 0.7 * seen[0][0]
+    assert sum(seen[-1]) < 0.7 * sum(seen[0])
+
+
+def test_frozen_statistics_stay_and_others_move(videos: Path, weights: Path, tmp_path: Path) -> None:
+    for frozen in (True, False):
+        config = tiny(videos, tmp_path, frozen_statistics=frozen)
+        network = detector.build(config, weights, 6, seed=0)
+        before = [value.clone() for name, value in network.named_buffers() if name.endswith("running_mean")]
+        detector.train_mode(network, config)
+        network(torch.randn(1, 3, 8, 40, 40), [torch.tensor([[0.1, 0.1, 0.5, 0.5]])])
+        after = [value for name, value in network.named_buffers() if name.endswith("running_mean")]
+        assert all(a.equal(b) for a, b in zip(before, after, strict=True)) is frozen
+        assert network.training
+        assert network.head.training
+
+
+def test_a_trained_detector_comes_back_as_it_was(trained: Path, weights: Path) -> None:
+    loaded = detector.load(trained)
+    state = torch.load(next(trained.glob("checkpoints/step_000000004/state.pt")), weights_only=True)["network"]
+    found = loaded.network.state_dict()
+    assert found.keys() == state.keys()
+    assert all(found[name].equal(value) for name, value in state.items())
+    assert loaded.classes == dict(enumerate(("horizontal", "orbit", "pulse", "shear", "spin", "vertical"), 1))
+    assert [json.loads(line)["step"] for line in (trained / "log.jsonl").read_text().splitlines()] == [0, 1, 2, 3]
+    fresh = detector.build(Config(), weights, 6, seed=0).state_dict()
+    assert not all(found[name].equal(value) for name, value in fresh.items() if "backbone" in name or "model" in name)
+
+
+def test_an_equal_training_is_not_done_twice(
+    videos: Path, weights: Path, trained: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "_fit", lambda run: pytest.fail("trained again"))
+    config = tiny(videos, trained.parents[1])
+    assert train.train(config, weights, 0, accelerator) == trained
+
+
+def test_what_decides_the_outcome_names_the_run(
+    videos: Path, weights: Path, trained: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    work = trained.parents[1]
+    found = clips.split(tiny(videos, work), "train")
+    folder = lambda config, weights=weights, seed=0: train.Run(config, accelerator, weights, seed, found).folder  # noqa: E731
+    assert folder(tiny(videos, work, num_workers=3)) == trained
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"other")
+    changed = {"layer": "3C", "dropout": 0.5, "box_weight": 2.0, "frozen_statistics": False, "clip_start": 0}
+    folders = [folder(tiny(videos, work, **{name: value})) for name, value in changed.items()]
+    folders += [folder(tiny(videos, work), seed=1), folder(tiny(videos, work), other), trained]
+    assert len(set(folders)) == len(folders)
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(
+    videos: Path, weights: Path, trained: Path, accelerator: Accelerator, tmp_path: Path, monkeypatch
+) -> None:
+    steps = train._steps
+
+    def two(*run):
+        for step in steps(*run):
+            yield step
+            if step == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "_steps", two)
+    config = tiny(videos, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(config, weights, 0, accelerator)
+    monkeypatch.setattr(train, "_steps", steps)
+    folder = train.train(config, weights, 0, accelerator)
+    for name in (detector.BACKBONE, detector.HEAD):
+        assert (folder / name).read_bytes() == (trained / name).read_bytes()
+    assert (folder / "log.jsonl").read_text() == (trained / "log.jsonl").read_text()
+
+
+def test_evaluate_writes_the_detections_that_its_numbers_are_of(videos: Path, trained: Path, tmp_path: Path, capsys):
+    output = tmp_path / "out" / "found.csv"
+    evaluate.main(arguments(videos, tmp_path, "--detector", str(trained), "--output", str(output)))
+    printed = capsys.readouterr().out
+    result = detection.frame_map(videos / "val.csv", output, videos / "actions.pbtxt")
+    assert f"frame-mAP at IoU 0.5: {100 * result.mean:.1f} %" in printed
+    assert all(
+        f"  {name:30s} {100 * value:.1f}" in printed for name, value in result.per_class.items() if value == value
+    )
+    proposals = detection.read_proposals(videos / "proposals_val.csv")
+    assert len(detection.read_detections(output)) == 6 * len(proposals)
+
+
+def test_excluded_key_frames_do_not_count(videos: Path, trained: Path, accelerator: Accelerator, tmp_path: Path):
+    root = Path(shutil.copytree(videos, tmp_path / "copy"))
+    (root / "excluded_val.csv").write_text("val_0000,0901\nval_0000,0902\n")
+    config = tiny(root, tmp_path)
+    found = evaluate.evaluate(trained, config, accelerator, output=tmp_path / "found.csv")
+    excluded = frozenset([("val_0000", 901.0), ("val_0000", 902.0)])
+    files = (root / "val.csv", tmp_path / "found.csv", root / "actions.pbtxt")
+    wanted = detection.frame_map(*files, excluded=excluded)
+    assert found.mean == wanted.mean
+    assert str(found.per_class) == str(wanted.per_class)  # "nan" where there is no ground truth
+    assert found.mean != detection.frame_map(*files).mean
+
+
+@pytest.mark.parametrize(
+    ("script", "change", "message"),
+    [
+        (train, (), "give the network"),
+        (train, ("--weights", "gone.safetensors"), "gone.safetensors"),
+        (train, ("--layer", "9Z"), "9Z"),
+        (train, ("--input.crop", "99"), "crop 99"),
+        (train, ("--missing", "2"), "missing 2"),
+        (train, ("--root", "nowhere"), "nowhere"),
+        (evaluate, (), "give the detector"),
+        (evaluate, ("--detector", "nowhere"), "nowhere: no trained detector"),
+        (evaluate, ("--input.frames", "9"), r"'frames': \(8, 9\)"),
+        (evaluate, ("--split", "test"), "test.csv"),
+    ],
+)
+def test_bad_settings_end_with_a_sentence(
+    videos: Path, weights: Path, trained: Path, tmp_path: Path, capsys, script, change: tuple[str, ...], message: str
+) -> None:
+    needed = ("--weights", str(weights)) if script is train else ("--detector", str(trained))
+    with pytest.raises(SystemExit) as stop:
+        script.main(arguments(videos, tmp_path, *(needed if change else ()), *change))
+    assert stop.value.code not in (0, None)
+    assert re.search(message, f"{stop.value.code} {capsys.readouterr().err}")
+
+
+def test_weights_of_a_flow_network_are_refused(videos: Path, tmp_path: Path) -> None:
+    network = models.s3dg(6, in_channels=2, depth_multiplier=0.125, min_depth=8)
+    models.checkpoints.save(network, tmp_path / "flow.safetensors", classes=list("abcdef"), input={"stream": "flow"})
+    with pytest.raises(ValueError, match="sees 2 channels"):
+        detector.build(tiny(videos, tmp_path), tmp_path / "flow.safetensors", 6, seed=0)
