@@ -168,19 +168,29 @@ class MultiView(MapDataset[dict[str, Any]]):
         info = self.clips._probe(row)
         windows = self._windows(info)
         at = [window_positions(window.start, window.frames, info.length) for window in windows]
-        first, last = min(int(p.min()) for p in at), max(int(p.max()) for p in at)
-        first = min(first, max(info.length - 2, 0))  # the last frame takes the flow before it
-        frames, flow = self.clips._read(row, info, first, last)
+        first, frames, flow = self._read(index, row, info, at)
         views = [
             self.clips._cut(window, info, frames, p - first, flow, flow_positions(p, info.length) - first)
             for window, p in zip(windows, at, strict=True)
         ]
-        out: dict[str, Any] = {
-            name: torch.stack([v[name] for v in views]) for name in ("rgb", "flow") if name in views[0]
-        }
+        names = [name for name in ("rgb", "flow") if name in views[0]]
+        out: dict[str, Any] = {name: torch.stack([view[name] for view in views]) for name in names}
         if "rgb" in out:
             out["length"] = torch.tensor([min(info.length, window.frames) for window in windows])
         return out | {"label": int(row["label"]), "index": index, "clip": row["clip"]}
+
+    def _read(
+        self, index: int, row: dict[str, Any], info: ClipInfo, at: Sequence[Tensor]
+    ) -> tuple[int, Tensor | None, Tensor | None]:
+        """(number of the first frame read, frames, flow): what the views show, or all where clips stay in memory."""
+        memory = self.clips._memory
+        if memory is not None:
+            if index not in memory:
+                memory[index] = self.clips._read(row, info, 0, info.length - 1)
+            return 0, *memory[index]
+        first, last = min(int(p.min()) for p in at), max(int(p.max()) for p in at)
+        first = min(first, max(info.length - 2, 0))  # the last frame takes the flow before it
+        return first, *self.clips._read(row, info, first, last)
 
     def _windows(self, info: ClipInfo) -> list[Window]:
         windows = list(self.protocol(info.length, info.height, info.width, self.clips.frames, self.clips.crop))

@@ -209,6 +209,13 @@ def test_a_clip_is_decoded_once(manifest, monkeypatch):
     assert reads == [(0, 19)]
     MultiView(clips(manifest), partial(multi_crop, clips=1))[0]
     assert reads[1:] == [(8, 11)]  # and no more of it than the views show
+    kept = clips(manifest, in_memory=True)
+    for protocol in (partial(multi_crop, clips=2), single_pass):
+        first, again = (MultiView(source, protocol)[0] for source in (clips(manifest), kept))
+        assert torch.equal(first["rgb"], again["rgb"])
+        assert torch.equal(first["flow"], again["flow"])
+    assert reads[2:].count((0, 19)) == 3  # twice from the file each time, once into memory
+    assert torch.equal(kept[0]["rgb"], clips(manifest)[0]["rgb"])
 
 
 def test_streams(manifest, tmp_path):
