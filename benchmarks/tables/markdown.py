@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from benchmarks.tables import paper, statistics
 from benchmarks.tables.records import values
 from benchmarks.tables.table import Record, Row, Table
@@ -22,7 +25,8 @@ def caption(table: Table, record: Record) -> str:
     ours = f"Ours: {table.metric.name} in {table.metric.unit} on {record['data']}, scale {record['scale']}"
     theirs = " The paper's numbers are from the data sets that its columns name." if table.paper_columns else ""
     kinetics = "" if record["scale"] == "paper" else ", **not on the data of the paper**"
-    return f"**{paper.caption(table.name)}.** {ours}{kinetics}, mean ± standard error over the seeds.{theirs}"
+    number = table.name.replace("table", "Table ").replace("figure", "Figure ")
+    return f"**{number} of the paper: {paper.caption(table.name)}.** {ours}{kinetics}, mean ± standard error over the seeds.{theirs}"
 
 
 def rows(table: Table, record: Record) -> list[str]:
@@ -32,7 +36,7 @@ def rows(table: Table, record: Record) -> list[str]:
     lines = [f"| | {' | '.join(heads)} |", "|" + "---|" * (len(heads) + 1)]
     for row in table.rows:
         published = table.published(row)
-        theirs = [_number(published.get(head), metric.digits) for head in table.paper_columns]
+        theirs = [_number(published.get(head), metric.published_digits) for head in table.paper_columns]
         count = str(len(values(record, row.name)) or "")
         lines.append(f"| {' | '.join([row.name, value(table, record, row), count, *theirs])} |")
     return lines
@@ -55,18 +59,32 @@ def where(record: Record) -> str:
     environments = record["environments"]
     if not environments:
         return "*Nothing of it was run yet.*"
-    texts = []
-    for name in ("hardware", "versions", "commit", "date"):
-        each = [_text(one[name]) for one in environments]
-        texts.append(", ".join(dict.fromkeys(each)))
-    commands = "; ".join(dict.fromkeys(f"`{one['command']}`" for one in environments))
-    return f"*{'; '.join(texts)}; {commands}*"
+    parts = [_every(environments, part) for part in (_hardware, _versions, _commit, _date, _command)]
+    return f"*{'; '.join(parts)}*"
 
 
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {number}" for name, number in value.items())
-    return str(value)[:10] if value and not isinstance(value, str) else str(value)
+def _every(environments: list[dict[str, Any]], part: Callable[[dict[str, Any]], str]) -> str:
+    return ", ".join(dict.fromkeys(map(part, environments)))
+
+
+def _hardware(one: dict[str, Any]) -> str:
+    return f"{one['hardware']}, {one['threads']} threads" if one["threads"] > 1 else f"{one['hardware']}, 1 thread"
+
+
+def _versions(one: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in one["versions"].items())
+
+
+def _commit(one: dict[str, Any]) -> str:
+    return f"commit {one['commit'][:10]}{' with changes' if one['uncommitted_changes'] else ''}"
+
+
+def _date(one: dict[str, Any]) -> str:
+    return str(one["date"])
+
+
+def _command(one: dict[str, Any]) -> str:
+    return f"`{one['command']}`"
 
 
 def _number(number: float | None, digits: int) -> str:

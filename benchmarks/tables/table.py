@@ -18,15 +18,16 @@ Which = Mapping[str, str | None]
 
 @dataclass(frozen=True)
 class Metric:
-    """What is measured, its unit, and the decimals with which it is printed."""
+    """What is measured, its unit, and the decimals with which our values and the paper's are printed."""
 
     name: str
     unit: str
     digits: int
+    published_digits: int
 
 
-TOP1 = Metric("top-1", "%", 1)
-EPE = Metric("endpoint error", "pixels", 2)
+TOP1 = Metric("top-1", "%", 1, 1)
+EPE = Metric("endpoint error", "pixels", 3, 2)
 
 
 class Measured(NamedTuple):
