@@ -36,7 +36,9 @@ def test_one_seed_has_no_spread(tmp_path, monkeypatch) -> None:
 def test_the_caption_says_on_what_both_were_measured(tmp_path, monkeypatch) -> None:
     text = rendered(tmp_path, monkeypatch, "1")
     caption = text.splitlines()[0]
-    assert caption.startswith("**Table 6 of the paper: Ablations on reduced Kinetics-400, top-1.** Ours: top-1 in % on ")
+    assert caption.startswith(
+        "**Table 6 of the paper: Ablations on reduced Kinetics-400, top-1.** Ours: top-1 in % on "
+    )
     assert "the embedded synthetic videos" in caption
     assert "**not on the data of the paper**" in caption
     assert "How it is done." in text

@@ -79,8 +79,8 @@ def test_a_row_that_fails_stops_no_other(tmp_path: Path) -> None:
     ]
     assert values(record(tmp_path), "D3D") == {"1": 81.0}
     assert values(record(tmp_path), "MARS") == {"0": 75.0, "1": 76.0}
+    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path), "--seeds", "0"]
     with pytest.raises(SystemExit, match="D3D, seed 0: loss nan"):
-        places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path), "--seeds", "0"]
         running.main(table(measure), None, places)
 
 

@@ -1,0 +1,132 @@
+"""Reading flow from features, without training anything."""
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from benchmarks.tables import decoding
+from benchmarks.tables.decoding import Features
+from benchmarks.tables.flow_reader import FlowReader, Zeros
+from benchmarks.tables.table import Row
+from examples.d3d.config import PAPER, POCKET, Network
+from kdvideo import flow, models
+
+TINY = dataclasses.replace(POCKET, network=Network(depth_multiplier=0.125))
+
+
+@pytest.fixture
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+def network() -> models.Network:
+    torch.manual_seed(0)
+    return models.s3dg(2, depth_multiplier=0.125, min_depth=8)
+
+
+@pytest.mark.parametrize("layer", ["2C", "3C", "4F"])
+def test_frozen_features_stay_as_they_are(layer: str) -> None:
+    reader = FlowReader(network(), layer, fine_tune=False, widths=(8, 8)).train()
+    learning = [name for name, p in reader.named_parameters() if p.requires_grad]
+    assert learning
+    assert all(name.startswith("decoder.") for name in learning)
+    before = {name: value.clone() for name, value in reader.features.state_dict().items()}
+    reader(torch.randn(1, 3, 8, 32, 32)).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in reader.features.state_dict().items())
+
+
+def test_fine_tuning_trains_the_network_up_to_the_layer() -> None:
+    reader = FlowReader(network(), "3C", fine_tune=True, widths=(8, 8)).train()
+    reader(torch.randn(2, 3, 8, 32, 32)).square().sum().backward()
+    learning = {name for name, p in reader.named_parameters() if p.requires_grad}
+    assert learning == {name for name, p in reader.named_parameters() if p.grad is not None}
+    assert any("mixed_3c" in name for name in learning)
+    assert any("conv_1a" in name for name in learning)
+    assert not any("mixed_4b" in name or "head" in name for name in learning)
+    assert any(name.startswith("decoder.") for name in learning)
+
+
+def test_zeros_have_the_layers_size() -> None:
+    assert Zeros(TINY, "3A")(torch.zeros(2, 3, 16, 64, 64)).shape == (2, 3, 8, 8, 8)
+    assert Zeros(TINY, "4C")(torch.zeros(2, 3, 16, 64, 64)).shape == (2, 3, 4, 4, 4)
+
+
+def test_the_decoders_schedule() -> None:
+    published = decoding.optimizer(PAPER)
+    assert (published.steps, published.batch_size, published.name) == (100_000, 12, "adamw")
+    assert published.lr == published.lr * published.batch_size / published.reference_batch == 1e-3
+    assert decoding.optimizer(POCKET).steps == 286
+
+
+def test_the_error_is_the_mean_over_all_clips(monkeypatch: pytest.MonkeyPatch, accelerator: Accelerator) -> None:
+    """13 clips, which no batch divides, whose flow is (k, 0) pixels everywhere: zeros err by k."""
+    bound = TINY.input.flow_bound
+    items = []
+    for k in range(13):
+        moving = torch.zeros(2, 16, 64, 64)
+        moving[0] = (k % 5) / bound
+        items.append({"rgb": torch.zeros(3, 16, 64, 64), "flow": moving, "label": 0})
+    monkeypatch.setattr(decoding, "test_views", lambda config, accelerator: items)
+    measured = decoding.measure(Row("All zeros", (Features(None),)), TINY, 0, accelerator)
+    assert measured.value == pytest.approx(sum(k % 5 for k in range(13)) / 13)
+    assert measured.steps == 0
+
+
+@pytest.mark.parametrize(("layer", "steps"), [("3A", 8), ("4C", 4)])
+def test_step_k_of_a_layer_is_paired_with_its_frame(layer: str, steps: int, accelerator: Accelerator) -> None:
+    moving = torch.zeros(1, 2, 16, 64, 64)
+    moving[:, 0] = (torch.arange(16) / 16)[:, None, None]  # u of frame t is t / 16 of the bound
+    batch = {"rgb": torch.zeros(1, 3, 16, 64, 64), "flow": moving}
+    _, target = decoding.predictions(Zeros(TINY, layer), "rgb", batch, TINY, accelerator)
+    u = flow.im2flow_decode(target.transpose(1, 2))[0, :, 0, 0, 0]
+    assert u.tolist() == pytest.approx([5.0 * k * (16 // steps) / 16 for k in range(steps)])
+
+
+class Trained:
+    """Counts the trainings of readers, which end as they start."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.count = 0
+        weights = folder / "network.safetensors"
+        if not weights.exists():
+            models.checkpoints.save(network(), weights, classes=["a", "b"], input={"stream": "rgb"})
+        manifest = SimpleNamespace(name="clips")
+        monkeypatch.setattr(decoding, "train_method", lambda *_: weights)
+        monkeypatch.setattr(decoding.clips, "manifests", lambda config: (manifest, manifest))
+        monkeypatch.setattr(decoding.clips, "fingerprint", lambda manifest: manifest.name)
+        monkeypatch.setattr(decoding, "_error", lambda reader, *_: float(reader.decoder.predict.weight.sum()))
+        monkeypatch.setattr(decoding, "_train", self.train)
+
+    def train(self, reader, *_, **__):
+        self.count += 1
+        return reader.state_dict()
+
+
+def test_an_equal_reader_is_never_trained_twice(tmp_path: Path, monkeypatch, accelerator: Accelerator) -> None:
+    trained = Trained(monkeypatch, tmp_path)
+    config = dataclasses.replace(TINY, work_dir=tmp_path)
+    row = Row("S3D-G", (Features(decoding.Method("S3D-G RGB")),))
+    first = decoding.measure(row, config, 0, accelerator)
+    assert decoding.measure(row, config, 0, accelerator) == first
+    assert trained.count == 1
+    decoding.measure(row, config, 1, accelerator)
+    for changed in ({"layer": "3C"}, {"fine_tune": True}):
+        other = Row("other", (dataclasses.replace(row.of[0], **changed),))
+        decoding.measure(other, config, 0, accelerator)
+    shorter = dataclasses.replace(config.optimizer, steps=10)
+    decoding.measure(row, dataclasses.replace(config, optimizer=shorter), 0, accelerator)
+    assert trained.count == 5
+
+
+def test_a_reader_is_read_back_as_it_was(tmp_path: Path, monkeypatch, accelerator: Accelerator) -> None:
+    Trained(monkeypatch, tmp_path)
+    config, features = dataclasses.replace(TINY, work_dir=tmp_path), Features(decoding.Method("S3D-G RGB"))
+    monkeypatch.setattr(decoding, "_train", lambda reader, *_, **__: {k: v + 1 for k, v in reader.state_dict().items()})
+    written, _, _ = decoding.trained(features, config, 0, accelerator)
+    read, stream, _ = decoding.trained(features, config, 0, accelerator)
+    assert stream == "rgb"
+    assert all(torch.equal(value, read.state_dict()[name]) for name, value in written.state_dict().items())

@@ -1,0 +1,83 @@
+"""The published protocol is told, not run."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from benchmarks import run_all, table1_flow_prediction, table6_ablations
+from benchmarks.tables import published, running
+from benchmarks.tables.scales import SCALES, accumulation
+from examples.d3d.config import PAPER
+from kdvideo.data import synthetic
+from tests.benchmarks.fakes import Counting, options, table
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("clips") / "few"
+    return synthetic.write_dataset(root, clips_per_class={"train": 2}, classes=("spin", "orbit"), size=32, frames=3)
+
+
+def test_nothing_is_trained_without_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    measure = Counting()
+    assert running.run([table(measure)], options(tmp_path, "--scale", "paper")) == []
+    assert not measure.asked
+    assert "--train: not given" in capsys.readouterr().out
+    assert not (tmp_path / "results").exists()
+    run_all.main(["--scale", "paper", "--only", "table6", "table1", "--results", str(tmp_path)])
+    assert not list(tmp_path.glob("claims*"))
+
+
+def test_the_command_is_complete(tmp_path: Path) -> None:
+    flags = ("--scale", "paper", "--gpus", "8", "--train", "a list.csv", "--test", "val.csv")
+    line = published.command(table6_ablations.TABLE, PAPER, options(tmp_path, *flags))
+    words = shlex.split(line)
+    assert words[:6] == ["accelerate", "launch", "--num_processes", "8", "-m", "benchmarks.table6_ablations"]
+    given = running.parser(None).parse_args(words[6:])
+    assert given.run
+    assert (given.scale, given.gpus, given.train, given.test) == ("paper", 8, Path("a list.csv"), Path("val.csv"))
+    several = published.command(table6_ablations.TABLE, PAPER, options(tmp_path, "--gpus", "56"))
+    assert several.startswith("accelerate launch --num_processes 56 --num_machines 7 --machine_rank $RANK ")
+
+
+def test_each_gpu_holds_six_clips_at_a_time(tmp_path: Path) -> None:
+    assert (accumulation(PAPER, 56), accumulation(PAPER, 8), accumulation(PAPER, 1)) == (1, 7, 56)
+    with pytest.raises(ValueError, match=r"5 GPUs .* one of \[1, 2, 4, 7, 8, 14, 28, 56\]"):
+        accumulation(PAPER, 5)
+    flags = options(tmp_path, "--scale", "paper", "--gpus", "8", "--train", "a", "--test", "b")
+    (draw,) = SCALES["paper"].draws("kinetics400", (3,), flags)
+    assert (draw.seed, draw.config.gradient_accumulation_steps, draw.config.train) == (3, 7, Path("a"))
+
+
+def test_the_trainings_are_counted_with_their_teachers() -> None:
+    names, readers = published.trainings(table6_ablations.TABLE)
+    assert len(names) == 10
+    assert readers == 0
+    names, readers = published.trainings(table1_flow_prediction.TABLE)
+    assert (names, readers) == (["D3D", "S3D-G Flow", "S3D-G RGB"], 4)
+
+
+def test_clips_that_are_listed_there_and_readable(clips: Path, tmp_path: Path) -> None:
+    paths = sorted(clips.rglob("*.mp4"))
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing")
+    rows = [*((path, "spin") for path in paths), (broken, "spin"), (tmp_path / "gone.mp4", "orbit")]
+    listed = tmp_path / "list.csv"
+    listed.write_text("".join(f"{path},{label}\n" for path, label in rows))
+    assert published.examine(listed, None, probe_at_most=0) == (6, 5, 5, 4)
+    assert published.examine(listed, None, probe_at_most=2) == (6, 5, 2, 2)
+    assert published.examine(clips / "train", None, probe_at_most=0) == (4, 4, 4, 4)
+
+
+def test_hours_come_from_a_measured_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published.record, "FOLDER", tmp_path)
+    text = published.plan([table6_ablations.TABLE], SCALES["paper"], options(tmp_path))
+    assert "GPU-hours: not measured" in text
+    part, arm = published.STEP
+    measured = {"result": {"methods": {arm: {"clips_per_s": {"median": 100.0}}}}, "environment": {"hardware": "a GPU"}}
+    (tmp_path / "speed_models.json").write_text(json.dumps({part: measured}))
+    text = published.plan([table6_ablations.TABLE], SCALES["paper"], options(tmp_path))
+    assert f"GPU-hours: about {10 * 140_000 * 336 / 100 / 3600:.0f}" in text
+    assert "100 clips/s in bfloat16 on one GPU (a GPU)" in text
