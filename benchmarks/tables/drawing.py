@@ -43,7 +43,7 @@ def lines(rows: Mapping[str, Sequence[str]], places: Sequence[str]) -> Picture:
             errors = [one.standard_error or 0.0 for one in found]
             axis.errorbar(places, [one.mean for one in found], yerr=errors, marker="o", capsize=3, label=name)
         axis.set(xlabel="layer", ylabel=f"{record['metric']['name']} ({record['metric']['unit']})")
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
         axis.legend()
         axis.grid(alpha=0.3)
         _save(figure, path)

@@ -70,6 +70,6 @@ def test_figure_3_has_a_line_a_layer_and_a_column_a_network(tmp_path) -> None:
     record = RecordFile(one, SCALES["pocket"], tmp_path).read()
     record["rows"] = {"D3D at 3C": {"seeds": {"0": {"value": 0.5}, "1": {"value": 0.25}}}}
     found = lines("\n".join(figure3_layers.body(one, record)))
-    assert found["layer"] == ["S3D-G", "D3D", "S3D-G, fine-tuned"]
-    assert found["3C"] == ["not run", "0.375 ± 0.125", "not run"]
+    assert found["layer"] == ["All zeros", "S3D-G", "D3D", "S3D-G, fine-tuned"]
+    assert found["3C"] == ["not run", "not run", "0.375 ± 0.125", "not run"]
     assert len(found) == 2 + len(figure3_layers.LAYERS)

@@ -1,0 +1,194 @@
+"""Table 4 at a tiny scale: pretraining, fine-tuning on videos and on a tree of UCF-101, the record and the table."""
+
+import dataclasses
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import table4_transfer
+from benchmarks.tables.scales import SCALES, Scale, Videos
+from examples.d3d import clips
+from examples.d3d.config import PAPER, POCKET, Input
+from examples.d3d.train import make_accelerator
+from examples.transfer import targets, tuning
+from kdvideo import data, models
+from kdvideo.data import synthetic
+
+METHODS = list(table4_transfer.OURS)
+SETTINGS = {"classes": ["horizontal", "spin"], "clips_per_class": {"train": 2, "test": 2}, "size": 40, "frames": 20}
+TINY = dataclasses.replace(
+    POCKET,
+    input=Input(frames=8, fps=12.5, short_side=36, crop=32, flow_bound=5.0),
+    optimizer=dataclasses.replace(POCKET.optimizer, steps=4, batch_size=4),
+    network=dataclasses.replace(POCKET.network, depth_multiplier=0.125),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny():
+    before = torch.get_num_threads()
+    sets = {f"kinetics{n}00": Videos(f"set {n}", {**SETTINGS, "seed": n}) for n in (4, 6)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SCALES, "pocket", Scale("pocket", TINY, sets, (0,)))
+        patch.setattr(table4_transfer, "MOTIONS", ("diagonal", "rock", "spin"))
+        patch.setattr(table4_transfer, "FEW", {"train": 2, "test": 1})
+        yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def ucf(tmp_path_factory):
+    """Real files in the shape of UCF-101: two classes, and groups 8 for training and 1 for testing."""
+    root = tmp_path_factory.mktemp("ucf")
+    made = synthetic.write_dataset(root / "made", seed=3, **SETTINGS)
+    rows = {"train": [], "test": []}
+    for label, motion in enumerate(SETTINGS["classes"], 1):
+        for part, group in (("train", 8), ("test", 1)):
+            for number in range(2):
+                clip = f"{motion}/v_{motion}_g{group:02d}_c{number:02d}.avi"
+                (root / "UCF-101" / motion).mkdir(parents=True, exist_ok=True)
+                shutil.copy(made / part / motion / f"{number:04d}.mp4", root / "UCF-101" / clip)
+                rows[part].append(f"{clip} {label}" if part == "train" else clip)
+    (root / "ucfTrainTestlist").mkdir()
+    for part, lines in rows.items():
+        (root / "ucfTrainTestlist" / f"{part}list01.txt").write_text("\n".join(lines))
+    (root / "ucfTrainTestlist" / "classInd.txt").write_text("1 horizontal\n2 spin\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, ucf):
+    """The command, with what it has written."""
+    work = tmp_path_factory.mktemp("work")
+    places = {"--work-dir": work, "--results": work / "results", "--clips": work / "none"}
+    flags = [str(one) for pair in places.items() for one in pair]
+
+    def command(*more):
+        table4_transfer.main([*flags, *more])
+
+    command("--ucf101", str(ucf))
+    return work, command
+
+
+def test_every_method_is_measured_where_there_are_clips(run):
+    work, _ = run
+    record = json.loads((work / "results" / "table4_pocket.json").read_text())
+    assert list(record["rows"]) == [
+        f"{method}, {name}" for name in ("synthetic videos", "UCF-101") for method in METHODS
+    ]
+    for name, row in record["rows"].items():
+        seed = row["seeds"]["0"]
+        clips_tested = 3 if "synthetic" in name else 4
+        assert round(seed["value"] / 100 * clips_tested, 6) in range(clips_tested + 1)
+        assert seed["steps"] == 1
+    text = (work / "results" / "table4_pocket.md").read_text()
+    assert "transfer between small data sets. Pretrained, in the place of Kinetics, on set 4 and set 6." in text
+    assert "3 motions, two of which only the second pretraining has; 6 training and 3 test clips" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| D3D Ensemble |")]
+    cells = [cell.strip() for cell in line.split("|")[2:-1]]
+    assert [cell == "not run" for cell in cells] == [False, True, False, True, False, False]
+    assert cells[4:] == ["97.6", "80.5"]
+    assert "| P3D |  |  |  |  | 88.6 |  |" in text
+
+
+def test_what_was_trained_and_with_what_it_started(run):
+    work, _ = run
+    trained = [json.loads(file.read_text()) for file in (work / "trained").glob("*/settings.json")]
+    tuned = [one for one in trained if one["optimizer"]["steps"] == 1]
+    assert len(trained) - len(tuned) == 5  # S3D-G, two teachers and their D3D
+    assert len(tuned) == 2 * 4  # nothing, S3D-G and two D3D, on two data sets
+    assert all(one["teacher"] is None and one["stream"] == "rgb" for one in tuned)
+    for data_set in {one["data"] for one in tuned}:
+        starts = [one.get("init_from") for one in tuned if one["data"] == data_set]
+        assert len(set(starts)) == 4
+        assert starts.count(None) == 1
+
+
+def test_a_second_run_measures_nothing(run, ucf):
+    work, command = run
+    before = {path: path.stat().st_mtime_ns for path in [*work.glob("trained/*/*"), *work.glob("results/*.json")]}
+    command("--ucf101", str(ucf))
+    command("--render")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert "D3D Ensemble" in (work / "results" / "table4_pocket.md").read_text()
+
+
+def test_scores_are_those_of_one_pass_over_each_clip(run, ucf):
+    work, _ = run
+    accelerator = make_accelerator(TINY)
+    config = targets.official(dataclasses.replace(TINY, work_dir=work), "UCF-101", ucf)
+    (file,) = [
+        file.parent / "model.safetensors"
+        for file in (work / "trained").glob("*/settings.json")
+        if (known := json.loads(file.read_text()))["optimizer"]["steps"] == 1
+        and "init_from" not in known
+        and known["data"] == clips.fingerprint(clips.manifests(config)[0])
+    ]
+    found = tuning.scores(file, config, accelerator)
+    network = models.checkpoints.load(file)[0].eval()
+    sizes = {"frames": 8, "fps": 12.5, "short_side": 36, "crop": 32, "train": False}
+    whole = data.MultiView(data.PairedClips(clips.manifests(config)[1], **sizes), data.single_pass)
+    assert whole[0]["rgb"].shape[2] == 10
+    with torch.no_grad():
+        by_hand = torch.stack([network(item["rgb"]).softmax(1)[0] for item in whole])
+    torch.testing.assert_close(found, by_hand.double(), atol=1e-5, rtol=1e-4)
+    twice = tuning.scores(file, config, accelerator, partial(data.multi_crop, clips=2, crops=1))
+    assert twice.shape == (4, 2)
+    assert not torch.allclose(twice, found)
+
+
+def test_lists_of_a_target(run, ucf):
+    work, _ = run
+    config = targets.official(dataclasses.replace(TINY, work_dir=work), "UCF-101", ucf)
+    train, test = clips.manifests(config)
+    assert sorted(map(Path, train["path"])) == sorted(ucf.glob("UCF-101/*/*_g08_*"))
+    assert sorted(map(Path, test["path"])) == sorted(ucf.glob("UCF-101/*/*_g01_*"))
+    assert [train.features["label"].names[k] for k in train["label"]] == [Path(p).parent.name for p in train["path"]]
+
+
+def test_schedules():
+    ours = tuning.schedule(POCKET.optimizer)
+    assert (ours.steps, ours.lr) == (100, POCKET.optimizer.lr / 3)
+    published = tuning.schedule(PAPER.optimizer)
+    assert (published.steps, published.batch_size, published.momentum) == (10_000, 60, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--scale", "paper"), "Nothing was trained. table4: 4 fine-tunings of 10000 steps of 60 clips"),
+        (("--scale", "ut_interaction"), "Table 4 has no scale ut_interaction"),
+    ],
+)
+def test_scales_at_which_nothing_is_trained(run, capsys, flags, text):
+    work, command = run
+    command(*flags)
+    assert text in capsys.readouterr().out
+    assert len(list((work / "results").glob("*.json"))) == 1
+
+
+def test_wrong_input(run, ucf, tmp_path):
+    _, command = run
+    elsewhere = ("--results", str(tmp_path / "results"))
+    with pytest.raises(SystemExit, match=r"error: .*, HMDB-51, seed 0: .*no such folder"):
+        command("--hmdb51", str(tmp_path / "none"))
+    paper = ("--scale", "paper", "--run", "--ucf101", str(ucf), *elsewhere)
+    with pytest.raises(SystemExit, match=r"give the weights of D3D \(kinetics400\) as --d3d-kinetics400 FILE"):
+        table4_transfer.plain_errors(
+            lambda: table4_transfer.pretrained(table4_transfer.D3D_400, PAPER, 0, SCALES["paper"], options(*paper))
+        )()
+
+
+def options(*flags):
+    parser = table4_transfer.add_flags(table4_transfer.running.parser(None))
+    return parser.parse_args(list(flags))
+
+
+def test_given_weights_take_the_place_of_pretraining(tmp_path):
+    file = tmp_path / "d3d.safetensors"
+    given = options("--d3d-kinetics600", str(file))
+    assert table4_transfer.pretrained(table4_transfer.D3D_600, TINY, 0, SCALES["pocket"], given) == file
