@@ -92,18 +92,23 @@ def _share(scale: Scale, options: argparse.Namespace) -> list[str]:
     return [f"a worker ended with {code}; the same command continues" for code in codes if code]
 
 
-def _worker(options: argparse.Namespace, seeds: Sequence[int]) -> list[str]:
+def _flags(options: argparse.Namespace, seeds: Sequence[int]) -> list[str]:
+    """The flags of a command that measures the same at some seeds, none meaning the scale's."""
     flags = ["--scale", options.scale, "--work-dir", options.work_dir, "--results", options.results]
     flags += ["--clips", options.clips, "--threads", options.threads]
-    flags += ["--only", *options.only] if options.only else []
-    flags += ["--every"] if options.every else []
-    return [sys.executable, "-m", "benchmarks.run_all", "--worker", *map(str, flags), "--seeds", *map(str, seeds)]
+    flags += [name for name in ("--every", "--render", "--run") if getattr(options, name[2:])]
+    return [*map(str, flags), *(["--seeds", *map(str, seeds)] if seeds else [])]
+
+
+def _worker(options: argparse.Namespace, seeds: Sequence[int]) -> list[str]:
+    only = ["--only", *options.only] if options.only else []
+    return [sys.executable, "-m", "benchmarks.run_all", "--worker", *only, *_flags(options, seeds)]
 
 
 def _own_command(name: str, options: argparse.Namespace) -> bool:
-    """Run a script that is no `Table`; whether it succeeded."""
-    command = [sys.executable, "-m", scripts.modules()[name], "--scale", options.scale]
-    return subprocess.run([*command, *(["--render"] if options.render else [])], check=False).returncode == 0
+    """Run a script that has no `TABLE`; whether it succeeded."""
+    command = [sys.executable, "-m", scripts.modules()[name], *_flags(options, options.seeds or ())]
+    return subprocess.run(command, check=False).returncode == 0
 
 
 if __name__ == "__main__":

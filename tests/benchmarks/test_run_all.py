@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import run_all
-from benchmarks.tables import scripts
+from benchmarks.tables import running, scripts
 from tests.benchmarks.fakes import Counting, table, without_machine
 
 
@@ -53,8 +53,10 @@ def test_a_script_that_is_no_table_is_called(measure: Counting, tmp_path: Path, 
         return SimpleNamespace(returncode=int(len(called) > 1))
 
     monkeypatch.setattr(subprocess, "run", call)
-    run_all.main([*places(tmp_path), "--only", "table4"])
-    assert called == [[sys.executable, "-m", "benchmarks.table4_x", "--scale", "pocket"]]
+    run_all.main([*places(tmp_path), "--only", "table4", "--seeds", "1", "2"])
+    assert called[0][:3] == [sys.executable, "-m", "benchmarks.table4_x"]
+    given = running.parser(None).parse_args(called[0][3:])
+    assert (given.scale, given.results, given.seeds) == ("pocket", tmp_path / "results", [1, 2])
     with pytest.raises(SystemExit, match="table4"):
         run_all.main([*places(tmp_path), "--only", "table4"])
 
