@@ -12,22 +12,17 @@ from safetensors.torch import load_file, save_file
 
 import kdvideo as kd
 from examples.d3d import clips as recipe_clips
-from examples.d3d import config as settings
 from examples.d3d import evaluate, teaching, train_student, train_teacher
 from examples.d3d import run as recipe
 from examples.d3d.runs import Run
 from examples.d3d.train import make_accelerator
 from kdvideo import flow, models, predict
-from tests.examples.tiny import CLASSES, command, inside, run, succeeded
+from tests.examples.tiny import CLASSES, command, config, inside, run, succeeded
 
 # At the recipe's own rates, rounding in the seventh digit grows tenfold and more in each of the first steps.
 STABLE = ("--network.fast-start", "--optimizer.name", "sgd", "--optimizer.lr", "1e-7", "--optimizer.momentum", "0")
 TWO = ("--distinct-views", "2")
 CACHE = ("--flow-from", "cache")
-
-
-def config(clips: Path, work: Path, *more: str) -> settings.Config:
-    return settings.parse(command(clips, work, *more)[2:])
 
 
 def make_teacher(path: Path, clips: Path, *, seed: int = 0, stream: str = "flow", **recorded: Any) -> Path:

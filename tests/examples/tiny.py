@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from examples.d3d import config as settings
+
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("horizontal", "spin")
 TINY = [
@@ -26,6 +28,11 @@ def command(clips: Path, work: Path, *more: str, module: str = "examples.d3d.run
     places = ["--work-dir", str(work), "--output-dir", str(work / "out")]
     data = ["--train", str(clips / "train"), "--test", str(clips / "test")]
     return ["-m", module, "pocket", *data, *places, *TINY, *more]
+
+
+def config(clips: Path, work: Path, *more: str) -> settings.Config:
+    """The settings of such a command."""
+    return settings.parse(command(clips, work, *more)[2:])
 
 
 def run(arguments: list[str], *, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
