@@ -4,18 +4,16 @@
 
 Scale pocket: synthetic localisation videos, and the networks that the pocket recipe trains. A seed is that of the
 network's training and of the detector's. Other scales have no data for it here; AVA itself needs the commands that
---scale paper prints. The same command continues where it was stopped; a second one waits for the first.
+--scale paper prints. The same command continues where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import fcntl
 import json
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif options.scale != POCKET.name:
         print(f"table5 has no data at scale {options.scale}: not run")
     else:
-        with _alone(options.results):
-            run(RecordFile(DETECTION, POCKET, options.results), POCKET, options)
+        run(RecordFile(DETECTION, POCKET, options.results), POCKET, options)
 
 
 def run(file: RecordFile, scale: Scale, options: argparse.Namespace) -> None:
@@ -107,7 +104,7 @@ def run(file: RecordFile, scale: Scale, options: argparse.Namespace) -> None:
     if not options.render:
         torch.set_num_threads(options.threads)
         file.check(draws[0].config)
-        _check_detector(file)
+        check_detector(file)
         root(dataclasses.replace(DETECTOR, work_dir=options.work_dir))
         accelerator = make_accelerator(DETECTOR)
         for row, wanted in running.plan(DETECTION, draws, every=options.every):
@@ -130,7 +127,8 @@ def detector_settings() -> dict[str, Any]:
     return found
 
 
-def _check_detector(file: RecordFile) -> None:
+def check_detector(file: RecordFile) -> None:
+    """Raise `ValueError` unless the record's values are of detectors with these settings."""
     known = file.read().get("detector", detector_settings())
     if known != detector_settings():
         raise ValueError(f"{file.path} was measured with another detector; move it, or choose --results")
@@ -139,15 +137,6 @@ def _check_detector(file: RecordFile) -> None:
 def _render(file: RecordFile) -> None:
     file.path.parent.mkdir(parents=True, exist_ok=True)
     file.markdown.write_text(markdown.document(file.table, file.read()))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time: run_all's workers all start this command."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".table5.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from kdvideo.data import localisation
 from kdvideo.training import step_seed
 
 NONE = torch.zeros(0, 4)
+ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov")  # AVA's videos have the first three
 AVA_ACTIONS = 80  # annotations may name actions that the label map leaves out
 
 
@@ -99,8 +100,10 @@ def _proposals(path: Path, truth: detection.Annotations, min_score: float) -> di
 def _find(folder: Path, names: Iterable[str], allowed: float) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The files of the videos, and the videos without one."""
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; the videos belong there, each named by its id")
-    files = {path.stem: path for path in sorted(folder.iterdir()) if path.is_file()}
+        raise ValueError(
+            f"{folder}: no such folder; the videos belong there, each named by its id and {', '.join(ENDINGS)}"
+        )
+    files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in ENDINGS}
     found = {name: files[name] for name in names if name in files}
     missing = tuple(name for name in names if name not in files)
     if not found or len(missing) > allowed * (len(found) + len(missing)):

@@ -71,6 +71,14 @@ def test_actions_show_in_the_boxes_as_they_should() -> None:
     assert moving.tolist() == [[False] * 3, [True, False, False], [False, True, False], [False, True, True]]
 
 
+def test_who_stands_moves_with_the_view() -> None:
+    scene = _actors.Scene(96, 50, 25.0, 0.0, 6.0, 1.0, 1.0)
+    stage = _actors.rehearse(scene, [Actor((), "orbit")], torch.Generator().manual_seed(1000))
+    boxes = stage.boxes(scene)[:, 0] * torch.tensor([128, 96, 128, 96])
+    assert stage.view.std(1).min() > 0.5
+    assert (boxes - stage.view.T.repeat(1, 2)).std(0).max() < 1e-3
+
+
 def test_files_read_back_with_the_readers_of_detection(root: Path) -> None:
     assert detection.read_label_map(root / "actions.pbtxt") == dict(ACTIONS)
     clips = json.loads((root / "synthetic.json").read_text())["clips"]

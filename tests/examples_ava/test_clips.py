@@ -85,6 +85,8 @@ def test_a_missing_video_is_counted_and_named_and_too_many_stop(videos: Path, tm
     (root / "videos" / "train_0001.mp4").unlink()
     with pytest.raises(ValueError, match=r"of 3 videos 1 \(train_0001\) is missing, more than the fraction 0.05"):
         clips.split(tiny(root, tmp_path), "train")
+    (root / "videos" / "train_0001.txt").write_text("no video")
+    (root / "videos" / "train_0000.txt").write_text("no video")
     found = clips.split(tiny(root, tmp_path, missing=0.34), "train")
     assert found.report == "train: 4 key frames of 2 videos; 1 (train_0001) is missing"
     assert {frame.video for frame in found.frames} == {"train_0000", "train_0002"}
