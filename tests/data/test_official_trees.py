@@ -120,7 +120,7 @@ def test_there_are_three_splits_and_two_parts(ucf):
 def test_class_folders_that_disagree_with_the_lists(ucf):
     (ucf / "UCF-101" / "SoccerJuggling").rename(ucf / "UCF-101" / "Soccer_Juggling")
     (ucf / "UCF-101" / "empty").mkdir()
-    (ucf / "UCF-101" / ".cache").mkdir()
+    touch(ucf / "UCF-101" / ".cache", "a.avi")
     assert problems(ucf101, ucf) == [
         "folders that no list names: 'Soccer_Juggling'",
         "no folder of the class 'SoccerJuggling'",
