@@ -65,7 +65,7 @@ FLOW = Method("S3D-G Flow", stream="flow")
 D3D = Method("D3D", teacher=FLOW)
 
 # Table 6. The paper gives no weight for layers, for a spatial teacher or for the flow loss. Ours are 1, as for logits,
-# and for the flow loss 0.1: it counts squared pixels and would outweigh the action loss by far.
+# and for the flow loss 0.1: it counts squared pixels, so that at 1 it would outweigh the action loss.
 CNN_FLOW = Method("S3D-G with 3D CNN flow", teacher=FLOW, predicted_flow=True)
 FLOW_LOSS = Method("S3D-G with flow loss", flow_loss_weight=0.1)
 D3D_2C = Method("D3D, distilled at 2C", teacher=FLOW, layer="2C")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,11 @@ from kdvideo import models
 from kdvideo.training import step_seed
 
 CHANNELS = {"rgb": 3, "flow": 2}
-BACKBONES = {"s3dg": models.s3dg, "nl_s3dg": partial(models.s3dg, non_local=models.NON_LOCAL), "i3d": models.i3d}
+BACKBONES: dict[str, Callable[..., models.Inception3D]] = {
+    "s3dg": models.s3dg,
+    "nl_s3dg": partial(models.s3dg, non_local=models.NON_LOCAL),
+    "i3d": models.i3d,
+}
 RANGE = [-1.0, 1.0]
 
 

@@ -44,4 +44,5 @@ def channels(network: models.Network, layer: str) -> int:
     """C of a layer's features."""
     probe = copy.deepcopy(network).to("meta").eval()
     extractor = kd.FeatureExtractor(probe, **tap(probe, layer), logits=None, early_exit=True)
-    return extractor(torch.empty(1, network.in_channels, 8, 32, 32, device="meta")).features[layer].shape[1]
+    output: kd.Output = extractor(torch.empty(1, network.in_channels, 8, 32, 32, device="meta"))
+    return output.features[layer].shape[1]

@@ -50,8 +50,10 @@ def target(run: Run, views: data.PairedClips) -> Target | None:
     if run.teacher is None or not run.distills:
         return None
     network, layer = networks.load(run.teacher)[0], run.method.layer
-    early = {} if layer == "logits" else {"logits": None, "early_exit": True}
-    teacher = kd.Teacher(network, **taps.tap(network, layer), **early).to(run.accelerator.device)
+    options = taps.tap(network, layer)
+    if layer != "logits":
+        options |= {"logits": None, "early_exit": True}
+    teacher = kd.Teacher(network, **options).to(run.accelerator.device)
     if run.flow_from != "cache":
         return lambda batch: teacher(batch[run.teacher_stream])
     cache = _filled(run, teacher, views)
@@ -61,7 +63,21 @@ def target(run: Run, views: data.PairedClips) -> Target | None:
 def _filled(run: Run, teacher: kd.Teacher, views: data.PairedClips) -> kd.TeacherCache:
     """The cache with the outputs for every view of the training; those that are missing are computed now."""
     config, accelerator = run.config, run.accelerator
-    spatial, layer = run.teacher_stream == "rgb", run.method.layer
+    cache = _cache(run, teacher, views)
+    epochs = math.ceil(config.optimizer.steps * config.optimizer.batch_size / len(views))
+    count = min(epochs, run.distinct_views or epochs)
+    pairs = [(clip, view) for view in range(count) for clip in run.train["clip"]]
+    mine = pairs[accelerator.process_index :: accelerator.num_processes]
+    missing = cache.missing(*zip(*mine, strict=True)) if mine else []
+    if missing:
+        _write(run, teacher, cache, missing)
+    accelerator.wait_for_everyone()
+    return cache
+
+
+def _cache(run: Run, teacher: kd.Teacher, views: data.PairedClips) -> kd.TeacherCache:
+    """As far as it is filled. Features take much more room than logits: at 2C of the paper's clips 39 MB a view."""
+    config, spatial, layer = run.config, run.teacher_stream == "rgb", run.method.layer
     fingerprint = {
         "teacher": kd.cache.weights_fingerprint(teacher.model),
         "flow": "none" if spatial else f"{clips.estimator(config).fingerprint} of {config.cache_flow}",
@@ -73,16 +89,7 @@ def _filled(run: Run, teacher: kd.Teacher, views: data.PairedClips) -> kd.Teache
         fingerprint["layer"] = layer
     name = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
     features = () if layer == "logits" else (layer,)
-    cache = kd.TeacherCache(config.work_dir / "teacher" / name, fingerprint=fingerprint, features=features)
-    epochs = math.ceil(config.optimizer.steps * config.optimizer.batch_size / len(views))
-    count = min(epochs, run.distinct_views or epochs)
-    pairs = [(clip, view) for view in range(count) for clip in run.train["clip"]]
-    mine = pairs[accelerator.process_index :: accelerator.num_processes]
-    missing = cache.missing(*zip(*mine, strict=True)) if mine else []
-    if missing:
-        _write(run, teacher, cache, missing)
-    accelerator.wait_for_everyone()
-    return cache
+    return kd.TeacherCache(config.work_dir / "teacher" / name, fingerprint=fingerprint, features=features)
 
 
 def _write(run: Run, teacher: kd.Teacher, cache: kd.TeacherCache, missing: list[tuple[str, int]]) -> None:

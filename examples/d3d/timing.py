@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 @torch.no_grad()
-def inference_cost(config: Config, networks: dict[str, nn.Module], *, rounds: int = 9) -> dict[str, Any]:
+def inference_cost(config: Config, networks: Mapping[str, nn.Module], *, rounds: int = 9) -> dict[str, Any]:
     """Ratios to D3D's time per clip, interleaved round by round, with D3D against itself as the control."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     view = config.input
