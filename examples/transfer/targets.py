@@ -37,5 +37,7 @@ def write_list(manifest: Dataset, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     label = manifest.features["label"].int2str
     rows = [(os.path.abspath(row["path"]), label(row["label"])) for row in manifest]
-    with file.open("w", newline="", encoding="utf-8") as stream:
+    partial = file.with_name(f".{file.name}.{os.getpid()}")  # several processes may write the same list
+    with partial.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("path", "label"), *rows])
+    os.replace(partial, file)
