@@ -40,7 +40,7 @@ def fine_tuned(config: Config, start: Path | None, seed: int, accelerator: Accel
 
 @torch.no_grad()
 def scores(
-    weights: Path, config: Config, accelerator: Accelerator, protocol: data.Protocol = data.single_pass
+    weights: Path, config: Config, accelerator: Accelerator, protocol: data.ViewProtocol = data.single_pass
 ) -> Tensor:
     """Mean softmax over the views of every test clip, (clips, K), in the order of the clips.
 

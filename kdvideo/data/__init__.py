@@ -11,7 +11,7 @@ from kdvideo.data.official import from_hmdb51, from_kinetics, from_ucf101
 from kdvideo.data.paired import PairedClips
 from kdvideo.data.reading import ClipInfo, probe, read_frames
 from kdvideo.data.trees import hmdb51, hmdb51_group, shared_groups, ucf101, ucf101_group
-from kdvideo.data.views import MultiView, Window, mean_softmax, multi_crop, single_pass, whole_video
+from kdvideo.data.views import MultiView, ViewProtocol, Window, mean_softmax, multi_crop, single_pass, whole_video
 
 __all__ = [
     "ClipError",
@@ -19,6 +19,7 @@ __all__ = [
     "ManifestError",
     "MultiView",
     "PairedClips",
+    "ViewProtocol",
     "Window",
     "from_csv",
     "from_folder",

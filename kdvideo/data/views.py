@@ -25,7 +25,7 @@ class Window(View):
     frames: int
 
 
-Protocol = Callable[[int, int, int, int, int], Sequence[Window]]
+ViewProtocol = Callable[[int, int, int, int, int], Sequence[Window]]
 
 
 def multi_crop(
@@ -150,7 +150,7 @@ class MultiView(MapDataset[dict[str, Any]]):
         (torch.Size([30, 3, 4, 24, 24]), torch.Size([1, 3, 9, 24, 24]))
     """
 
-    def __init__(self, clips: PairedClips, protocol: Protocol) -> None:
+    def __init__(self, clips: PairedClips, protocol: ViewProtocol) -> None:
         if clips.train or clips.views != 1:
             raise ValueError(
                 f"the protocol chooses the views: expected clips with train=False and views=1, "
