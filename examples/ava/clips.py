@@ -121,10 +121,10 @@ def _named(names: tuple[str, ...]) -> str:
 
 
 class Windows(Dataset[dict[str, Any]]):
-    """Windows round key frames, as RGB in [-1, 1].
+    """Windows round key frames.
 
-    An item has "clip" (3, T, H, W), "proposals" (N, 4), "boxes" (M, 4), "labels" (M, K), "video" and "second". In
-    training the window is cropped and flipped at random, and the boxes follow; else it is the whole frame.
+    An item has "clip" (3, T, H, W) as uint8 RGB, "proposals" (N, 4), "boxes" (M, 4), "labels" (M, K), "video" and
+    "second". In training the window is cropped and flipped at random, and the boxes follow; else it is the whole frame.
     """
 
     def __init__(self, found: Split, config: Config, *, train: bool, seed: int = 0) -> None:
@@ -143,8 +143,7 @@ class Windows(Dataset[dict[str, Any]]):
         if self.train:
             generator = torch.Generator().manual_seed(step_seed(self.seed, epoch, index))
             clip, people, given = self._view(clip, *people, given, generator)
-        clip = clip.movedim(1, 0).contiguous().float() / 127.5 - 1
-        item = {"clip": clip, "proposals": given, "boxes": people[0], "labels": people[1]}
+        item = {"clip": clip.movedim(1, 0).contiguous(), "proposals": given, "boxes": people[0], "labels": people[1]}
         return item | {"video": frame.video, "second": frame.second}
 
     def _window(self, frame: detection.KeyFrame) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +36,7 @@ def build(config: Config, weights: Path, num_classes: int, seed: int) -> detecti
     Raises:
         ValueError: no such layer, or a network that does not see RGB.
     """
-    network, _ = models.checkpoints.load(weights)
+    network, _ = _pretrained(weights)
     if network.in_channels != CHANNELS["rgb"]:
         raise ValueError(f"{weights} sees {network.in_channels} channels; expected a network for RGB")
     channels = _channels(network, config.layer)
@@ -44,11 +46,25 @@ def build(config: Config, weights: Path, num_classes: int, seed: int) -> detecti
     return detection.Detector(network, config.layer, head)
 
 
+def _pretrained(weights: Path) -> tuple[models.Network, list[str]]:
+    """The network of a file, which knows what it is to be fed, and its classes."""
+    network, info = models.checkpoints.load(weights)
+    seen = {name: info["input"][name] for name in ("range", "mean", "std") if name in info["input"]}
+    network.input_spec = dataclasses.replace(network.input_spec, **seen)
+    return network, info["classes"] or [str(k) for k in range(network.num_classes)]
+
+
 def _channels(network: nn.Module, layer: str) -> int:
     """C of a layer's output, seen on an empty clip."""
     probe = detection.Detector(network.eval(), layer, detection.RoIHead(1, 1)).features
     with torch.no_grad():
         return int(probe(torch.zeros(1, CHANNELS["rgb"], 16, 64, 64)).features["tapped"].shape[1])
+
+
+def input_spec(detector: detection.Detector) -> models.InputSpec:
+    """How the network is to be fed."""
+    assert isinstance(detector.backbone, models.Network)
+    return detector.backbone.input_spec
 
 
 def train_mode(detector: detection.Detector, config: Config) -> None:
@@ -62,8 +78,8 @@ def train_mode(detector: detection.Detector, config: Config) -> None:
 
 def save(detector: detection.Detector, folder: Path, config: Config, weights: Path, classes: dict[int, str]) -> None:
     """Write the folder; the head comes last, so that a folder with one is complete."""
-    _, info = models.checkpoints.load(weights)
-    models.checkpoints.save(detector.backbone, folder / BACKBONE, classes=info["classes"], input=info["input"])
+    network, names = _pretrained(weights)
+    models.checkpoints.save(detector.backbone, folder / BACKBONE, classes=names, input=asdict(network.input_spec))
     seen = {name: getattr(config.input, name) for name in ("frames", "fps", "short_side", "crop")}
     about = {"layer": config.layer, "classes": list(classes.items()), "input": seen}
     tensors = {name: value.detach().cpu().contiguous() for name, value in detector.head.state_dict().items()}
@@ -86,7 +102,7 @@ def load(folder: Path) -> Loaded:
         tensors = load_file(folder / HEAD)
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / HEAD}: damaged, or not written by examples.ava.train ({error})") from error
-    network, _ = models.checkpoints.load(folder / BACKBONE)
+    network, _ = _pretrained(folder / BACKBONE)
     head = detection.RoIHead(tensors["classify.weight"].shape[1], len(about["classes"]))
     head.load_state_dict(tensors)
     detector = detection.Detector(network, about["layer"], head).eval()

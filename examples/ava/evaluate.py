@@ -29,7 +29,7 @@ Found = tuple[str, float, Tensor, Tensor]
 @torch.no_grad()
 def detections(loaded: Loaded, found: Split, config: Config, accelerator: Accelerator) -> Detections:
     """What the detector says about the proposals of a split, the same on all processes."""
-    network = loaded.network.to(accelerator.device)
+    network, spec = loaded.network.to(accelerator.device), detector.input_spec(loaded.network)
     dataset = Windows(found, config, train=False)
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
     loader = DataLoader(  # one window at a time: videos differ in shape
@@ -42,7 +42,7 @@ def detections(loaded: Loaded, found: Split, config: Config, accelerator: Accele
     for batch in tqdm(loader, desc="key frames", leave=False):
         given = [part.to(accelerator.device) for part in batch["proposals"]]
         with accelerator.autocast():
-            output = network(batch["clip"].to(accelerator.device), given)
+            output = network(spec.prepare(batch["clip"].to(accelerator.device)), given)
         ((boxes, scores),) = decode(output, given)
         rows.append((batch["video"][0], batch["second"][0], boxes.float().cpu(), scores.float().cpu()))
     rows = sorted(gather_object(rows), key=lambda row: row[:2])

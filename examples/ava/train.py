@@ -27,6 +27,7 @@ from examples.d3d.clips import file_hash
 from examples.d3d.config import plain_errors
 from examples.d3d.networks import learning_rate, make_optimizer
 from kdvideo.detection import Detector, detection_loss
+from kdvideo.models import InputSpec
 from kdvideo.training import Checkpoints, StepSampler, StopRequest, ignore_signals, step_seed
 
 
@@ -89,7 +90,7 @@ def _fit(run: Run) -> Detector:
     start = _resume(run, checkpoints, network, optimizer)
     detector.train_mode(network, config)
     with StopRequest() as stop:
-        for step in _steps(run, model, optimizer, start):
+        for step in _steps(run, model, detector.input_spec(network), optimizer, start):
             last, asked = step == config.optimizer.steps, _any_process(accelerator, bool(stop))
             if last or asked or step % config.checkpointing_steps == 0:
                 if accelerator.is_main_process:
@@ -101,7 +102,7 @@ def _fit(run: Run) -> Detector:
     return network
 
 
-def _steps(run: Run, model: nn.Module, optimizer: Any, start: int) -> Iterator[int]:
+def _steps(run: Run, model: nn.Module, spec: InputSpec, optimizer: Any, start: int) -> Iterator[int]:
     config, accelerator = run.config, run.accelerator
     bar = tqdm(total=config.optimizer.steps, initial=start, desc=f"detector seed {run.seed}", unit="step")
     for step, batch in enumerate(_loader(run, start), start):
@@ -109,7 +110,7 @@ def _steps(run: Run, model: nn.Module, optimizer: Any, start: int) -> Iterator[i
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config.optimizer, step)
         with accelerator.autocast():
-            terms = losses(model, batch, accelerator.device)
+            terms = losses(model, batch, spec, accelerator.device)
         accelerator.backward(terms["actions"] + config.box_weight * terms["boxes"])
         optimizer.step()
         optimizer.zero_grad()
@@ -118,10 +119,10 @@ def _steps(run: Run, model: nn.Module, optimizer: Any, start: int) -> Iterator[i
     bar.close()
 
 
-def losses(model: nn.Module, batch: dict[str, Any], device: torch.device) -> dict[str, Tensor]:
-    """The two terms of the loss of one batch."""
+def losses(model: nn.Module, batch: dict[str, Any], spec: InputSpec, device: torch.device) -> dict[str, Tensor]:
+    """The two terms of the loss of one batch; the clips are fed as the network is to see them."""
     given, boxes, labels = ([part.to(device) for part in batch[name]] for name in ("proposals", "boxes", "labels"))
-    output = model(batch["clip"].to(device), given)
+    output = model(spec.prepare(batch["clip"].to(device)), given)
     return detection_loss(output, given, boxes, labels)._asdict()
 
 
