@@ -26,7 +26,8 @@ def caption(table: Table, record: Record) -> str:
     theirs = " The paper's numbers are from the data sets that its columns name." if table.paper_columns else ""
     kinetics = "" if record["scale"] == "paper" else ", **not on the data of the paper**"
     number = table.name.replace("table", "Table ").replace("figure", "Figure ")
-    return f"**{number} of the paper: {paper.caption(table.name)}.** {ours}{kinetics}, mean ± standard error over the seeds.{theirs}"
+    title = f"**{number} of the paper: {paper.caption(table.name)}.**"
+    return f"{title} {ours}{kinetics}, mean ± standard error over the seeds.{theirs}"
 
 
 def rows(table: Table, record: Record) -> list[str]:

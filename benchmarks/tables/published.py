@@ -58,7 +58,7 @@ def plan(tables: Sequence[Table], scale: Scale, options: argparse.Namespace) -> 
 def _of_table(table: Table, config: Config, options: argparse.Namespace) -> Iterator[str]:
     networks, readers = trainings(table)
     steps, batch = config.optimizer.steps, config.optimizer.batch_size
-    yield f"{table.name}: {len(networks)} networks of {steps} steps of {batch} clips: {', '.join(networks)}"
+    yield f"{table.name}: {len(networks)} networks of {steps} steps of {batch} clips: {'; '.join(networks)}"
     if readers:
         decoder = decoding.optimizer(config)
         yield f"  {readers} flow decoders of {decoder.steps} steps of {decoder.batch_size} clips"
@@ -91,9 +91,9 @@ def command(table: Table, config: Config, options: argparse.Namespace) -> str:
         machines = -(-options.gpus // GPUS_PER_MACHINE)
         line += f" --num_machines {machines} --machine_rank $RANK --main_process_ip $MASTER --main_process_port 29500"
     script = ["-m", scripts.modules()[table.name], "--scale", "paper", "--gpus", str(options.gpus)]
-    for flag in ("train", "test", "root", "work_dir"):
-        if (value := getattr(options, flag)) is not None:
-            script += [f"--{flag.replace('_', '-')}", str(value)]
+    script += ["--train", str(options.train or "TRAIN"), "--test", str(options.test or "TEST")]
+    script += ["--root", str(options.root)] if options.root else []
+    script += ["--work-dir", str(options.work_dir)]
     return f"{line} {shlex.join([*script, '--run'])}"
 
 

@@ -53,6 +53,8 @@ def run(tables: Sequence[Table], options: argparse.Namespace) -> list[str]:
     if scale.name == "paper" and not (options.run or options.render):
         print(published.plan(tables, scale, options))
         return []
+    if scale.name == "paper" and not options.render and not (options.train and options.test):
+        raise ValueError("the published protocol needs clips: give --train and --test")
     tables = [table for table in tables if table.part in scale.data]
     if options.render or not tables:
         for table in tables:

@@ -98,7 +98,7 @@ class Trained:
         monkeypatch.setattr(decoding, "train_method", lambda *_: weights)
         monkeypatch.setattr(decoding.clips, "manifests", lambda config: (manifest, manifest))
         monkeypatch.setattr(decoding.clips, "fingerprint", lambda manifest: manifest.name)
-        monkeypatch.setattr(decoding, "_error", lambda reader, *_: float(reader.decoder.predict.weight.sum()))
+        monkeypatch.setattr(decoding, "_error", lambda reader, *_: float(reader.decoder.predict.weight.detach().sum()))
         monkeypatch.setattr(decoding, "_train", self.train)
 
     def train(self, reader, *_, **__):
@@ -130,3 +130,21 @@ def test_a_reader_is_read_back_as_it_was(tmp_path: Path, monkeypatch, accelerato
     read, stream, _ = decoding.trained(features, config, 0, accelerator)
     assert stream == "rgb"
     assert all(torch.equal(value, read.state_dict()[name]) for name, value in written.state_dict().items())
+
+
+def test_accumulation_of_the_recipe_does_not_shrink_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AdamW hides a factor, so that plain SGD stands in for it."""
+    generator = torch.Generator().manual_seed(1)
+    batch = {"rgb": torch.randn(2, 3, 16, 32, 32, generator=generator), "flow": torch.rand(2, 2, 16, 32, 32)}
+    monkeypatch.setattr(decoding, "_batches", lambda *_: [batch] * 2)
+    monkeypatch.setattr(decoding, "make_optimizer", lambda module, _: torch.optim.SGD(module.parameters(), lr=1e-3))
+    changes = []
+    for parts in (1, 4):
+        torch.manual_seed(0)
+        reader = FlowReader(network(), "3A", fine_tune=False, widths=(8, 8))
+        before = reader.decoder.predict.weight.detach().clone()
+        accelerator = Accelerator(cpu=True, gradient_accumulation_steps=parts)
+        after = decoding._train(reader, "rgb", TINY, 0, accelerator, name="x")["decoder.predict.weight"]
+        changes.append(float((after - before).norm()))
+    assert changes[0] > 0
+    assert changes[1] == pytest.approx(changes[0], rel=1e-2)

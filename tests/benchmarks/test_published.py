@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import run_all, table1_flow_prediction, table6_ablations
+from benchmarks import run_all, table1_flow_prediction, table6_ablations, table7_backbones
 from benchmarks.tables import published, running
 from benchmarks.tables.scales import SCALES, accumulation
 from examples.d3d.config import PAPER
@@ -42,6 +42,15 @@ def test_the_command_is_complete(tmp_path: Path) -> None:
     assert several.startswith("accelerate launch --num_processes 56 --num_machines 7 --machine_rank $RANK ")
 
 
+def test_without_clips_the_command_shows_where_they_go_and_does_not_run(tmp_path: Path) -> None:
+    line = published.command(table6_ablations.TABLE, PAPER, options(tmp_path))
+    assert "--train TRAIN --test TEST" in line
+    measure = Counting()
+    with pytest.raises(ValueError, match="--train and --test"):
+        running.run([table(measure)], options(tmp_path, "--scale", "paper", "--run"))
+    assert not measure.asked
+
+
 def test_each_gpu_holds_six_clips_at_a_time(tmp_path: Path) -> None:
     assert (accumulation(PAPER, 56), accumulation(PAPER, 8), accumulation(PAPER, 1)) == (1, 7, 56)
     with pytest.raises(ValueError, match=r"5 GPUs .* one of \[1, 2, 4, 7, 8, 14, 28, 56\]"):
@@ -55,6 +64,9 @@ def test_the_trainings_are_counted_with_their_teachers() -> None:
     names, readers = published.trainings(table6_ablations.TABLE)
     assert len(names) == 10
     assert readers == 0
+    names, _ = published.trainings(table7_backbones.TABLE)
+    assert len(names) == 7
+    assert "S3D-G Flow" in names
     names, readers = published.trainings(table1_flow_prediction.TABLE)
     assert (names, readers) == (["D3D", "S3D-G Flow", "S3D-G RGB"], 4)
 
