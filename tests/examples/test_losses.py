@@ -10,7 +10,7 @@ from torch.utils.data import default_collate
 
 import kdvideo as kd
 from examples.d3d import clips as recipe_clips
-from examples.d3d import losses, networks, teaching
+from examples.d3d import losses, networks, taps, teaching
 from examples.d3d.methods import D3D, D3D_2C, D3D_4C, D3D_SPATIAL, FLOW_LOSS, FLOW_PREDICTION, MARS, MERS, Method
 from examples.d3d.runs import Run
 from examples.d3d.train import make_accelerator
@@ -96,6 +96,15 @@ def test_pooled_features_are_what_the_classifier_averages(clips, trained, method
     assert torch.allclose(teacher.head.proj(said.features["pooled"]), teacher(batch["flow"]), atol=1e-6)
     expected = 50 * F.mse_loss(output.features["pooled"], said.features["pooled"])
     assert torch.allclose(losses.losses(run, student, target, batch)["distill"], expected)
+
+
+def test_pooled_features_are_a_mean_over_time_too() -> None:
+    network = models.s3dg(2, depth_multiplier=0.125).eval()
+    student = kd.Student(network, **taps.tap(network, "pooled"))
+    with torch.no_grad():
+        output = student(torch.randn(1, 3, 24, 32, 32) * 1e3)  # three steps, which the head pools to two positions
+    assert torch.allclose(network.head.proj(output.features["pooled"]), output.logits, rtol=1e-3)
+    assert output.logits.any()
 
 
 def test_cross_entropy_trains_only_the_classifier_of_mers(clips, trained) -> None:

@@ -67,6 +67,7 @@ def test_it_trains_and_its_file_alone_gives_the_scores(setup, accelerator, name:
     backbone = {"nl_s3dg": "s3dg"}.get(method.backbone, method.backbone)
     assert network.config["architecture"] == ("predicted_flow" if method.predicted_flow else backbone)
     assert bool(network.config.get("non_local")) == (method.backbone == "nl_s3dg")
+    assert network.config.get("dropout", 0.2) == (0.5 if method.backbone == "i3d" else 0.2)
 
 
 def test_done_work_is_not_done_again(setup, accelerator, monkeypatch) -> None:
@@ -178,6 +179,9 @@ def test_a_training_starts_from_trained_weights_with_a_fresh_classifier(setup, a
     assert differ == {"head.proj.weight", "head.proj.bias"}  # the bias has another shape
     assert started["head.proj.weight"].shape[0] == 2
     assert torch.equal(started["head.proj.weight"], networks.start(run, 2).state_dict()["head.proj.weight"])
+    fast = dataclasses.replace(fitting, network=dataclasses.replace(fitting.network, fast_start=True))
+    networks_of_both = [networks.start(Run(one, accelerator, "rgb", 0, train), 2) for one in (fitting, fast)]
+    assert [one.conv_1a.bn.momentum for one in networks_of_both] == [0.001, 0.1]
     students.train_method(fitting, D3D, 0, accelerator)  # whose flow network the file could not start
     with pytest.raises(ValueError, match="init-from does not work"):
         students.train_method(fitting, CNN_FLOW, 0, accelerator)
