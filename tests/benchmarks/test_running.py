@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from benchmarks.tables import running
 from benchmarks.tables.records import RecordFile, settings, values
 from benchmarks.tables.scales import SCALES, Scale
+from benchmarks.tables.table import Measured
 from tests.benchmarks.fakes import ENVIRONMENT, Counting, options, table, without_machine
 
 POCKET = SCALES["pocket"]
@@ -143,3 +145,20 @@ def test_a_scale_without_the_data_of_a_table_leaves_it_out(tmp_path: Path, monke
     running.run([table(measure, part="kinetics600")], options(tmp_path))
     assert not measure.asked
     assert not (tmp_path / "results").exists()
+
+
+def test_writers_at_the_same_time_wait_for_each_other(tmp_path: Path) -> None:
+    flags = options(tmp_path)
+    draws = POCKET.draws("kinetics400", range(8), flags)
+
+    def write(draw) -> None:
+        file = RecordFile(table(Counting()), POCKET, tmp_path)
+        file.add("D3D", draw, Measured(float(draw.seed), 1), {"command": draw.key})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, draws))
+    found = RecordFile(table(Counting()), POCKET, tmp_path).read()
+    assert sorted(values(found, "D3D").values()) == [float(k) for k in range(8)]
+    entries = found["rows"]["D3D"]["seeds"]
+    assert all(found["environments"][entry["environment"]] == {"command": key} for key, entry in entries.items())
+    assert [path.name for path in tmp_path.iterdir()] == ["table6_pocket.json"]
