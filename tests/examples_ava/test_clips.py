@@ -51,7 +51,7 @@ def test_boxes_follow_crop_and_flip(videos: Path, tmp_path: Path) -> None:
     picture = torch.zeros(1, 3, 48, 64, dtype=torch.uint8)
     for x1, y1, x2, y2 in (boxes * torch.tensor([64, 48, 64, 48])).int().tolist():
         picture[..., y1:y2, x1:x2] = 255
-    windows, seen = Windows(clips.split(config, "train"), config, train=True), set()
+    windows, seen, mirrored = Windows(clips.split(config, "train"), config, train=True), set(), set()
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
         clip, (people, labels), given = windows._view(picture, boxes, torch.eye(2), boxes, generator)
@@ -63,8 +63,10 @@ def test_boxes_follow_crop_and_flip(videos: Path, tmp_path: Path) -> None:
             drawn[y1:y2, x1:x2] = 255
         if len(people) == 2:
             assert drawn.equal(clip[0, 0])
+            mirrored.add(bool(people[0, 0] > people[1, 0]))
         seen.add(clip.numpy().tobytes())
     assert len(seen) > 10
+    assert mirrored == {True, False}
 
 
 def test_epochs_differ_and_repeat(videos: Path, tmp_path: Path) -> None:
