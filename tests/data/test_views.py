@@ -201,6 +201,12 @@ def test_single_pass_takes_the_clip_as_long_as_it_is(manifest):
     assert MultiView(clips(manifest), partial(single_pass, most=6))[0]["rgb"].shape[2] == 6
 
 
+def test_the_last_frame_alone_takes_the_flow_before_it(manifest):
+    last, before = (MultiView(clips(manifest), lambda *size, at=at: [window(start=at, frames=1)])[0] for at in (19, 18))
+    assert torch.equal(last["flow"], before["flow"])
+    assert not torch.equal(last["rgb"], before["rgb"])
+
+
 def test_a_clip_is_decoded_once(manifest, monkeypatch):
     reads = []
     read = views.PairedClips._read
