@@ -31,9 +31,9 @@ from collections.abc import Sequence
 
 from benchmarks import claims
 from benchmarks.tables import running, scripts
+from benchmarks.tables.preparing import prepare_flow
 from benchmarks.tables.scales import SCALES, Scale
 from benchmarks.tables.table import Table
-from examples.d3d import clips
 from examples.d3d.config import plain_errors
 from examples.d3d.train import make_accelerator
 
@@ -73,9 +73,7 @@ def _prepare(tables: Sequence[Table], scale: Scale, options: argparse.Namespace)
     """Clips and flow that all workers use."""
     for part in {table.part for table in tables} & set(scale.data):
         for draw in scale.draws(part, options.seeds or scale.seeds, options):
-            accelerator = make_accelerator(draw.config)
-            for manifest, what in zip(clips.manifests(draw.config), ("training clips", "test clips"), strict=True):
-                clips.prepare(draw.config, manifest, accelerator, what=what)
+            prepare_flow(draw.config, make_accelerator(draw.config))
 
 
 def _share(scale: Scale, options: argparse.Namespace) -> list[str]:

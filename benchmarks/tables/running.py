@@ -12,6 +12,7 @@ from accelerate import Accelerator
 
 from benchmarks import record
 from benchmarks.tables import markdown, published
+from benchmarks.tables.preparing import prepare_flow
 from benchmarks.tables.records import RecordFile
 from benchmarks.tables.scales import FEW, SCALES, Draw, Scale
 from benchmarks.tables.table import Record, Row, Table
@@ -87,6 +88,7 @@ def _measure(table: Table, scale: Scale, options: argparse.Namespace, accelerato
     for row, wanted in plan(table, draws, every=options.every):
         for draw in file.missing(wanted, row.name):
             name = f"{table.name}, {row.name}, seed {draw.key}"
+            prepare_flow(draw.config, accelerator)
             try:
                 measured = table.measure(row, draw.config, draw.seed, accelerator)
             except (ValueError, RuntimeError, ArithmeticError) as error:

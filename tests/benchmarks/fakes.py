@@ -63,5 +63,6 @@ def options(folder: Path, *more: str) -> argparse.Namespace:
 
 
 def without_machine(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, Any] = ENVIRONMENT) -> None:
-    """Records say the given environment."""
+    """Records say the given environment, and no clip is read."""
+    monkeypatch.setattr(running, "prepare_flow", lambda config, accelerator: None)
     monkeypatch.setattr(running, "environment", lambda options: dict(environment))
