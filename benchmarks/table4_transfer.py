@@ -87,11 +87,7 @@ def available(options: argparse.Namespace) -> tuple[str, ...]:
 
 def target(name: str, config: Config, scale: Scale, options: argparse.Namespace) -> Config:
     """The settings of fine-tuning on one data set."""
-    config = dataclasses.replace(
-        config,
-        input=dataclasses.replace(config.input, test_views=1),
-        optimizer=tuning.schedule(config.optimizer),
-    )
+    config = dataclasses.replace(config, optimizer=tuning.schedule(config.optimizer))
     if name in (UCF, HMDB):
         return targets.official(config, name, options.ucf101 if name == UCF else options.hmdb51)
     if name == UT:
