@@ -8,8 +8,9 @@
 Stopped at any point, the same command goes on: records are written after every row and seed, trainings resume.
 Workers are processes of one thread that share out the seeds.
 
-What the scale pocket takes, planned for two idle cores and three hours. A training of S3D-G (400 steps) is about 1.5
-minutes of one core, a taught one 2, I3D and NL S3D-G 2 to 3, a flow decoder 0.5, with fine-tuning 1.
+What the scale pocket takes, planned for two idle cores and three hours. A training of S3D-G (400 steps) takes about 1.5
+minutes of one core (that on flow took 79 s of it), a taught one 2, I3D and NL S3D-G 2 to 3, a flow decoder on frozen
+features 0.5 (20 s at 3A of the flow network), with fine-tuning 1.
 
 | | trainings a seed | core minutes a seed | seeds | core minutes |
 |---|---|---|---|---|
@@ -18,8 +19,10 @@ minutes of one core, a taught one 2, I3D and NL S3D-G 2 to 3, a flow decoder 0.5
 | Table 7: I3D and NL S3D-G, alone and taught | 4 | 10 | 6 | 60 |
 | Table 1, Figure 3: decoders on frozen networks, one fine-tuned | 12 | 6 | 6 | 36 |
 | no claim: I3D Flow, I3D on the second set, 3D CNN flow, MARS, MERS, fine-tuning at 4 more layers | 10 | 19 | 3 | 57 |
+| Table 4: fine-tuning, a quarter of the steps | 6 | 4 | 6 | 24 |
+| Table 5: detectors | 2 | 4 | 6 | 24 |
 
-That is about 260 core minutes, and flow and the synthetic videos once, some 5 more.
+That is about 310 core minutes, and flow and the synthetic videos once, some 5 more.
 """
 
 from __future__ import annotations
