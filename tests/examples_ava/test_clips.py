@@ -29,10 +29,11 @@ def test_a_test_window_is_the_whole_frames_round_the_key_frame(videos: Path, tmp
 
 
 def test_windows_from_memory_are_those_from_files(videos: Path, tmp_path: Path) -> None:
-    config = tiny(videos, tmp_path)
-    found = clips.split(config, "train")
-    for train in (False, True):
-        one, other = (Windows(found, tiny(videos, tmp_path, in_memory=kept), train=train) for kept in (True, False))
+    found = clips.split(tiny(videos, tmp_path), "train")
+    for train, frames in ((False, 50), (True, 8)):
+        size = dataclasses.replace(INPUT, frames=frames)
+        settings = [tiny(videos, tmp_path, in_memory=kept, input=size) for kept in (True, False)]
+        one, other = (Windows(found, config, train=train) for config in settings)
         assert all(one[index]["clip"].equal(other[index]["clip"]) for index in range(len(one)))
 
 
