@@ -16,7 +16,7 @@ TABLE = Table(
         "A flow decoder without temporal convolutions learns to predict TV-L1 flow from layer 3A: on frozen networks, "
         "and (S3D-G, fine-tuned) together with the network, end to end. Flow is averaged over the layer's cells; "
         "magnitudes are in pixels of the input, so that errors at another size of frames are another scale. The "
-        "decoder's layers, optimiser (AdamW, 1e-3) and length are our choices."
+        "decoder's layers, optimiser (AdamW), rate and length are our choices."
     ),
     metric=EPE,
     rows=(

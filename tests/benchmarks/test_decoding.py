@@ -59,7 +59,8 @@ def test_the_decoders_schedule() -> None:
     published = decoding.optimizer(PAPER)
     assert (published.steps, published.batch_size, published.name) == (100_000, 12, "adamw")
     assert published.lr == published.lr * published.batch_size / published.reference_batch == 1e-3
-    assert decoding.optimizer(POCKET).steps == 286
+    pocket = decoding.optimizer(POCKET)
+    assert (pocket.steps, pocket.batch_size, pocket.lr) == (286, 12, POCKET.optimizer.lr)
 
 
 def test_the_error_is_the_mean_over_all_clips(monkeypatch: pytest.MonkeyPatch, accelerator: Accelerator) -> None:
