@@ -84,7 +84,7 @@ POCKET = Config(
     frozen_statistics=True,
     input=Input(frames=16, fps=12.5, short_side=96, crop=80),
     optimizer=Optimizer(
-        name="adamw", steps=400, batch_size=8, reference_batch=8, lr=1e-3, warmup=0.05, weight_decay=0.02
+        name="adamw", steps=400, batch_size=8, reference_batch=8, lr=2e-3, warmup=0.05, weight_decay=0.02
     ),
     num_workers=0,
     in_memory=True,

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -99,13 +100,13 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
 ) -> None:
     steps = train._steps
 
-    def two(*run):
+    def three(*run):  # one more than there is a checkpoint of
         for step in steps(*run):
             yield step
-            if step == 2:
+            if step == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "_steps", two)
+    monkeypatch.setattr(train, "_steps", three)
     config = tiny(videos, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         train.train(config, weights, 0, accelerator)
@@ -114,6 +115,17 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
     for name in (detector.BACKBONE, detector.HEAD):
         assert (folder / name).read_bytes() == (trained / name).read_bytes()
     assert (folder / "log.jsonl").read_text() == (trained / "log.jsonl").read_text()
+
+
+def test_processes_share_the_batch_of_a_step(videos: Path, weights: Path, accelerator: Accelerator, tmp_path: Path):
+    config = tiny(videos, tmp_path)
+    run = train.Run(config, accelerator, weights, 0, clips.split(config, "train"))
+    whole = list(train._loader(run, 0).batch_sampler)
+    parts = []
+    for rank in (0, 1):
+        run.accelerator = SimpleNamespace(process_index=rank, num_processes=2, device=torch.device("cpu"))
+        parts.append(list(train._loader(run, 0).batch_sampler))
+    assert [sorted(one + other) for one, other in zip(*parts, strict=True)] == [sorted(batch) for batch in whole]
 
 
 def test_evaluate_writes_the_detections_that_its_numbers_are_of(videos: Path, trained: Path, tmp_path: Path, capsys):
