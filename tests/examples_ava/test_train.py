@@ -141,6 +141,18 @@ def test_evaluate_writes_the_detections_that_its_numbers_are_of(videos: Path, tr
     assert len(detection.read_detections(output)) == 6 * len(proposals)
 
 
+def test_boxes_are_moved_as_the_head_says(videos: Path, trained: Path, accelerator: Accelerator, tmp_path: Path):
+    loaded, found = detector.load(trained), clips.split(tiny(videos, tmp_path), "val")
+    offsets = torch.tensor([1.0, 0.0, 0.0, -2.0])
+    torch.nn.init.zeros_(loaded.network.head.regress.weight)
+    loaded.network.head.regress.bias.data.copy_(offsets)
+    table = evaluate.detections(loaded, found, tiny(videos, tmp_path), accelerator)
+    for key, rows in table.by_key_frame().items():
+        given = found.proposals[key]
+        wanted = detection.BoxCoder().decode(given, offsets.expand(len(given), 4)).clamp(0, 1)
+        assert torch.allclose(table.boxes[rows].float(), wanted.repeat_interleave(6, 0), atol=1e-5)
+
+
 def test_excluded_key_frames_do_not_count(videos: Path, trained: Path, accelerator: Accelerator, tmp_path: Path):
     root = Path(shutil.copytree(videos, tmp_path / "copy"))
     (root / "excluded_val.csv").write_text("val_0000,0901\nval_0000,0902\n")
