@@ -20,8 +20,9 @@ from examples.d3d.train import fit
 def train_method(config: Config, method: Method, seed: int, accelerator: Accelerator) -> Path:
     """The file with the method's bare network, which takes RGB (or flow) alone; what it builds on is trained first.
 
-    What was trained before is not trained again, and a training that was stopped goes on where it was. All networks
-    of a chain have the same seed. ``--teacher`` stands for S3D-G Flow, ``init_from`` starts the method's own network.
+    What was trained before is not trained again, and a training that was stopped goes on where it was. A teacher has
+    the student's seed, except where it sees the same stream: it is then that of the next seed, since one of the same
+    seed began with the student's own weights and saw its very batches. ``--teacher`` stands for S3D-G Flow, ``init_from`` starts the method's own network.
 
     Raises:
         ValueError: the file of ``--teacher`` or ``init_from`` does not fit.
@@ -33,7 +34,9 @@ def train_method(config: Config, method: Method, seed: int, accelerator: Acceler
     train, _ = clips.manifests(config)
     if method.distills and config.distill_weight * method.distill_weight == 0:
         method = dataclasses.replace(method, teacher=None, layer="logits")
-    taught_by = _below(config, method.teacher, seed, accelerator) if method.teacher else None
+    taught_by = None
+    if method.teacher:
+        taught_by = _below(config, method.teacher, seed + (method.teacher.stream == method.stream), accelerator)
     return fit(Run(config, accelerator, method.stream, seed, train, taught_by, method=method))
 
 

@@ -70,6 +70,14 @@ def test_it_trains_and_its_file_alone_gives_the_scores(setup, accelerator, name:
     assert network.config.get("dropout", 0.2) == (0.5 if method.backbone == "i3d" else 0.2)
 
 
+def test_a_teacher_of_the_same_stream_has_another_seed(setup, accelerator, monkeypatch) -> None:
+    trained = []
+    monkeypatch.setattr(students, "fit", lambda run: trained.append((run.method, run.seed)) or fit(run))
+    students.train_method(setup, D3D_SPATIAL, 0, accelerator)
+    students.train_method(setup, D3D, 0, accelerator)
+    assert trained == [(RGB, 1), (D3D_SPATIAL, 0), (FLOW, 0), (D3D, 0)]
+
+
 def test_done_work_is_not_done_again(setup, accelerator, monkeypatch) -> None:
     first = [students.method_scores(setup, method, 0, accelerator) for method in (D3D, CNN_FLOW)]
     monkeypatch.setattr("examples.d3d.train._train", None)
