@@ -22,7 +22,8 @@ def train_method(config: Config, method: Method, seed: int, accelerator: Acceler
 
     What was trained before is not trained again, and a training that was stopped goes on where it was. A teacher has
     the student's seed, except where it sees the same stream: it is then that of the next seed, since one of the same
-    seed began with the student's own weights and saw its very batches. ``--teacher`` stands for S3D-G Flow, ``init_from`` starts the method's own network.
+    seed began with the student's own weights and saw its very batches. ``--teacher`` stands for S3D-G Flow,
+    ``init_from`` starts the method's own network.
 
     Raises:
         ValueError: the file of ``--teacher`` or ``init_from`` does not fit.
