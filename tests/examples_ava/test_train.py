@@ -225,3 +225,11 @@ def test_a_network_is_fed_as_its_file_says(
     network.backbone.input_spec = dataclasses.replace(network.backbone.input_spec, range=(0.0, 1.0))
     again = detector.load(folder)._replace(network=network)
     assert not evaluate.detections(again, clips.split(config, "val"), config, accelerator).score.equal(scores["bare"])
+
+
+def test_a_detector_of_other_actions_is_refused(videos: Path, trained: Path, accelerator: Accelerator, tmp_path: Path):
+    root = Path(shutil.copytree(videos, tmp_path / "copy"))
+    text = (root / "actions.pbtxt").read_text()
+    (root / "actions.pbtxt").write_text(text.replace("spin", "twist"))
+    with pytest.raises(ValueError, match=r"knows the actions .*spin.*, actions.pbtxt names .*twist"):
+        evaluate.evaluate(trained, tiny(root, tmp_path), accelerator, output=tmp_path / "found.csv")
