@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from dataclasses import asdict
@@ -49,8 +48,6 @@ def build(config: Config, weights: Path, num_classes: int, seed: int) -> detecti
 def _pretrained(weights: Path) -> tuple[models.Network, list[str]]:
     """The network of a file, which knows what it is to be fed, and its classes."""
     network, info = models.checkpoints.load(weights)
-    seen = {name: info["input"][name] for name in ("range", "mean", "std") if name in info["input"]}
-    network.input_spec = dataclasses.replace(network.input_spec, **seen)
     return network, info["classes"] or [str(k) for k in range(network.num_classes)]
 
 

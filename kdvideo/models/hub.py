@@ -17,7 +17,7 @@ from .._files import write_atomic
 from . import checkpoints
 from .build import BUILDERS
 from .model_card import TEMPLATE, Card, check_card, licence_identifier, texts
-from .network import NOTHING, InputSpec, Network
+from .network import NOTHING, Network
 
 __all__ = ["from_pretrained", "push_to_hub", "save_pretrained"]
 
@@ -176,14 +176,6 @@ def _load(config: Path, weights: Path, device: str | torch.device) -> Network:
     for key, value in described.items():
         if written[key] != value:
             raise ValueError(f"{config} and {weights} disagree on {key}: {value} and {written[key]}")
-    try:
-        seen: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in described["input"].items()
-        }
-        model.input_spec = InputSpec(**seen)
-    except (AttributeError, TypeError) as error:
-        raise ValueError(f"{config}: its input is not that of save_pretrained ({error})") from error
-    model.classes = tuple(described["classes"])
     return model
 
 

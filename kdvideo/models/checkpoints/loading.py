@@ -15,7 +15,7 @@ from ..build import build
 from ..network import Network
 from .configuration import configuration
 from .layout import Layout
-from .native import describe
+from .native import describe, specified
 from .pytorch_i3d import PYTORCH_I3D
 from .pytorchvideo import PYTORCHVIDEO
 from .reading import read_weights
@@ -59,9 +59,9 @@ def load(
         input_range: the lowest and highest value that the weights are meant to see, where you know better.
 
     Returns:
-        The network, and a dict with ``format``, ``config``, ``classes`` (None where the file does not name them),
-        ``input`` (from the file, else the network's ``input_spec``) and, for kdvideo's files, the strings of
-        ``extra``.
+        The network, with ``input_spec`` and ``classes`` as far as the file tells them, and a dict with ``format``,
+        ``config``, ``classes`` (None where the file does not name them), ``input`` (from the file, else the network's
+        ``input_spec``) and, for kdvideo's files, the strings of ``extra``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -91,7 +91,9 @@ def load(
         if model is None:
             model = build(info.get("config") or _configuration(tensors, layout, prefix)).to(device).eval()
         model.load_state_dict(layout.convert(tensors, model, prefix))
-    except ValueError as error:
+        model.input_spec = specified(model.input_spec, info["input"] or {})
+        model.classes = tuple(info["classes"] or model.classes)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     if input_range is not None:
         _set_range(model, (low, high))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import safetensors.torch
 from torch import nn
 
 from ..._files import write_atomic
+from ..network import InputSpec
 
 
 def save(
@@ -72,3 +74,9 @@ def describe(metadata: Mapping[str, str]) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no usable kdvideo description in its metadata ({error!r})") from error
     return {**extra, **known}
+
+
+def specified(default: InputSpec, recorded: Mapping[str, Any]) -> InputSpec:
+    """The specification with what a file's ``input`` says of it; the recipes call the size crop."""
+    known = {one.name: recorded[one.name] for one in fields(InputSpec) if one.name in recorded}
+    return replace(default, **({"size": recorded["crop"]} if "crop" in recorded else {}), **known)

@@ -1,5 +1,6 @@
 """kdvideo's own file."""
 
+import dataclasses
 import json
 import os
 
@@ -19,7 +20,7 @@ def student(**kwargs):
 
 
 def test_student_file_round_trip(tmp_path):
-    model = student(non_local=("4C",), input_range=(0.0, 1.0)).to(memory_format=torch.channels_last_3d)
+    model = student(non_local=("4C",), input_range=(-1.0, 1.0)).to(memory_format=torch.channels_last_3d)
     path = tmp_path / "student.safetensors"
     checkpoints.save(model, path, classes=["a", "b", "c"], input=INPUT, extra={"commit": "abc"})
     state = torch.get_rng_state()
@@ -34,7 +35,7 @@ def test_student_file_round_trip(tmp_path):
     }
     assert not loaded.training
     assert loaded.config == model.config
-    assert loaded.input_spec.range == (0.0, 1.0)
+    assert (loaded.input_spec.range, loaded.input_spec.frames) == ((-1.0, 1.0), 16)
     clip = torch.randn(1, 3, 8, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(loaded(clip), model.eval()(clip), rtol=0, atol=0)
@@ -109,3 +110,17 @@ def test_no_class_names_and_a_folder(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     loaded, info = checkpoints.load(tmp_path)
     assert (loaded.config, info["classes"]) == (model.config, ["a", "b", "c"])
+
+
+def test_a_file_says_what_its_network_sees(tmp_path):
+    """Adapters have no range among their arguments: only the file's ``input`` tells it."""
+    model = models.pytorchvideo("x3d_xs", num_classes=2)
+    spec = dataclasses.replace(model.input_spec, range=(-1.0, 1.0), mean=(), std=(), frames=6)
+    checkpoints.save(model, tmp_path / "a", classes=["run", "jump"], input=dataclasses.asdict(spec))
+    loaded, _ = checkpoints.load(tmp_path / "a")
+    assert (loaded.input_spec, loaded.classes) == (spec, ("run", "jump"))
+    filled, _ = checkpoints.load(tmp_path / "a", models.pytorchvideo("x3d_xs", num_classes=2))
+    assert filled.input_spec == spec
+    checkpoints.save(model, tmp_path / "b", classes=["run", "jump"], input={"frames": 8, "crop": 64, "stream": "rgb"})
+    recipe = checkpoints.load(tmp_path / "b")[0].input_spec
+    assert recipe == dataclasses.replace(model.input_spec, frames=8, size=64)
