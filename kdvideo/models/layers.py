@@ -122,16 +122,31 @@ def separable_max_pool3d(input: Tensor, kernel: Triple, stride: Triple, padding:
         x = x if plain else x.transpose(1, 2)
     if (kernel[0], stride[0]) != (1, 1):
         space = x.shape[3:]
-        x = F.max_pool2d(x.flatten(3), (kernel[0], 1), (stride[0], 1), (padding[0], 0), 1, ceil_mode)
-        x = x.view(*x.shape[:3], *space)
+        x = F.max_pool2d(merge_space(x), (kernel[0], 1), (stride[0], 1), (padding[0], 0), 1, ceil_mode)
+        x = split_space(x, space)
     return x
+
+
+def merge_space(x: Tensor) -> Tensor:
+    """(B, C, T, H, W) -> (B, C, T, H W) without a copy, in either memory layout.
+
+    A plain view of one clip with the channels last gets a stride that hides this layout from what comes next.
+    """
+    return x.flatten(3) if x.is_contiguous() else x.movedim(1, -1).flatten(2, 3).movedim(-1, 1)
+
+
+def split_space(x: Tensor, space: Sequence[int]) -> Tensor:
+    """The inverse of `merge_space`."""
+    b, c, t, _ = x.shape
+    return x.view(b, c, t, *space) if x.is_contiguous() else x.movedim(1, -1).view(b, t, *space, c).movedim(-1, 1)
 
 
 class BatchNorm3d(nn.BatchNorm3d):
     """`nn.BatchNorm3d` with eps 1e-3 and momentum 1e-3, and no gamma unless ``scale``: ``weight`` is None then.
 
-    H and W are merged, since PyTorch has fast kernels for four axes with the channels last and not for five. Without
-    its weight PyTorch's own cannot run backward on CUDA (torch 2.11), so a one stands in for it.
+    On a GPU H and W are merged: PyTorch has fast kernels there for four axes with the channels last and not for five;
+    on a CPU it is the other way round. Without its weight PyTorch's own cannot run backward on CUDA (torch 2.11), so
+    a one stands in for it.
     """
 
     running_mean: Tensor
@@ -148,7 +163,7 @@ class BatchNorm3d(nn.BatchNorm3d):
         if self.training:
             self.num_batches_tracked.add_(1)
         out = F.batch_norm(
-            input.flatten(3),
+            merge_space(input) if input.is_cuda else input,
             self.running_mean,
             self.running_var,
             torch.ones_like(self.running_mean) if self.weight is None else self.weight,
@@ -157,7 +172,7 @@ class BatchNorm3d(nn.BatchNorm3d):
             self.momentum,
             self.eps,
         )
-        return out.view(input.shape)
+        return split_space(out, input.shape[3:]) if input.is_cuda else out
 
 
 def conv_bn_relu(

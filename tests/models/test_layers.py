@@ -15,7 +15,9 @@ from kdvideo.models.layers import (
     StridedConv3d,
     folded_conv3d,
     half_padding,
+    merge_space,
     same_padding,
+    split_space,
 )
 
 GPU = torch.cuda.is_available()
@@ -82,6 +84,21 @@ def test_batch_norm_is_pytorchs_with_gamma_one_where_it_has_none(device, scale, 
     torch.testing.assert_close(ours.running_var, reference.running_var)
     torch.testing.assert_close(ours.eval()(x), reference.eval()(x))
     assert set(ours.state_dict()) == set(reference.state_dict()) - (set() if scale else {"weight"})
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("clips", [1, 2])
+def test_every_layer_keeps_the_memory_layout(clips, layout):
+    """One clip with the channels last is told by the stride of its only batch entry, which a view may get wrong."""
+    x = torch.randn(clips, 4, 6, 8, 10).contiguous(memory_format=layout)
+    merged = merge_space(x)
+    assert merged.data_ptr() == x.data_ptr()
+    assert torch.equal(merged, x.flatten(3))
+    assert split_space(merged, (8, 10)).stride() == x.stride()
+    pools = MaxPool3d((3, 3, 3), (2, 2, 2), (1, 1, 1)), SameMaxPool3d((2, 2, 2), (2, 2, 2))
+    for layer in (BatchNorm3d(4, scale=True), *pools):
+        out = layer(x)
+        assert out.stride() == torch.empty(out.shape).contiguous(memory_format=layout).stride()
 
 
 @pytest.mark.parametrize("build", [models.s3dg, models.i3d, models.s3d])
