@@ -58,7 +58,9 @@ def environment(command: str, threads: int) -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 2),
         "versions": {"python": platform.python_version()} | {name: v for name in PACKAGES if (v := _version(name))},
         "commit": os.environ.get("COMMIT") or git("rev-parse", "HEAD"),  # a copy elsewhere may have no history
-        "uncommitted_changes": bool(git("status", "--porcelain", "--", "kdvideo", "benchmarks")),
+        "uncommitted_changes": bool(
+            git("status", "--porcelain", "--", "kdvideo", "examples", "benchmarks", ":!benchmarks/results")
+        ),
         "date": datetime.date.today().isoformat(),
     }
 
