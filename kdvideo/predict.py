@@ -32,6 +32,9 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
     """
     network, info = models.checkpoints.load(weights)
     view = info["input"] if "stream" in info["input"] else _published(network)
+    missing = sorted({"stream", "frames", "fps", "short_side", "crop", "flow_bound"} - set(view))
+    if missing:
+        raise ValueError(f"{weights}: its input does not tell {missing}")
     stream, spec = view["stream"], network.input_spec
     clips = data.PairedClips(
         _Files([{"path": str(clip), "clip": str(clip), "label": 0, "start": None, "end": None}]),

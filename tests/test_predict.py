@@ -41,3 +41,10 @@ def test_a_network_of_other_channels_is_refused(tmp_path):
     torch.save(models.i3d(3, in_channels=4, depth_multiplier=0.125).state_dict(), tmp_path / "weights.pt")
     with pytest.raises(ValueError, match="sees 4 channels"):
         predict.predict(tmp_path / "weights.pt", tmp_path / "clip.mp4")
+
+
+def test_an_incomplete_input_is_named(tmp_path):
+    network = models.i3d(2, depth_multiplier=0.125, min_depth=8)
+    models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input={"stream": "rgb", "fps": 25})
+    with pytest.raises(ValueError, match=r"does not tell \['crop', 'flow_bound', 'frames', 'short_side'\]"):
+        predict.predict(tmp_path / "a", tmp_path / "clip.mp4")

@@ -23,11 +23,14 @@ BUILDERS: dict[str, Callable[..., Network]] = {
 }
 
 
+DOWNLOADS = ("cache_dir", "checkpoint_path", "pretrained", "progress", "weights")
+
+
 def build(config: Mapping[str, Any]) -> Network:
     """The network that a ``config`` describes, with fresh weights; the caller's random numbers are not touched.
 
     Raises:
-        ValueError: the architecture is unknown, or its arguments do not fit it.
+        ValueError: the architecture is unknown, its arguments do not fit it, or they would read other files.
 
     Examples:
         >>> model = s3dg(5, depth_multiplier=0.125, min_depth=8)
@@ -36,8 +39,11 @@ def build(config: Mapping[str, Any]) -> Network:
     """
     arguments = dict(config)
     name = arguments.pop("architecture", None)
-    if name not in BUILDERS:
+    if not isinstance(name, str) or name not in BUILDERS:
         raise ValueError(f"unknown architecture {name!r}; known: {sorted(BUILDERS)}")
+    refused = sorted(key for key in arguments if key in DOWNLOADS or key.startswith("pretrained_cfg"))
+    if refused:
+        raise ValueError(f"the configuration asks for {refused}: only its own file may give a network its weights")
     with torch.random.fork_rng(devices=[]):
         try:
             return BUILDERS[name](**arguments)

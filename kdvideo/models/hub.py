@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from .._files import write_atomic
 from . import checkpoints
 from .build import BUILDERS
+from .checkpoints.native import check_names, describe
 from .model_card import TEMPLATE, Card, check_card, licence_identifier, texts
 from .network import NOTHING, Network
 
@@ -98,6 +100,8 @@ def from_pretrained(
     local = Path(source).is_dir()
     if local:
         _description(Path(source) / CONFIG)
+    elif Path(source).is_file():
+        raise ValueError(f"{source}: a file; models.checkpoints.load reads it")
     elif not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
         raise ValueError(f"{source}: no such folder, and not a repository's name, which is owner/name")
     try:
@@ -120,7 +124,7 @@ def from_pretrained(
 
 def _package(model: Network, classes: Sequence[str], card: Card) -> Any:
     """The network with what describes it; checked first, so that no folder is left half written."""
-    _fit(model.config, classes)
+    check_names(classes, model.config)
     try:
         json.dumps(model.config)
     except TypeError as error:
@@ -171,8 +175,13 @@ def _hub_class() -> Any:
 
 def _load(config: Path, weights: Path, device: str | torch.device) -> Network:
     described = _description(config)
-    model, info = checkpoints.load(weights, device=device)
-    written = json.loads(json.dumps({key: info[key] for key in described}))
+    model, _ = checkpoints.load(weights, device=device)
+    with safe_open(weights, framework="pt") as file:
+        metadata = file.metadata() or {}
+    try:
+        written = describe(metadata)
+    except ValueError as error:
+        raise ValueError(f"{weights}: {error}") from error
     for key, value in described.items():
         if written[key] != value:
             raise ValueError(f"{config} and {weights} disagree on {key}: {value} and {written[key]}")
@@ -192,13 +201,7 @@ def _description(path: Path) -> dict[str, Any]:
     if architecture not in BUILDERS:
         raise ValueError(f"{path}: unknown architecture {architecture!r}; known: {sorted(BUILDERS)}")
     try:
-        _fit(described["config"], described["classes"])
+        check_names(described["classes"], described["config"])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return described
-
-
-def _fit(config: Mapping[str, Any], classes: Sequence[str]) -> None:
-    if isinstance(classes, str) or len(classes) != config.get("num_classes"):
-        given = repr(classes) if isinstance(classes, str) else f"{len(classes)} class names"
-        raise ValueError(f"{given} for {config.get('num_classes')} classes: give one name for each logit")

@@ -152,16 +152,24 @@ class BatchNorm3d(nn.BatchNorm3d):
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
-    momentum: float
 
     def __init__(self, channels: int, *, scale: bool) -> None:
         super().__init__(channels, eps=1e-3, momentum=1e-3)
         if not scale:
             self.register_parameter("weight", None)
 
+    def reset_parameters(self) -> None:
+        self.reset_running_stats()
+        nn.init.zeros_(self.bias)
+        if self.weight is not None:
+            nn.init.ones_(self.weight)
+
     def forward(self, input: Tensor) -> Tensor:
+        momentum = 0.0 if self.momentum is None else self.momentum
         if self.training:
             self.num_batches_tracked.add_(1)
+            if self.momentum is None:  # the mean over all batches, as in torch.optim.swa_utils.update_bn
+                momentum = 1.0 / float(self.num_batches_tracked)
         out = F.batch_norm(
             merge_space(input) if input.is_cuda else input,
             self.running_mean,
@@ -169,7 +177,7 @@ class BatchNorm3d(nn.BatchNorm3d):
             torch.ones_like(self.running_mean) if self.weight is None else self.weight,
             self.bias,
             self.training,
-            self.momentum,
+            momentum,
             self.eps,
         )
         return split_space(out, input.shape[3:]) if input.is_cuda else out

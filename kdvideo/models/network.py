@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ class InputSpec:
         mean, std: per channel; empty for none.
         fps: frame rate of the video that ``step`` counts in; None where it was that of the file.
 
+    Raises:
+        ValueError: for a value out of range, or not as many standard deviations as means.
+
     Examples:
         >>> spec = InputSpec(frames=8, size=32, range=(0.0, 1.0), mean=(0.45,) * 3, std=(0.225,) * 3)
         >>> spec.prepare(torch.full((3, 8, 32, 32), 255, dtype=torch.uint8)).max()
@@ -45,7 +49,17 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         for name in ("range", "mean", "std"):  # JSON gives lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            value = getattr(self, name)
+            if not isinstance(value, Sequence) or not all(isinstance(number, (int, float)) for number in value):
+                raise ValueError(f"{name}={value!r}; expected a tuple of numbers")
+            object.__setattr__(self, name, tuple(value))
+        counts = (self.frames, self.size, self.step)
+        if not all(type(count) is int and count >= 1 for count in counts):
+            raise ValueError(f"frames, size, step = {counts}; expected integers >= 1")
+        if len(self.range) != 2 or not -math.inf < self.range[0] < self.range[1] < math.inf:
+            raise ValueError(f"range={self.range}; expected two finite numbers, the lower first")
+        if len(self.mean) != len(self.std) or not all(deviation > 0 for deviation in self.std):
+            raise ValueError(f"mean={self.mean}, std={self.std}; expected as many of both, and std > 0")
 
     def prepare(self, frames: Tensor) -> Tensor:
         """uint8 RGB frames (..., C, T, H, W) as the network is fed: float32, scaled and normalised.
@@ -116,6 +130,7 @@ def check_clip(clip: Tensor, *, channels: int, minimum: Triple = (1, 1, 1)) -> N
     """Raise `ValueError` unless ``clip`` is a float (B, C, T, H, W) batch of at least ``minimum`` (T, H, W)."""
     if (
         clip.ndim == 5
+        and len(clip) > 0
         and clip.shape[1] == channels
         and clip.is_floating_point()
         and all(n >= m for n, m in zip(clip.shape[2:], minimum, strict=True))
@@ -128,6 +143,8 @@ def check_clip(clip: Tensor, *, channels: int, minimum: Triple = (1, 1, 1)) -> N
 def _advice(clip: Tensor, channels: int) -> str:
     if clip.ndim != 5:
         return "A single clip needs a batch axis: clip.unsqueeze(0)"
+    if not len(clip):
+        return "The batch is empty"
     if not clip.is_floating_point():
         return "Scale uint8 frames first, e.g. frames / 127.5 - 1"
     if clip.shape[1] == channels:

@@ -300,3 +300,9 @@ def test_copies_pickles_and_compiles(vit):
 def test_an_unknown_option_is_named():
     with pytest.raises(ValueError, match=r"do not fit torchvision: .*'depth'"):
         build({"architecture": "torchvision", "name": "r3d_18", "num_classes": 2, "in_channels": 3, "depth": 3})
+
+
+def test_the_spec_follows_the_one_size_that_options_ask_for():
+    model = models.timm("vit_tiny_patch16_224", num_classes=3, img_size=64)
+    assert (model.input_spec.size, model.input_spec.frames) == (64, 1)
+    assert models.summary(model)["input"] == (3, 1, 64, 64)

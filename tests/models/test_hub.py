@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from kdvideo import models
 from kdvideo.models import hub
@@ -214,14 +216,25 @@ def test_part_of_an_input_is_taken_and_foreign_weights_are_named(folder):
     models.checkpoints.save(model, folder / "model.safetensors", classes=CLASSES, input={"fps": 25})
     edit(folder, input=lambda c: {"fps": 25})
     assert models.from_pretrained(folder).input_spec == dataclasses.replace(model.input_spec, fps=25)
-    from safetensors.torch import save_file
-
     save_file(model.state_dict(), folder / "model.safetensors")
-    with pytest.raises(ValueError, match="disagree on"):
+    with pytest.raises(ValueError, match=r"model\.safetensors: no usable kdvideo description"):
         models.from_pretrained(folder)
 
 
+def test_a_folder_from_before_an_argument_was_added(folder):
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        described = json.loads(file.metadata()["kdvideo"])
+    del described["config"]["bn_scale"]
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors, folder / "model.safetensors", {"kdvideo": json.dumps(described)})
+    edit(folder, config=lambda c: described["config"])
+    assert models.from_pretrained(folder).config["bn_scale"] is False
+
+
 def test_neither_folder_nor_repository(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"a file; models\.checkpoints\.load reads it"):
+        models.from_pretrained(tmp_path / "file")
     with pytest.raises(ValueError, match="no such folder, and not a repository's name"):
         models.from_pretrained(tmp_path / "nothing")
 

@@ -174,3 +174,21 @@ def test_a_network_without_a_name():
     video = inflate(nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 4)))
     with pytest.raises(ValueError, match="without name="):
         resize_head(video, 2)
+
+
+def test_class_names_follow():
+    model = models.s3dg(5, depth_multiplier=0.125, min_depth=8)
+    model.classes = tuple("abcde")
+    assert resize_head(model, 3, keep=[4, 0, 1]).classes == ("e", "a", "b")
+    assert resize_head(model, 5).classes == ()
+    assert resize_stem(model, 2).classes == model.classes
+
+
+def test_flow_s3d_survives_a_file(tmp_path):
+    flow = resize_stem(models.s3d(2, depth_multiplier=0.125, min_depth=8), 2)
+    assert flow.config == models.s3d(2, in_channels=2, depth_multiplier=0.125, min_depth=8).config
+    models.checkpoints.save(flow, tmp_path / "a", classes=["a", "b"], input={"frames": 8, "crop": 32})
+    loaded, _ = models.checkpoints.load(tmp_path / "a")
+    assert loaded.input_spec.mean == flow.input_spec.mean == ()
+    again = resize_stem(models.checkpoints.load(tmp_path / "a")[0], 3)
+    assert (again.input_spec.mean, again.in_channels) == ((), 3)

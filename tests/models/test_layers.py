@@ -101,10 +101,12 @@ def test_every_layer_keeps_the_memory_layout(clips, layout):
         assert out.stride() == torch.empty(out.shape).contiguous(memory_format=layout).stride()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not GPU, reason="no GPU here")
 @pytest.mark.parametrize("build", [models.s3dg, models.i3d, models.s3d])
 def test_backward_copies_no_gradient_for_an_operation_in_place_on_a_view(build):
-    """It cost a third of a training step on a GPU."""
-    logits = build(3, depth_multiplier=0.125, min_depth=8)(torch.randn(2, 3, 16, 64, 64))
+    """It cost a third of a training step on a GPU, where batch norm returns a view."""
+    logits = build(3, depth_multiplier=0.125, min_depth=8).cuda()(torch.randn(2, 3, 16, 64, 64, device="cuda"))
     seen, nodes = set(), [logits.grad_fn]
     while nodes:
         node = nodes.pop()
@@ -224,3 +226,15 @@ def test_a_forward_pass_is_one_cuda_graph(build):
         held.copy_(clip)
         graph.replay()
         torch.testing.assert_close(logits, wanted)
+
+
+def test_batch_norm_takes_part_in_stochastic_weight_averaging():
+    torch.manual_seed(0)
+    clips = [torch.randn(2, 4, 3, 5, 5) * k for k in (1, 2, 3)]
+    ours, reference = BatchNorm3d(4, scale=False), torch.nn.BatchNorm3d(4, eps=1e-3, momentum=1e-3)
+    for norm in (ours, reference):
+        torch.optim.swa_utils.update_bn(clips, norm)
+    torch.testing.assert_close(ours.running_var, reference.running_var)
+    assert ours.momentum == 1e-3
+    ours.reset_parameters()
+    assert ours.running_var.eq(1).all()

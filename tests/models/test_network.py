@@ -33,9 +33,28 @@ def test_a_spec_from_json_is_equal():
         ((1, 8, 32, 32, 3), r"movedim\(-1, 1\)"),
         ((1, 4, 8, 32, 32), "in_channels="),
         ((1, 3, 8, 31, 32), "Loop or resize"),
+        ((0, 3, 8, 32, 32), "batch is empty"),
     ],
 )
 def test_check_clip_says_what_to_do(shape, advice):
     with pytest.raises(ValueError, match=advice):
         check_clip(torch.zeros(shape), channels=3, minimum=(8, 32, 32))
     check_clip(torch.zeros(2, 3, 8, 32, 32), channels=3, minimum=(8, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"frames": 0}, "integers >= 1"),
+        ({"size": [32, 32]}, "integers >= 1"),
+        ({"range": (1.0, 0.0)}, "the lower first"),
+        ({"range": (0.0, float("nan"))}, "the lower first"),
+        ({"range": "0..1"}, "tuple of numbers"),
+        ({"mean": None}, "tuple of numbers"),
+        ({"mean": (0.5,)}, "as many of both"),
+        ({"mean": (0.5,), "std": (0.0,)}, "std > 0"),
+    ],
+)
+def test_an_impossible_spec_is_named(change, words):
+    with pytest.raises(ValueError, match=words):
+        InputSpec(**{"frames": 8, "size": 32, **change})

@@ -45,6 +45,9 @@ class Adapter(Network):
         self.input_spec = input_spec if config["in_channels"] == 3 else _without_rgb(input_spec)
         self.layer_names = {name: f"network.{path}" for name, path in layer_names.items()}
         self.feed, self.minimum, self.fixed = feed, minimum, fixed
+        if fixed:  # by the builder's options perhaps
+            frames, size, _ = fixed
+            self.input_spec = replace(self.input_spec, frames=frames or input_spec.frames, size=size)
 
     def check(self, clip: Tensor) -> None:
         """Raise `ValueError` where the network cannot take the clip."""

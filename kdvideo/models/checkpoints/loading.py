@@ -90,13 +90,14 @@ def load(
             info = {"classes": None, "input": None}
         if model is None:
             model = build(info.get("config") or _configuration(tensors, layout, prefix)).to(device).eval()
-        model.load_state_dict(layout.convert(tensors, model, prefix))
-        model.input_spec = specified(model.input_spec, info["input"] or {})
-        model.classes = tuple(info["classes"] or model.classes)
+        state = layout.convert(tensors, model, prefix)
+        told = _told(info["input"], layout, model) | ({"range": input_range} if input_range else {})
+        spec = specified(model.input_spec, told)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    if input_range is not None:
-        _set_range(model, (low, high))
+    model.load_state_dict(state)
+    model.input_spec, model.classes = spec, tuple(info["classes"] or model.classes)
+    _record(model)
     seen = json.loads(json.dumps(asdict(model.input_spec))) if info["input"] is None else info["input"]
     if input_range is not None:
         seen = {**seen, "range": [low, high]}
@@ -141,7 +142,16 @@ def _configuration(tensors: Mapping[str, Tensor], layout: Layout, prefix: str) -
     return {**config, **layout.seen(config["architecture"], config["in_channels"])}
 
 
-def _set_range(model: Network, input_range: tuple[float, float]) -> None:
-    model.input_spec = replace(model.input_spec, range=input_range)
-    if "input_range" in model.config:
-        model.config["input_range"] = input_range
+def _told(recorded: Any, layout: Layout, model: Network) -> dict[str, Any]:
+    """What a file says, by itself or by its layout, about the input of its weights."""
+    if recorded is not None:
+        return dict(recorded)
+    seen = layout.seen(str(model.config["architecture"]), model.in_channels)
+    return {key.removeprefix("input_"): value for key, value in seen.items()}
+
+
+def _record(model: Network) -> None:
+    """Keep ``config``, from which copies are built, in step with ``input_spec``."""
+    spec = model.input_spec
+    known = {"input_range": spec.range, "mean": spec.mean, "std": spec.std}
+    model.config.update({key: value for key, value in known.items() if key in model.config})

@@ -1,7 +1,7 @@
 """kdvideo's own file: a state dict as safetensors, with how to build and feed the network in its metadata."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import safetensors.torch
 from torch import nn
 
 from ..._files import write_atomic
-from ..network import InputSpec
+from ..network import InputSpec, Network
 
 
 def save(
@@ -27,7 +27,7 @@ def save(
     without kdvideo's reader. The file appears whole or not at all.
 
     Args:
-        model: from `s3dg`, `i3d`, `s3d` or `pytorchvideo`: its ``config`` is recorded.
+        model: a network of kdvideo.models, compiled or not: its ``config`` is recorded.
         path: the file to write.
         classes: the K class names, in the order of the logits.
         input: how to feed the network (frames, fps, size, range, modality ...), anything JSON can hold.
@@ -35,7 +35,7 @@ def save(
 
     Raises:
         ValueError: the model does not know its constructor's arguments, the number of names is not K, or ``input`` is
-            not JSON.
+            not JSON or not possible.
 
     Examples:
         >>> import tempfile
@@ -46,15 +46,22 @@ def save(
         >>> models.checkpoints.load(path)[1]["classes"]
         ['run', 'jump']
     """
+    model = getattr(model, "_orig_mod", model)  # a compiled network has other names
     config = getattr(model, "config", None)
     if not isinstance(config, dict):
-        raise ValueError(f"{type(model).__name__} has no config; expected a model from s3dg, i3d, s3d or pytorchvideo")
-    if len(classes) != config["num_classes"]:
-        raise ValueError(f"{len(classes)} class names for {config['num_classes']} classes")
+        raise ValueError(f"{type(model).__name__} has no config; expected a network of kdvideo.models")
+    if "name" in config and config["name"] is None:
+        raise ValueError("the network was inflated without name=, so no file can tell how to build it")
+    check_names(classes, config)
+    taken = sorted({"kdvideo", "format", "config", "classes", "input"} & set(extra or {}))
+    if taken:
+        raise ValueError(f"extra= has {taken}, which the file tells by itself")
     try:
         description = json.dumps({"config": config, "classes": list(classes), "input": input})
     except TypeError as error:
         raise ValueError(f"config, classes and input must be what JSON can hold: {error}") from error
+    if isinstance(model, Network):
+        specified(model.input_spec, input)  # what could not be read is not written
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     write_atomic(Path(path), safetensors.torch.save(tensors, {**(extra or {}), "kdvideo": description}))
 
@@ -71,9 +78,18 @@ def describe(metadata: Mapping[str, str]) -> dict[str, Any]:
         known = {key: description[key] for key in ("config", "classes", "input")}
         if not isinstance(known["config"], dict):
             raise TypeError(f"config is {known['config']!r}")
+        if known["classes"] is not None:
+            check_names(known["classes"], known["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no usable kdvideo description in its metadata ({error!r})") from error
     return {**extra, **known}
+
+
+def check_names(classes: Sequence[str], config: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless there is one name for each logit."""
+    if isinstance(classes, str) or len(classes) != config.get("num_classes"):
+        given = repr(classes) if isinstance(classes, str) else f"{len(classes)} class names"
+        raise ValueError(f"{given} for {config.get('num_classes')} classes: give one name for each logit")
 
 
 def specified(default: InputSpec, recorded: Mapping[str, Any]) -> InputSpec:

@@ -59,6 +59,8 @@ def resize_stem(model: AnyNetwork, in_channels: int) -> AnyNetwork:
 def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | None = None) -> AnyNetwork:
     """A copy of ``model`` with a fresh classifier of K outputs, started as its builder does; the rest is bit-equal.
 
+    The start is the same at every call: the caller's random numbers are neither used nor moved. ``classes`` follow.
+
     Args:
         model: any `Network` of kdvideo.models; left as it is.
         num_classes: K.
@@ -82,6 +84,7 @@ def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | No
     if keep is not None:
         _check_kept(keep, num_classes, model.num_classes)
     resized, heads = _with_fresh_layers(model, "num_classes", num_classes)
+    resized.classes = tuple(model.classes[index] for index in keep or () if model.classes)
     for path, head in heads.items() if keep is not None else ():
         with torch.no_grad():
             for name, parameter in head.named_parameters():
@@ -102,9 +105,9 @@ def _with_fresh_layers(model: AnyNetwork, key: str, value: int) -> tuple[AnyNetw
         for name, parameter in layer.named_parameters():
             parameter.requires_grad_(old.get_parameter(name).requires_grad)
         resized.set_submodule(path, layer)
-    resized.config = {**copy.deepcopy(model.config), key: value}
-    colours = {name: getattr(fresh.input_spec, name) for name in ("range", "mean", "std")}
-    if model.config[key] != value:
+    resized.config = copy.deepcopy(fresh.config)
+    if key == "in_channels" and model.in_channels != value:
+        colours = {name: getattr(fresh.input_spec, name) for name in ("range", "mean", "std")}
         resized.input_spec = replace(model.input_spec, **colours)
     return resized, {path: resized.get_submodule(path) for path in paths}
 

@@ -124,3 +124,59 @@ def test_a_file_says_what_its_network_sees(tmp_path):
     checkpoints.save(model, tmp_path / "b", classes=["run", "jump"], input={"frames": 8, "crop": 64, "stream": "rgb"})
     recipe = checkpoints.load(tmp_path / "b")[0].input_spec
     assert recipe == dataclasses.replace(model.input_spec, frames=8, size=64)
+
+
+def test_a_compiled_network_is_saved_under_its_own_names(tmp_path):
+    model = student().eval()
+    checkpoints.save(torch.compile(model, backend="eager"), tmp_path / "a", classes=["a", "b", "c"], input=INPUT)
+    loaded, _ = checkpoints.load(tmp_path / "a")
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"input": {"mean": 0.45}}, "tuple of numbers"),
+        ({"classes": "abc"}, "'abc' for 3 classes"),
+        ({"extra": {"format": "v1"}}, "format"),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(tmp_path, change, words):
+    with pytest.raises(ValueError, match=words):
+        checkpoints.save(student(), tmp_path / "a", **{"classes": ["a", "b", "c"], "input": INPUT, **change})
+    assert list(tmp_path.iterdir()) == []
+
+
+def rewrite(path, **change):
+    """The file with another description."""
+    with safe_open(path, "pt") as file:
+        description = json.loads(file.metadata()["kdvideo"])
+    save_file(load_file(path), path, {"kdvideo": json.dumps({**description, **change})})
+
+
+def test_a_file_that_is_refused_leaves_the_model_alone(tmp_path):
+    path, model = tmp_path / "a", student()
+    checkpoints.save(student(), path, classes=["a", "b", "c"], input=INPUT)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    for change, words in (({"input": {"mean": 0.45}}, "tuple of numbers"), ({"classes": ["a"]}, "1 class names")):
+        rewrite(path, **change)
+        with pytest.raises(ValueError, match=words):
+            checkpoints.load(path, model)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_file_does_not_make_other_files_be_read(tmp_path):
+    path = tmp_path / "a"
+    checkpoints.save(student(), path, classes=["a", "b", "c"], input=INPUT)
+    timm = {"architecture": "timm", "name": "resnet18", "num_classes": 3, "in_channels": 3}
+    for key in ("pretrained", "checkpoint_path", "weights", "pretrained_cfg_overlay"):
+        rewrite(path, config={**timm, key: "other.pth"})
+        with pytest.raises(ValueError, match=f"asks for .*{key}"):
+            checkpoints.load(path)
+
+
+def test_range_in_file_and_configuration_agree(tmp_path):
+    checkpoints.save(student(), tmp_path / "a", classes=["a", "b", "c"], input={"range": [0, 1]})
+    loaded, _ = checkpoints.load(tmp_path / "a")
+    assert loaded.input_spec.range == loaded.config["input_range"] == (0, 1)
+    assert models.inflation.resize_head(loaded, 2).input_spec == loaded.input_spec

@@ -171,3 +171,11 @@ def test_another_class_count_says_what_to_do(pair):
     assert "in 2 places" in str(error.value)
     assert "the file has 11 classes, the model 5" in str(error.value)
     assert "models.inflation.resize_head" in str(error.value)
+
+
+def test_a_given_model_learns_what_the_weights_see(shared):
+    path = shared / "golden" / "s3dg_slim" / "s3dg_small" / "model.ckpt"
+    model, info = checkpoints.load(path, models.s3dg(11, depth_multiplier=0.25))
+    assert model.input_spec.range == model.config["input_range"] == (0.0, 1.0)
+    assert info["input"]["range"] == [0.0, 1.0]
+    assert checkpoints.load(path, model, input_range=(-1.0, 1.0))[0].input_spec.range == (-1.0, 1.0)
