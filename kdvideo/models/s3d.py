@@ -52,7 +52,6 @@ def s3d(
     Xie, Sun, Huang, Tu, Murphy: Rethinking Spatiotemporal Feature Learning, ECCV 2018, arXiv 1712.04851, as
     torchvision publishes it: equal outputs with the same weights wherever its fixed pool of (2, 7, 7) fits.
     """
-    mean, std = tuple(mean), tuple(std)  # JSON gives lists
     if in_channels != 3 and (mean, std) == (MEAN, STD):
         mean = std = ()
     config: dict[str, Any] = {"architecture": "s3d", **locals()}

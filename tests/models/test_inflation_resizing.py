@@ -1,6 +1,7 @@
 """Another number of channels, another set of classes, for every kind of network here."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -192,3 +193,9 @@ def test_flow_s3d_survives_a_file(tmp_path):
     assert loaded.input_spec.mean == flow.input_spec.mean == ()
     again = resize_stem(models.checkpoints.load(tmp_path / "a")[0], 3)
     assert (again.input_spec.mean, again.in_channels) == ((), 3)
+
+
+def test_a_new_head_leaves_the_input_alone():
+    model = models.pytorchvideo("x3d_xs", num_classes=2)
+    model.input_spec = dataclasses.replace(model.input_spec, range=(-1.0, 1.0), frames=6)
+    assert resize_head(model, 3).input_spec == model.input_spec
