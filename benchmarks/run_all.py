@@ -95,7 +95,9 @@ def _share(scale: Scale, options: argparse.Namespace) -> list[str]:
 
 def _flags(options: argparse.Namespace, seeds: Sequence[int]) -> list[str]:
     """The flags of a command that measures the same at some seeds, none meaning the scale's."""
-    flags = ["--scale", options.scale, "--work-dir", options.work_dir, "--results", options.results]
+    flags = ["--scale", options.scale, "--work-dir", options.work_dir]
+    if options.results != running.RESULTS:  # a record tells its command: no folder of this machine need be in it
+        flags += ["--results", options.results]
     flags += ["--clips", options.clips, "--threads", options.threads]
     flags += [name for name in ("--every", "--render", "--run") if getattr(options, name[2:])]
     return [*map(str, flags), *(["--seeds", *map(str, seeds)] if seeds else [])]
