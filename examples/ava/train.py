@@ -26,6 +26,7 @@ from examples.ava.config import Config, parse
 from examples.d3d.clips import file_hash
 from examples.d3d.config import plain_errors
 from examples.d3d.networks import learning_rate, make_optimizer
+from examples.d3d.train import any_process
 from kdvideo.detection import Detector, detection_loss
 from kdvideo.models import InputSpec
 from kdvideo.training import Checkpoints, StepSampler, StopRequest, ignore_signals, step_seed
@@ -91,7 +92,7 @@ def _fit(run: Run) -> Detector:
     detector.train_mode(network, config)
     with StopRequest() as stop:
         for step in _steps(run, model, detector.input_spec(network), optimizer, start):
-            last, asked = step == config.optimizer.steps, _any_process(accelerator, bool(stop))
+            last, asked = step == config.optimizer.steps, any_process(accelerator, bool(stop))
             if last or asked or step % config.checkpointing_steps == 0:
                 if accelerator.is_main_process:
                     checkpoints.save(step, {"network": network.state_dict(), "optimizer": optimizer.state_dict()})
@@ -158,12 +159,6 @@ def _report(run: Run, step: int, terms: dict[str, Tensor], bar: Any) -> None:
     if run.accelerator.is_main_process:
         with run.log.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
-
-
-def _any_process(accelerator: Accelerator, flag: bool) -> bool:
-    if accelerator.num_processes == 1:
-        return flag
-    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum") > 0)
 
 
 def _resume(run: Run, checkpoints: Checkpoints, network: Detector, optimizer: Any) -> int:

@@ -90,7 +90,7 @@ def _train(run: Run, dataset: kd.data.PairedClips, num_classes: int) -> nn.Modul
     with StopRequest() as stop:
         for step in _steps(run, student.train(), optimizer, target, dataset, first):
             last = step == config.optimizer.steps
-            asked = _any_process(accelerator, bool(stop))
+            asked = any_process(accelerator, bool(stop))
             if last or asked or step % config.checkpointing_steps == 0:
                 _save(checkpoints, run, student, optimizer, step)
             if asked and not last:
@@ -138,7 +138,8 @@ def _report(run: Run, step: int, terms: dict[str, Tensor], bar: Any) -> None:
         run.accelerator.log(values, step=step)
 
 
-def _any_process(accelerator: Accelerator, flag: bool) -> bool:
+def any_process(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether the flag is set in any process."""
     if accelerator.num_processes == 1:
         return flag
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum") > 0)

@@ -105,7 +105,7 @@ def test_every_layer_keeps_the_memory_layout(clips, layout):
 @pytest.mark.skipif(not GPU, reason="no GPU here")
 @pytest.mark.parametrize("build", [models.s3dg, models.i3d, models.s3d])
 def test_backward_copies_no_gradient_for_an_operation_in_place_on_a_view(build):
-    """It cost a third of a training step on a GPU, where batch norm returns a view."""
+    """On a GPU batch norm returns a view: a ReLU in place on it would copy the gradient of every layer."""
     logits = build(3, depth_multiplier=0.125, min_depth=8).cuda()(torch.randn(2, 3, 16, 64, 64, device="cuda"))
     seen, nodes = set(), [logits.grad_fn]
     while nodes:
