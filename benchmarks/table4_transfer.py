@@ -23,16 +23,15 @@ import torch
 from accelerate import Accelerator
 
 from benchmarks import ut_interaction
-from benchmarks.tables import markdown, running
+from benchmarks.tables import accuracies, markdown, running
 from benchmarks.tables.records import RecordFile, values
 from benchmarks.tables.scales import SCALES, Draw, Scale, Videos
 from benchmarks.tables.table import TOP1, Measured, Record, Row, Table
 from examples.d3d.config import Config, plain_errors
 from examples.d3d.methods import D3D, RGB, Method
-from examples.d3d.students import ensemble, test_labels, train_method
+from examples.d3d.students import train_method
 from examples.d3d.train import make_accelerator
 from examples.transfer import targets, tuning
-from kdvideo.training import accuracy
 
 SYNTHETIC, UT, UCF, HMDB = "synthetic videos", "UT-Interaction", "UCF-101", "HMDB-51"
 MOTIONS = ("diagonal", "horizontal", "rock", "spin")  # two pairs that look alike
@@ -126,7 +125,7 @@ def measure(
         start = pretrained(one, config, seed, scale, options) if one else None
         weights = tuning.fine_tuned(tuned, start, seed, accelerator)
         members.append(tuning.scores(weights, tuned, accelerator))
-    return Measured(100 * accuracy(ensemble(members), test_labels(tuned)), tuned.optimizer.steps)
+    return accuracies.measured(members, tuned)
 
 
 def row_name(method: str, data: str) -> str:

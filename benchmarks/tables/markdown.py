@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 from benchmarks.tables import paper, statistics
@@ -17,7 +18,8 @@ def document(table: Table, record: Record) -> str:
     """Caption, table, protocol and how it was run."""
     body = table.body(table, record) if table.body else rows(table, record)
     picture = [f"![{table.name}](img/{record['picture']})", ""] if record.get("picture") else []
-    return "\n".join([caption(table, record), "", *body, "", *picture, table.protocol, "", where(record), ""])
+    parts = [caption(table, record), "", *body, "", *picture, *per_class(table, record), table.protocol]
+    return "\n".join([*parts, "", where(record), ""])
 
 
 def caption(table: Table, record: Record) -> str:
@@ -41,6 +43,27 @@ def rows(table: Table, record: Record) -> list[str]:
         count = str(len(values(record, row.name)) or "")
         lines.append(f"| {' | '.join([row.name, value(table, record, row), count, *theirs])} |")
     return lines
+
+
+def per_class(table: Table, record: Record) -> list[str]:
+    """The mean over the seeds for every class, folded away; no line where the metric knows no classes."""
+    known = {row.name: found for row in table.rows if (found := _classes(record, row.name))}
+    if not known:
+        return []
+    classes = sorted({name for found in known.values() for name in found})
+    lines = ["<details markdown>", f"<summary>{table.metric.name} of every class</summary>", ""]
+    lines += [f"| | {' | '.join(classes)} |", "|" + "---|" * (len(classes) + 1)]
+    for row, found in known.items():
+        cells = (_number(found.get(name), table.metric.digits) for name in classes)
+        lines.append(f"| {' | '.join([row, *cells])} |")
+    return [*lines, "", "</details>", ""]
+
+
+def _classes(record: Record, row: str) -> dict[str, float]:
+    seeds = record["rows"].get(row, {}).get("seeds", {}).values()
+    each = [entry["per_class"] for entry in seeds if entry["per_class"]]
+    names = dict.fromkeys(name for one in each for name in one)
+    return {name: fmean(one[name] for one in each if name in one) for name in names}
 
 
 def value(table: Table, record: Record, row: Row) -> str:

@@ -51,7 +51,7 @@ def plan(tables: Sequence[Table], scale: Scale, options: argparse.Namespace) -> 
     """Everything to know before the published protocol is run."""
     parts = [f"Nothing was trained. {record_of_steps()}"]
     for table in tables:
-        parts += ["", *_of_table(table, scale.config, options)]
+        parts += ["", f"{table.name}: {table.plan}"] if table.plan else ["", *_of_table(table, scale.config, options)]
     return "\n".join(parts)
 
 

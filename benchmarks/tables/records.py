@@ -53,7 +53,7 @@ class RecordFile:
     def check(self, config: Config) -> None:
         """Raise unless what is recorded was measured with these settings."""
         recorded = self.read()["settings"]
-        differ = list(_differences(recorded, settings(config))) if recorded else []
+        differ = list(_differences(recorded, self._settings(config))) if recorded else []
         if differ:
             raise ValueError(
                 f"{self.path} was measured with other settings ({'; '.join(differ)}); move it, or choose --results"
@@ -68,7 +68,7 @@ class RecordFile:
         """Write one value and the mean over all that the row has now."""
         with self._alone():
             record = self.read()
-            record["settings"] = record["settings"] or settings(draw.config)
+            record["settings"] = record["settings"] or self._settings(draw.config)
             entry = measured._asdict() | {"environment": _index(record["environments"], environment)}
             seeds = record["rows"].setdefault(row, {"seeds": {}})["seeds"]
             seeds[draw.key] = entry
@@ -83,6 +83,10 @@ class RecordFile:
             record = self.read() | {name: value}
             self._write(record)
         return record
+
+    def _settings(self, config: Config) -> dict[str, Any]:
+        extra: dict[str, Any] = json.loads(json.dumps(self.table.settings))
+        return settings(config) | extra
 
     def _write(self, record: Record) -> None:
         order = [row.name for row in self.table.rows]

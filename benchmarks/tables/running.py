@@ -56,6 +56,9 @@ def run(tables: Sequence[Table], options: argparse.Namespace) -> list[str]:
         return []
     if scale.name == "paper" and not options.render and not (options.train and options.test):
         raise ValueError("the published protocol needs clips: give --train and --test")
+    for table in tables:
+        if table.part not in scale.data:
+            print(f"{table.name} has no clips at scale {scale.name}: not run")
     tables = [table for table in tables if table.part in scale.data]
     if options.render or not tables:
         for table in tables:

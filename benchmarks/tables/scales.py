@@ -116,6 +116,7 @@ _POCKET = {
         "training and 320 test clips)",
         _synthetic(synthetic.MOTIONS, clips.SYNTHETIC, seed=1),
     ),
+    "ava": Videos("synthetic localisation videos (6 actions, 240 training and 144 test key frames)"),
 }
 _BENCH_CLIPS = {"train": 60, "val": 20, "test": 60}
 _BENCH = {

@@ -74,6 +74,8 @@ class Table:
         part: which data of a scale are used; "kinetics600" for tables that the paper measured there.
         body: renders the record itself, where the plain table of rows does not do.
         picture: draws a picture once the rows of the first seed are measured.
+        settings: what decides a value besides the settings of the scale.
+        plan: what to do at the published protocol, where that is not the command of the script itself.
     """
 
     name: str
@@ -85,6 +87,8 @@ class Table:
     part: str = "kinetics400"
     body: Callable[[Table, Record], list[str]] | None = None
     picture: Picture | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    plan: str | None = None
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]

@@ -6,12 +6,14 @@ from benchmarks import figure3_layers
 from benchmarks.tables import markdown, running, scripts
 from benchmarks.tables.records import RecordFile
 from benchmarks.tables.scales import SCALES
+from benchmarks.tables.table import Measured
 from tests.benchmarks.fakes import ENVIRONMENT, Counting, options, table, without_machine
 
 
 def lines(text: str) -> dict[str, list[str]]:
-    """First cell -> the others."""
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    """First cell -> the others, in the table that is not folded away."""
+    shown = text.split("<details")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in shown if line[:1] == "|"]
     return {first: rest for first, *rest in cells}
 
 
@@ -27,6 +29,18 @@ def test_ours_and_the_papers_stand_in_their_own_columns(tmp_path, monkeypatch) -
     assert found["D3D"] == ["80.5 ± 0.5", "2", "75.9"]
     assert found["MARS"] == ["75.5 ± 0.5", "2", ""]
     assert found["quoted"] == ["not run (the paper quotes it)", "", "74.3"]
+
+
+def test_every_class_has_its_mean(tmp_path, monkeypatch) -> None:
+    text = rendered(tmp_path, monkeypatch, "0", "1")
+    folded = text.split("<details markdown>")[1].split("</details>")[0]
+    assert "top-1 of every class" in folded
+    assert lines(folded) == {"": ["orbit", "spin"], "---": ["---"] * 2} | dict.fromkeys(
+        ("S3D-G spatial stream", "D3D", "MARS"), ["90.0", "50.0"]
+    )
+    without = table(lambda row, config, seed, accelerator: Measured(1.0, 5))
+    running.run([without], options(tmp_path / "none", "--seeds", "0"))
+    assert "<details" not in (tmp_path / "none" / "results" / "table6_pocket.md").read_text()
 
 
 def test_one_seed_has_no_spread(tmp_path, monkeypatch) -> None:
