@@ -120,7 +120,17 @@ def environment(module: str = "examples.d3d.run") -> dict[str, Any]:
 def markdown(result: dict[str, Any]) -> str:
     """The report as Markdown; every number comes from ``result``."""
     pictures = "\n".join(f"![{Path(name).stem}]({name})" for name in PICTURES)
-    return f"# D3D report\n\n{table(result)}\n{pictures}\n"
+    return f"# D3D report\n\n{table(result)}\n{per_class(result)}\n{pictures}\n"
+
+
+def per_class(result: dict[str, Any]) -> str:
+    """Top-1 of every class that has test clips, the mean over the seeds."""
+    tested = [name for name, row in zip(result["classes"], result["confusion"], strict=True) if sum(row)]
+    lines = ["Top-1 of every class, in per cent:", "", f"| method | {' | '.join(tested)} |"]
+    lines.append("|---" * (len(tested) + 1) + "|")
+    for row in result["rows"]:
+        lines.append(f"| {row['method']} | {' | '.join(f'{100 * value:.1f}' for value in row['per_class'])} |")
+    return "\n".join([*lines, ""])
 
 
 def table(result: dict[str, Any]) -> str:

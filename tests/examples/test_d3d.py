@@ -36,6 +36,8 @@ def test_run_writes_report_student_and_pictures(finished: Path) -> None:
     assert d3d["parameters"] == rgb["parameters"]
     assert d3d["multiply_adds"] == rgb["multiply_adds"] > flow["multiply_adds"]
     assert sum(map(sum, result["confusion"])) == 2 * 2 * len(CLASSES)
+    text = (out / "report.md").read_text()
+    assert f"| D3D | {' | '.join(f'{100 * value:.1f}' for value in d3d['per_class'])} |" in text
     for picture in ("losses.png", "confusion.png", "clips.png"):
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
 
