@@ -8,6 +8,9 @@ from typing import Any, Literal
 PRETRAINING = 0.25
 """Fraction of the steps in which S3D-G with 3D CNN flow learns to predict flow before it learns actions (ours)."""
 
+END_TO_END_RATE = 0.1
+"""Learning rate, as a part of the schedule's, with which it then learns actions (ours)."""
+
 
 @dataclass(frozen=True)
 class Method:

@@ -12,7 +12,7 @@ from torch import Tensor
 from examples.d3d import clips, networks
 from examples.d3d.config import Config
 from examples.d3d.evaluate import cached_scores
-from examples.d3d.methods import FLOW, FLOW_PREDICTION, PRETRAINING, Method
+from examples.d3d.methods import END_TO_END_RATE, FLOW, FLOW_PREDICTION, PRETRAINING, Method
 from examples.d3d.runs import Run
 from examples.d3d.train import fit
 
@@ -55,14 +55,18 @@ def _below(config: Config, method: Method, seed: int, accelerator: Accelerator) 
 
 
 def _train_on_predicted_flow(config: Config, method: Method, seed: int, accelerator: Accelerator) -> Path:
-    """The flow prediction alone in the first part of the steps, then all of it: as many steps as other methods."""
+    """The flow prediction alone in the first part of the steps, then all of it, slower: as many steps as other methods.
+
+    At the rate of a fresh network the action loss soon drives predictions to where truncated flow has no gradient.
+    """
     if config.init_from:
         raise ValueError(f"--init-from does not work with {method.name}, which starts with networks of its own")
     assert method.teacher is not None
     schedule = config.optimizer
     first = max(1, round(PRETRAINING * schedule.steps))
-    parts = [dataclasses.replace(schedule, steps=steps) for steps in (first, max(1, schedule.steps - first))]
-    early, late = (dataclasses.replace(config, optimizer=one) for one in parts)
+    early = dataclasses.replace(config, optimizer=dataclasses.replace(schedule, steps=first))
+    rest, rate = max(1, schedule.steps - first), END_TO_END_RATE * schedule.lr
+    late = dataclasses.replace(config, optimizer=dataclasses.replace(schedule, steps=rest, lr=rate))
     temporal = _below(config, method.teacher, seed, accelerator)
     predictor = train_method(early, FLOW_PREDICTION, seed, accelerator)
     train, _ = clips.manifests(config)

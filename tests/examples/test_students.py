@@ -103,6 +103,7 @@ def test_predicted_flow_starts_with_its_two_trained_halves_and_shares_the_steps(
     assert temporal == students.train_method(setup, FLOW, 0, accelerator)
     assert (len(log(predictor)), len(log(weights))) == (1, 3)
     assert set(log(predictor)[0]) == {"step", "flow"}
+    assert recorded["optimizer"]["lr"] == pytest.approx(0.1 * setup.optimizer.lr)
     train, _ = recipe_clips.manifests(setup)
     run = Run(setup, accelerator, "rgb", 0, train, temporal, method=CNN_FLOW, predictor=predictor)
     started, trained = networks.start(run, 2).state_dict(), load_file(weights)
