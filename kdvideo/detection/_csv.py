@@ -148,6 +148,29 @@ def parse_lines(path: PathLike, layout: Layout) -> Columns:
     )
 
 
+def parse_excluded(path: PathLike, most: float) -> set[tuple[str, float]]:
+    """Rows `video,second`, with seconds from 0 to `most`.
+
+    Raises:
+        ValueError: as `parse_lines`.
+    """
+    found: set[tuple[str, float]] = set()
+    problems: list[tuple[int, str]] = []
+    with open(path, encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, strict=True)
+        for values in filter(None, _rows(reader, path)):
+            try:
+                video, second = values
+                if not (video and 0 <= float(second) <= most):
+                    raise ValueError
+                found.add((video, float(second)))
+            except ValueError:
+                expected = f"expected video,second with a second in 0 … {most:g}"
+                problems.append((reader.line_num, f"{expected}, got {','.join(values)!r}"))
+    complain(path, problems)
+    return found
+
+
 def _rows(reader: Any, path: PathLike) -> Any:
     try:
         yield from reader
@@ -187,11 +210,13 @@ def _float(text: str, name: str) -> float:
         raise ValueError(f"{name} {text!r} is not a number") from None
 
 
-def complain(path: PathLike, problems: Sequence[tuple[int, str]], count: int | None = None) -> None:
+def complain(
+    path: PathLike, problems: Sequence[tuple[int, str]], count: int | None = None, *, place: str = "line"
+) -> None:
     """Raise `ValueError` with the first of the problems, if there are any."""
     count = len(problems) if count is None else count
     if not count:
         return
-    shown = [f"line {line}: {text}" for line, text in sorted(problems)[:5]]
+    shown = [f"{place} {number}: {text}" for number, text in sorted(problems)[:5]]
     more = [f"and {count - len(shown)} more bad rows"] if count > len(shown) else []
     raise ValueError("\n  ".join([f"{os.fspath(path)}: {shown[0]}", *shown[1:], *more]))

@@ -73,7 +73,8 @@ def frame_ap(
 
     Raises:
         ValueError: columns of unequal length, NaN, reversed boxes, or an evaluation that could only give 0: nothing
-            of the listed classes in truth or detections, no class or no key frame in common.
+            of the listed classes in truth or detections, no key frame in common, on none a class in common, boxes
+            without area, or one side in pixels and the other in fractions.
 
     Examples:
         >>> box = torch.tensor([[0.1, 0.1, 0.5, 0.9]])
@@ -99,7 +100,10 @@ def frame_ap(
     for action, name, start, end in zip(classes, _unique_names(classes), *ends.tolist(), strict=True):
         total = int((known.label == action).sum())
         result[name] = _average_precision(scores[start:end], right[start:end], total)
-    return FrameMAP(float(np.nanmean(list(result.values()))), result)
+    mean = float(np.nanmean(list(result.values())))
+    if not mean:
+        _check_possible(known, found)
+    return FrameMAP(mean, result)
 
 
 def _average_precision(score: Array, right: Array, total: int) -> float:
@@ -157,6 +161,23 @@ def _check_common(given: FrameBoxes, known: Rows, found: Rows, classes: Mapping[
     if not any((found.label == label).any() for label in np.unique(known.label)):
         raise ValueError(
             f"ground truth and detections have no class in common: {_some(known.label)} and {_some(found.label)}"
+        )
+
+
+def _check_possible(known: Rows, found: Rows) -> None:
+    """Raise `ValueError` where a mean of 0 does not tell of the detector."""
+    frames, place = np.unique(np.concatenate([known.frame, found.frame]), return_inverse=True)
+    pairs = np.concatenate([known.label, found.label]) * len(frames) + place.reshape(-1)
+    if not np.isin(pairs[: len(known.label)], pairs[len(known.label) :]).any():
+        raise ValueError("on no key frame do ground truth and detections have a class in common: compare action ids")
+    for rows, name in ((known, "the ground truth"), (found, "the detections")):
+        if not (rows.box[:, :2] < rows.box[:, 2:]).all(1).any():
+            raise ValueError(f"no box of {name} has an area; expected x1, y1, x2, y2")
+    sizes = [float(np.median(rows.box.max(1))) for rows in (known, found)]
+    if min(sizes) <= 1 and max(sizes) > 2:
+        raise ValueError(
+            f"boxes reach to {sizes[0]:g} in the ground truth and {sizes[1]:g} in the detections (medians): is one in "
+            "pixels, the other in fractions of the frame?"
         )
 
 

@@ -62,11 +62,14 @@ def _area(boxes: Tensor) -> Tensor:
 
 
 def check(boxes: Tensor) -> None:
-    """Raise `ValueError` unless boxes are float (N, 4) with x1 <= x2 and y1 <= y2."""
+    """Raise `ValueError` unless boxes are float (N, 4), x1 <= x2 and y1 <= y2, at most a frame's size outside it."""
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
         raise ValueError(f"boxes {tuple(boxes.shape)} of {boxes.dtype}; expected float (N, 4): x1, y1, x2, y2")
     if not bool((boxes[:, :2] <= boxes[:, 2:]).all()):
         raise ValueError("boxes with NaN, x1 > x2 or y1 > y2; expected x1, y1, x2, y2 (not x, y, width, height)")
+    if not bool(((boxes >= -1) & (boxes <= 2)).all()):
+        reach = f"{float(boxes.min()):g} … {float(boxes.max()):g}"
+        raise ValueError(f"boxes with coordinates in {reach}; expected fractions of width and height, not pixels")
 
 
 @dataclass(frozen=True)

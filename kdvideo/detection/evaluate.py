@@ -10,9 +10,17 @@ import torch
 from torch import Tensor
 
 from kdvideo.detection._csv import Array, PathLike
+from kdvideo.detection._shift import check_shift
 from kdvideo.detection.average_precision import FrameBoxes, FrameMAP, frame_ap
 from kdvideo.detection.label_map import read_label_map
-from kdvideo.detection.reading import check_videos, read_annotations, read_detections, read_excluded
+from kdvideo.detection.reading import (
+    MAX_SECOND,
+    check_table,
+    check_videos,
+    read_annotations,
+    read_detections,
+    read_excluded,
+)
 from kdvideo.detection.tables import ACTIONS, Annotations, Boxes, Detections, KeyFrameId
 
 _SHIFT = 40  # a key frame as one number: the video, and 40 bits of microseconds
@@ -38,8 +46,10 @@ def frame_map(
         excluded: a csv file with rows `video,second`, or such pairs: left out of ground truth and detections.
 
     Raises:
-        ValueError: a bad file (see `read_annotations`), detections of videos that the ground truth does not have, or
-            an evaluation that could only give 0: no key frame or no class in common.
+        ValueError: a bad file (see `read_annotations`) or table (by the same rules), ids under 1 in the label map,
+            detections of videos that the ground truth does not have, or an evaluation that could only give 0: all key
+            frames excluded, no key frame in common, on none a class in common, boxes without area. Also where the
+            detections' action ids seem shifted: one higher or lower they would give at least five times the mean.
 
     Examples:
         >>> box, number = torch.tensor([[0.1, 0.1, 0.4, 0.9]]).double(), torch.tensor([0])
@@ -52,14 +62,20 @@ def frame_map(
     Source: ActivityNet's evaluation code; Gu et al., CVPR 2018, arXiv 1705.08421.
     """
     classes = label_map if isinstance(label_map, Mapping) else read_label_map(label_map)
+    if not classes or not all(isinstance(action, int | np.integer) and action >= 1 for action in classes):
+        raise ValueError(f"label_map {dict(classes)}; expected id -> name with ids from 1, as read_label_map gives")
     actions = max(ACTIONS, *classes)
     truth = ground_truth
-    if not isinstance(truth, Annotations):
+    if isinstance(truth, Annotations):
+        check_table(truth, "the ground truth", num_actions=actions)
+    else:
         truth = read_annotations(truth, num_actions=actions)
-    found = detections
-    if not isinstance(found, Detections):
-        found = read_detections(found, num_actions=actions)
-    check_videos(found, truth, "the detections" if isinstance(detections, Detections) else os.fspath(detections))
+    found, source = detections, "the detections"
+    if isinstance(found, Detections):
+        check_table(found, source, num_actions=actions)
+    else:
+        found, source = read_detections(found, num_actions=actions), os.fspath(found)
+    check_videos(found, truth, source)
     if isinstance(excluded, str | os.PathLike):
         excluded = read_excluded(excluded)
     return _evaluate(truth, found, classes, excluded or ())
@@ -68,6 +84,9 @@ def frame_map(
 def _evaluate(
     truth: Annotations, found: Detections, classes: Mapping[int, str], left_out: Collection[KeyFrameId]
 ) -> FrameMAP:
+    wrong = [key for key in left_out if not 0 <= key[1] <= MAX_SECOND]
+    if wrong:
+        raise ValueError(f"excluded has {wrong[0]}; expected a video and a second in 0 … {MAX_SECOND:g}")
     names = [*truth.videos, *(video for video, _ in truth.empty)]
     number = {name: place for place, name in enumerate(dict.fromkeys(names))}
     dropped = {_key(number[video], second) for video, second in left_out if video in number}
@@ -76,17 +95,21 @@ def _evaluate(
     keep = [~np.isin(frame, sorted(dropped)) if dropped else slice(None) for frame in (known, scored)]
     known, scored = known[keep[0]], scored[keep[1]]
     if not np.isin(_unique(scored), np.concatenate([_unique(known), sorted(empty)])).any():
+        if not len(known) and empty <= dropped:
+            raise ValueError("all key frames of the ground truth are excluded")
         raise ValueError(
             "no detection lies on a key frame of the ground truth: it names "
             f"{_times(truth.second)}, the detections {_times(found.second)} (seconds of the whole video, not frames)"
         )
-    person = truth.person.double()
-    return frame_ap(
-        FrameBoxes(*_columns(known, keep[0], truth.boxes, truth.action, person)),
-        FrameBoxes(*_columns(scored, keep[1], found.boxes, found.action, found.score)),
-        classes=classes,
-        empty=empty,
-    )
+    people = FrameBoxes(*_columns(known, keep[0], truth.boxes, truth.action, truth.person.double()))
+    boxes = FrameBoxes(*_columns(scored, keep[1], found.boxes, found.action, found.score))
+    try:
+        result = frame_ap(people, boxes, classes=classes, empty=empty)
+    except ValueError:
+        check_shift(0.0, people, boxes, classes, empty)
+        raise
+    check_shift(result.mean, people, boxes, classes, empty)
+    return result
 
 
 def _columns(frame: Array, keep: Array | slice, *columns: Tensor) -> list[Tensor]:

@@ -6,9 +6,11 @@ import os
 import re
 from pathlib import Path
 
-_ITEM = re.compile(r"\b(?:item|label)\s*\{(?P<body>[^{}]*)\}")
+_QUOTED = r""""[^"\n]*"|'[^'\n]*'"""
+_COMMENT = re.compile(rf"(?P<kept>{_QUOTED})|#[^\n]*")
+_ITEM = re.compile(rf"\b(?:item|label)\s*\{{(?P<body>(?:{_QUOTED}|[^{{}}\"'])*)(?P<end>\}}?)")
 _NAME = re.compile(r"""\bname\s*:\s*(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)')""")
-_ID = re.compile(r"\b(?:label_id|id)\s*:\s*(?P<id>-?\d+)\b")
+_ID = re.compile(r"\b(?:label_id|id)\s*:\s*(?P<id>-?\d+)\b(?!\.)")
 
 
 def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
@@ -18,7 +20,8 @@ def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
     `label { name: "sit" label_id: 11 label_type: PERSON_MOVEMENT }` of all 80.
 
     Raises:
-        ValueError: no class in the file; with its line, a class without name or id, an id under 1 or given twice.
+        ValueError: not UTF-8 text, no class in the file; with its line, a class without name, id or closing brace, an
+            id under 1 or given twice.
 
     Examples:
         >>> import tempfile, pathlib
@@ -27,14 +30,18 @@ def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
         >>> read_label_map(file)
         {11: 'sit', 12: 'stand'}
     """
-    text = Path(path).read_text(encoding="utf-8-sig")
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{os.fspath(path)}: not UTF-8 text: {error}") from error
+    text = _COMMENT.sub(lambda found: found["kept"] or "", text)
     classes: dict[int, str] = {}
     for item in _ITEM.finditer(text):
         where = f"{os.fspath(path)}: line {text.count(chr(10), 0, item.start()) + 1}"
         body = _NAME.sub("", item["body"])
         name, number = _NAME.search(item["body"]), _ID.search(body)
-        if name is None or number is None:
-            raise ValueError(f"{where}: a class needs a name and an id, got {item[0]!r}")
+        if name is None or number is None or not item["end"]:
+            raise ValueError(f"{where}: a class needs a name, an id and a closing brace, got {item[0]!r}")
         action = int(number["id"])
         if action < 1 or action in classes:
             problem = "is given twice" if action in classes else "is under 1: ids count from 1"

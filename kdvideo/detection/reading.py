@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kdvideo._files import write_atomic
-from kdvideo.detection._csv import Array, Columns, Layout, PathLike, complain, parse_fast, parse_lines
+from kdvideo.detection._csv import Array, Columns, Layout, PathLike, complain, parse_excluded, parse_fast, parse_lines
 from kdvideo.detection.tables import ACTIONS, Annotations, Boxes, Detections, KeyFrameId, Proposals
 
 MARGIN = 0.01  # boxes drawn by hand end up to a pixel or so outside the frame
@@ -82,25 +81,36 @@ def read_excluded(path: PathLike) -> frozenset[KeyFrameId]:
     """Timestamps left out of the evaluation: rows `video,second`. The file may be empty.
 
     Raises:
-        ValueError: a row of another kind, with its line.
+        ValueError: with its line, a row of another kind, or a second outside 0 … 10⁶; a file that is not UTF-8 text.
     """
-    found: set[KeyFrameId] = set()
-    problems: list[tuple[int, str]] = []
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream)
-        for values in filter(None, reader):
-            try:
-                video, second = values
-                found.add((video, float(second)))
-            except ValueError:
-                problems.append((reader.line_num, f"expected video,second, got {','.join(values)!r}"))
-    complain(path, problems)
-    return frozenset(found)
+    return frozenset(parse_excluded(path, MAX_SECOND))
 
 
 def write_detections(path: PathLike, detections: Detections) -> None:
-    """Write rows `video,second,x1,y1,x2,y2,action,score` that `read_detections` reads to the same numbers."""
+    """Write rows `video,second,x1,y1,x2,y2,action,score` that `read_detections` reads to the same numbers.
+
+    Raises:
+        ValueError: rows that `read_detections` would refuse, with their places; nothing is written then.
+    """
+    check_table(detections, "the detections", num_actions=max([ACTIONS, *detections.action.tolist()]))
     write_atomic(Path(path), "".join(_lines(detections)).encode())
+
+
+def check_table(rows: Annotations | Detections, source: str, *, num_actions: int) -> None:
+    """Raise `ValueError` for rows, by their place from 0, that would be refused in a file."""
+    scored = isinstance(rows, Detections)
+    last = rows.score if isinstance(rows, Detections) else rows.person
+    columns = [part.detach().cpu().numpy() for part in (rows.video, rows.second, rows.boxes, rows.action, last)]
+    shapes, count = [column.shape for column in columns], len(columns[0])
+    if shapes != [(count,), (count,), (count, 4), (count,), (count,)]:
+        raise ValueError(f"{source}: columns of shapes {shapes}; expected (N,), (N,), (N, 4), (N,), (N,)")
+    if not count:
+        raise ValueError(f"{source}: no box in it")
+    table = Columns(rows.videos, *columns)
+    layout = Layout(action=True, last="score" if scored else "person", last_optional=not scored)
+    broken = _broken(table, layout, num_actions)
+    bad = [(row, f"{_row(table, row)}: {rule}") for rule, mask in broken for row in _first(mask)]
+    complain(source, bad, _count(broken), place="row")
 
 
 def check_videos(rows: Boxes, known: Boxes, source: str) -> None:
@@ -147,7 +157,7 @@ def _read(path: PathLike, layout: Layout, num_actions: int) -> Columns:
     if broken:
         assert rows.line is not None, "parsed line by line"
         bad = [(int(rows.line[row]), f"{_row(rows, row)}: {rule}") for rule, mask in broken for row in _first(mask)]
-        complain(path, bad, int(np.logical_or.reduce([mask for _, mask in broken]).sum()))
+        complain(path, bad, _count(broken))
     if not len(rows.video):
         raise ValueError(f"{os.fspath(path)}: no box in it; expected rows {layout.expected()}")
     return rows
@@ -175,6 +185,10 @@ def _outside(values: Array, low: float, high: float) -> Array:
     if not len(values) or (values.min() >= low and values.max() <= high):  # min and max of NaN are NaN
         return np.zeros(len(values), bool)
     return ~((values >= low) & (values <= high))
+
+
+def _count(broken: list[tuple[str, Array]]) -> int:
+    return int(np.logical_or.reduce([mask for _, mask in broken]).sum())
 
 
 def _first(mask: Array) -> list[int]:

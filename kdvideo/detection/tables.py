@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -83,10 +83,11 @@ class Detections(Boxes):
 
         Args:
             key_frames: (video, second, boxes (N, 4), scores (N, K)); boxes are clipped to the frame.
-            classes: the K action ids in the order of the scores.
+            classes: the K action ids, from 1, in the order of the scores.
 
         Raises:
-            ValueError: a key frame whose shapes are not (N, 4) and (N, K).
+            ValueError: a key frame whose shapes are not (N, 4) and (N, K), ids under 1 or given twice, scores that are
+                not finite, reversed boxes, or most boxes outside the frame, as pixels are.
 
         Examples:
             >>> boxes, scores = torch.rand(2, 2).repeat(1, 2), torch.rand(2, 3)
@@ -95,7 +96,7 @@ class Detections(Boxes):
             (6, [4, 7, 9, 4, 7, 9])
         """
         names: dict[str, int] = {}
-        ids = torch.tensor(list(classes), dtype=torch.int64)
+        ids = torch.tensor(list(_columns(classes)), dtype=torch.int64)
         parts: list[tuple[Tensor, ...]] = []
         for video, second, boxes, scores in key_frames:
             count = len(boxes)
@@ -110,7 +111,7 @@ class Detections(Boxes):
                 (
                     torch.full((rows,), index),
                     torch.full((rows,), float(second), dtype=torch.float64),
-                    boxes.detach().cpu().double().clamp(0, 1).repeat_interleave(len(ids), 0),
+                    boxes.detach().cpu().double().repeat_interleave(len(ids), 0),
                     ids.repeat(count),
                     scores.detach().cpu().double().reshape(-1),
                 )
@@ -118,7 +119,29 @@ class Detections(Boxes):
         if not parts:
             raise ValueError("no key frames")
         video_of, seconds, corners, actions, values = (torch.cat(column) for column in zip(*parts, strict=True))
-        return Detections(tuple(names), video_of, seconds, corners, actions, values)
+        found = Detections(tuple(names), video_of, seconds, corners, actions, values)
+        _check_scored(found)
+        return replace(found, boxes=corners.clamp(0, 1))
+
+
+def _check_scored(rows: Detections) -> None:
+    """Raise `ValueError` for what clipping would hide."""
+    x1, y1, x2, y2 = rows.boxes.T
+    wrong = ~(rows.score.isfinite() & (x1 <= x2) & (y1 <= y2))
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        place = f"{rows.videos[rows.video[row]]}, second {float(rows.second[row]):g}"
+        raise ValueError(
+            f"{place}: box {rows.boxes[row].tolist()} with score {float(rows.score[row])}; expected finite numbers, "
+            "x1 <= x2 and y1 <= y2"
+        )
+    outside = (x1 >= 1) | (y1 >= 1) | (x2 <= 0) | (y2 <= 0)
+    if outside.double().mean() > 0.5:
+        example = rows.boxes[outside][0].tolist()
+        raise ValueError(
+            f"{int(outside.sum())} of {len(rows)} rows have boxes outside the frame, such as {example}; expected "
+            "fractions of width and height, not pixels"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,10 +178,10 @@ def key_frames(annotations: Annotations, *, classes: Sequence[int] = range(1, AC
 
     Args:
         annotations: what `read_annotations` gives.
-        classes: action ids, in the order of the network's K outputs.
+        classes: action ids, from 1, in the order of the network's K outputs.
 
     Raises:
-        ValueError: a class is named twice.
+        ValueError: a class is named twice, or with an id under 1.
 
     Examples:
         >>> box = torch.tensor([[0.1, 0.1, 0.4, 0.9]]).double().expand(2, 4)
@@ -167,9 +190,7 @@ def key_frames(annotations: Annotations, *, classes: Sequence[int] = range(1, AC
         >>> key_frames(rows, classes=(12, 14, 17))[0].labels
         tensor([[1., 0., 1.]])
     """
-    column = {action: number for number, action in enumerate(classes)}
-    if len(column) != len(classes):
-        raise ValueError(f"a class is named twice in {list(classes)}")
+    column = _columns(classes)
     found = []
     for (video, second), rows in annotations.by_key_frame().items():
         people = torch.column_stack([annotations.person[rows].double(), annotations.boxes[rows]]).numpy()
@@ -182,3 +203,13 @@ def key_frames(annotations: Annotations, *, classes: Sequence[int] = range(1, AC
         boxes = annotations.boxes[rows[torch.from_numpy(first)]]
         found.append(KeyFrame(video, second, boxes[order].float(), labels[order]))
     return found
+
+
+def _columns(classes: Sequence[int]) -> dict[int, int]:
+    """Action id -> number of its column."""
+    column = {action: number for number, action in enumerate(classes)}
+    if len(column) != len(classes):
+        raise ValueError(f"a class is named twice in {list(classes)}")
+    if column and min(column) < 1:
+        raise ValueError(f"classes have the id {min(column)}; action ids count from 1")
+    return column

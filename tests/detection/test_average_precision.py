@@ -144,6 +144,12 @@ def test_frames_without_listed_ground_truth_count_if_named() -> None:
     assert ours([*truth, (9, 5, BOX, 0.0)], found).per_class["sit"] == 0.5
 
 
+def test_boxes_may_be_in_any_unit_that_both_share() -> None:
+    far = (900.0, 40.0, 950.0, 200.0)
+    assert ours([(0, 7, PIXELS, 0.0)], [(0, 7, PIXELS, 0.5)]).mean == 1
+    assert ours([(0, 7, PIXELS, 0.0)], [(0, 7, far, 0.5)]).mean == 0
+
+
 def test_names_given_twice_are_told_apart() -> None:
     rows = frame_boxes([(0, 79, BOX, 0.5)])
     assert list(frame_ap(rows, rows, classes={79: "talk", 80: "talk", 3: "sit"}).per_class) == [
@@ -161,7 +167,10 @@ def test_takes_what_a_network_gives() -> None:
 
 
 TRUTH = [(0, 7, BOX, 0.0)]
+CROSSED = [(0, 7, BOX, 0.0), (1, 3, BOX, 0.0)]
 REVERSED = (0.5, 0.1, 0.1, 0.9)
+FLAT = (0.5, 0.1, 0.5, 0.9)
+PIXELS = (32.0, 40.0, 310.0, 200.0)
 UNEVEN = frame_boxes(TRUTH)._replace(boxes=torch.zeros(2, 4))
 
 
@@ -173,6 +182,14 @@ UNEVEN = frame_boxes(TRUTH)._replace(boxes=torch.zeros(2, 4))
         (lambda: ours([(0, 5, BOX, 0.5)], [(0, 7, BOX, 0.5)]), "no ground truth of the 3 listed"),
         (lambda: ours(TRUTH, [(1, 7, BOX, 0.5)]), "seconds"),
         (lambda: ours(TRUTH, [(0, 3, BOX, 0.5)]), "no class in common: ids 7 and ids 3"),
+        (lambda: ours(CROSSED, [(0, 3, BOX, 0.5), (1, 7, BOX, 0.5)]), "on no key frame .* a class in common"),
+        (lambda: ours(TRUTH, [(0, 7, FLAT, 0.5)]), "no box of the detections has an area"),
+        (lambda: ours([(0, 7, FLAT, 0.0)], [(0, 7, BOX, 0.5)]), "no box of the ground truth has an area"),
+        (
+            lambda: ours(TRUTH, [(0, 7, PIXELS, 0.5)]),
+            "boxes reach to 0.9 in the ground truth and 310 in the detections",
+        ),
+        (lambda: ours([(0, 7, PIXELS, 0.5)], TRUTH), "boxes reach to 310 in the ground truth and 0.9 in the"),
         (lambda: ours(TRUTH, [(0, 7, BOX, math.nan)]), "detections: NaN"),
         (lambda: ours(TRUTH, [(0, 7, REVERSED, 0.5)]), "detections: NaN, or boxes with x1 > x2"),
         (lambda: ours([(0, 7, (math.nan, 0.1, 0.5, 0.9), 0.0)], TRUTH), "truth: NaN"),

@@ -1,5 +1,6 @@
 """Frame-mAP of files."""
 
+import dataclasses
 import math
 import random
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdvideo.detection import Detections, frame_map, write_detections
+from kdvideo.detection import Annotations, Detections, frame_map, write_detections
 
 BOX = "0.100,0.100,0.500,0.900"
 OTHER = "0.600,0.100,0.900,0.900"
@@ -64,8 +65,13 @@ def test_excluded_timestamps_are_dropped(tmp_path: Path) -> None:
     assert frame_map(truth, found, CLASSES, excluded=[("a", 903), ("b", 902)]).mean == 0.5
     assert frame_map(truth, found, CLASSES, excluded=write(tmp_path, "e.csv", "a,0904", "a,0903.0")).mean == 1
     assert frame_map(truth, found, CLASSES, excluded=write(tmp_path, "e.csv")).mean == 0.25
-    with pytest.raises(ValueError, match="key frame"):
+    with pytest.raises(ValueError, match="no detection lies on a key frame"):
         frame_map(truth, found, CLASSES, excluded=[("a", 902), ("a", 904)])
+    with pytest.raises(ValueError, match="all key frames of the ground truth are excluded"):
+        frame_map(truth, found, CLASSES, excluded=[("a", 902), ("a", 903), ("a", 904)])
+    for second in (math.nan, math.inf, -1):
+        with pytest.raises(ValueError, match=r"excluded has \('a', .*a second in 0 … 1e\+06"):
+            frame_map(truth, found, CLASSES, excluded=[("a", second)])
 
 
 def test_tables_give_what_their_files_give(tmp_path: Path) -> None:
@@ -108,11 +114,89 @@ def test_the_person_orders_boxes_that_overlap_equally(tmp_path: Path) -> None:
         (f"a,902,{BOX},81,0", f"a,902,{BOX},7,0.5", "line 1.*count from 1 to 80"),
         ("a,902", f"a,902,{BOX},7,0.5", "g.csv: no box"),
         (f"a,902,{BOX},7,0", "a,902", "d.csv: no box"),
+        (f"a,902,{BOX},7,0\na,903,{BOX},3,0", f"a,902,{BOX},3,1\na,903,{BOX},7,1", "on no key frame"),
+        (f"a,902,{BOX},7,0", "a,902,0.5,0.1,0.5,0.9,7,1", "no box of the detections has an area"),
     ],
 )
 def test_what_could_only_give_zero_is_an_error(tmp_path: Path, truth: str, found: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         frame_map(write(tmp_path, "g.csv", truth), write(tmp_path, "d.csv", found), CLASSES)
+
+
+COLUMNS = ("video", "second", "boxes", "action", "score")
+IDS = {action: f"action {action}" for action in range(1, 9)}
+
+
+def tables(*, noise: float, dense: bool, frames: int = 8, seed: int = 0) -> tuple[Annotations, Detections]:
+    """Three people a key frame, each with one or two actions, and a detector that knows their boxes."""
+    draw = torch.Generator().manual_seed(seed)
+    count = 3 * frames
+    corner = torch.rand(count, 2, generator=draw, dtype=torch.float64) / 2
+    place = (("a",), torch.zeros(count, dtype=torch.int64), 900 + torch.arange(count).double() // 3)
+    boxes, labels = torch.cat([corner, corner + 0.3], 1), torch.zeros(count, len(IDS))
+    labels.scatter_(1, torch.randint(len(IDS), (count, 2), generator=draw), 1)
+    scores = labels + noise * torch.randn(count, len(IDS), generator=draw)
+    kept = torch.ones_like(labels) if dense else torch.zeros_like(labels).scatter_(1, scores.argmax(1, True), 1)
+    (person, action), (row, guess) = labels.nonzero().T, kept.nonzero().T
+    truth = Annotations(("a",), place[1][person], place[2][person], boxes[person], action + 1, person)
+    return truth, Detections(("a",), place[1][row], place[2][row], boxes[row], guess + 1, scores[row, guess].double())
+
+
+@pytest.mark.parametrize("step", [-1, 1])
+def test_shifted_ids_are_an_error(step: int) -> None:
+    truth, found = tables(noise=0.1, dense=False, frames=40)
+    right = frame_map(truth, found, IDS).mean
+    assert right > 0.3
+    shifted = dataclasses.replace(found, action=found.action + step)
+    inside = (shifted.action >= 1) & (shifted.action <= len(IDS))
+    columns = {name: getattr(shifted, name)[inside] for name in COLUMNS}
+    way = "lower" if step > 0 else "higher"
+    message = rf"frame-mAP is \d\.\d %, and \d\d\.\d % with the detections' action ids one {way}: are they shifted"
+    with pytest.raises(ValueError, match=message):
+        frame_map(truth, dataclasses.replace(shifted, **columns), IDS)
+
+
+def test_shifted_ids_are_told_where_no_key_frame_has_a_class_in_common(tmp_path: Path) -> None:
+    truth = write(tmp_path, "g.csv", *(f"a,{900 + n},{BOX},{n},0" for n in range(1, 6)))
+    found = write(tmp_path, "d.csv", *(f"a,{900 + n},{BOX},{n + 1},0.5" for n in range(1, 6)))
+    with pytest.raises(ValueError, match=r"is 0.0 %, and 100.0 % with the detections' action ids one lower"):
+        frame_map(truth, found, IDS)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_detectors_that_guess_are_not_taken_for_shifted(dense: bool) -> None:
+    means = []
+    for seed in range(60):
+        try:
+            means.append(frame_map(*tables(noise=99.0, dense=dense, frames=1 + seed % 4, seed=seed), IDS).mean)
+        except ValueError as error:
+            assert "on no key frame" in str(error) or "no class in common" in str(error)  # noqa: PT017
+    assert len(means) > 20
+    assert dense or min(means) < 0.1
+
+
+def test_tables_obey_the_rules_of_files() -> None:
+    truth, found = tables(noise=0.1, dense=False)
+    wrong = {
+        "pixels": (truth, dataclasses.replace(found, boxes=found.boxes * 320), "the detections: row 0: .*not pixels"),
+        "truth in pixels": (
+            dataclasses.replace(truth, boxes=truth.boxes * 320),
+            found,
+            "the ground truth: row 0: .*not p",
+        ),
+        "id 0": (truth, dataclasses.replace(found, action=found.action * 0), "count from 1 to 80"),
+        "nothing": (truth, dataclasses.replace(found, **{n: getattr(found, n)[:0] for n in COLUMNS}), "no box in it"),
+        "short": (truth, dataclasses.replace(found, score=found.score[1:]), "columns of shapes"),
+    }
+    for known, given, message in wrong.values():
+        with pytest.raises(ValueError, match=message):
+            frame_map(known, given, IDS)
+
+
+@pytest.mark.parametrize("classes", [{}, {0: "sit", 1: "stand"}, {"sit": 1}, {1.5: "sit"}])
+def test_label_maps_count_from_1(classes: dict) -> None:
+    with pytest.raises(ValueError, match=r"label_map \{.*expected id -> name with ids from 1"):
+        frame_map(*tables(noise=0.1, dense=False), classes)
 
 
 def test_a_detector_that_finds_nothing_right_has_zero(tmp_path: Path) -> None:

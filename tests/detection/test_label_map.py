@@ -30,6 +30,22 @@ def test_the_layout_of_all_eighty(tmp_path: Path) -> None:
     assert read_label_map(write(tmp_path, text.replace('{"', '"'))) == {3: "id: 5 ", 7: "sit"}
 
 
+def test_comments_and_braces_in_names(tmp_path: Path) -> None:
+    text = """
+    # item { name: 'old' id: 1 }
+    item { name: "hold {sth} #2" id: 2 }  # the second
+    item { name: "one's" id: 3 }
+    """
+    assert read_label_map(write(tmp_path, text)) == {2: "hold {sth} #2", 3: "one's"}
+
+
+def test_other_encodings(tmp_path: Path) -> None:
+    path = tmp_path / "list.pbtxt"
+    path.write_bytes('item { name: "café" id: 1 }'.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"list\.pbtxt: not UTF-8"):
+        read_label_map(path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -37,8 +53,11 @@ def test_the_layout_of_all_eighty(tmp_path: Path) -> None:
         ("sit\nstand\n", "no class in it"),
         ('item {\n  name: "a"\n  id: 1\n}\nitem {\n  name: "b"\n  id: 1\n}\n', "line 5: id 1 is given twice"),
         ('item {\n  name: "a"\n  id: 0\n}\n', "line 1: id 0 is under 1"),
-        ('item {\n  name: "a"\n}\n', "line 1: a class needs a name and an id"),
-        ("item {\n  id: 1\n}\n", "line 1: a class needs a name and an id"),
+        ('item {\n  name: "a"\n}\n', "line 1: a class needs a name, an id"),
+        ("item {\n  id: 1\n}\n", "line 1: a class needs a name, an id"),
+        ('item { name: "a" id: 1.5 }', "line 1: a class needs a name, an id"),
+        ('item { name: "a" id: 1 }\nitem {\n name: "b"\n id: 2\n', "line 2: .*and a closing brace"),
+        ('item { name: "a" id: 1 }\nitem { name: "b"\nitem { name: "c" id: 3 }', "line 2: a class needs"),
     ],
 )
 def test_bad_lists(tmp_path: Path, text: str, message: str) -> None:

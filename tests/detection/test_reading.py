@@ -1,5 +1,6 @@
 """AVA's csv files."""
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -212,7 +213,36 @@ def test_proposals(tmp_path: Path) -> None:
 
 def test_excluded(tmp_path: Path) -> None:
     assert read_excluded(write(tmp_path, "")) == frozenset()
-    with pytest.raises(ValueError, match=r"line 2: expected video,second, got 'a,0902,1'"):
+    with pytest.raises(ValueError, match=r"rows\.csv: line 2: expected video,second .*, got 'a,0902,1'"):
         read_excluded(write(tmp_path, "a,0902\na,0902,1\n"))
-    with pytest.raises(ValueError, match=r"line 1: expected video,second, got 'a,x'"):
-        read_excluded(write(tmp_path, "a,x\n"))
+    for row in ("a,x", "a,nan", "a,-1", "a,902000000", ",0902"):
+        with pytest.raises(ValueError, match=rf"line 2: expected video,second .* in 0 … 1e\+06, got '{row}'"):
+            read_excluded(write(tmp_path, f"a,0902\n{row}\n"))
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_excluded(write(tmp_path, 'a,"0902\n'))
+    (tmp_path / "rows.csv").write_bytes(b"\xe9,0902\n")
+    with pytest.raises(ValueError, match=r"rows\.csv: not UTF-8"):
+        read_excluded(tmp_path / "rows.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"boxes": [[32.0, 40.0, 310.0, 200.0]]}, "not pixels"),
+        ({"boxes": [[0.5, 0.1, 0.4, 0.9]]}, "reversed"),
+        ({"action": [0]}, "count from 1"),
+        ({"score": [float("inf")]}, "score is not a finite number"),
+        ({"second": [float("nan")]}, "second is not in 0"),
+        ({"action": [3, 4]}, r"columns of shapes .*\(2,\)"),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(tmp_path: Path, change: dict[str, list], message: str) -> None:
+    good = table([("a", 902.0, (0.1, 0.1, 0.5, 0.9), 3, 0.25)] * 2)
+    bad = dataclasses.replace(
+        good, **{name: torch.tensor([*rows, *getattr(good, name)[1:].tolist()]) for name, rows in change.items()}
+    )
+    with pytest.raises(ValueError, match=rf"the detections: (row 0: a,.*)?{message}"):
+        write_detections(tmp_path / "d.csv", bad)
+    assert not list(tmp_path.iterdir())
+    write_detections(tmp_path / "d.csv", dataclasses.replace(good, action=good.action + 500))
+    assert read_detections(tmp_path / "d.csv", num_actions=503).action.tolist() == [503, 503]

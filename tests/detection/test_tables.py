@@ -1,5 +1,7 @@
 """Rows of boxes, and targets made of them."""
 
+import math
+
 import pytest
 import torch
 
@@ -47,6 +49,38 @@ def test_detections_from_scores() -> None:
     assert rows.score.tolist() == [0.25, 0.5, 0.5, 0.75]
     assert rows.boxes.max() == 1
     assert Detections.from_scores([("a", 1, boxes, torch.zeros(1, 80))]).action.tolist() == list(range(1, 81))
+
+
+def test_ids_count_from_1() -> None:
+    boxes = torch.tensor([[0.1, 0.1, 0.5, 0.9]])
+    with pytest.raises(ValueError, match="the id 0; action ids count from 1"):
+        Detections.from_scores([("a", 1, boxes, torch.zeros(1, 80))], classes=range(80))
+    with pytest.raises(ValueError, match="twice"):
+        Detections.from_scores([("a", 1, boxes, torch.zeros(1, 2))], classes=(3, 3))
+    with pytest.raises(ValueError, match="the id 0; action ids count from 1"):
+        key_frames(annotations([(0, 902.0, 0, 1, -1)]), classes=range(80))
+
+
+@pytest.mark.parametrize(
+    ("box", "score", "message"),
+    [
+        ((32.0, 40.0, 310.0, 200.0), 0.5, r"1 of 1 rows have boxes outside the frame, such as \[32.0.*not pixels"),
+        ((1.0, 1.0, 1.0, 1.0), 0.5, "outside the frame"),  # pixels that were clipped before
+        ((-0.5, 0.1, -0.1, 0.5), 0.5, "outside the frame"),
+        ((0.5, 0.1, 0.4, 0.9), 0.5, r"a, second 902: box .* with score 0.5; expected finite numbers, x1 <= x2"),
+        ((0.1, math.nan, 0.4, 0.9), 0.5, "expected finite numbers"),
+        ((0.1, 0.1, 0.4, 0.9), math.nan, "with score nan"),
+        ((0.1, 0.1, 0.4, 0.9), math.inf, "with score inf"),
+    ],
+)
+def test_what_clipping_would_hide(box: tuple[float, ...], score: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Detections.from_scores([("a", 902, torch.tensor([box]), torch.tensor([[score]]))], classes=(3,))
+
+
+def test_some_boxes_may_lie_outside() -> None:
+    boxes = torch.tensor([[0.1, 0.1, 0.5, 0.9], [1.1, 0.1, 1.5, 0.9]])
+    assert Detections.from_scores([("a", 902, boxes, torch.zeros(2, 1))], classes=(3,)).boxes[1].tolist()[::2] == [1, 1]
 
 
 @pytest.mark.parametrize("shapes", [((2, 4), (1, 80)), ((2, 4), (2, 60)), ((2, 5), (2, 80)), ((4,), (4, 80))])
