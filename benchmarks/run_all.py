@@ -46,26 +46,23 @@ def parser() -> argparse.ArgumentParser:
     flags = running.parser(__doc__)
     flags.add_argument("--only", nargs="+", metavar="NAME", help="such as table6 figure3")
     flags.add_argument("--workers", type=int, default=1, help="processes that share out the seeds")
+    flags.add_argument("--worker", nargs="+", type=int, metavar="SEED", help=argparse.SUPPRESS)
     return flags
-
-
-def chosen(only: Sequence[str] | None) -> dict[str, Table | None]:
-    """Name -> table of the scripts asked for; None for one that has its own command."""
-    return {name: getattr(scripts.load(name), "TABLE", None) for name in only or scripts.modules()}
 
 
 @plain_errors
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing, then check the claims."""
-    options = parser().parse_args(arguments)
-    scale, found = SCALES[options.scale], chosen(options.only)
-    tables = [table for table in found.values() if table is not None]
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser().parse_args(given)
+    options.seeds = options.worker or options.seeds
+    scale = SCALES[options.scale]
+    tables = [scripts.table(name, options) for name in options.only or scripts.modules()]
     failures: list[str] = []
-    if options.workers > 1 and not options.render and scale.name != "paper":
+    if options.workers > 1 and not (options.worker or options.render) and scale.name != "paper":
         _prepare(tables, scale, options)
-        failures += _share(scale, options)
-    failures += running.run(tables, options)
-    failures += [name for name, table in found.items() if table is None and not _own_command(name, options)]
+        failures += _share(options.seeds or scale.seeds, options.workers, given)
+    failures += running.run(tables, options, pictures=not options.worker)
     if (scale.name != "paper" or options.run) and not options.worker:
         claims.write(scale.name, options.results)
     if failures:
@@ -74,16 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _prepare(tables: Sequence[Table], scale: Scale, options: argparse.Namespace) -> None:
     """Clips and flow that all workers use."""
-    for part in {table.part for table in tables} & set(scale.data):
+    for part, needs_flow in {(table.part, table.needs_flow) for table in tables if table.part in scale.data}:
         for draw in scale.draws(part, options.seeds or scale.seeds, options):
-            prepare_flow(draw.config, make_accelerator(draw.config))
+            if needs_flow:
+                prepare_flow(draw.config, make_accelerator(draw.config))
 
 
-def _share(scale: Scale, options: argparse.Namespace) -> list[str]:
-    """Run workers on every n-th seed each, to their end."""
-    seeds = options.seeds or scale.seeds
-    shares = [seeds[k :: options.workers] for k in range(options.workers)]
-    processes = [subprocess.Popen(_worker(options, share)) for share in shares if share]
+def _share(seeds: Sequence[int], workers: int, given: Sequence[str]) -> list[str]:
+    """Run the same command in workers of every n-th seed each, to their end."""
+    shares = [list(map(str, seeds[k::workers])) for k in range(workers)]
+    command = [sys.executable, "-m", "benchmarks.run_all", *given, "--worker"]
+    processes = [subprocess.Popen([*command, *share]) for share in shares if share]
     try:
         codes = [process.wait() for process in processes]
     except KeyboardInterrupt:  # the workers got it too, and end with a checkpoint
@@ -91,27 +89,6 @@ def _share(scale: Scale, options: argparse.Namespace) -> list[str]:
             process.wait()
         raise SystemExit(130) from None
     return [f"a worker ended with {code}; the same command continues" for code in codes if code]
-
-
-def _flags(options: argparse.Namespace, seeds: Sequence[int]) -> list[str]:
-    """The flags of a command that measures the same at some seeds, none meaning the scale's."""
-    flags = ["--scale", options.scale, "--work-dir", options.work_dir]
-    if options.results != running.RESULTS:  # a record tells its command: no folder of this machine need be in it
-        flags += ["--results", options.results]
-    flags += ["--clips", options.clips, "--threads", options.threads]
-    flags += [name for name in ("--every", "--render", "--run") if getattr(options, name[2:])]
-    return [*map(str, flags), *(["--seeds", *map(str, seeds)] if seeds else [])]
-
-
-def _worker(options: argparse.Namespace, seeds: Sequence[int]) -> list[str]:
-    only = ["--only", *options.only] if options.only else []
-    return [sys.executable, "-m", "benchmarks.run_all", "--worker", *only, *_flags(options, seeds)]
-
-
-def _own_command(name: str, options: argparse.Namespace) -> bool:
-    """Run a script that has no `TABLE`; whether it succeeded."""
-    command = [sys.executable, "-m", scripts.modules()[name], *_flags(options, options.seeds or ())]
-    return subprocess.run(command, check=False).returncode == 0
 
 
 if __name__ == "__main__":

@@ -19,23 +19,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 from benchmarks import ut_interaction
 from benchmarks.tables import accuracies, markdown, running
-from benchmarks.tables.records import RecordFile, values
-from benchmarks.tables.scales import SCALES, Draw, Scale, Videos
+from benchmarks.tables.preparing import prepare_flow
+from benchmarks.tables.records import values
+from benchmarks.tables.scales import Scale
 from benchmarks.tables.table import TOP1, Measured, Record, Row, Table
-from examples.d3d.config import Config, plain_errors
+from examples.d3d.config import Config
 from examples.d3d.methods import D3D, RGB, Method
 from examples.d3d.students import train_method
 from examples.d3d.train import make_accelerator
 from examples.transfer import targets, tuning
 
 SYNTHETIC, UT, UCF, HMDB = "synthetic videos", "UT-Interaction", "UCF-101", "HMDB-51"
-MOTIONS = ("diagonal", "horizontal", "rock", "spin")  # two pairs that look alike
-FEW = {"train": 6, "test": 40}
 
 
 @dataclass(frozen=True)
@@ -63,16 +61,6 @@ OTHERS = (
 )
 
 
-def add_flags(flags: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """The flags that this table alone has."""
-    flags.add_argument("--ucf101", type=Path, help="folder of UCF-101, as its archives unpack")
-    flags.add_argument("--hmdb51", type=Path, help="folder of HMDB-51, as its archives unpack")
-    for one in (S3DG_400, D3D_400, D3D_600):
-        name, help_ = one.flag.replace("_", "-"), f"trained weights of {one.method.name} ({one.part}), instead of ours"
-        flags.add_argument(f"--{name}", type=Path, help=help_)
-    return flags
-
-
 def available(options: argparse.Namespace) -> tuple[str, ...]:
     """The data sets on which networks can be fine-tuned."""
     there = {
@@ -84,18 +72,15 @@ def available(options: argparse.Namespace) -> tuple[str, ...]:
     return tuple(name for name, here in there.items() if here)
 
 
-def target(name: str, config: Config, scale: Scale, options: argparse.Namespace) -> Config:
-    """The settings of fine-tuning on one data set."""
+def target(name: str, config: Config, options: argparse.Namespace) -> Config:
+    """The settings of fine-tuning on one data set, of which ``config`` has the synthetic one."""
     config = dataclasses.replace(config, optimizer=tuning.schedule(config.optimizer))
     if name in (UCF, HMDB):
         return targets.official(config, name, options.ucf101 if name == UCF else options.hmdb51)
     if name == UT:
         train, test = ut_interaction.fold_files(options.clips, config.work_dir / "ut_interaction", 0)
         return dataclasses.replace(config, train=train, test=test, root=options.clips)
-    settings = scale.data["kinetics600"].settings
-    assert settings is not None
-    few = {**settings, "classes": list(MOTIONS), "clips_per_class": FEW, "seed": settings["seed"] + 1}
-    return Videos(name, few).chosen(config)
+    return config
 
 
 def pretrained(one: Pretraining, config: Config, seed: int, scale: Scale, options: argparse.Namespace) -> Any:
@@ -111,7 +96,9 @@ def pretrained(one: Pretraining, config: Config, seed: int, scale: Scale, option
             )
     else:
         config = scale.data[one.part].chosen(dataclasses.replace(config, train=None, test=None, root=None))
-    return train_method(config, one.method, seed, make_accelerator(config))
+    accelerator = make_accelerator(config)
+    prepare_flow(config, accelerator)
+    return train_method(config, one.method, seed, accelerator)
 
 
 def measure(
@@ -119,7 +106,7 @@ def measure(
 ) -> Measured:
     """Accuracy of the mean of the fine-tuned networks' scores."""
     name, *starts = row.of
-    tuned = target(name, config, scale, options)
+    tuned = target(name, config, options)
     members = []
     for one in starts:
         start = pretrained(one, config, seed, scale, options) if one else None
@@ -134,8 +121,14 @@ def row_name(method: str, data: str) -> str:
 
 
 def table(scale: Scale, options: argparse.Namespace) -> Table:
-    """The table; a row for each method and data set."""
+    """The table; a row for each method and data set.
+
+    Raises:
+        ValueError: a folder that is given is not that of the data set.
+    """
     here = available(options)
+    for name in () if options.render else {UCF, HMDB} & set(here):  # before anything is trained
+        target(name, dataclasses.replace(scale.config, work_dir=options.work_dir), options)
     rows = [
         Row(
             row_name(method, name),
@@ -160,6 +153,8 @@ def table(scale: Scale, options: argparse.Namespace) -> Table:
         paper_columns={UCF: "ucf101", HMDB: "hmdb51"},
         part="transfer",
         body=body,
+        plan=plan(scale, options),
+        needs_flow=False,
     )
 
 
@@ -189,64 +184,6 @@ def _value(table: Table, record: Record, row: Row) -> str:
     return markdown.value(table, record, row) + (f" ({count} seeds)" if count > 1 else "")
 
 
-def described(scale: Scale) -> Scale:
-    """The scale with the words for what is transferred from where to where."""
-    sources = " and ".join(scale.data[part].text for part in ("kinetics400", "kinetics600"))
-    few = len(MOTIONS) * FEW["train"], len(MOTIONS) * FEW["test"]
-    text = (
-        f"transfer between small data sets. Pretrained, in the place of Kinetics, on {sources}. Fine-tuned and tested "
-        f"on a third set of synthetic videos ({len(MOTIONS)} motions, two of which only the second pretraining has; "
-        f"{few[0]} training and {few[1]} test clips) and on UT-Interaction (real video, 6 classes; a third of the "
-        "sequences for testing); where a value stands under UCF-101 or HMDB-51, on these, split 1"
-    )
-    if scale.name == "paper":
-        text = "UCF-101 and HMDB-51, split 1, after pretraining on Kinetics"
-    return dataclasses.replace(scale, data={"transfer": Videos(text)})
-
-
-@plain_errors
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what is missing and write the table."""
-    options = add_flags(running.parser(__doc__)).parse_args(arguments)
-    scale = SCALES[options.scale]
-    if "kinetics600" not in scale.data:
-        print(f"Table 4 has no scale {scale.name}: at the scale pocket UT-Interaction is fine-tuned on")
-        return
-    found = table(scale, options)
-    file = RecordFile(found, described(scale), options.results)
-    if scale.name == "paper" and not (options.run or options.render):
-        print(plan(scale, options))
-        return
-    failures = [] if options.render else _measure(found, file, scale, options)
-    file.path.parent.mkdir(parents=True, exist_ok=True)
-    file.markdown.write_text(markdown.document(found, file.read()))
-    if failures:
-        raise ValueError("; ".join(failures))
-
-
-def _measure(found: Table, file: RecordFile, scale: Scale, options: argparse.Namespace) -> list[str]:
-    draws: list[Draw] = scale.draws("kinetics600", options.seeds or scale.seeds, options)
-    file.check(draws[0].config)
-    for name in available(options):  # what is wrong with the clips is said before anything is trained
-        target(name, draws[0].config, scale, options)
-    torch.set_num_threads(options.threads)
-    accelerator, failures = make_accelerator(draws[0].config), []
-    for row, wanted in running.plan(found, draws, every=options.every):
-        for draw in file.missing(wanted, row.name):
-            try:
-                measured = found.measure(row, draw.config, draw.seed, accelerator)
-            except (ValueError, RuntimeError, ArithmeticError) as error:
-                if accelerator.num_processes > 1:  # the others would wait for ever
-                    raise
-                failures.append(f"{row.name}, seed {draw.key}: {error}")
-                continue
-            if accelerator.is_main_process:
-                file.add(row.name, draw, measured, running.environment(options))
-            accelerator.print(f"table4, {row.name}, seed {draw.key}: {measured.value:.1f} %", flush=True)
-            accelerator.wait_for_everyone()
-    return failures
-
-
 def plan(scale: Scale, options: argparse.Namespace) -> str:
     """What the published protocol takes."""
     here = available(options)
@@ -260,4 +197,4 @@ def plan(scale: Scale, options: argparse.Namespace) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    running.main(table, __doc__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from examples.d3d.train import make_accelerator
 RESULTS = record.FOLDER
 PICTURES = Path("docs/img")
 NOT_OF_ONE_MOMENT = ("load_average",)
+Made = Callable[[Scale, argparse.Namespace], Table]
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
@@ -35,26 +36,32 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     flags.add_argument("--results", type=Path, default=RESULTS, help="folder of the records and their tables")
     flags.add_argument("--render", action="store_true", help="measure nothing, write the tables of the records anew")
     flags.add_argument("--clips", type=Path, default=Path("../shared/data/ut_interaction"), help="of UT-Interaction")
-    flags.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # leaves pictures to its parent
     published.add_flags(flags)
+    own = flags.add_argument_group("Table 4")
+    own.add_argument("--ucf101", type=Path, help="folder of UCF-101, as its archives unpack")
+    own.add_argument("--hmdb51", type=Path, help="folder of HMDB-51, as its archives unpack")
+    for network in ("s3dg", "d3d-kinetics400", "d3d-kinetics600"):
+        own.add_argument(f"--{network}", type=Path, help="trained weights that take the place of our pretraining")
     return flags
 
 
 @plain_errors
-def main(table: Table, about: str | None, arguments: Sequence[str] | None = None) -> None:
+def main(table: Table | Made, about: str | None, arguments: Sequence[str] | None = None) -> None:
     """The command of one table's script."""
     options = parser(about).parse_args(arguments)
-    if failures := run([table], options):
+    made = table if isinstance(table, Table) else table(SCALES[options.scale], options)
+    if failures := run([made], options):
         raise SystemExit("error: " + "; ".join(failures))
 
 
-def run(tables: Sequence[Table], options: argparse.Namespace) -> list[str]:
+def run(tables: Sequence[Table], options: argparse.Namespace, *, pictures: bool = True) -> list[str]:
     """Measure what is missing in some tables, write their records and pictures; return what failed."""
     scale = SCALES[options.scale]
     if scale.name == "paper" and not (options.run or options.render):
         print(published.plan(tables, scale, options))
         return []
-    if scale.name == "paper" and not options.render and not (options.train and options.test):
+    needs_clips = scale.name == "paper" and not options.render and any(table.plan is None for table in tables)
+    if needs_clips and not (options.train and options.test):
         raise ValueError("the published protocol needs clips: give --train and --test")
     for table in tables:
         if table.part not in scale.data:
@@ -67,7 +74,7 @@ def run(tables: Sequence[Table], options: argparse.Namespace) -> list[str]:
     torch.set_num_threads(options.threads)
     accelerator = make_accelerator(_draws(tables[0], scale, options)[0].config)
     failures = [failure for table in tables for failure in _measure(table, scale, options, accelerator)]
-    for table in () if options.worker else tables:
+    for table in tables if pictures else ():
         finish(table, scale, options, accelerator)
     return failures
 
@@ -91,7 +98,8 @@ def _measure(table: Table, scale: Scale, options: argparse.Namespace, accelerato
     for row, wanted in plan(table, draws, every=options.every):
         for draw in file.missing(wanted, row.name):
             name = f"{table.name}, {row.name}, seed {draw.key}"
-            prepare_flow(draw.config, accelerator)
+            if table.needs_flow:
+                prepare_flow(draw.config, accelerator)
             try:
                 measured = table.measure(row, draw.config, draw.seed, accelerator)
             except (ValueError, RuntimeError, ArithmeticError) as error:
@@ -109,9 +117,8 @@ def _measure(table: Table, scale: Scale, options: argparse.Namespace, accelerato
 def environment(options: argparse.Namespace) -> Record:
     """Hardware, versions, commit, command and date of a value."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    command = " ".join(["python", "-m", spec.name if spec else "benchmarks.run_all", *sys.argv[1:]]).replace(
-        " --worker", ""
-    )
+    command = " ".join(["python", "-m", spec.name if spec else "benchmarks.run_all", *sys.argv[1:]])
+    command = command.split(" --worker ")[0]  # what the user called
     known = record.environment(command, options.threads)
     return {name: value for name, value in known.items() if name not in NOT_OF_ONE_MOMENT}
 

@@ -109,6 +109,27 @@ def _synthetic(classes: Sequence[str], counts: Mapping[str, int], **settings: An
     return {"classes": list(classes), "clips_per_class": dict(counts), **settings}
 
 
+TRANSFERRED = ("diagonal", "horizontal", "rock", "spin")  # two pairs that look alike
+_FEW_CLIPS = {"train": 6, "test": 40}
+
+
+def _transfer(sources: Mapping[str, Videos]) -> Videos:
+    """A third data set, to which networks are transferred that were trained on the first two."""
+    first, second = sources["kinetics400"], sources["kinetics600"]
+    assert second.settings is not None
+    counts = len(TRANSFERRED) * _FEW_CLIPS["train"], len(TRANSFERRED) * _FEW_CLIPS["test"]
+    text = (
+        f"transfer between small data sets. Pretrained, in the place of Kinetics, on {first.text} and {second.text}. "
+        f"Fine-tuned and tested on a third set of synthetic videos ({len(TRANSFERRED)} motions, two of which only the "
+        f"second pretraining has; {counts[0]} training and {counts[1]} test clips) and on UT-Interaction (real video, "
+        "6 classes; a third of the sequences for testing); where a value stands under UCF-101 or HMDB-51, on these, "
+        "split 1"
+    )
+    seed = second.settings["seed"] + 1
+    more = {"classes": list(TRANSFERRED), "clips_per_class": _FEW_CLIPS, "seed": seed}
+    return Videos(text, {**second.settings, **more})
+
+
 _POCKET = {
     "kinetics400": Videos("the embedded synthetic videos (6 motions, 120 training and 240 test clips)"),
     "kinetics600": Videos(
@@ -131,10 +152,12 @@ _BENCH = {
     ),
 }
 _REAL = "UT-Interaction (real video, 6 classes, 120 clips, three folds that leave whole sequences out)"
-_YOURS = {part: Videos("the clips that --train and --test name") for part in ("kinetics400", "kinetics600")}
+_YOURS = {part: Videos("the clips that --train and --test name") for part in ("kinetics400", "kinetics600")} | {
+    "transfer": Videos("UCF-101 and HMDB-51, split 1, after pretraining on Kinetics")
+}
 SCALES = {
-    "pocket": Scale("pocket", POCKET, _POCKET, tuple(range(6))),
+    "pocket": Scale("pocket", POCKET, _POCKET | {"transfer": _transfer(_POCKET)}, tuple(range(6))),
     "ut_interaction": Scale("ut_interaction", ut_interaction.SETTINGS, {"kinetics400": Videos(_REAL)}, (0, 1, 2)),
-    "bench": Scale("bench", BENCH, _BENCH, (0, 1, 2)),
+    "bench": Scale("bench", BENCH, _BENCH | {"transfer": _transfer(_BENCH)}, (0, 1, 2)),
     "paper": Scale("paper", PAPER, _YOURS, (0,)),
 }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 from pathlib import Path
 from types import ModuleType
+
+from benchmarks.tables.scales import SCALES
+from benchmarks.tables.table import Table
 
 FOLDER = Path(__file__).parents[1]
 
@@ -25,3 +29,10 @@ def load(name: str) -> ModuleType:
     if name not in known:
         raise ValueError(f"unknown table or figure {name!r}; there are {', '.join(known)}")
     return importlib.import_module(known[name])
+
+
+def table(name: str, options: argparse.Namespace) -> Table:
+    """The table of a name; some depend on what the command line gives."""
+    module = load(name)
+    made: Table = module.TABLE if hasattr(module, "TABLE") else module.table(SCALES[options.scale], options)
+    return made

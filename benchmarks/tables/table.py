@@ -75,7 +75,8 @@ class Table:
         body: renders the record itself, where the plain table of rows does not do.
         picture: draws a picture once the rows of the first seed are measured.
         settings: what decides a value besides the settings of the scale.
-        plan: what to do at the published protocol, where that is not the command of the script itself.
+        plan: what to say of the published protocol, where it is not a training on --train for each method.
+        needs_flow: whether the flow of the clips is prepared before a row is measured.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Table:
     picture: Picture | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     plan: str | None = None
+    needs_flow: bool = True
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]

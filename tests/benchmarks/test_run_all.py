@@ -1,7 +1,6 @@
 """All tables with one command."""
 
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,15 +8,18 @@ import pytest
 
 from benchmarks import run_all
 from benchmarks.tables import running, scripts
+from benchmarks.tables.table import Row
 from tests.benchmarks.fakes import Counting, table, without_machine
 
 
 @pytest.fixture
 def measure(monkeypatch: pytest.MonkeyPatch) -> Counting:
-    """Only table6, which is measured at once, and a script of its own kind."""
+    """Only table6, which is measured at once, and a script that makes its table."""
     measure = Counting()
     without_machine(monkeypatch)
-    found = {"table6": SimpleNamespace(TABLE=table(measure)), "table4": SimpleNamespace()}
+    rows = (Row("MARS", ("mars",)),)
+    made = SimpleNamespace(table=lambda *_: table(measure, name="table4", rows=rows, paper_columns={}))
+    found = {"table6": SimpleNamespace(TABLE=table(measure)), "table4": made}
     monkeypatch.setattr(scripts, "modules", lambda: {name: f"benchmarks.{name}_x" for name in found})
     monkeypatch.setattr(scripts, "load", lambda name: found[name])
     monkeypatch.setattr(run_all.claims, "write", lambda scale, folder: None)
@@ -35,9 +37,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 def test_the_scripts_are_found_in_the_papers_order() -> None:
     known = list(scripts.modules())
-    assert [name for name in known if name not in ("table4", "table5")] == [
-        *("table1", "table2", "table3", "table6", "table7", "table8", "figure3", "figure4")
-    ]
+    assert known == [*(f"table{number}" for number in range(1, 9)), "figure3", "figure4"]
 
 
 def test_only_what_is_asked_for_is_run(measure: Counting, tmp_path: Path) -> None:
@@ -45,20 +45,10 @@ def test_only_what_is_asked_for_is_run(measure: Counting, tmp_path: Path) -> Non
     assert {seed for _, seed in measure.asked} == {1}
 
 
-def test_a_script_that_is_no_table_is_called(measure: Counting, tmp_path: Path, monkeypatch) -> None:
-    called = []
-
-    def call(command, check):
-        called.append(command)
-        return SimpleNamespace(returncode=int(len(called) > 1))
-
-    monkeypatch.setattr(subprocess, "run", call)
-    run_all.main([*places(tmp_path), "--only", "table4", "--seeds", "1", "2"])
-    assert called[0][:3] == [sys.executable, "-m", "benchmarks.table4_x"]
-    given = running.parser(None).parse_args(called[0][3:])
-    assert (given.scale, given.results, given.seeds) == ("pocket", tmp_path / "results", [1, 2])
-    with pytest.raises(SystemExit, match="table4"):
-        run_all.main([*places(tmp_path), "--only", "table4"])
+def test_a_table_that_is_made_for_the_command_line(measure: Counting, tmp_path: Path) -> None:
+    run_all.main([*places(tmp_path), "--only", "table4", "--seeds", "1"])
+    assert (tmp_path / "results" / "table4_pocket.json").exists()
+    assert {seed for _, seed in measure.asked} == {1}
 
 
 def test_workers_share_the_seeds_and_the_rest_is_done_here(measure: Counting, tmp_path: Path, monkeypatch) -> None:
@@ -75,13 +65,22 @@ def test_workers_share_the_seeds_and_the_rest_is_done_here(measure: Counting, tm
     monkeypatch.setattr(run_all, "_prepare", lambda tables, scale, options: prepared.append(tables))
     monkeypatch.setattr(subprocess, "Popen", Worker)
     run_all.main([*places(tmp_path), "--only", "table6", "--workers", "2", "--seeds", "0", "1", "2"])
-    assert [command[command.index("--seeds") + 1 :] for command in started] == [["0", "2"], ["1"]]
-    assert all(command[1:4] == ["-m", "benchmarks.run_all", "--worker"] for command in started)
-    assert all("--workers" not in command for command in started)
-    options = run_all.parser().parse_args(started[0][3:])
-    assert (options.only, options.results, options.worker) == (["table6"], tmp_path / "results", True)
+    assert all(command[1:3] == ["-m", "benchmarks.run_all"] for command in started)
+    options = [run_all.parser().parse_args(command[3:]) for command in started]
+    assert [one.worker for one in options] == [[0, 2], [1]]
+    assert {(*one.only, one.results) for one in options} == {("table6", tmp_path / "results")}
     assert len(prepared) == 1
     assert len(measure.asked) == 9
+
+
+def test_a_worker_measures_its_seeds_and_starts_none(measure: Counting, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", None)
+    drawn = []
+    monkeypatch.setattr(running, "finish", lambda *given: drawn.append(given))
+    given = ["--only", "table6", "--workers", "2", "--seeds", "0", "1", "2", "--worker", "1"]
+    run_all.main([*places(tmp_path), *given])
+    assert {seed for _, seed in measure.asked} == {1}
+    assert not drawn
 
 
 def test_a_worker_that_fails_is_told(measure: Counting, tmp_path: Path, monkeypatch) -> None:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from benchmarks import table4_transfer
-from benchmarks.tables import paper
+from benchmarks.tables import paper, running, scales
 from benchmarks.tables.scales import SCALES, Scale, Videos
 from benchmarks.tables.table import Row
 from examples.d3d import clips, networks
-from examples.d3d.config import PAPER, POCKET, Input
+from examples.d3d.config import PAPER, POCKET, Input, plain_errors
 from examples.d3d.methods import RGB
 from examples.d3d.train import make_accelerator
 from examples.transfer import targets, tuning
@@ -38,10 +38,11 @@ def tiny():
     before = torch.get_num_threads()
     sets = {f"kinetics{n}00": Videos(f"set {n}", {**SETTINGS, "seed": n}) for n in (4, 6)}
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scales, "TRANSFERRED", ("diagonal", "rock", "spin"))
+        patch.setattr(scales, "_FEW_CLIPS", {"train": 2, "test": 1})
+        sets["transfer"] = scales._transfer(sets)
         patch.setitem(SCALES, "pocket", Scale("pocket", TINY, sets, (0,)))
         patch.setattr(table4_transfer, "OURS", FEWER)
-        patch.setattr(table4_transfer, "MOTIONS", ("diagonal", "rock", "spin"))
-        patch.setattr(table4_transfer, "FEW", {"train": 2, "test": 1})
         yield
     torch.set_num_threads(before)
 
@@ -74,7 +75,7 @@ def run(tmp_path_factory, ucf, tiny):
     flags = [str(one) for pair in places.items() for one in pair]
 
     def command(*more):
-        table4_transfer.main([*flags, *more])
+        running.main(table4_transfer.table, None, [*flags, *more])
 
     command("--ucf101", str(ucf))
     return work, command
@@ -157,10 +158,12 @@ def test_the_ensemble_averages_scores(monkeypatch, tiny, tmp_path):
     monkeypatch.setattr(table4_transfer, "pretrained", lambda one, *rest: one)
     monkeypatch.setattr(tuning, "fine_tuned", lambda config, start, *rest: start)
     monkeypatch.setattr(tuning, "scores", lambda weights, *rest: scores[weights])
-    config = dataclasses.replace(TINY, work_dir=tmp_path)
+    (draw,) = SCALES["pocket"].draws("transfer", (0,), options("--work-dir", str(tmp_path)))
     for members, value in {(first,): 200 / 3, (second,): 100 / 3, (first, second): 100}.items():
         row = Row("one", ("synthetic videos", *members))
-        assert table4_transfer.measure(SCALES["pocket"], options(), row, config, 0, None).value == pytest.approx(value)
+        assert table4_transfer.measure(SCALES["pocket"], options(), row, draw.config, 0, None).value == pytest.approx(
+            value
+        )
 
 
 def test_no_clip_of_the_pretraining_is_met_again(run):
@@ -209,8 +212,8 @@ def test_rows_of_the_paper(monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        (("--scale", "paper"), "Nothing was trained. table4: 4 fine-tunings of 10000 steps of 60 clips"),
-        (("--scale", "ut_interaction"), "Table 4 has no scale ut_interaction"),
+        (("--scale", "paper"), "table4: 4 fine-tunings of 10000 steps of 60 clips"),
+        (("--scale", "ut_interaction"), "table4 has no clips at scale ut_interaction: not run"),
     ],
 )
 def test_scales_at_which_nothing_is_trained(run, capsys, flags, text):
@@ -227,14 +230,13 @@ def test_wrong_input(run, ucf, tmp_path):
         command("--hmdb51", str(tmp_path / "none"))
     paper = ("--scale", "paper", "--run", "--ucf101", str(ucf), *elsewhere)
     with pytest.raises(SystemExit, match=r"give the weights of D3D \(kinetics400\) as --d3d-kinetics400 FILE"):
-        table4_transfer.plain_errors(
+        plain_errors(
             lambda: table4_transfer.pretrained(table4_transfer.D3D_400, PAPER, 0, SCALES["paper"], options(*paper))
         )()
 
 
 def options(*flags):
-    parser = table4_transfer.add_flags(table4_transfer.running.parser(None))
-    return parser.parse_args(list(flags))
+    return running.parser(None).parse_args(list(flags))
 
 
 def test_given_weights_take_the_place_of_pretraining(tmp_path, tiny):
