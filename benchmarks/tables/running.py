@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -72,6 +73,7 @@ def run(tables: Sequence[Table], options: argparse.Namespace, *, pictures: bool 
             _render(RecordFile(table, scale, options.results))
         return []
     torch.set_num_threads(options.threads)
+    environment(options.threads)
     accelerator = make_accelerator(_draws(tables[0], scale, options)[0].config)
     failures = [failure for table in tables for failure in _measure(table, scale, options, accelerator)]
     for table in tables if pictures else ():
@@ -108,18 +110,19 @@ def _measure(table: Table, scale: Scale, options: argparse.Namespace, accelerato
                 yield f"{name}: {error}"
                 continue
             if accelerator.is_main_process:
-                file.add(row.name, draw, measured, environment(options))
+                file.add(row.name, draw, measured, environment(options.threads))
                 _render(file)
             accelerator.print(f"{name}: {measured.value:.{table.metric.digits}f} {table.metric.unit}", flush=True)
             accelerator.wait_for_everyone()
 
 
-def environment(options: argparse.Namespace) -> Record:
-    """Hardware, versions, commit, command and date of a value."""
+@cache  # files may change while the code of the first call goes on
+def environment(threads: int) -> Record:
+    """Hardware, versions, commit, command and date of this process."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     command = " ".join(["python", "-m", spec.name if spec else "benchmarks.run_all", *sys.argv[1:]])
     command = command.split(" --worker ")[0]  # what the user called
-    known = record.environment(command, options.threads)
+    known = record.environment(command, threads)
     return {name: value for name, value in known.items() if name not in NOT_OF_ONE_MOMENT}
 
 

@@ -65,4 +65,4 @@ def options(folder: Path, *more: str) -> argparse.Namespace:
 def without_machine(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, Any] = ENVIRONMENT) -> None:
     """Records say the given environment, and no clip is read."""
     monkeypatch.setattr(running, "prepare_flow", lambda config, accelerator: None)
-    monkeypatch.setattr(running, "environment", lambda options: dict(environment))
+    monkeypatch.setattr(running, "environment", lambda threads: dict(environment))
