@@ -1,6 +1,7 @@
 """The clips and settings of every scale."""
 
 import dataclasses
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,13 @@ def test_the_second_data_set_is_another_one(tmp_path: Path, monkeypatch: pytest.
         assert dataclasses.replace(second.config, train=first.config.train, test=first.config.test) == first.config
 
 
-@pytest.mark.parametrize("part", ["kinetics400", "kinetics600"])
-@pytest.mark.parametrize("name", ["pocket", "bench"])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        *product(("pocket", "bench"), ("kinetics400", "kinetics600")),
+        ("more_clips", "kinetics400"),
+    ],
+)
 def test_the_text_counts_the_clips(name: str, part: str) -> None:
     videos = SCALES[name].data[part]
     counts = videos.settings["clips_per_class"] if videos.settings else scales.clips.SYNTHETIC
