@@ -1,7 +1,8 @@
 """The sizes at which a table is measured, and the clips of each: Config presets of the recipe.
 
-pocket: two CPU cores, hours for everything. more_clips: the same with four times the training clips. ut_interaction: the same networks on 120 real clips. bench: one GPU, hours.
-paper: the published schedule on a data set of yours, normally Kinetics.
+pocket: two CPU cores, hours for everything. more_clips: the same with four times the training clips. ut_interaction:
+the same networks on 120 real clips. bench: one GPU, hours. paper: the published schedule on a data set of yours,
+normally Kinetics.
 """
 
 from __future__ import annotations
