@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from kdvideo.data import _shapes, synthetic
+from kdvideo.data._drawn import check
 
 TRAVEL = ("horizontal", "orbit", "vertical")  # where an actor is; the other actions change its form
 PLACES = 4
@@ -80,12 +81,6 @@ class Stage:
         """The boxes of all frames, (T, N, 4)."""
         size = torch.tensor([scene.width, scene.size] * 2)
         return (torch.stack([_box(*actor) for actor in self.cast], 1) / size + 0.5).clamp(0, 1)
-
-
-def check(name: str, value: object, valid: bool, expected: str) -> None:
-    """Raise `ValueError` unless a setting is valid."""
-    if not valid:
-        raise ValueError(f"{name}={value!r}; expected {expected}")
 
 
 def rehearse(scene: Scene, actors: Sequence[Actor], generator: Generator) -> Stage:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from kdvideo.data import _actors, synthetic
-from kdvideo.data._actors import TRAVEL, Actor, Scene, check
+from kdvideo.data._actors import TRAVEL, Actor, Scene
+from kdvideo.data._drawn import appearances, check, check_counts, complete, seed_of, write
 from kdvideo.data._shapes import pick, uniform
 
 __all__ = ["ACTIONS", "CLIP_START", "VIDEOS", "Actor", "render", "write_dataset"]
@@ -125,7 +124,7 @@ def write_dataset(
     """
     root = Path(root)
     check("seconds", seconds, seconds >= 2, "at least 2")
-    check("fps", fps, fps == int(fps) > 0, "a whole number above 0")  # key frames lie on whole seconds
+    check("fps", fps, fps > 0 and float(fps).is_integer(), "a whole number above 0")  # key frames lie on whole seconds
     scene = Scene(size, int(seconds * fps), fps, noise, camera, speed, contrast)
     chances = {"cue": cue, "two_actions": two_actions, "bystanders": bystanders}
     for name, value in chances.items():
@@ -134,66 +133,50 @@ def write_dataset(
     settings = {"videos": dict(videos), **chances, "seed": seed, "seconds": seconds, **asdict(scene)}
     clips = json.loads(json.dumps([asdict(video) for video in plan]))  # JSON knows no tuples
     record = {"kind": "localisation", "version": VERSION, **settings, "clips": clips}
-    if not synthetic._holds(root, record):
-        partial = root.with_name(f".{root.name}.partial")
-        try:
-            _complete(partial, record, scene, plan)
-            partial.rename(root)
-        except OSError:
-            if not synthetic._holds(root, record):  # else another process has finished the same work first
-                raise
-            shutil.rmtree(partial, ignore_errors=True)
+    complete(root, record, lambda folder: _fill(folder, scene, plan))
     return root
 
 
 def _plan(videos: Mapping[str, int], cue: float, two: float, bystanders: float, seed: int) -> Iterator[_Video]:
+    check_counts("videos", videos)
     for split, count in videos.items():
-        valid = count > 0 and split == Path(split).name
-        check("videos", videos, valid, "{name of a split: number above 0}")
-        g = Generator().manual_seed(synthetic._hash(seed, split, "localisation"))
+        g = Generator().manual_seed(seed_of(seed, split, "localisation"))
         sizes = torch.randint(2, 4, (count,), generator=g).tolist()
         people = _people(sum(sizes), cue if split == "train" else None, two, (seed, f"people of {split}"), g)
         for number, size in enumerate(sizes):
             cast = [next(people) for _ in range(size)]
             if uniform(0, 1, g) < bystanders:
                 cast.insert(0, Actor((), pick(synthetic.CLASSES, g)))
-            yield _Video(f"{split}_{number:04d}", split, synthetic._hash(seed, split, number), tuple(cast))
+            yield _Video(f"{split}_{number:04d}", split, seed_of(seed, split, number), tuple(cast))
 
 
 def _people(count: int, cue: float | None, two: float, seed: tuple[int, str], g: Generator) -> Iterator[Actor]:
     """Actors in random order: first actions equally often, looks in exact shares."""
     names = synthetic.CLASSES
     first = [names[place % len(names)] for place in torch.randperm(count, generator=g).tolist()]
-    looks = {
-        name: iter(synthetic._appearances(name, first.count(name), names, cue, seed=seed))
-        for name in names
-        if name in first
-    }
+    looks = {name: iter(appearances(name, first.count(name), names, cue, seed=seed)) for name in names if name in first}
     for name in first:
         other = [second for second in names if (second in TRAVEL) != (name in TRAVEL)]
         second = (pick(other, g),) if uniform(0, 1, g) < two else ()
         yield Actor((name, *second), next(looks[name]))
 
 
-def _complete(partial: Path, record: dict[str, Any], scene: Scene, plan: Sequence[_Video]) -> None:
-    if partial.exists() and synthetic._read(partial) != record:
-        shutil.rmtree(partial)
-    (partial / "videos").mkdir(parents=True, exist_ok=True)
-    synthetic._write(partial / synthetic.RECORD, json.dumps(record, indent=1).encode())
+def _fill(folder: Path, scene: Scene, plan: Sequence[_Video]) -> None:
+    (folder / "videos").mkdir(exist_ok=True)
     tables: dict[str, list[str]] = {}
     for video in plan:
         generator = Generator().manual_seed(video.seed)
         stage = _actors.rehearse(scene, video.actors, generator)
-        path = partial / "videos" / f"{video.name}.mp4"
+        path = folder / "videos" / f"{video.name}.mp4"
         if not path.exists():
-            synthetic._write(path, synthetic.encode(_actors.film(scene, stage, generator), fps=scene.fps))
+            write(path, synthetic.encode(_actors.film(scene, stage, generator), fps=scene.fps))
         boxes = stage.boxes(scene)[int(scene.fps) :: int(scene.fps)]  # of the seconds 1, 2, …
         tables.setdefault(f"{video.split}.csv", []).extend(_annotations(video, boxes))
         tables.setdefault(f"proposals_{video.split}.csv", []).extend(_proposals(video, boxes))
     for name, lines in tables.items():
-        synthetic._write(partial / name, "".join(lines).encode())
+        write(folder / name, "".join(lines).encode())
     items = [f'item {{\n  name: "{name}"\n  id: {number}\n}}\n' for number, name in ACTIONS.items()]
-    synthetic._write(partial / "actions.pbtxt", "".join(items).encode())
+    write(folder / "actions.pbtxt", "".join(items).encode())
 
 
 def _place(video: _Video, step: int, box: Tensor) -> str:
@@ -211,7 +194,7 @@ def _annotations(video: _Video, boxes: Tensor) -> Iterator[str]:
 
 def _proposals(video: _Video, boxes: Tensor) -> Iterator[str]:
     """Every shape once or twice, a few per cent off, and two boxes of nothing."""
-    g = Generator().manual_seed(synthetic._hash(video.seed, "proposals"))
+    g = Generator().manual_seed(seed_of(video.seed, "proposals"))
     for step, frame in enumerate(boxes):
         for box in frame:
             for _ in range(1 + int(uniform(0, 1, g) < 0.4)):

@@ -136,13 +136,15 @@ class Checked:
             raise ValueError(f"allow_missing must be a fraction of the clips, 0 to 1, got {self.allow_missing}")
         lost = [row for row in rows if not os.path.isfile(os.path.join(self.root, row.path))]
         count = f"{len(lost)} of {len(rows)} clips are missing"
-        if lost and len(lost) <= self.allow_missing * len(rows):
+        some_are_there = len(lost) < len(rows)
+        if lost and some_are_there and len(lost) <= self.allow_missing * len(rows):
             first = ", ".join(repr(row.path) for row in lost[:5])
             warnings.warn(f"{self.source}: {count} and left out, first {first}", stacklevel=4)
             gone = {id(row) for row in lost}
             return [row for row in rows if id(row) not in gone]
         if lost and self.allow_missing:
-            self.problems.append((0, f"{count}, more than the {self.allow_missing:.2%} allowed"))
+            allowed = f", more than the {self.allow_missing:.2%} allowed" if some_are_there else ""
+            self.problems.append((0, count + allowed))
         self.problems += [(row.line, f"no such file {row.path!r}") for row in lost]
         return rows
 

@@ -6,30 +6,26 @@ misleading cue: in the split "train" it is the class's own in exactly a fraction
 another class's in the rest; in every other split each class shows all appearances equally often.
 """
 
-import hashlib
 import io
-import json
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import torch
 from torch import Generator, Tensor
 
 from kdvideo.data import _shapes
+from kdvideo.data._drawn import appearances, check, check_counts, complete, seed_of, write
 
 __all__ = ["CLASSES", "MOTIONS", "encode", "render", "write_dataset"]
 
 MOTIONS: tuple[str, ...] = tuple(_shapes.MOTIONS)
 CLASSES: tuple[str, ...] = ("horizontal", "orbit", "pulse", "shear", "spin", "vertical")
 CLIPS_PER_CLASS: Mapping[str, int] = {"train": 40, "val": 12, "test": 24}
-RECORD = "synthetic.json"
 VERSION = 1  # of the pictures: raise it with every change to them, so that old folders are refused
 
 
@@ -45,14 +41,14 @@ class _Scene:
     contrast: float
 
     def __post_init__(self) -> None:
-        _check("size", self.size, self.size >= 32 and self.size % 2 == 0, "an even number of pixels from 32")
-        _check("frames", self.frames, self.frames >= 2, "at least 2")
-        _check("fps", self.fps, self.fps > 0, "a number above 0")
-        _check("noise", self.noise, self.noise >= 0, "a number from 0")
-        _check("distractor", self.distractor, 0 <= self.distractor <= 1, "a probability in [0, 1]")
-        _check("camera", self.camera, self.camera >= 0, "a number of pixels from 0")
-        _check("speed", self.speed, self.speed > 0, "a number above 0")
-        _check("contrast", self.contrast, self.contrast >= 0, "a number from 0")
+        check("size", self.size, self.size >= 32 and self.size % 2 == 0, "an even number of pixels from 32")
+        check("frames", self.frames, self.frames >= 2, "at least 2")
+        check("fps", self.fps, self.fps > 0, "a number above 0")
+        check("noise", self.noise, self.noise >= 0, "a number from 0")
+        check("distractor", self.distractor, 0 <= self.distractor <= 1, "a probability in [0, 1]")
+        check("camera", self.camera, self.camera >= 0, "a number of pixels from 0")
+        check("speed", self.speed, self.speed > 0, "a number above 0")
+        check("contrast", self.contrast, self.contrast >= 0, "a number from 0")
 
 
 @dataclass(frozen=True)
@@ -61,11 +57,6 @@ class _Clip:
     label: str
     appearance: str
     seed: int
-
-
-def _check(name: str, value: object, valid: bool, expected: str) -> None:
-    if not valid:
-        raise ValueError(f"{name}={value!r}; expected {expected}")
 
 
 def render(
@@ -105,7 +96,7 @@ def render(
     """
     scene = _Scene(size, frames, fps, noise, distractor, camera, speed, contrast)
     for name in (motion, appearance or motion):
-        _check("motion or appearance", name, name in MOTIONS, f"one of {MOTIONS}")
+        check("motion or appearance", name, name in MOTIONS, f"one of {MOTIONS}")
     generator = Generator().manual_seed(seed)
     look = appearance or _shapes.pick(MOTIONS, generator)
     return _film(scene, list(_cast(scene, motion, look, generator)), generator)
@@ -143,7 +134,7 @@ def encode(clip: Tensor, *, fps: float = 25.0) -> bytes:
         >>> len(encode(render("spin", seed=1, frames=4))) > 1000
         True
     """
-    _check("clip", clip.dtype, clip.dtype == torch.uint8 and clip.ndim == 4, "uint8 (T, 3, H, W)")
+    check("clip", clip.dtype, clip.dtype == torch.uint8 and clip.ndim == 4, "uint8 (T, 3, H, W)")
     rate = Fraction(fps).limit_denominator(1001)
     options = {"crf": "16", "preset": "veryfast", "mbtree": "0"}  # x264's mbtree is not deterministic
     file = io.BytesIO()
@@ -208,84 +199,27 @@ def write_dataset(
         "seed": seed,
     }
     record = {"version": VERSION, **parameters, **asdict(scene), "clips": [asdict(clip) for clip in clips]}
-    if not _holds(root, record):
-        partial = root.with_name(f".{root.name}.partial")
-        try:
-            _complete(partial, record, scene, clips)
-            partial.rename(root)
-        except OSError:
-            if not _holds(root, record):  # else another process has finished the same work first
-                raise
-            shutil.rmtree(partial, ignore_errors=True)
+    complete(root, record, lambda folder: _fill(folder, scene, clips))
     return root
 
 
 def _plan(counts: Mapping[str, int], classes: Sequence[str], cue: float, seed: int) -> Iterator[_Clip]:
     known = len(set(classes)) == len(classes) >= 2 and set(classes) <= set(MOTIONS)
-    _check("classes", classes, known, f"two or more different ones of {MOTIONS}")
-    _check("cue", cue, 0 <= cue <= 1, "a fraction in [0, 1]")
+    check("classes", classes, known, f"two or more different ones of {MOTIONS}")
+    check("cue", cue, 0 <= cue <= 1, "a fraction in [0, 1]")
+    check_counts("clips_per_class", counts)
     for split, count in counts.items():
-        _check(
-            "clips_per_class",
-            counts,
-            count > 0 and split == Path(split).name,
-            "{folder name: number above 0}",
-        )
         for label in classes:
-            looks = _appearances(label, count, classes, cue if split == "train" else None, seed=(seed, split))
+            looks = appearances(label, count, classes, cue if split == "train" else None, seed=(seed, split))
             for index, look in enumerate(looks):
                 path = f"{split}/{label}/{index:04d}.mp4"
-                yield _Clip(path, label, look, _hash(seed, split, label, index))
+                yield _Clip(path, label, look, seed_of(seed, split, label, index))
 
 
-def _appearances(
-    label: str, count: int, classes: Sequence[str], cue: float | None, *, seed: tuple[int, str]
-) -> list[str]:
-    """Exact shares in random order: with a cue `label` and the others, without one all alike."""
-    generator = Generator().manual_seed(_hash(*seed, label))
-    own = 0 if cue is None else round(cue * count)
-    rest = [name for name in classes if cue is None or name != label]
-    order = torch.randperm(len(rest), generator=generator).tolist()
-    looks = [label] * own + [rest[order[i % len(rest)]] for i in range(count - own)]
-    return [looks[i] for i in torch.randperm(count, generator=generator).tolist()]
-
-
-def _hash(*parts: object) -> int:
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:6], "big")
-
-
-def _read(folder: Path) -> Any:
-    try:
-        return json.loads((folder / RECORD).read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _holds(root: Path, record: dict[str, Any]) -> bool:
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return False
-    found = _read(root)
-    if found == record:
-        return True
-    if not isinstance(found, dict):
-        raise ValueError(f"{root} exists and is no synthetic data set; give a new folder")
-    differ = {key: (found.get(key), record[key]) for key in record if key != "clips" and found.get(key) != record[key]}
-    raise ValueError(f"{root} holds another data set, (found, wanted): {differ}; give a new folder or remove it")
-
-
-def _complete(partial: Path, record: dict[str, Any], scene: _Scene, clips: Sequence[_Clip]) -> None:
-    if partial.exists() and _read(partial) != record:
-        shutil.rmtree(partial)
+def _fill(folder: Path, scene: _Scene, clips: Sequence[_Clip]) -> None:
     for clip in clips:
-        (partial / clip.path).parent.mkdir(parents=True, exist_ok=True)
-    _write(partial / RECORD, json.dumps(record, indent=1).encode())
+        (folder / clip.path).parent.mkdir(parents=True, exist_ok=True)
     for clip in clips:
-        if not (partial / clip.path).exists():
+        if not (folder / clip.path).exists():
             pictures = render(clip.label, seed=clip.seed, appearance=clip.appearance, **asdict(scene))
-            _write(partial / clip.path, encode(pictures, fps=scene.fps))
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+            write(folder / clip.path, encode(pictures, fps=scene.fps))

@@ -195,7 +195,11 @@ def test_looks_agree_with_actions_as_often_as_cue_says(cue: float) -> None:
         ({"fps": 12.5}, "fps=12.5; expected a whole number"),
         ({"size": 50}, "size=50; expected a multiple of 6"),
         ({"videos": {"../x": 1}}, "name of a split"),
+        ({"fps": float("nan")}, "fps=nan; expected a whole number"),
         ({"videos": {"train": 0}}, "number above 0"),
+        ({"videos": {"train": 1.5}}, "whole number above 0"),
+        ({"videos": {"train": "3"}}, "whole number above 0"),
+        ({"videos": {}}, "whole number above 0"),
     ],
 )
 def test_bad_settings_are_named(tmp_path: Path, change: dict[str, object], message: str) -> None:

@@ -161,6 +161,11 @@ def test_missing_clips_up_to_a_fraction(ucf):
     for allowed in (0.1, True):
         with pytest.warns(UserWarning, match=rf"2 of 20 clips are missing and left out, first '{names[0]}', '"):
             assert ucf101(ucf, allow_missing=allowed)["clip"][:] == names[2:]
+    shutil.rmtree(ucf / "UCF-101" / "SoccerJuggling")
+    (ucf / "UCF-101" / "SoccerJuggling").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert problems(ucf101, ucf, allow_missing=True)[0] == "20 of 20 clips are missing"
     with pytest.raises(ValueError, match="fraction of the clips, 0 to 1, got 5"):
         ucf101(ucf, allow_missing=5)
 
@@ -208,6 +213,11 @@ def test_what_is_wrong_with_hmdb51_is_named(hmdb):
     (hmdb / "hmdb51" / "sword" / "a.avi").rename(hmdb / "hmdb51" / "sword.rar")
     (hmdb / "hmdb51" / "sword").rmdir()
     assert problems(hmdb51, hmdb) == ["no folder of the class 'sword' (sword.rar is not unpacked)"]
+    for name in ("wave", "sword_exercise"):
+        shutil.rmtree(hmdb / "hmdb51" / name)
+    (text,) = problems(hmdb51, hmdb)
+    assert text.startswith("no class folder such as 'sword' (sword.rar is not unpacked) in any of 'hmdb51', ")
+    touch(hmdb / "hmdb51", *(f"wave/{name}" for name in AWKWARD), "sword_exercise/b.avi")
     (lists / "sword_test_split1.txt").unlink()
     write(lists / "sword_exercise_test_split1.txt", "b.avi 2\nb.avi 1\nc.avi\nd.avi 3\n")
     assert problems(hmdb51, hmdb) == [

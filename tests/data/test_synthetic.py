@@ -241,6 +241,7 @@ def test_interrupted_writing_is_never_half_used(tmp_path, monkeypatch, resumed):
         ({"classes": ["orbit", "jump"]}, "jump"),
         ({"clips_per_class": {"train": 0}}, "clips_per_class"),
         ({"clips_per_class": {"../train": 1}}, "clips_per_class"),
+        ({"clips_per_class": {}}, "clips_per_class"),
         ({"cue": 1.1}, "cue=1.1"),
         ({"size": 33}, "size=33"),
         ({"frames": 1}, "frames=1"),
