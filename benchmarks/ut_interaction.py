@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from examples.d3d.config import POCKET, Config
 from examples.d3d.run import Trained, one_seed
 from examples.d3d.train import make_accelerator
 from kdvideo import data
+from kdvideo._files import write_atomic
 from kdvideo.training import accuracy, mean_and_standard_error
 
 SETTINGS = dataclasses.replace(
@@ -47,13 +49,12 @@ def fold_files(root: Path, folder: Path, fold: int) -> tuple[Path, Path]:
     rows = [row for part in parts for row in part]
     held = {row["clip"] for row in rows if sequence(row) % FOLDS == fold}
     train, test = ([r for r in rows if (r["clip"] in held) == side] for side in (False, True))
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, chosen in (("train", train), ("test", test)):
-        files.append(folder / f"fold{fold}_{name}.csv")
-        with files[-1].open("w", newline="") as file:
-            csv.writer(file).writerows([("path", "label"), *((r["clip"], r["label"]) for r in chosen)])
-    return files[0], files[1]
+    files = folder / f"fold{fold}_train.csv", folder / f"fold{fold}_test.csv"
+    for file, chosen in zip(files, (train, test), strict=True):
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([("path", "label"), *((r["clip"], r["label"]) for r in chosen)])
+        write_atomic(file, text.getvalue().encode())  # several processes may write the same fold
+    return files
 
 
 def _sorted_rows(folder: Path, root: Path) -> list[dict[str, Any]]:
