@@ -1,5 +1,7 @@
 """Predictions with weights that others published: the clip is made as their `input_spec` says."""
 
+import re
+
 import pytest
 import torch
 
@@ -41,6 +43,16 @@ def test_a_network_of_other_channels_is_refused(tmp_path):
     torch.save(models.i3d(3, in_channels=4, depth_multiplier=0.125).state_dict(), tmp_path / "weights.pt")
     with pytest.raises(ValueError, match="sees 4 channels"):
         predict.predict(tmp_path / "weights.pt", tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize("architecture", ["predicted_flow", "flow_predictor"])
+def test_a_network_that_only_the_recipe_builds_is_named(tmp_path, capsys, architecture):
+    network = models.s3dg(2, depth_multiplier=0.125)
+    network.config = {**network.config, "architecture": architecture}
+    models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input={"stream": "rgb"})
+    with pytest.raises(SystemExit, match="1"):
+        predict.main(["--weights", str(tmp_path / "a"), "clip.mp4"])
+    assert re.match(rf"error: .*a: '{architecture}' .*examples.d3d.networks.load reads", capsys.readouterr().err)
 
 
 def test_an_incomplete_input_is_named(tmp_path):

@@ -23,6 +23,7 @@ BUILDERS: dict[str, Callable[..., Network]] = {
 }
 
 
+RECIPE = ("flow_predictor", "predicted_flow")  # of the method "S3D-G with 3D CNN flow"
 DOWNLOADS = ("cache_dir", "checkpoint_path", "pretrained", "progress", "weights")
 
 
@@ -39,6 +40,11 @@ def build(config: Mapping[str, Any]) -> Network:
     """
     arguments = dict(config)
     name = arguments.pop("architecture", None)
+    if name in RECIPE:
+        raise ValueError(
+            f"{name!r} is a network of the recipe, which kdvideo does not build: examples.d3d.networks.load reads its "
+            "file, and python -m examples.d3d.evaluate measures it"
+        )
     if not isinstance(name, str) or name not in BUILDERS:
         raise ValueError(f"unknown architecture {name!r}; known: {sorted(BUILDERS)}")
     refused = sorted(key for key in arguments if key in DOWNLOADS or key.startswith("pretrained_cfg"))
