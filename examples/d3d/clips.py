@@ -169,7 +169,11 @@ def check_flow(weights: Path, recorded: dict[str, object], config: Config) -> No
         raise ValueError(f"{weights} was trained on other flow than this run's: {'; '.join(differ)}")
 
 
-def check_classes(weights: Path, classes: list[str], manifest: Dataset) -> None:
+def check_classes(weights: Path, classes: list[str] | None, manifest: Dataset) -> None:
     """Raises ValueError unless the network of a file knows the classes of the clips."""
-    if classes != manifest.features["label"].names:
-        raise ValueError(f"{weights} knows the classes {classes}, the clips {manifest.features['label'].names}")
+    wanted = manifest.features["label"].names
+    if classes is None:
+        way = "python -m kdvideo.models.convert --classes writes a file that does"
+        raise ValueError(f"{weights} does not name its classes, the clips have {wanted}; {way}")
+    if classes != wanted:
+        raise ValueError(f"{weights} knows the classes {classes}, the clips {wanted}")

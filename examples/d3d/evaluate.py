@@ -16,17 +16,18 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object, tqdm
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from examples.d3d import clips, networks
 from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.train import make_accelerator
+from kdvideo import models
 from kdvideo.training import accuracy, confusion_matrix, ignore_signals
 
 
 @torch.no_grad()
-def scores(network: nn.Module, dataset: Any, stream: str, config: Config, accelerator: Accelerator) -> Tensor:
+def scores(network: models.Network, dataset: Any, stream: str, config: Config, accelerator: Accelerator) -> Tensor:
     """Mean softmax over the views of every clip, (clips, K), the same on all processes."""
     network = network.to(accelerator.device).eval()
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
@@ -39,7 +40,7 @@ def scores(network: nn.Module, dataset: Any, stream: str, config: Config, accele
     rows: list[tuple[int, list[float]]] = []
     for batch in tqdm(loader, desc=f"scores ({stream})", leave=False):
         with accelerator.autocast():
-            logits = network(batch[stream].to(accelerator.device))
+            logits = network(networks.seen(network, batch[stream].to(accelerator.device)))
         rows += zip(batch["index"].tolist(), logits.float().softmax(1).tolist(), strict=True)
     return _mean_by_clip(gather_object(rows))
 
@@ -55,7 +56,7 @@ def _mean_by_clip(rows: list[tuple[int, list[float]]]) -> Tensor:
 def weights_scores(path: Path, config: Config, test: Dataset, store: Any, accelerator: Accelerator) -> Tensor:
     """Scores of the weights in a file on the test clips."""
     network, info = networks.load(path)
-    stream = info["input"]["stream"]
+    stream = networks.stream(network, info)
     clips.check_classes(path, info["classes"], test)
     if stream == "flow":
         clips.check_flow(path, info["input"], config)
@@ -90,8 +91,9 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit("error: give the network, as in --weights runs/d3d/student.safetensors")
     accelerator = make_accelerator(config)
     _, test = clips.manifests(config)
-    _, info = networks.load(config.weights)
-    flow = info["input"]["stream"] == "flow"
+    network, info = networks.load(config.weights)
+    clips.check_classes(config.weights, info["classes"], test)
+    flow = networks.stream(network, info) == "flow"
     store = clips.prepare(config, test, accelerator, what="test clips") if flow else None
     result = weights_scores(config.weights, config, test, store, accelerator)
     label = torch.tensor(test["label"])

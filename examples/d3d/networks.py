@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from examples.d3d import predicted_flow
 from examples.d3d.config import Config, Optimizer
@@ -79,13 +79,33 @@ def _start_fast(network: nn.Module) -> None:
 
 def _fill(network: models.Network, path: Path) -> None:
     """Take over all weights of a file but those of its classifier."""
-    trained, info = load(path)
+    trained, _ = load(path)
     shown, wanted = _shown(trained), _shown(network)
-    if shown != wanted or info["input"]["range"] != RANGE:
-        raise ValueError(
-            f"{path} holds {shown} for values in {info['input']['range']}, which cannot start {wanted} for {RANGE}"
-        )
+    names = ["architecture"] if shown["architecture"] != wanted["architecture"] else {**wanted, **shown}
+    differ = [
+        f"{name} {shown.get(name)}, not {wanted.get(name)}" for name in names if shown.get(name) != wanted.get(name)
+    ]
+    if trained.input_spec.mean:
+        differ.append("an input normalised by mean and std")
+    if differ:
+        raise ValueError(f"{path} cannot start the network of these settings: it has {'; '.join(differ)}")
+    _feed(trained, RANGE)
     network.load_state_dict(models.inflation.resize_head(trained, network.num_classes).state_dict())
+
+
+@torch.no_grad()
+def _feed(network: models.Network, wanted: Sequence[float]) -> None:
+    """Make the first convolution, in place, give for values in another range what it gave for those of `input_spec`.
+
+    The same but at the border, where padding then stands for another value. With x = a·y + b: W * x = aW * y + b ΣW,
+    and the mean of the batch norm behind it takes the constant.
+    """
+    (low, high), (new_low, new_high) = network.input_spec.range, wanted
+    scale = (high - low) / (new_high - new_low)
+    stem = network.get_submodule("conv_1a")
+    weight, mean = stem.get_parameter("conv.weight"), stem.get_buffer("bn.running_mean")
+    mean -= (low - scale * new_low) * weight.sum((1, 2, 3, 4))
+    weight *= scale
 
 
 def _shown(network: models.Network) -> dict[str, Any]:
@@ -94,6 +114,27 @@ def _shown(network: models.Network) -> dict[str, Any]:
     config = {name: value for name, value in network.config.items() if name not in told_elsewhere}
     shown: dict[str, Any] = json.loads(json.dumps(config))
     return shown
+
+
+def seen(network: models.Network, clip: Tensor) -> Tensor:
+    """Clips in [-1, 1], as the recipe makes them, the way the network is to see them."""
+    spec = network.input_spec
+    low, high = spec.range
+    if [low, high] != RANGE:
+        clip = low + (clip + 1) * ((high - low) / 2)
+    return spec.normalise(clip)
+
+
+def stream(network: models.Network, info: Mapping[str, Any]) -> str:
+    """What a network sees, "rgb" or "flow": by its file or, where that does not tell, by its channels.
+
+    Raises:
+        ValueError: it has another number of channels.
+    """
+    names = {channels: name for name, channels in CHANNELS.items()}
+    if network.in_channels not in names:
+        raise ValueError(f"the network sees {network.in_channels} channels; clips give 3 (RGB) or 2 (flow)")
+    return str(info["input"].get("stream", names[network.in_channels]))
 
 
 def load(path: Path) -> tuple[models.Network, dict[str, Any]]:

@@ -61,6 +61,6 @@ def scores(
     rows: list[tuple[int, list[float]]] = []
     for item in tqdm(loader, desc="scores of whole clips", leave=False):
         with accelerator.autocast():
-            logits = network(item["rgb"].to(accelerator.device))
+            logits = network(networks.seen(network, item["rgb"].to(accelerator.device)))
         rows.append((int(item["index"]), data.mean_softmax(logits).double().tolist()))
     return torch.tensor([score for _, score in sorted(gather_object(rows))], dtype=torch.float64)

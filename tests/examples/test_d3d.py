@@ -132,6 +132,9 @@ def test_accumulated_batches_take_as_many_steps(clips: Path, tmp_path: Path) -> 
         (("--flow-preset", "guess"), "guess"),
         (("--teacher", "gone.safetensors"), "gone.safetensors"),
         (("--distinct-views", "-1"), "distinct-views"),
+        (("--optimizer.steps", "0"), "steps is 0"),
+        (("--checkpointing-steps", "0"), "checkpointing_steps is 0"),
+        (("--gradient-accumulation-steps", "3"), "batch_size 4 cannot be"),
     ],
 )
 def test_bad_settings_end_with_a_sentence(

@@ -179,7 +179,7 @@ def test_a_training_starts_from_trained_weights_with_a_fresh_classifier(setup, a
     path = wide(tmp_path / "five.safetensors", setup, stream="rgb", classes=tuple("abcde"))
     thin = dataclasses.replace(setup, init_from=path)
     train, _ = recipe_clips.manifests(setup)
-    with pytest.raises(ValueError, match=r"five.safetensors holds .*'depth_multiplier': 0.25.*cannot start"):
+    with pytest.raises(ValueError, match=r"five.safetensors cannot start .*depth_multiplier 0.25, not 0.125$"):
         networks.start(Run(thin, accelerator, "rgb", 0, train), 2)
     fitting = dataclasses.replace(thin, network=dataclasses.replace(setup.network, depth_multiplier=0.25))
     run = Run(fitting, accelerator, "rgb", 0, train)
@@ -194,15 +194,6 @@ def test_a_training_starts_from_trained_weights_with_a_fresh_classifier(setup, a
     students.train_method(fitting, D3D, 0, accelerator)  # whose flow network the file could not start
     with pytest.raises(ValueError, match="init-from does not work"):
         students.train_method(fitting, CNN_FLOW, 0, accelerator)
-
-
-def test_weights_for_another_range_start_nothing(setup, accelerator, tmp_path: Path) -> None:
-    network = models.s3dg(2, depth_multiplier=0.125)
-    path = tmp_path / "bright.safetensors"
-    spec = recipe_clips.input_spec(setup, "rgb") | {"range": [0.0, 1.0]}
-    models.checkpoints.save(network, path, classes=list(CLASSES), input=spec)
-    with pytest.raises(ValueError, match=r"values in \[0.0, 1.0\]"):
-        students.train_method(dataclasses.replace(setup, init_from=path), RGB, 0, accelerator)
 
 
 @pytest.mark.parametrize("broken", [lambda data: data[:500], lambda data: b"nothing"])
