@@ -36,6 +36,8 @@ class Split:
     videos: dict[str, Path]
     missing: tuple[str, ...]
     classes: dict[int, str]
+    unlisted: dict[int, int]
+    """Rows of the annotations by action ids that the label map does not list, which are left out."""
 
     @property
     def fingerprint(self) -> str:
@@ -56,7 +58,12 @@ class Split:
     def report(self) -> str:
         """What a reader needs to know about the data."""
         found = f"{self.name}: {len(self.frames)} key frames of {len(self.videos)} videos"
-        return found + (f"; {_named(self.missing)} missing" if self.missing else "")
+        if self.missing:
+            found += f"; {_named(self.missing)} missing"
+        if self.unlisted:
+            ids = _named(tuple(map(str, self.unlisted)), verb=False)
+            found += f"; {sum(self.unlisted.values())} rows left out, of {ids} action ids that actions.pbtxt lacks"
+        return found
 
 
 def root(config: Config) -> Path:
@@ -71,11 +78,17 @@ def split(config: Config, name: str) -> Split:
     """The key frames of a split.
 
     Raises:
-        ValueError: a bad file, no proposal on any key frame, or more missing videos than `config.missing` allows.
+        ValueError: a missing or bad file, no listed action in the annotations, no proposal on any key frame, or more
+            missing videos than `config.missing` allows.
     """
     folder = root(config)
+    _check_files(folder, ("actions.pbtxt", f"{name}.csv", f"proposals_{name}.csv"))
     classes = detection.read_label_map(folder / "actions.pbtxt")
     truth = detection.read_annotations(folder / f"{name}.csv", num_actions=max(AVA_ACTIONS, *classes))
+    ids, counts = (column.tolist() for column in truth.action.unique(return_counts=True))
+    unlisted = {action: count for action, count in zip(ids, counts, strict=True) if action not in classes}
+    if len(unlisted) == len(ids):
+        raise ValueError(f"{name}.csv has no action of actions.pbtxt: ids {ids[:5]} and {list(classes)[:5]}")
     frames = detection.key_frames(truth, classes=list(classes))
     nobody = torch.zeros(0, len(classes))
     frames += [detection.KeyFrame(video, second, NONE, nobody) for video, second in truth.empty]
@@ -86,7 +99,13 @@ def split(config: Config, name: str) -> Split:
         )
     videos, missing = _find(folder / "videos", dict.fromkeys(frame.video for frame in frames), config.missing)
     kept = tuple(frame for frame in frames if frame.video in videos)
-    return Split(name, kept, proposals, videos, missing, classes)
+    return Split(name, kept, proposals, videos, missing, classes, unlisted)
+
+
+def _check_files(folder: Path, names: Iterable[str]) -> None:
+    lost = [name for name in names if not (folder / name).is_file()]
+    if lost:
+        raise ValueError(f"{folder}: no {', no '.join(lost)}; examples/ava/config.py tells what --root holds")
 
 
 def _proposals(path: Path, truth: detection.Annotations, min_score: float) -> dict[tuple[str, float], Tensor]:
@@ -115,9 +134,9 @@ def _find(folder: Path, names: Iterable[str], allowed: float) -> tuple[dict[str,
     return found, missing
 
 
-def _named(names: tuple[str, ...]) -> str:
+def _named(names: tuple[str, ...], *, verb: bool = True) -> str:
     shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return f"{len(names)} ({shown}) {'is' if len(names) == 1 else 'are'}"
+    return f"{len(names)} ({shown})" + (f" {'is' if len(names) == 1 else 'are'}" if verb else "")
 
 
 class Windows(Dataset[dict[str, Any]]):

@@ -98,6 +98,8 @@ def main(arguments: list[str] | None = None) -> None:
     config = parse(arguments)
     if config.detector is None:
         raise SystemExit("error: give the detector, as in --detector runs/detectors/<key>")
+    if config.output.is_dir():
+        raise ValueError(f"--output {config.output} is a folder; expected the csv file for the detections")
     accelerator = make_accelerator(config)
     accelerator.print(summary(evaluate(config.detector, config, accelerator, output=config.output)))
     accelerator.print(f"detections: {config.output}")

@@ -98,6 +98,22 @@ def test_a_missing_video_is_counted_and_named_and_too_many_stop(videos: Path, tm
         clips.split(tiny(root, tmp_path), "train")
 
 
+def test_actions_that_the_label_map_lacks_are_counted_and_named(videos: Path, tmp_path: Path) -> None:
+    root = copied(videos, tmp_path)
+    text = (root / "val.csv").read_text()
+    count = len(re.findall(r",3,\d\n", text))
+    assert count
+    (root / "val.csv").write_text(re.sub(r",3,(\d)\n", r",33,\1\n", text))
+    found = clips.split(tiny(root, tmp_path), "val")
+    assert found.unlisted == {33: count}
+    assert found.report.endswith(f"2 videos; {count} rows left out, of 1 (33) action ids that actions.pbtxt lacks")
+    (root / "val.csv").write_text(re.sub(r",(\d),(\d)\n", r",1\1,\2\n", text))
+    with pytest.raises(
+        ValueError, match=r"val.csv has no action of actions.pbtxt: ids \[11, 1.* and \[1, 2, 3, 4, 5\]"
+    ):
+        clips.split(tiny(root, tmp_path), "val")
+
+
 def test_scores_under_the_threshold_are_left_out(videos: Path, tmp_path: Path) -> None:
     every, sure = (clips.split(tiny(videos, tmp_path, min_score=low), "val") for low in (0.0, 0.5))
     table = detection.read_proposals(videos / "proposals_val.csv")

@@ -176,11 +176,14 @@ def test_excluded_key_frames_do_not_count(videos: Path, trained: Path, accelerat
         (train, ("--layer", "9Z"), "9Z"),
         (train, ("--input.crop", "99"), "crop 99"),
         (train, ("--missing", "2"), "missing 2"),
-        (train, ("--root", "nowhere"), "nowhere"),
+        (train, ("--root", "nowhere"), "nowhere: no actions.pbtxt, no train.csv, no proposals_train.csv"),
+        (train, ("--optimizer.steps", "0"), "steps is 0"),
+        (train, ("--checkpointing-steps", "0"), "checkpointing_steps is 0"),
         (evaluate, (), "give the detector"),
         (evaluate, ("--detector", "nowhere"), "nowhere: no trained detector"),
         (evaluate, ("--input.frames", "9"), r"'frames': \(8, 9\)"),
-        (evaluate, ("--split", "test"), "test.csv"),
+        (evaluate, ("--split", "test"), "no test.csv, no proposals_test.csv; examples/ava/config.py"),
+        (evaluate, ("--output", "."), "--output . is a folder"),
     ],
 )
 def test_bad_settings_end_with_a_sentence(
