@@ -171,8 +171,9 @@ def _find(root: PathLike, places: Sequence[str], lacks: Callable[[Path], list[st
 def _clips(root: PathLike, places: Sequence[str], classes: Sequence[str], allow_missing: float) -> Path:
     """The first place with a folder of any class; where no clip may be missing, all have to be there."""
 
-    packed = any(Path(root, place, f"{classes[0]}.rar").is_file() for place in places)
-    wanted = f"class folder such as {classes[0]!r}" + (f" ({classes[0]}.rar is not unpacked)" if packed else "")
+    archive = f"{classes[0]}.rar"
+    hint = f" ({archive} is not unpacked)" if any(Path(root, place, archive).is_file() for place in places) else ""
+    wanted = f"class folder such as {classes[0]!r}{hint}"
     folder = _find(root, places, lambda folder: [] if any((folder / name).is_dir() for name in classes) else [wanted])
     missing = [name for name in classes if not (folder / name).is_dir()]
     others = [repr(p.name) for p in sorted(folder.iterdir()) if p.name not in classes and _holds_clips(p)]

@@ -70,12 +70,12 @@ def frame_map(
         check_table(truth, "the ground truth", num_actions=actions)
     else:
         truth = read_annotations(truth, num_actions=actions)
-    found, source = detections, "the detections"
+    found = detections
     if isinstance(found, Detections):
-        check_table(found, source, num_actions=actions)
+        check_table(found, "the detections", num_actions=actions)
     else:
-        found, source = read_detections(found, num_actions=actions), os.fspath(found)
-    check_videos(found, truth, source)
+        found = read_detections(found, num_actions=actions)
+    check_videos(found, truth, "the detections" if isinstance(detections, Detections) else os.fspath(detections))
     if isinstance(excluded, str | os.PathLike):
         excluded = read_excluded(excluded)
     return _evaluate(truth, found, classes, excluded or ())

@@ -98,16 +98,15 @@ def write_detections(path: PathLike, detections: Detections) -> None:
 
 def check_table(rows: Annotations | Detections, source: str, *, num_actions: int) -> None:
     """Raise `ValueError` for rows, by their place from 0, that would be refused in a file."""
-    scored = isinstance(rows, Detections)
-    last = rows.score if isinstance(rows, Detections) else rows.person
-    columns = [part.detach().cpu().numpy() for part in (rows.video, rows.second, rows.boxes, rows.action, last)]
+    name, given = ("score", rows.score) if isinstance(rows, Detections) else ("person", rows.person)
+    columns = [part.detach().cpu().numpy() for part in (rows.video, rows.second, rows.boxes, rows.action, given)]
     shapes, count = [column.shape for column in columns], len(columns[0])
     if shapes != [(count,), (count,), (count, 4), (count,), (count,)]:
         raise ValueError(f"{source}: columns of shapes {shapes}; expected (N,), (N,), (N, 4), (N,), (N,)")
     if not count:
         raise ValueError(f"{source}: no box in it")
-    table = Columns(rows.videos, *columns)
-    layout = Layout(action=True, last="score" if scored else "person", last_optional=not scored)
+    video, second, boxes, action, last = columns
+    table, layout = Columns(rows.videos, video, second, boxes, action, last), Layout(True, name, False)
     broken = _broken(table, layout, num_actions)
     bad = [(row, f"{_row(table, row)}: {rule}") for rule, mask in broken for row in _first(mask)]
     complain(source, bad, _count(broken), place="row")
