@@ -22,10 +22,10 @@ from typing import Any
 from accelerate import Accelerator
 
 from benchmarks import ut_interaction
-from benchmarks.tables import accuracies, markdown, running
+from benchmarks.tables import accuracies, markdown, published, running
 from benchmarks.tables.preparing import prepare_flow
 from benchmarks.tables.records import values
-from benchmarks.tables.scales import Scale
+from benchmarks.tables.scales import Scale, shared
 from benchmarks.tables.table import TOP1, Measured, Record, Row, Table
 from examples.d3d.config import Config
 from examples.d3d.methods import D3D, RGB, Method
@@ -75,6 +75,8 @@ def available(options: argparse.Namespace) -> tuple[str, ...]:
 def target(name: str, config: Config, options: argparse.Namespace) -> Config:
     """The settings of fine-tuning on one data set, of which ``config`` has the synthetic one."""
     config = dataclasses.replace(config, optimizer=tuning.schedule(config.optimizer))
+    if options.scale == "paper":
+        config = shared(config, options.gpus)
     if name in (UCF, HMDB):
         return targets.official(config, name, options.ucf101 if name == UCF else options.hmdb51)
     if name == UT:
@@ -94,6 +96,7 @@ def pretrained(one: Pretraining, config: Config, seed: int, scale: Scale, option
                 f"give the weights of {one.method.name} ({one.part}) as --{flag} FILE; --train and --test, the clips "
                 "of Kinetics-600, pretrain the other network"
             )
+        config = shared(config, options.gpus)
     else:
         config = scale.data[one.part].chosen(dataclasses.replace(config, train=None, test=None, root=None))
     accelerator = make_accelerator(config)
@@ -153,7 +156,7 @@ def table(scale: Scale, options: argparse.Namespace) -> Table:
         paper_columns={UCF: "ucf101", HMDB: "hmdb51"},
         part="transfer",
         body=body,
-        plan=plan(scale, options),
+        plan=partial(plan, scale),
         needs_flow=False,
     )
 
@@ -186,13 +189,17 @@ def _value(table: Table, record: Record, row: Row) -> str:
 
 def plan(scale: Scale, options: argparse.Namespace) -> str:
     """What the published protocol takes."""
-    here = available(options)
-    tune = tuning.schedule(scale.config.optimizer)
-    given = [one.flag for one in (S3DG_400, D3D_400, D3D_600) if getattr(options, one.flag)]
+    tune, here = tuning.schedule(scale.config.optimizer), available(options)
+    places = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
+    places |= {one.flag: f"{one.flag.upper()}.safetensors" for one in (S3DG_400, D3D_400, D3D_600)}
+    flags = ["--scale", "paper", "--gpus", str(options.gpus)]
+    for flag, stand_in in places.items():
+        flags += [f"--{flag.replace('_', '-')}", str(getattr(options, flag) or stand_in)]
     return (
-        f"Nothing was trained. table4: 4 fine-tunings of {tune.steps} steps of {tune.batch_size} clips on each of "
-        f"UCF-101 and HMDB-51 (given: {', '.join(here) or 'none; --ucf101 and --hmdb51 name their folders'}), after "
-        f"pretraining as in Tables 2 and 3 (weights given: {', '.join(given) or 'none'}). --run starts it."
+        f"4 fine-tunings of {tune.steps} steps of {tune.batch_size} clips on each of UCF-101 and HMDB-51 (given: "
+        f"{', '.join(here) or 'none'}), of networks that Tables 2 and 3 train\n"
+        f"  GPU-hours: {published.cost(8 * tune.steps * tune.batch_size)}\n"
+        f"  {published.launch(options.gpus, 'benchmarks.table4_transfer', [*flags, '--run'])}"
     )
 
 

@@ -9,28 +9,25 @@ network's training and of the detector's. Other scales have no data for it here;
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import math
 from typing import Any
 
 from accelerate import Accelerator
 
-from benchmarks.tables import running
+from benchmarks.tables import published, running
 from benchmarks.tables.table import Measured, Metric, Row, Table
 from examples.ava import config as ava
 from examples.ava.evaluate import evaluate
 from examples.ava.train import make_accelerator, train
+from examples.d3d.config import PAPER as KINETICS
 from examples.d3d.config import Config
 from examples.d3d.methods import D3D, RGB
 from examples.d3d.students import train_method
 
 DETECTOR = dataclasses.replace(ava.POCKET, split="test")
 DECISIVE = ("data_seed", "split", "min_score", "layer", "frozen_statistics", "dropout", "box_weight")
-PAPER = """AVA's videos and csv files, person proposals of a detector, and two networks trained on Kinetics-400
-(benchmarks.table2_kinetics400 --scale paper). Then, for each of the two:
-  accelerate launch -m examples.ava.train paper --root AVA --weights NETWORK.safetensors
-  accelerate launch -m examples.ava.evaluate paper --root AVA --detector FOLDER
-AVA is a folder as examples/ava/config.py describes it. The paper trained 500,000 steps on 11 GPUs."""
 
 
 def measure(row: Row, config: Config, seed: int, accelerator: Accelerator, *, detector: ava.Config) -> Measured:
@@ -52,6 +49,19 @@ def _settings(detector: ava.Config) -> dict[str, Any]:
     """The detector's settings that decide a value."""
     parts = {name: dataclasses.asdict(getattr(detector, name)) for name in ("input", "optimizer")}
     return {"detector": {name: getattr(detector, name) for name in DECISIVE} | parts}
+
+
+def _plan(options: argparse.Namespace) -> str:
+    steps, batch, frames = ava.PAPER.optimizer.steps, ava.PAPER.optimizer.batch_size, ava.PAPER.input.frames
+    gpus, like_kinetics = 11, frames / KINETICS.input.frames
+    train = published.launch(gpus, "examples.ava.train", ["paper", "--root", "AVA", "--weights", "NETWORK.safetensors"])
+    evaluate = published.launch(1, "examples.ava.evaluate", ["paper", "--root", "AVA", "--detector", "FOLDER"])
+    return (
+        f"two detectors of {steps} steps of {batch} windows of {frames} frames\n"
+        "  data: AVA's videos and csv files and proposals of a person detector, in a folder as examples/ava/config.py\n"
+        "  describes it; two networks trained on Kinetics-400 (benchmarks.table2_kinetics400 --scale paper)\n"
+        f"  GPU-hours: {published.cost(2 * steps * batch * like_kinetics)}\n  {train}\n  {evaluate}"
+    )
 
 
 def _paper(method: str, pretraining: str = "Kinetics-400") -> dict[str, str | None]:
@@ -78,7 +88,7 @@ TABLE = Table(
     paper_columns={"AVA v2.1": "frame_map"},
     part="ava",
     settings=_settings(DETECTOR),
-    plan=PAPER,
+    plan=_plan,
 )
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from kdvideo.extraction import clips_of
 
 CLIPS = {"kinetics400": ("Kinetics-400", 226_000), "kinetics600": ("Kinetics-600", 369_000)}
 GPUS_PER_MACHINE = 8
-STEP = ("training_gpu", "kdvideo, bf16, channels last")
+STEP = ("gpu_steps", "plain RGB")
 
 
 def add_flags(flags: argparse.ArgumentParser) -> None:
@@ -51,7 +51,11 @@ def plan(tables: Sequence[Table], scale: Scale, options: argparse.Namespace) -> 
     """Everything to know before the published protocol is run."""
     parts = [f"Nothing was trained. {record_of_steps()}"]
     for table in tables:
-        parts += ["", f"{table.name}: {table.plan}"] if table.plan else ["", *_of_table(table, scale.config, options)]
+        parts += (
+            ["", f"{table.name}: {table.plan(options)}"]
+            if table.plan
+            else ["", *_of_table(table, scale.config, options)]
+        )
     return "\n".join(parts)
 
 
@@ -66,7 +70,7 @@ def _of_table(table: Table, config: Config, options: argparse.Namespace) -> Iter
     yield f"  clips: {name}, of which the paper had {count} for training"
     for side in ("train", "test"):
         yield f"  --{side}: {_clips(getattr(options, side), options)}"
-    yield f"  GPU-hours: {_cost(len(networks) * steps * batch)}"
+    yield f"  GPU-hours: {cost(len(networks) * steps * batch)}"
     yield f"  {command(table, config, options)}"
 
 
@@ -85,16 +89,20 @@ def trainings(table: Table) -> tuple[list[str], int]:
 def command(table: Table, config: Config, options: argparse.Namespace) -> str:
     """The line that trains and measures a table on so many GPUs."""
     accumulation(config, options.gpus)
-    launch = ["accelerate", "launch", "--num_processes", str(options.gpus)]
-    line = shlex.join(launch)
-    if options.gpus > GPUS_PER_MACHINE:
-        machines = -(-options.gpus // GPUS_PER_MACHINE)
-        line += f" --num_machines {machines} --machine_rank $RANK --main_process_ip $MASTER --main_process_port 29500"
-    script = ["-m", scripts.modules()[table.name], "--scale", "paper", "--gpus", str(options.gpus)]
+    script = ["--scale", "paper", "--gpus", str(options.gpus)]
     script += ["--train", str(options.train or "TRAIN"), "--test", str(options.test or "TEST")]
     script += ["--root", str(options.root)] if options.root else []
-    script += ["--work-dir", str(options.work_dir)]
-    return f"{line} {shlex.join([*script, '--run'])}"
+    script += ["--work-dir", str(options.work_dir), "--run"]
+    return launch(options.gpus, scripts.modules()[table.name], script)
+
+
+def launch(gpus: int, module: str, flags: Sequence[str]) -> str:
+    """The line that starts a module on so many GPUs."""
+    line = f"accelerate launch --num_processes {gpus}"
+    if gpus > GPUS_PER_MACHINE:
+        machines = -(-gpus // GPUS_PER_MACHINE)
+        line += f" --num_machines {machines} --machine_rank $RANK --main_process_ip $MASTER --main_process_port 29500"
+    return f"{line} -m {module} {shlex.join(flags)}"
 
 
 def _clips(place: Path | None, options: argparse.Namespace) -> str:
@@ -124,25 +132,27 @@ def _readable(row: dict[str, Any]) -> bool:
 
 
 def _measured_step() -> tuple[float, str] | None:
-    """(clips a second in training, on which machine) from the record of the networks' speed."""
-    path, (part, arm) = record.FOLDER / "speed_models.json", STEP
+    """(clips a second in training, on which machine) from the record of the ways of teaching."""
+    path, (part, arm) = record.FOLDER / "speed_flow.json", STEP
     known = json.loads(path.read_text()).get(part) if path.exists() else None
     if not known:
         return None
-    return known["result"]["methods"][arm]["clips_per_s"]["median"], known["environment"]["hardware"]
+    result = known["result"]
+    return result["setting"]["batch"] / result["seconds"][arm], known["environment"]["hardware"]
 
 
 def record_of_steps() -> str:
     """On what the estimates rest."""
     step = _measured_step()
     if step is None:
-        return "GPU-hours are not known: python -m benchmarks.speed_models --only training on a GPU measures a step."
+        return "GPU-hours are not known: python -m benchmarks.speed_flow --only gpu_steps on a GPU measures a step."
     return (
-        f"GPU-hours are those of the measured training step of S3D, {step[0]:.0f} clips/s in bfloat16 on one GPU "
-        f"({step[1]}), for every network; teachers, flow decoders, flow and reading of clips come on top."
+        f"GPU-hours are those of a measured training step of S3D-G on RGB, {step[0]:.0f} clips/s in bfloat16 on one "
+        f"GPU ({step[1]}), for every network; teachers, flow decoders, flow and reading of clips come on top."
     )
 
 
-def _cost(clips: int) -> str:
+def cost(clips: float) -> str:
+    """GPU-hours for so many clips of 64 frames in training."""
     step = _measured_step()
     return "not measured" if step is None else f"about {clips / step[0] / 3600:.0f}"

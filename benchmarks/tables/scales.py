@@ -74,8 +74,7 @@ class Scale:
             return _folds(seeds, options)
         if self.name == "paper":
             config = dataclasses.replace(config, train=options.train, test=options.test, root=options.root)
-            if options.gpus:
-                config = dataclasses.replace(config, gradient_accumulation_steps=accumulation(config, options.gpus))
+            config = config if part == "transfer" else shared(config, options.gpus)
         else:
             config = self.data[part].chosen(config)
         return [Draw(str(seed), config, seed) for seed in seeds]
@@ -88,6 +87,11 @@ def _folds(seeds: Sequence[int], options: argparse.Namespace) -> list[Draw]:
     folds = range(ut_interaction.FOLDS)
     configs = {fold: ut_interaction.fold_config(chosen, fold) for fold in folds}
     return [Draw(f"fold {fold} seed {seed}", configs[fold], seed) for seed in seeds for fold in folds]
+
+
+def shared(config: Config, gpus: int) -> Config:
+    """The settings for that many GPUs, with the same batch."""
+    return dataclasses.replace(config, gradient_accumulation_steps=accumulation(config, gpus))
 
 
 def accumulation(config: Config, gpus: int, *, clips_per_gpu: int = 6) -> int:

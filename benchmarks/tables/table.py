@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,7 @@ class Table:
     body: Callable[[Table, Record], list[str]] | None = None
     picture: Picture | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    plan: str | None = None
+    plan: Callable[[argparse.Namespace], str] | None = None
     needs_flow: bool = True
 
     def __post_init__(self) -> None:

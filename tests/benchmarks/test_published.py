@@ -88,8 +88,9 @@ def test_hours_come_from_a_measured_step(tmp_path: Path, monkeypatch: pytest.Mon
     text = published.plan([table6_ablations.TABLE], SCALES["paper"], options(tmp_path))
     assert "GPU-hours: not measured" in text
     part, arm = published.STEP
-    measured = {"result": {"methods": {arm: {"clips_per_s": {"median": 100.0}}}}, "environment": {"hardware": "a GPU"}}
-    (tmp_path / "speed_models.json").write_text(json.dumps({part: measured}))
+    result = {"setting": {"batch": 6}, "seconds": {arm: 0.06}}
+    measured = {"result": result, "environment": {"hardware": "a GPU"}}
+    (tmp_path / "speed_flow.json").write_text(json.dumps({part: measured}))
     text = published.plan([table6_ablations.TABLE], SCALES["paper"], options(tmp_path))
     assert f"GPU-hours: about {10 * 140_000 * 336 / 100 / 3600:.0f}" in text
     assert "100 clips/s in bfloat16 on one GPU (a GPU)" in text
