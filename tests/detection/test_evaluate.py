@@ -67,6 +67,9 @@ def test_excluded_timestamps_are_dropped(tmp_path: Path) -> None:
     assert frame_map(truth, found, CLASSES, excluded=write(tmp_path, "e.csv")).mean == 0.25
     with pytest.raises(ValueError, match="no detection lies on a key frame"):
         frame_map(truth, found, CLASSES, excluded=[("a", 902), ("a", 904)])
+    found = write(tmp_path, "d.csv", f"a,902,{BOX},7,0.5")
+    with pytest.raises(ValueError, match="no detection lies on a key frame"):
+        frame_map(truth, found, CLASSES, excluded=[("a", 902), ("a", 903)])
     with pytest.raises(ValueError, match="all key frames of the ground truth are excluded"):
         frame_map(truth, found, CLASSES, excluded=[("a", 902), ("a", 903), ("a", 904)])
     for second in (math.nan, math.inf, -1):
