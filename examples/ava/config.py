@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from examples.d3d.config import Optimizer, at_least_one
+from examples.d3d.config import Optimizer
 from kdvideo.data.localisation import CLIP_START
 
 
@@ -73,7 +73,7 @@ class Config:
     def __post_init__(self) -> None:
         if not self.seeds:
             raise ValueError("give at least one seed, as in --seeds 0 1 2")
-        at_least_one("checkpointing_steps", self.checkpointing_steps)
+        self.optimizer.check(checkpointing_steps=self.checkpointing_steps)
         if not 0 <= self.missing <= 1:
             raise ValueError(f"--missing {self.missing} is no fraction in [0, 1]")
         if self.input.crop > self.input.short_side:

@@ -17,12 +17,6 @@ from kdvideo.flow import PRESETS as FLOW_PRESETS
 from kdvideo.training import CheckpointError
 
 
-def at_least_one(name: str, number: int) -> None:
-    """Raise `ValueError` for a number under 1."""
-    if number < 1:
-        raise ValueError(f"{name} is {number}; expected 1 or more")
-
-
 @dataclass(frozen=True)
 class Input:
     """What the networks see of a clip."""
@@ -58,9 +52,11 @@ class Optimizer:
     momentum: float = 0.9
     weight_decay: float = 1e-7
 
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "reference_batch"):
-            at_least_one(name, getattr(self, name))
+    def check(self, **more: int) -> None:
+        """Raise `ValueError` for numbers under 1."""
+        for name, number in {"steps": self.steps, "batch_size": self.batch_size, **more}.items():
+            if number < 1:
+                raise ValueError(f"{name} is {number}; expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -134,10 +130,9 @@ class Config:
         if self.flow_preset not in FLOW_PRESETS:
             raise ValueError(f"unknown --flow-preset {self.flow_preset!r}; there are {list(FLOW_PRESETS)}")
         methods.named(self.method)
-        for name in ("checkpointing_steps", "gradient_accumulation_steps"):
-            at_least_one(name, getattr(self, name))
-        if self.optimizer.batch_size % self.gradient_accumulation_steps:
-            parts = self.gradient_accumulation_steps
+        parts = self.gradient_accumulation_steps
+        self.optimizer.check(checkpointing_steps=self.checkpointing_steps, gradient_accumulation_steps=parts)
+        if self.optimizer.batch_size % parts:
             raise ValueError(f"batch_size {self.optimizer.batch_size} cannot be accumulated in {parts} equal parts")
         if self.distinct_views < 0:
             raise ValueError(f"--distinct-views must be 0 (never repeat) or more, got {self.distinct_views}")

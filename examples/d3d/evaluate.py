@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Subset
 
 from examples.d3d import clips, networks
 from examples.d3d.config import Config, parse, plain_errors
+from examples.d3d.predicted_flow import FlowPredictor
 from examples.d3d.train import make_accelerator
 from kdvideo import models
 from kdvideo.training import accuracy, confusion_matrix, ignore_signals
@@ -57,6 +58,8 @@ def weights_scores(path: Path, config: Config, test: Dataset, store: Any, accele
     """Scores of the weights in a file on the test clips."""
     network, info = networks.load(path)
     stream = networks.stream(network, info)
+    if isinstance(network, FlowPredictor):
+        raise ValueError(f"{path} predicts flow, not actions: it is a part of the method CNN_FLOW")
     clips.check_classes(path, info["classes"], test)
     if stream == "flow":
         clips.check_flow(path, info["input"], config)

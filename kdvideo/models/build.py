@@ -23,7 +23,7 @@ BUILDERS: dict[str, Callable[..., Network]] = {
 }
 
 
-RECIPE = ("flow_predictor", "predicted_flow")  # of the method "S3D-G with 3D CNN flow"
+RECIPE = ("flow_predictor", "predicted_flow")  # of the method "S3D-G with 3D CNN flow": a part, and the whole
 DOWNLOADS = ("cache_dir", "checkpoint_path", "pretrained", "progress", "weights")
 
 
@@ -43,7 +43,7 @@ def build(config: Mapping[str, Any]) -> Network:
     if name in RECIPE:
         raise ValueError(
             f"{name!r} is a network of the recipe, which kdvideo does not build: examples.d3d.networks.load reads its "
-            "file, and python -m examples.d3d.evaluate measures it"
+            "file, and python -m examples.d3d.evaluate measures that of a whole network"
         )
     if not isinstance(name, str) or name not in BUILDERS:
         raise ValueError(f"unknown architecture {name!r}; known: {sorted(BUILDERS)}")

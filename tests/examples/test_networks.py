@@ -8,7 +8,7 @@ import torch
 
 from examples.d3d import clips as recipe_clips
 from examples.d3d import config as settings
-from examples.d3d import evaluate, networks
+from examples.d3d import evaluate, networks, predicted_flow
 from examples.d3d.runs import Run
 from examples.d3d.train import make_accelerator
 from kdvideo import models
@@ -102,5 +102,8 @@ def test_files_that_say_little_are_evaluated_or_named(clips: Path, lively, tmp_p
     write(tmp_path / "wide.safetensors", models.s3dg(2, in_channels=4, depth_multiplier=0.125))
     with pytest.raises(SystemExit, match="sees 4 channels"):
         inside(evaluate.main, clips, tmp_path, "--weights", str(tmp_path / "wide.safetensors"))
+    predictor = predicted_flow.FlowPredictor(models.s3dg(2, depth_multiplier=0.125))
+    with pytest.raises(SystemExit, match="predicts flow, not actions"):
+        inside(evaluate.main, clips, tmp_path, "--weights", str(write(tmp_path / "p.safetensors", predictor)))
     write(tmp_path / "flow.safetensors", models.s3dg(2, in_channels=2, depth_multiplier=0.125))
     assert networks.stream(*networks.load(tmp_path / "flow.safetensors")) == "flow"
