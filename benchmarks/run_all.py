@@ -28,6 +28,7 @@ That is about 310 core minutes, and flow and the synthetic videos once, some 5 m
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scale = SCALES[options.scale]
     tables = [scripts.table(name, options) for name in options.only or scripts.modules()]
     failures: list[str] = []
+    running.environment(options.threads)
     if options.workers > 1 and not (options.worker or options.render) and scale.name != "paper":
         _prepare(tables, scale, options)
         failures += _share(options.seeds or scale.seeds, options.workers, given)
@@ -82,12 +84,15 @@ def _share(seeds: Sequence[int], workers: int, given: Sequence[str]) -> list[str
     shares = [list(map(str, seeds[k::workers])) for k in range(workers)]
     command = [sys.executable, "-m", "benchmarks.run_all", *given, "--worker"]
     processes = [subprocess.Popen([*command, *share]) for share in shares if share]
+    before = signal.signal(signal.SIGTERM, lambda *_: [process.terminate() for process in processes])
     try:
         codes = [process.wait() for process in processes]
     except KeyboardInterrupt:  # the workers got it too, and end with a checkpoint
         for process in processes:
             process.wait()
         raise SystemExit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return [f"a worker ended with {code}; the same command continues" for code in codes if code]
 
 

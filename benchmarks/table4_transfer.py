@@ -25,7 +25,7 @@ from benchmarks import ut_interaction
 from benchmarks.tables import accuracies, markdown, published, running
 from benchmarks.tables.preparing import prepare_flow
 from benchmarks.tables.records import values
-from benchmarks.tables.scales import Scale, shared
+from benchmarks.tables.scales import Scale, fitting, shared
 from benchmarks.tables.table import TOP1, Measured, Record, Row, Table
 from examples.d3d.config import Config
 from examples.d3d.methods import D3D, RGB, Method
@@ -192,14 +192,15 @@ def plan(scale: Scale, options: argparse.Namespace) -> str:
     tune, here = tuning.schedule(scale.config.optimizer), available(options)
     places = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
     places |= {one.flag: f"{one.flag.upper()}.safetensors" for one in (S3DG_400, D3D_400, D3D_600)}
-    flags = ["--scale", "paper", "--gpus", str(options.gpus)]
+    gpus = max(n for n in fitting(tune.batch_size) if n <= options.gpus)
+    flags = ["--scale", "paper", "--gpus", str(gpus)]
     for flag, stand_in in places.items():
         flags += [f"--{flag.replace('_', '-')}", str(getattr(options, flag) or stand_in)]
     return (
         f"4 fine-tunings of {tune.steps} steps of {tune.batch_size} clips on each of UCF-101 and HMDB-51 (given: "
         f"{', '.join(here) or 'none'}), of networks that Tables 2 and 3 train\n"
         f"  GPU-hours: {published.cost(8 * tune.steps * tune.batch_size)}\n"
-        f"  {published.launch(options.gpus, 'benchmarks.table4_transfer', [*flags, '--run'])}"
+        f"  {published.launch(gpus, 'benchmarks.table4_transfer', [*flags, '--run'])}"
     )
 
 

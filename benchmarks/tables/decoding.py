@@ -12,27 +12,28 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from accelerate import Accelerator
-from accelerate.utils import tqdm
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
+from benchmarks.tables.decoder_training import Training
 from benchmarks.tables.flow_reader import FlowReader, Zeros
 from benchmarks.tables.table import Measured, Row
 from examples.d3d import clips
 from examples.d3d.config import Config, Optimizer
 from examples.d3d.methods import Method
-from examples.d3d.networks import learning_rate, load, make_optimizer
+from examples.d3d.networks import load
 from examples.d3d.students import train_method
 from kdvideo import flow
-from kdvideo.training import StepSampler, ignore_signals, step_seed
+from kdvideo._files import write_atomic
+from kdvideo.training import step_seed
 
 WIDTHS = (128, 128, 96, 64, 32)
 RATE = 1e-3
@@ -57,7 +58,7 @@ def measure(row: Row, config: Config, seed: int, accelerator: Accelerator) -> Me
     if not known.exists():
         error = _error(reader, stream, config, accelerator)
         if accelerator.is_main_process:
-            known.write_text(json.dumps({"error": error}))
+            write_atomic(known, json.dumps({"error": error}).encode())
         accelerator.wait_for_everyone()
     return Measured(json.loads(known.read_text())["error"], optimizer(config).steps)
 
@@ -87,7 +88,8 @@ def trained(features: Features, config: Config, seed: int, accelerator: Accelera
     reader = FlowReader(network, features.layer, fine_tune=features.fine_tune, widths=settings["widths"])
     weights = folder / "reader.safetensors"
     if not weights.exists():
-        state = _train(reader, stream, config, seed, accelerator, name=f"{features.method.name} at {features.layer}")
+        name = f"flow from {features.method.name} at {features.layer}, seed {seed}"
+        state = Training(reader, stream, config, optimizer(config), seed, accelerator, folder, name).run()
         if accelerator.is_main_process:
             _save(folder, state, settings)
         accelerator.wait_for_everyone()
@@ -115,58 +117,8 @@ def _settings(features: Features, config: Config, seed: int, path: Path, acceler
 def _save(folder: Path, state: dict[str, Tensor], settings: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(json.dumps(settings, indent=2))
-    temporary = folder / f".writing.{os.getpid()}"
-    save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, temporary)
-    os.replace(temporary, folder / "reader.safetensors")
-
-
-def _train(
-    reader: FlowReader, stream: str, config: Config, seed: int, accelerator: Accelerator, *, name: str
-) -> dict[str, Tensor]:
-    settings = optimizer(config)
-    groups = make_optimizer(_Trainable(reader), settings)
-    model, groups = accelerator.prepare(reader.train(), groups)
-    bar = tqdm(total=settings.steps, desc=f"flow from {name}, seed {seed}", unit="step")
-    for step, batch in enumerate(_batches(config, settings, seed, accelerator)):
-        for group in groups.param_groups:
-            group["lr"] = learning_rate(settings, step)
-        with accelerator.autocast():
-            predicted = model(batch[stream].to(accelerator.device))
-        loss = flow.decoder_loss(predicted, _target(batch, predicted.shape[2:], config, accelerator))
-        # The recipe's accumulation does not hold here, but backward divides by it.
-        accelerator.backward(loss * accelerator.gradient_accumulation_steps)
-        groups.step()
-        groups.zero_grad()
-        bar.update()
-        bar.set_postfix({"flow": f"{loss.item():.3f}"}, refresh=False)
-    bar.close()
-    state: dict[str, Tensor] = accelerator.unwrap_model(model).state_dict()
-    return state
-
-
-class _Trainable(nn.Module):
-    """What of a reader learns, for an optimiser that takes a module."""
-
-    def __init__(self, reader: FlowReader) -> None:
-        super().__init__()
-        learning = [parameter for parameter in reader.parameters() if parameter.requires_grad]
-        self.learning = nn.ParameterList(learning)
-
-
-def _batches(config: Config, settings: Optimizer, seed: int, accelerator: Accelerator) -> DataLoader[Any]:
-    train, _ = clips.manifests(config)
-    source = clips.prepare(config, train, accelerator, what="training clips")
-    dataset = clips.views(config, train, source, train=True, seed=seed)
-    world = accelerator.num_processes
-    sampler = StepSampler(
-        len(dataset),
-        batch_size=-(-settings.batch_size // world) * world,
-        steps=settings.steps,
-        seed=seed,
-        rank=accelerator.process_index,
-        world_size=world,
-    )
-    return DataLoader(dataset, batch_sampler=sampler, num_workers=config.num_workers, worker_init_fn=ignore_signals)
+    bare = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    write_atomic(folder / "reader.safetensors", safetensors.torch.save(bare))
 
 
 def _target(batch: dict[str, Any], size: Any, config: Config, accelerator: Accelerator) -> Tensor:

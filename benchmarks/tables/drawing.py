@@ -56,9 +56,9 @@ def decoded(shown: Mapping[str, Features], *, most: int = 8) -> Picture:
 
     def draw(record: Record, config: Config, seed: int, accelerator: Accelerator, path: Path) -> None:
         readers = {name: decoding.trained(features, config, seed, accelerator) for name, features in shown.items()}
+        batch, names = _one_of_each_class(config, accelerator, most)
         if not accelerator.is_main_process:
             return
-        batch, names = _one_of_each_class(config, accelerator, most)
         fields = {"TV-L1": flow.clip_to_pixels(batch["flow"], bound=config.input.flow_bound)}
         for name, (reader, stream, _) in readers.items():
             reader = reader.to(accelerator.device).eval()

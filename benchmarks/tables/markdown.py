@@ -80,7 +80,8 @@ def value(table: Table, record: Record, row: Row) -> str:
 
 def where(record: Record) -> str:
     """Hardware, versions, commits, dates and commands behind the values."""
-    environments = record["environments"]
+    used = {entry["environment"] for row in record["rows"].values() for entry in row["seeds"].values()}
+    environments = [record["environments"][number] for number in sorted(used)]
     if not environments:
         return "*Nothing of it was run yet.*"
     parts = [_every(environments, part) for part in (_hardware, _versions, _commit, _date, _command)]

@@ -15,8 +15,11 @@ GPU_READERS = 4  # processes that read clips for one GPU
 
 
 def prepare_flow(config: Config, accelerator: Accelerator) -> None:
-    """Fill the stores of the training and the test clips; a clip that fails is named when a training needs it."""
-    if accelerator.is_main_process and config.stores_flow:
+    """Fill the stores of the training and the test clips; a clip that fails is named when a training needs it.
+
+    Several processes share the work by themselves, when the first training needs it.
+    """
+    if accelerator.num_processes == 1 and config.stores_flow:
         for manifest in clips.manifests(config):
             store = clips.flow_store(config, manifest)
             if all(clip in store for clip in manifest["clip"]):
@@ -25,7 +28,6 @@ def prepare_flow(config: Config, accelerator: Accelerator) -> None:
             accelerator.print(f"flow of {len(manifest)} clips on {workers} x {devices[0]}")
             side = config.input.short_side
             extraction.extract(manifest, store, short_side=side, workers=workers, devices=devices, progress=True)
-    accelerator.wait_for_everyone()
 
 
 def _machine() -> tuple[int, tuple[str, ...]]:

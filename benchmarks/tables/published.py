@@ -65,7 +65,8 @@ def _of_table(table: Table, config: Config, options: argparse.Namespace) -> Iter
     yield f"{table.name}: {len(networks)} networks of {steps} steps of {batch} clips: {'; '.join(networks)}"
     if readers:
         decoder = decoding.optimizer(config)
-        yield f"  {readers} flow decoders of {decoder.steps} steps of {decoder.batch_size} clips"
+        size = -(-decoder.batch_size // options.gpus) * options.gpus  # every GPU has as many
+        yield f"  {readers} flow decoders of {decoder.steps} steps of {size} clips"
     name, count = CLIPS[table.part]
     yield f"  clips: {name}, of which the paper had {count} for training"
     for side in ("train", "test"):
@@ -78,12 +79,15 @@ def trainings(table: Table) -> tuple[list[str], int]:
     """(names of the networks that a table needs for one seed, their teachers among them; number of flow decoders)."""
     of = {one for row in table.rows for one in row.of}
     features = {one for one in of if isinstance(one, decoding.Features) and one.method}
-    methods = {one.method for one in features} | {one for one in of if isinstance(one, Method)}
-    for method in list(methods):
-        while method and method.teacher:
-            method = method.teacher
-            methods.add(method)
-    return sorted(method.name for method in methods if method), len(features)
+    wanted = [(one.method, 0) for one in features] + [(one, 0) for one in of if isinstance(one, Method)]
+    found = set()
+    while wanted:
+        method, seed = wanted.pop()
+        assert method is not None
+        found.add((method, seed))
+        if method.teacher:
+            wanted.append((method.teacher, seed + (method.teacher.stream == method.stream)))
+    return sorted(method.name + seed * " of another seed" for method, seed in found), len(features)
 
 
 def command(table: Table, config: Config, options: argparse.Namespace) -> str:

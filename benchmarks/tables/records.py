@@ -10,13 +10,14 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks.tables import statistics
 from benchmarks.tables.scales import Draw, Scale
-from benchmarks.tables.table import Measured, Record, Table
+from benchmarks.tables.table import Measured, Record, Row, Table
 from examples.d3d.config import Config
 
 INCIDENTAL = {
@@ -60,17 +61,26 @@ class RecordFile:
             )
 
     def missing(self, draws: list[Draw], row: str) -> list[Draw]:
-        """The draws at which a row has no value yet."""
-        known = self.read()["rows"].get(row, {}).get("seeds", {})
-        return [draw for draw in draws if draw.key not in known]
+        """The draws at which a row has no value yet.
+
+        Raises:
+            ValueError: its values are those of another method.
+        """
+        known = self.read()["rows"].get(row, {"seeds": {}})
+        of = described(self.table.row(row))
+        if known.get("of", of) != of:
+            differ = "; ".join(_differences({"of": known["of"]}, {"of": of})) or "others"
+            raise ValueError(f"{self.path}: {row} was measured with another method ({differ}); remove the row there")
+        return [draw for draw in draws if draw.key not in known["seeds"]]
 
     def add(self, row: str, draw: Draw, measured: Measured, environment: dict[str, Any]) -> Record:
         """Write one value and the mean over all that the row has now."""
         with self._alone():
             record = self.read()
             record["settings"] = record["settings"] or self._settings(draw.config)
+            of = described(self.table.row(row))
             entry = measured._asdict() | {"environment": _index(record["environments"], environment)}
-            seeds = record["rows"].setdefault(row, {"seeds": {}})["seeds"]
+            seeds = record["rows"].setdefault(row, {"of": of, "seeds": {}})["seeds"]
             seeds[draw.key] = entry
             summary = statistics.summarize(values(record, row))
             record["rows"][row] |= {"mean": summary.mean, "standard_error": summary.standard_error}
@@ -106,10 +116,26 @@ class RecordFile:
             os.close(folder)
 
 
-def values(record: Record, row: str) -> dict[Any, float]:
-    """Seed -> value of a row; empty where it was not run."""
-    seeds = record["rows"].get(row, {}).get("seeds", {})
-    return {key: entry["value"] for key, entry in seeds.items()}
+def values(record: Record, row: str) -> dict[str, float]:
+    """Seed -> value of a row; empty where it was not run.
+
+    The folds of one seed, "fold 0 seed 7", are one value, their mean, once all are there.
+    """
+    by_seed: dict[str, list[float]] = {}
+    for key, entry in record["rows"].get(row, {}).get("seeds", {}).items():
+        by_seed.setdefault(key.split()[-1], []).append(entry["value"])
+    parts = max(map(len, by_seed.values()), default=0)
+    return {seed: fmean(found) for seed, found in by_seed.items() if len(found) == parts}
+
+
+def described(row: Row) -> list[Any]:
+    """What a row measures, as JSON holds it."""
+    found: list[Any] = json.loads(json.dumps(row.of, default=_plain))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def settings(config: Config) -> dict[str, Any]:

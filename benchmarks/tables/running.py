@@ -19,6 +19,7 @@ from benchmarks.tables.scales import FEW, SCALES, Draw, Scale
 from benchmarks.tables.table import Record, Row, Table
 from examples.d3d.config import plain_errors
 from examples.d3d.train import make_accelerator
+from kdvideo.data import ClipError
 
 RESULTS = record.FOLDER
 PICTURES = Path("docs/img")
@@ -64,6 +65,8 @@ def run(tables: Sequence[Table], options: argparse.Namespace, *, pictures: bool 
     needs_clips = scale.name == "paper" and not options.render and any(table.plan is None for table in tables)
     if needs_clips and not (options.train and options.test):
         raise ValueError("the published protocol needs clips: give --train and --test")
+    if needs_clips and len({table.part for table in tables if table.plan is None}) > 1:
+        raise ValueError("Tables 3 and 8 are on other clips: run them by --only, with --train and --test of their own")
     for table in tables:
         if table.part not in scale.data:
             print(f"{table.name} has no clips at scale {scale.name}: not run")
@@ -104,7 +107,7 @@ def _measure(table: Table, scale: Scale, options: argparse.Namespace, accelerato
                 prepare_flow(draw.config, accelerator)
             try:
                 measured = table.measure(row, draw.config, draw.seed, accelerator)
-            except (ValueError, RuntimeError, ArithmeticError) as error:
+            except (ValueError, RuntimeError, ArithmeticError, ClipError) as error:
                 if accelerator.num_processes > 1:  # the others would wait for ever
                     raise
                 yield f"{name}: {error}"
@@ -120,7 +123,8 @@ def _measure(table: Table, scale: Scale, options: argparse.Namespace, accelerato
 def environment(threads: int) -> Record:
     """Hardware, versions, commit, command and date of this process."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    command = " ".join(["python", "-m", spec.name if spec else "benchmarks.run_all", *sys.argv[1:]])
+    given = [Path(one).name if Path(one).is_absolute() else one for one in sys.argv[1:]]  # nothing of this machine
+    command = " ".join(["python", "-m", spec.name if spec else "benchmarks.run_all", *given])
     command = command.split(" --worker ")[0]  # what the user called
     known = record.environment(command, threads)
     return {name: value for name, value in known.items() if name not in NOT_OF_ONE_MOMENT}

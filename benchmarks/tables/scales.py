@@ -2,7 +2,7 @@
 
 pocket: two CPU cores, hours for everything. more_clips: the same with four times the training clips. ut_interaction:
 the same networks on 120 real clips. bench: one GPU, hours. paper: the published schedule on a data set of yours,
-normally Kinetics.
+normally Kinetics, in bfloat16.
 """
 
 from __future__ import annotations
@@ -101,13 +101,18 @@ def accumulation(config: Config, gpus: int, *, clips_per_gpu: int = 6) -> int:
         ValueError: the batch does not divide that way.
     """
     batch = config.optimizer.batch_size
-    if batch % (gpus * clips_per_gpu):
-        most = batch // clips_per_gpu
-        fitting = [n for n in range(1, most + 1) if most % n == 0]
+    if gpus not in fitting(batch, clips_per_gpu):
         raise ValueError(
-            f"{gpus} GPUs cannot share a batch of {batch} as parts of {clips_per_gpu}; take one of {fitting}"
+            f"{gpus} GPUs cannot share a batch of {batch} as parts of {clips_per_gpu}; take one of "
+            f"{fitting(batch, clips_per_gpu)}"
         )
     return batch // (gpus * clips_per_gpu)
+
+
+def fitting(batch: int, clips_per_gpu: int = 6) -> list[int]:
+    """Numbers of GPUs that can share a batch."""
+    most = batch // clips_per_gpu
+    return [n for n in range(1, most + 1) if batch % (n * clips_per_gpu) == 0]
 
 
 def _synthetic(classes: Sequence[str], counts: Mapping[str, int], **settings: Any) -> dict[str, Any]:
@@ -172,5 +177,5 @@ SCALES = {
     "more_clips": Scale("more_clips", POCKET, _MORE, tuple(range(6))),
     "ut_interaction": Scale("ut_interaction", ut_interaction.SETTINGS, {"kinetics400": Videos(_REAL)}, (0, 1, 2)),
     "bench": Scale("bench", BENCH, _BENCH | {"transfer": _transfer(_BENCH)}, (0, 1, 2)),
-    "paper": Scale("paper", PAPER, _YOURS, (0,)),
+    "paper": Scale("paper", dataclasses.replace(PAPER, mixed_precision="bf16"), _YOURS, (0,)),
 }

@@ -13,7 +13,6 @@ import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 
 from kdvideo.training import mean_and_standard_error
 
@@ -70,19 +69,6 @@ class Comparison:
         return f"{self.first} {sign} {self.second} by {spread} (paired, {_count(self.seeds)}{left_out})"
 
 
-@dataclass(frozen=True)
-class Ordering:
-    """A chain of claims "first > second > third", link by link."""
-
-    links: tuple[Comparison, ...]
-    verdict: Verdict
-
-    def words(self, *, digits: int = 1) -> str:
-        """The chain, its verdict, and every link."""
-        chain = " > ".join([self.links[0].first, *(link.second for link in self.links)])
-        return f"{chain}: {self.verdict} ({'; '.join(link.words(digits=digits) for link in self.links)})"
-
-
 def summarize(values: PerSeed) -> Summary:
     """Mean and standard error s/√n of one method's values per seed.
 
@@ -137,27 +123,6 @@ def at_most(comparison: Comparison, *, margin: float) -> Verdict:
     """The claim "first gains at most `margin` over second", where it may also lose; for "gains nothing"."""
     _check_margin(margin)
     return _verdict(comparison, -math.inf, margin)
-
-
-def ordering(methods: Mapping[str, PerSeed], *, confidence: float = 0.95) -> Ordering:
-    """The claim "each of `methods` is greater than the next", in their order; errors go largest first.
-
-    It holds where every link holds, and does not where one does not. No link is corrected for the number of links:
-    a chain that holds needs none, but of m links one is wrongly refused up to m times as often.
-
-    Raises:
-        ValueError: fewer than two methods, or as `compare`.
-    """
-    if len(methods) < 2:
-        raise ValueError(f"an ordering needs at least two methods, got {list(methods)}")
-    links = tuple(
-        compare(first, second, names=(above, below), confidence=confidence)
-        for (above, first), (below, second) in pairwise(methods.items())
-    )
-    verdicts = [greater(link) for link in links]
-    if Verdict.DOES_NOT_HOLD in verdicts:
-        return Ordering(links, Verdict.DOES_NOT_HOLD)
-    return Ordering(links, Verdict.CANNOT_TELL if Verdict.CANNOT_TELL in verdicts else Verdict.HOLDS)
 
 
 def _verdict(comparison: Comparison, least: float, most: float, *, strict: bool = False) -> Verdict:

@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, tqdm
 from datasets import Dataset
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
@@ -24,6 +24,7 @@ from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.predicted_flow import FlowPredictor
 from examples.d3d.train import make_accelerator
 from kdvideo import models
+from kdvideo._files import write_atomic
 from kdvideo.training import accuracy, confusion_matrix, ignore_signals
 
 
@@ -81,7 +82,7 @@ def cached_scores(path: Path, config: Config, test: Dataset, store: Any, acceler
         result = weights_scores(path, config, test, store, accelerator)
         if accelerator.is_main_process:
             cached.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"scores": result}, cached)
+            write_atomic(cached, save({"scores": result}))
         accelerator.wait_for_everyone()
     return load_file(cached)["scores"]
 

@@ -5,12 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-PRETRAINING = 0.25
-"""Fraction of the steps in which S3D-G with 3D CNN flow learns to predict flow before it learns actions (ours)."""
-
-END_TO_END_RATE = 0.1
-"""Learning rate, as a part of the schedule's, with which it then learns actions (ours)."""
-
 
 @dataclass(frozen=True)
 class Method:
@@ -37,6 +31,10 @@ class Method:
     are."""
     predicted_flow: bool = False
     """Flow predicted by the first layers of S3D-G feeds a temporal network; without a teacher the prediction alone."""
+    prediction_first: float = 0.25
+    """Fraction of the steps in which predicted_flow learns to predict flow before it learns actions (ours)."""
+    end_to_end_rate: float = 0.1
+    """Learning rate, as a part of the schedule's, with which it then learns actions (ours)."""
 
     def __post_init__(self) -> None:
         if self.predicted_flow and (self.stream, self.backbone, self.layer) != ("rgb", "s3dg", "logits"):

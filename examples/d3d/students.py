@@ -12,7 +12,7 @@ from torch import Tensor
 from examples.d3d import clips, networks
 from examples.d3d.config import Config
 from examples.d3d.evaluate import cached_scores
-from examples.d3d.methods import END_TO_END_RATE, FLOW, FLOW_PREDICTION, PRETRAINING, Method
+from examples.d3d.methods import FLOW, FLOW_PREDICTION, Method
 from examples.d3d.runs import Run
 from examples.d3d.train import fit
 
@@ -63,9 +63,9 @@ def _train_on_predicted_flow(config: Config, method: Method, seed: int, accelera
         raise ValueError(f"--init-from does not work with {method.name}, which starts with networks of its own")
     assert method.teacher is not None
     schedule = config.optimizer
-    first = max(1, round(PRETRAINING * schedule.steps))
+    first = max(1, round(method.prediction_first * schedule.steps))
     early = dataclasses.replace(config, optimizer=dataclasses.replace(schedule, steps=first))
-    rest, rate = max(1, schedule.steps - first), END_TO_END_RATE * schedule.lr
+    rest, rate = max(1, schedule.steps - first), method.end_to_end_rate * schedule.lr
     late = dataclasses.replace(config, optimizer=dataclasses.replace(schedule, steps=rest, lr=rate))
     temporal = _below(config, method.teacher, seed, accelerator)
     predictor = train_method(early, FLOW_PREDICTION, seed, accelerator)

@@ -6,12 +6,13 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import tqdm
+from accelerate.utils import InitProcessGroupKwargs, tqdm
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -25,6 +26,8 @@ from examples.d3d.teaching import Target
 from kdvideo import models
 from kdvideo.training import Checkpoints, StepSampler, StopRequest, ignore_signals, step_seed
 
+LONGEST_WAIT = timedelta(hours=6)  # of one process for the others' shares of the flow
+
 
 def make_accelerator(config: Config) -> Accelerator:
     """One Accelerator for all trainings of a process."""
@@ -33,6 +36,7 @@ def make_accelerator(config: Config) -> Accelerator:
         gradient_accumulation_steps=config.gradient_accumulation_steps,
         log_with="tensorboard" if config.with_tracking else None,
         project_dir=str(config.work_dir),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
     )
 
 
@@ -82,6 +86,7 @@ def fit(run: Run) -> Path:
 
 def _train(run: Run, dataset: kd.data.PairedClips, num_classes: int) -> nn.Module:
     config, accelerator = run.config, run.accelerator
+    accelerator.gradient_accumulation_steps = config.gradient_accumulation_steps  # one Accelerator serves all
     target = teaching.target(run, dataset)
     student = make_student(run, start(run, num_classes))
     student, optimizer = accelerator.prepare(student, make_optimizer(student, config.optimizer))

@@ -3,12 +3,14 @@
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 
-from benchmarks.tables import decoding
+from benchmarks.tables import decoder_training, decoding
+from benchmarks.tables.decoder_training import Training
 from benchmarks.tables.decoding import Features
 from benchmarks.tables.flow_reader import FlowReader, Zeros
 from benchmarks.tables.table import Row
@@ -100,11 +102,11 @@ class Trained:
         monkeypatch.setattr(decoding.clips, "manifests", lambda config: (manifest, manifest))
         monkeypatch.setattr(decoding.clips, "fingerprint", lambda manifest: manifest.name)
         monkeypatch.setattr(decoding, "_error", lambda reader, *_: float(reader.decoder.predict.weight.detach().sum()))
-        monkeypatch.setattr(decoding, "_train", self.train)
+        monkeypatch.setattr(decoding, "Training", self.training)
 
-    def train(self, reader, *_, **__):
+    def training(self, reader, *_):
         self.count += 1
-        return reader.state_dict()
+        return SimpleNamespace(run=reader.state_dict)
 
 
 def test_an_equal_reader_is_never_trained_twice(tmp_path: Path, monkeypatch, accelerator: Accelerator) -> None:
@@ -126,26 +128,56 @@ def test_an_equal_reader_is_never_trained_twice(tmp_path: Path, monkeypatch, acc
 def test_a_reader_is_read_back_as_it_was(tmp_path: Path, monkeypatch, accelerator: Accelerator) -> None:
     Trained(monkeypatch, tmp_path)
     config, features = dataclasses.replace(TINY, work_dir=tmp_path), Features(decoding.Method("S3D-G RGB"))
-    monkeypatch.setattr(decoding, "_train", lambda reader, *_, **__: {k: v + 1 for k, v in reader.state_dict().items()})
+
+    def training(reader, *_):
+        return SimpleNamespace(run=lambda: {name: value + 1 for name, value in reader.state_dict().items()})
+
+    monkeypatch.setattr(decoding, "Training", training)
     written, _, _ = decoding.trained(features, config, 0, accelerator)
     read, stream, _ = decoding.trained(features, config, 0, accelerator)
     assert stream == "rgb"
     assert all(torch.equal(value, read.state_dict()[name]) for name, value in written.state_dict().items())
 
 
-def test_accumulation_of_the_recipe_does_not_shrink_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AdamW hides a factor, so that plain SGD stands in for it."""
+@pytest.fixture
+def same_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches, and plain SGD instead of AdamW, which hides a factor."""
     generator = torch.Generator().manual_seed(1)
     batch = {"rgb": torch.randn(2, 3, 16, 32, 32, generator=generator), "flow": torch.rand(2, 2, 16, 32, 32)}
-    monkeypatch.setattr(decoding, "_batches", lambda *_: [batch] * 2)
-    monkeypatch.setattr(decoding, "make_optimizer", lambda module, _: torch.optim.SGD(module.parameters(), lr=1e-3))
+    monkeypatch.setattr(Training, "batches", lambda self, first: [batch] * (2 - first))
+    sgd = lambda module, _: torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9)  # noqa: E731
+    monkeypatch.setattr(decoder_training, "make_optimizer", sgd)
+
+
+def training(folder: Path, accelerator: Accelerator, **changes: Any) -> Training:
+    torch.manual_seed(0)
+    reader = FlowReader(network(), "3A", fine_tune=False, widths=(8, 8))
+    schedule = dataclasses.replace(TINY.optimizer, steps=2)
+    config = dataclasses.replace(TINY, **changes)
+    return Training(reader, "rgb", config, schedule, 0, accelerator, folder, "x")
+
+
+def test_accumulation_of_the_recipe_does_not_shrink_the_gradient(tmp_path: Path, same_batch) -> None:
     changes = []
     for parts in (1, 4):
-        torch.manual_seed(0)
-        reader = FlowReader(network(), "3A", fine_tune=False, widths=(8, 8))
-        before = reader.decoder.predict.weight.detach().clone()
-        accelerator = Accelerator(cpu=True, gradient_accumulation_steps=parts)
-        after = decoding._train(reader, "rgb", TINY, 0, accelerator, name="x")["decoder.predict.weight"]
-        changes.append(float((after - before).norm()))
+        one = training(tmp_path / str(parts), Accelerator(cpu=True, gradient_accumulation_steps=parts))
+        before = one.reader.decoder.predict.weight.detach().clone()
+        changes.append(float((one.run()["decoder.predict.weight"] - before).norm()))
     assert changes[0] > 0
     assert changes[1] == pytest.approx(changes[0], rel=1e-2)
+
+
+def test_a_stopped_training_ends_as_one_that_was_not(tmp_path: Path, same_batch, accelerator) -> None:
+    whole = training(tmp_path / "whole", accelerator).run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoder_training, "any_process", lambda *_: True)
+        with pytest.raises(SystemExit, match="143"):
+            training(tmp_path / "stopped", accelerator).run()
+    again = training(tmp_path / "stopped", accelerator).run()
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
+
+
+def test_a_loss_that_is_not_finite_is_an_error(tmp_path: Path, same_batch, monkeypatch, accelerator) -> None:
+    monkeypatch.setattr(decoder_training, "flow_loss", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(FloatingPointError, match="x: loss nan at step 0"):
+        training(tmp_path, accelerator).run()

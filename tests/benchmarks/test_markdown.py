@@ -65,7 +65,11 @@ def test_the_caption_says_on_what_both_were_measured(tmp_path, monkeypatch) -> N
 
 def test_every_environment_is_named_once() -> None:
     other = {**ENVIRONMENT, "commit": "fedcba98765", "uncommitted_changes": True, "threads": 2}
-    text = markdown.where({"environments": [ENVIRONMENT, other, ENVIRONMENT]})
+    unused = {**ENVIRONMENT, "commit": "abcdefabcdef"}
+    seeds = {str(number): {"environment": number} for number in range(3)}
+    record = {"environments": [ENVIRONMENT, other, ENVIRONMENT, unused], "rows": {"D3D": {"seeds": seeds}}}
+    text = markdown.where(record)
+    assert "abcdef" not in text
     assert text.count("a processor, 1 thread, a processor, 2 threads;") == 1
     assert "commit 0123456789, commit fedcba9876 with changes;" in text
     assert text.count("torch 2.13") == 1

@@ -88,3 +88,11 @@ def test_a_worker_that_fails_is_told(measure: Counting, tmp_path: Path, monkeypa
     monkeypatch.setattr(subprocess, "Popen", lambda command: SimpleNamespace(wait=lambda: 9))
     with pytest.raises(SystemExit, match="a worker ended with 9"):
         run_all.main([*places(tmp_path), "--only", "table6", "--workers", "2", "--seeds", "0"])
+
+
+def test_a_command_names_no_folder_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running.sys, "argv", ["x", "--work-dir", "/somewhere/runs", "--worker", "3"])
+    running.environment.cache_clear()
+    command = running.environment(1)["command"]
+    running.environment.cache_clear()
+    assert command.endswith(" --work-dir runs")

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.tables import running
 from benchmarks.tables.records import RecordFile, settings, values
 from benchmarks.tables.scales import SCALES, Scale
-from benchmarks.tables.table import Measured
+from benchmarks.tables.table import Measured, Row
+from examples.d3d.methods import MARS
 from tests.benchmarks.fakes import ENVIRONMENT, Counting, options, table, without_machine
 
 POCKET = SCALES["pocket"]
@@ -162,3 +163,26 @@ def test_writers_at_the_same_time_wait_for_each_other(tmp_path: Path) -> None:
     entries = found["rows"]["D3D"]["seeds"]
     assert all(found["environments"][entry["environment"]] == {"command": key} for key, entry in entries.items())
     assert [path.name for path in tmp_path.iterdir()] == ["table6_pocket.json"]
+
+
+def test_a_row_of_another_method_is_not_continued(tmp_path: Path) -> None:
+    measure = Counting()
+    rows = (Row("MARS", (MARS,)),)
+    running.run([table(measure, rows=rows, paper_columns={})], options(tmp_path, "--seeds", "0"))
+    changed = (Row("MARS", (dataclasses.replace(MARS, end_to_end_rate=0.5),)),)
+    with pytest.raises(ValueError, match="MARS was measured with another method"):
+        running.run([table(measure, rows=changed, paper_columns={})], options(tmp_path, "--seeds", "1"))
+    running.run([table(measure, rows=rows, paper_columns={})], options(tmp_path, "--seeds", "1"))
+    assert len(measure.asked) == 2
+
+
+def test_folds_of_a_seed_are_one_value() -> None:
+    seeds = {f"fold {fold} seed {seed}": {"value": 10.0 * seed + fold} for seed in (1, 2) for fold in range(3)}
+    del seeds["fold 2 seed 2"]
+    assert values({"rows": {"D3D": {"seeds": seeds}}}, "D3D") == {"1": 11.0}
+
+
+def test_two_kinds_of_published_clips_are_not_mixed(tmp_path: Path) -> None:
+    given = options(tmp_path, "--scale", "paper", "--run", "--train", "a", "--test", "b")
+    with pytest.raises(ValueError, match="Tables 3 and 8 are on other clips"):
+        running.run([table(Counting()), table(Counting(), part="kinetics600")], given)

@@ -122,25 +122,8 @@ def test_at_most() -> None:
     assert st.at_most(difference(0.4, 0.5, 0.6), margin=0.2) is Verdict.DOES_NOT_HOLD
 
 
-def test_orderings() -> None:
-    low, middle, high = per_seed(1.0, 1.2, 0.9), per_seed(2.0, 2.1, 2.2), per_seed(3.0, 3.3, 3.2)
-    unclear = per_seed(1.0, 2.1, 3.3)
-    chain = st.ordering({"zeros": high, "S3D-G": middle, "D3D": low})
-    assert chain.verdict is Verdict.HOLDS
-    assert [(link.first, link.second) for link in chain.links] == [("zeros", "S3D-G"), ("S3D-G", "D3D")]
-    assert chain.words().startswith(
-        "zeros > S3D-G > D3D: holds (zeros > S3D-G by 1.1 ± 0.1 (paired, 3 seeds); S3D-G > "
-    )
-    assert st.ordering({"a": high, "b": unclear, "c": low}).verdict is Verdict.CANNOT_TELL
-    assert st.ordering({"a": unclear, "b": middle, "c": high}).verdict is Verdict.DOES_NOT_HOLD
-    assert st.ordering({"a": high, "b": low, "c": middle}).verdict is Verdict.DOES_NOT_HOLD
-    assert st.ordering({"a": high, "b": middle}, confidence=0.999).verdict is Verdict.CANNOT_TELL
-    with pytest.raises(ValueError, match="at least two"):
-        st.ordering({"a": high})
-
-
 def test_records_are_json() -> None:
-    for result in (difference(1.0), difference(1, 2, 4), st.ordering({"a": per_seed(1, 2, 3), "b": per_seed(1, 1, 1)})):
+    for result in (difference(1.0), difference(1, 2, 4)):
         assert json.loads(json.dumps(asdict(result), allow_nan=False))
     assert json.dumps(st.greater(difference(1, 2, 3))) == '"cannot tell"'
 
