@@ -105,6 +105,7 @@ def check(claim: Claim, measured: Record) -> dict[str, Any]:
             {
                 "names": list(names),
                 "measured": asdict(comparison) if comparison else None,
+                "words": comparison.words(digits=table.metric.digits) if comparison else "not run",
                 "verdict": comparisons[-1],
                 "paper": _published(table, *(table.row(name) for name in names)),
             }
@@ -143,28 +144,22 @@ def markdown(found: dict[str, Any]) -> str:
         f"their shape is seen here. Differences are paired by seed; a claim holds where their 95 % interval lies "
         f'wholly where it puts them, with a margin of {found["margin"]:.0f} points for "nothing" and "about" (ours).',
         "",
-        "| claim | here | difference ± standard error (95 % interval; seeds) | paper's difference | from |",
+        "| claim | here | difference ± standard error; 95 % interval of first − second | paper's difference | from |",
         "|---|---|---|---|---|",
     ]
     for one in found["claims"]:
-        several = len(one["links"]) > 1
-        ours = "<br>".join(_difference(link, one, named=several) for link in one["links"])
+        ours = "<br>".join(_difference(link, one) for link in one["links"])
         paper = "<br>".join(_number(link["paper"], one["digits"]) for link in one["links"])
         lines.append(f"| {one['claim']} | **{one['verdict']}** | {ours} | {paper} | {one['table']} |")
     return "\n".join([*lines, ""])
 
 
-def _difference(link: dict[str, Any], claim: dict[str, Any], *, named: bool) -> str:
-    digits, measured = claim["digits"], link["measured"]
-    name = f"{link['names'][0]} − {link['names'][1]}: " if named else ""
-    if measured is None:
-        return f"{name}not run"
-    if measured["low"] is None:
-        return f"{name}{_number(measured['mean'], digits)} {claim['unit']} (1 seed)"
-    low, high = (_number(measured[end], digits) for end in ("low", "high"))
-    mean = f"{_number(measured['mean'], digits)} ± {measured['standard_error']:.{digits}f} {claim['unit']}"
-    verdict = f" {link['verdict']}" if named else ""
-    return f"{name}{mean} ({low} to {high}; {measured['seeds']}){verdict}"
+def _difference(link: dict[str, Any], claim: dict[str, Any]) -> str:
+    measured = link["measured"]
+    if measured is None or measured["low"] is None:
+        return str(link["words"])
+    low, high = (_number(measured[end], claim["digits"]) for end in ("low", "high"))
+    return f"{link['words']}; {low} to {high} {claim['unit']}"
 
 
 def _number(value: float | None, digits: int) -> str:

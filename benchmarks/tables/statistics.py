@@ -59,11 +59,11 @@ class Comparison:
     confidence: float
 
     def words(self, *, digits: int = 1) -> str:
-        """Such as "D3D > S3D-G by 3.1 ± 0.9 (paired, 8 seeds)" or "cannot tell: +0.4 ± 1.2 (5 seeds)"."""
+        """Such as "D3D > S3D-G by 3.1 ± 0.9 (paired, 8 seeds)" or "D3D − S3D-G: +0.4 ± 1.2 …, cannot tell"."""
         left_out = f", {self.unpaired} unpaired left out" if self.unpaired else ""
         if greater(self) is Verdict.CANNOT_TELL:
             spread = _spread(self.mean, self.standard_error, digits, sign="+")
-            return f"cannot tell: {spread} ({_count(self.seeds)}{left_out})"
+            return f"{self.first} − {self.second}: {spread} (paired, {_count(self.seeds)}{left_out}), cannot tell"
         sign = ">" if self.mean > 0 else "<"
         spread = _spread(abs(self.mean), self.standard_error, digits)
         return f"{self.first} {sign} {self.second} by {spread} (paired, {_count(self.seeds)}{left_out})"

@@ -34,7 +34,7 @@ def test_one_seed_has_no_spread() -> None:
     assert st.summarize({4: 83.14}).words() == "83.1 (1 seed)"
     one = difference(3.0)
     assert (one.standard_error, one.low, one.high) == (None, None, None)
-    assert one.words() == "cannot tell: +3.0 (1 seed)"
+    assert one.words().endswith(": +3.0 (paired, 1 seed), cannot tell")
     for claim in (st.greater(one), st.about_equal(one, margin=5), st.at_most(one, margin=5)):
         assert claim is Verdict.CANNOT_TELL
 
@@ -85,9 +85,9 @@ def test_pairs_are_those_of_common_seeds() -> None:
 def test_words() -> None:
     assert difference(2.0, 3.0, 4.0).words() == "D3D > S3D-G by 3.0 ± 0.6 (paired, 3 seeds)"
     assert difference(-2.0, -3.0, -4.0).words(digits=2) == "D3D < S3D-G by 3.00 ± 0.58 (paired, 3 seeds)"
-    assert difference(-2.0, 0.5, 2.7).words() == "cannot tell: +0.4 ± 1.4 (3 seeds)"
-    assert difference(-2.0, 0.5, 1.4).words() == "cannot tell: +0.0 ± 1.0 (3 seeds)"
-    assert difference(3.0, 3.2).words() == "cannot tell: +3.1 ± 0.1 (2 seeds)"
+    assert difference(-2.0, 0.5, 2.7).words() == "D3D − S3D-G: +0.4 ± 1.4 (paired, 3 seeds), cannot tell"
+    assert difference(-2.0, 0.5, 1.4).words() == "D3D − S3D-G: +0.0 ± 1.0 (paired, 3 seeds), cannot tell"
+    assert difference(3.0, 3.2).words() == "D3D − S3D-G: +3.1 ± 0.1 (paired, 2 seeds), cannot tell"
 
 
 def test_greater() -> None:
