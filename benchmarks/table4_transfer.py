@@ -27,6 +27,7 @@ from benchmarks.tables.preparing import prepare_flow
 from benchmarks.tables.records import values
 from benchmarks.tables.scales import Scale, fitting, shared
 from benchmarks.tables.table import TOP1, Measured, Record, Row, Table
+from examples.d3d.clips import file_hash
 from examples.d3d.config import Config
 from examples.d3d.methods import D3D, RGB, Method
 from examples.d3d.students import train_method
@@ -48,6 +49,7 @@ class Pretraining:
 S3DG_400 = Pretraining(RGB, "kinetics400", "s3dg")
 D3D_400 = Pretraining(D3D, "kinetics400", "d3d_kinetics400")
 D3D_600 = Pretraining(D3D, "kinetics600", "d3d_kinetics600")
+FLAGS = tuple(one.flag for one in (S3DG_400, D3D_400, D3D_600))
 OURS: Mapping[str, tuple[Pretraining | None, ...]] = {
     "S3D-G without pretraining": (None,),
     "S3D-G": (S3DG_400,),
@@ -157,6 +159,7 @@ def table(scale: Scale, options: argparse.Namespace) -> Table:
         part="transfer",
         body=body,
         plan=partial(plan, scale),
+        settings={"given": {flag: path and file_hash(path) for flag in FLAGS for path in [getattr(options, flag)]}},
         needs_flow=False,
     )
 
@@ -191,7 +194,7 @@ def plan(scale: Scale, options: argparse.Namespace) -> str:
     """What the published protocol takes."""
     tune, here = tuning.schedule(scale.config.optimizer), available(options)
     places = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
-    places |= {one.flag: f"{one.flag.upper()}.safetensors" for one in (S3DG_400, D3D_400, D3D_600)}
+    places |= {flag: f"{flag.upper()}.safetensors" for flag in FLAGS}
     gpus = max(n for n in fitting(tune.batch_size) if n <= options.gpus)
     flags = ["--scale", "paper", "--gpus", str(gpus)]
     for flag, stand_in in places.items():

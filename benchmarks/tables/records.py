@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.tables import statistics
 from benchmarks.tables.scales import Draw, Scale
 from benchmarks.tables.table import Measured, Record, Row, Table
+from examples.d3d import clips
 from examples.d3d.config import Config
 
 INCIDENTAL = {
@@ -96,6 +97,11 @@ class RecordFile:
 
     def _settings(self, config: Config) -> dict[str, Any]:
         extra: dict[str, Any] = json.loads(json.dumps(self.table.settings))
+        if self.scale.name == "paper" and config.train:
+            extra["clips"] = {
+                side: {"count": len(rows), "fingerprint": clips.fingerprint(rows)}
+                for side, rows in zip(("train", "test"), clips.manifests(config), strict=True)
+            }
         return settings(config) | extra
 
     def _write(self, record: Record) -> None:
