@@ -28,6 +28,7 @@ from benchmarks.tables.flow_reader import FlowReader, Zeros
 from benchmarks.tables.table import Measured, Row
 from examples.d3d import clips
 from examples.d3d.config import Config, Optimizer
+from examples.d3d.losses import flow_target
 from examples.d3d.methods import Method
 from examples.d3d.networks import load
 from examples.d3d.students import train_method
@@ -121,19 +122,12 @@ def _save(folder: Path, state: dict[str, Tensor], settings: dict[str, Any]) -> N
     write_atomic(folder / "reader.safetensors", safetensors.torch.save(bare))
 
 
-def _target(batch: dict[str, Any], size: Any, config: Config, accelerator: Accelerator) -> Tensor:
-    bound = config.input.flow_bound
-    pixels = flow.clip_to_pixels(batch["flow"].to(accelerator.device), bound=bound)
-    stride = max(1, round(config.input.frames / size[0]))
-    return flow.decoder_target(pixels, size, temporal_stride=stride, bound=bound)
-
-
 @torch.no_grad()
 def predictions(reader: nn.Module, stream: str, batch: dict[str, Any], config: Config, accelerator: Accelerator) -> Any:
     """(predicted, target): encodings of the flow of a batch."""
     with accelerator.autocast():
         predicted = reader(batch[stream].to(accelerator.device))
-    return predicted, _target(batch, predicted.shape[2:], config, accelerator)
+    return predicted, flow_target(config, predicted, batch["flow"].to(accelerator.device))
 
 
 def test_views(config: Config, accelerator: Accelerator) -> Any:

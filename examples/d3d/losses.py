@@ -68,8 +68,12 @@ def criterion(run: Run) -> kd.Loss:
 
 def flow_loss(config: Config, predicted: Tensor, clip: Tensor) -> Tensor:
     """The decoder's loss against the flow of the very view that the network sees, as a flow network is fed it."""
+    return flow.decoder_loss(predicted, flow_target(config, predicted, clip))
+
+
+def flow_target(config: Config, predicted: Tensor, clip: Tensor) -> Tensor:
+    """What a decoder should have predicted from that view."""
     bound = config.input.flow_bound
     stride = -(-config.input.frames // predicted.shape[2])
     pixels = flow.clip_to_pixels(clip, bound=bound)
-    target = flow.decoder_target(pixels, predicted.shape[2:], temporal_stride=stride, bound=bound)
-    return flow.decoder_loss(predicted, target)
+    return flow.decoder_target(pixels, predicted.shape[2:], temporal_stride=stride, bound=bound)

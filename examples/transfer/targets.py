@@ -14,7 +14,7 @@ from examples.d3d.config import Config
 from kdvideo import data
 
 READERS: dict[str, Callable[..., Dataset]] = {"UCF-101": data.ucf101, "HMDB-51": data.hmdb51}
-READABLE = 0.01
+MISSING = 0.01
 """The largest part of the clips that may be missing (ours)."""
 
 
@@ -24,7 +24,7 @@ def official(config: Config, name: str, root: Path, *, split: int = 1) -> Config
     Raises:
         ManifestError: files, class folders or more than one in a hundred clips are not there.
     """
-    parts = {part: READERS[name](root, split=split, subset=part, allow_missing=READABLE) for part in ("train", "test")}
+    parts = {part: READERS[name](root, split=split, subset=part, allow_missing=MISSING) for part in ("train", "test")}
     folder = config.work_dir / "lists" / name
     files = {part: folder / f"split{split}_{part}.csv" for part in parts}
     for part, manifest in parts.items():
