@@ -24,6 +24,7 @@ from benchmarks.tables.records import RecordFile, values
 from benchmarks.tables.scales import SCALES, Scale
 from benchmarks.tables.statistics import Comparison, Verdict
 from benchmarks.tables.table import Record, Row, Table
+from examples.d3d.config import plain_errors
 
 MARGIN = 2.0
 Rule = Callable[[Comparison], Verdict]
@@ -174,6 +175,7 @@ def write(scale: str, folder: Path) -> None:
     (folder / f"claims_{scale}.md").write_text(markdown(found))
 
 
+@plain_errors
 def main() -> None:
     """The command."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

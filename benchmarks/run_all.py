@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     """The flags of one script, and which scripts."""
     flags = running.parser(__doc__)
     flags.add_argument("--only", nargs="+", metavar="NAME", help="such as table6 figure3")
-    flags.add_argument("--workers", type=int, default=1, help="processes that share out the seeds")
+    flags.add_argument("--workers", type=running.positive, default=1, help="processes that share out the seeds")
     flags.add_argument("--worker", nargs="+", type=int, metavar="SEED", help=argparse.SUPPRESS)
     return flags
 

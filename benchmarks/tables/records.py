@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,11 +47,22 @@ class RecordFile:
     def read(self) -> Record:
         """The record, or an empty one."""
         if self.path.exists():
-            found: Record = json.loads(self.path.read_text())
-            return found
+            return self._known()
         data = self.scale.data.get(self.table.part)
         about = {"table": self.table.name, "scale": self.scale.name, "data": data.text if data else None}
         return {**about, "metric": asdict(self.table.metric), "settings": None, "environments": [], "rows": {}}
+
+    def _known(self) -> Record:
+        try:
+            found: Record = json.loads(self.path.read_text())
+            names = found["table"], found["scale"]
+            values = [entry["value"] + 0.0 for row in found["rows"].values() for entry in row["seeds"].values()]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self.path} is no record of a table ({error!r}); move it and measure anew") from None
+        if names != (self.table.name, self.scale.name) or not all(map(math.isfinite, values)):
+            wanted = f"finite values of {self.table.name} at scale {self.scale.name}"
+            raise ValueError(f"{self.path} holds {' at scale '.join(map(str, names))}; expected {wanted}")
+        return found
 
     def check(self, config: Config) -> None:
         """Raise unless what is recorded was measured with these settings."""

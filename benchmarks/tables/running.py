@@ -33,7 +33,9 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     flags.add_argument("--scale", choices=SCALES, default="pocket")
     flags.add_argument("--seeds", type=int, nargs="+", help="default: as many as the scale has")
     flags.add_argument("--every", action="store_true", help="all rows at all seeds, also those without a claim")
-    flags.add_argument("--threads", type=int, default=1, help="of the processor; accuracies depend on their number")
+    flags.add_argument(
+        "--threads", type=positive, default=1, help="of the processor; accuracies depend on their number"
+    )
     flags.add_argument("--work-dir", type=Path, default=Path("runs"), help="clips, flow and trained networks")
     flags.add_argument("--results", type=Path, default=RESULTS, help="folder of the records and their tables")
     flags.add_argument("--render", action="store_true", help="measure nothing, write the tables of the records anew")
@@ -45,6 +47,13 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     for network in ("s3dg", "d3d-kinetics400", "d3d-kinetics600"):
         own.add_argument(f"--{network}", type=Path, help="trained weights that take the place of our pretraining")
     return flags
+
+
+def positive(text: str) -> int:
+    """A whole number above 0, as a flag's type."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {number}")
+    return number
 
 
 @plain_errors

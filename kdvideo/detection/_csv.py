@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]
 COORDINATES = ("x1", "y1", "x2", "y2")
+BLOCK = 1 << 22  # bytes that arrow parses at a time
 
 
 class Layout(NamedTuple):
@@ -71,18 +72,24 @@ def _with_arrow(path: PathLike, names: list[str], layout: Layout) -> Columns | N
     import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
     from pyarrow import csv as arrow  # type: ignore[import-untyped,unused-ignore]
 
-    number = dict.fromkeys(("second", *COORDINATES, "last"), pa.float64())
-    kinds = {**number, "action": pa.int64(), "video": pa.dictionary(pa.int32(), pa.string())}
     wanted = [name for name in names if layout.action or name != "action"]
-    convert = arrow.ConvertOptions(column_types={name: kinds[name] for name in wanted}, include_columns=wanted)
+    kinds = {"action": pa.int64(), "video": pa.dictionary(pa.int32(), pa.string())}
+    read = arrow.ReadOptions(column_names=names, block_size=BLOCK)
+    types = {name: kinds.get(name, pa.float64()) for name in wanted}
+    convert = arrow.ConvertOptions(column_types=types, include_columns=wanted, null_values=[])
     try:
-        table = arrow.read_csv(os.fspath(path), arrow.ReadOptions(column_names=names), None, convert)
+        table = arrow.read_csv(os.fspath(path), read, None, convert)
     except (pa.ArrowInvalid, pa.ArrowKeyError):
         return None
-    video = table.column("video").unify_dictionaries().combine_chunks()
-    video = video.chunk(0) if isinstance(video, pa.ChunkedArray) else video
-    column = {name: table.column(name).to_numpy() for name in wanted if name != "video"}
-    return _assembled(tuple(video.dictionary.to_pylist()), video.indices.to_numpy().astype(np.int64), column)
+    video = table.column("video").combine_chunks()
+    chunks = {name: table.column(name).chunks for name in wanted if name != "video"}
+    del table
+
+    def parts(name: str) -> list[Array]:
+        pa.default_memory_pool().release_unused()  # what the column before took
+        return [np.from_dlpack(chunk) for chunk in chunks.pop(name, ())]  # `to_numpy` would import pandas
+
+    return _assembled(tuple(video.dictionary.to_pylist()), np.from_dlpack(video.indices), layout, parts)
 
 
 def _with_numpy(path: PathLike, names: list[str], layout: Layout) -> Columns | None:
@@ -98,20 +105,22 @@ def _with_numpy(path: PathLike, names: list[str], layout: Layout) -> Columns | N
     videos, inverse = np.unique(rows["video"][starts], return_inverse=True)
     if np.char.str_len(videos).max() == 64:
         return None  # perhaps cut off
-    video = np.repeat(inverse.reshape(-1), np.diff(np.append(starts, len(rows)))).astype(np.int64)
-    return _assembled(tuple(videos.tolist()), video, {name: rows[name] for name in names if name != "video"})
+    video = np.repeat(inverse.reshape(-1), np.diff(np.append(starts, len(rows))))
+    return _assembled(tuple(videos.tolist()), video, layout, lambda name: [rows[name]] if name in names else [])
 
 
-def _assembled(videos: tuple[str, ...], video: Array, column: dict[str, Array]) -> Columns | None:
-    boxes = np.empty((len(video), 4))
-    for number, name in enumerate(COORDINATES):
-        boxes[:, number] = column.pop(name)
-    action = column["action"] if "action" in column and column["action"].dtype == np.int64 else None
-    if action is None:
-        action = np.zeros(len(video), np.int64)
+def _assembled(
+    videos: tuple[str, ...], video: Array, layout: Layout, parts: Callable[[str], list[Array]]
+) -> Columns | None:
     if "" in videos:
         return None
-    return Columns(videos, video, np.ascontiguousarray(column["second"]), boxes, action, column.get("last"))
+    boxes = np.empty((4, len(video)))  # each coordinate in one piece: the checks go by coordinate
+    for coordinate, name in zip(boxes, COORDINATES, strict=True):
+        np.concatenate(parts(name), out=coordinate)
+    second = np.concatenate(parts("second"))
+    action = np.concatenate(parts("action")) if layout.action else np.zeros(len(video), np.int64)
+    last = parts("last")
+    return Columns(videos, video.astype(np.int64), second, boxes.T, action, np.concatenate(last) if last else None)
 
 
 def parse_lines(path: PathLike, layout: Layout) -> Columns:
@@ -195,9 +204,9 @@ def _row(values: list[str], layout: Layout, names: dict[str, int]) -> tuple[int,
     action = 0
     if layout.action:
         try:
-            action = int(named["action"])
-        except ValueError:
-            raise ValueError(f"action {named['action']!r} is not a whole number") from None
+            action = int(np.int64(int(named["action"])))
+        except (ValueError, OverflowError):
+            raise ValueError(f"action {named['action']!r} is not a whole number of 64 bits") from None
     last = _float(named["last"], layout.last) if "last" in named else None
     second = _float(named["second"], "second")
     return names.setdefault(_name(named["video"]), len(names)), second, box, action, last

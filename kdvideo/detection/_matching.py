@@ -10,18 +10,17 @@ from kdvideo.detection._order import Array, Rows, heap_order, kept, runs
 def labelled(truth: Rows, detections: Rows, iou: float, keep: int) -> tuple[Array, Array, Array]:
     """Label, score and whether it is right of every detection that counts, by label, frame and falling score."""
     truth, detections = _grouped(truth, detections)
-    mask = kept(detections, keep)
-    known, found = _by_group(truth), _by_group(detections, mask=mask)
-    right, doubtful = _match(truth.take(known), detections.take(found), iou)
+    known, found = _by_group(truth), _by_group(detections.take(kept(detections, keep)))
+    right, doubtful = _match(known, found, iou)
     if len(doubtful):
-        again = np.zeros(int(detections.frame[-1]) + 1, bool)
-        again[doubtful] = True
-        place = np.flatnonzero(again[detections.frame[found]])
-        known, found[place] = _by_heap(truth, detections, doubtful, again, keep, mask)
-        right[place], _ = _match(truth.take(known), detections.take(found[place]), iou)
-    x1, y1, x2, y2 = detections.box[found].T
+        place = np.flatnonzero(np.isin(found.frame, doubtful))
+        again = _by_heap(detections, doubtful, keep)
+        right[place], _ = _match(_by_heap(truth, doubtful, 0), again, iou)
+        for column, part in zip(found, again, strict=True):
+            column[place] = part
+    x1, y1, x2, y2 = found.box.T
     solid = (x1 < x2) & (y1 < y2)  # boxes without area take one of the places on a frame, and go then
-    return detections.label[found][solid], detections.score[found][solid], right[solid]
+    return found.label[solid], found.score[solid], right[solid]
 
 
 def _grouped(truth: Rows, detections: Rows) -> tuple[Rows, Rows]:
@@ -39,34 +38,22 @@ def _grouped(truth: Rows, detections: Rows) -> tuple[Rows, Rows]:
     return truth.take(np.argsort(truth.frame, kind="stable")), detections
 
 
-def _by_group(rows: Rows, *, rank: Array | None = None, mask: Array | None = None) -> Array:
-    """The places of the rows, by label, frame, falling score and rank."""
-    index = np.arange(len(rows.frame)) if mask is None else np.flatnonzero(mask)
-    keys = [-rows.score[index], rows.label[index] * (rows.frame.max(initial=0) + 1) + rows.frame[index]]
-    return index[np.lexsort(keys if rank is None else [rank[index], *keys])]
+def _by_group(rows: Rows) -> Rows:
+    """The rows by label, frame and falling score; equals keep their order."""
+    order = np.argsort(-rows.score, kind="stable")
+    group = rows.label * (rows.frame.max(initial=0) + 1) + rows.frame
+    group -= group.min(initial=0)
+    while group.any():  # 16 bits at a time, for which numpy has a radix sort
+        order = order[np.argsort(group[order].astype(np.uint16), kind="stable")]
+        group >>= 16
+    return rows.take(order)
 
 
-def _by_heap(
-    truth: Rows, detections: Rows, frames: Array, marked: Array, keep: int, mask: Array
-) -> tuple[Array, Array]:
-    """The places of those frames' rows in both, by label, frame and the evaluator's order."""
-    everything = np.ones(len(truth.frame), bool)
-    rank = _heap_ranks(truth, frames, 0, everything)
-    known = _by_group(truth, mask=marked[truth.frame], rank=rank)
-    rank = _heap_ranks(detections, frames, keep, mask)
-    return known, _by_group(detections, mask=mask & marked[detections.frame], rank=rank)
-
-
-def _heap_ranks(rows: Rows, frames: Array, keep: int, mask: Array) -> Array:
-    """Places within those frames in the evaluator's order, 0 elsewhere; `mask` then marks the rows that it keeps."""
-    rank = np.zeros(len(rows.frame), np.int64)
+def _by_heap(rows: Rows, frames: Array, keep: int) -> Rows:
+    """The rows of those frames by label, frame and the evaluator's order."""
     starts, ends = np.searchsorted(rows.frame, frames, "left"), np.searchsorted(rows.frame, frames, "right")
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        order = heap_order(rows, np.arange(start, end), keep)
-        rank[order] = np.arange(len(order))
-        mask[start:end] = False
-        mask[order] = True
-    return rank
+    spans = zip(starts.tolist(), ends.tolist(), strict=True)
+    return _by_group(rows.take(np.concatenate([heap_order(rows, np.arange(*span), keep) for span in spans])))
 
 
 def _match(truth: Rows, detections: Rows, iou: float) -> tuple[Array, Array]:
@@ -106,8 +93,8 @@ def _groups(truth: Rows, detections: Rows) -> tuple[Array, Array]:
 
 def _mixed(group: Array, score: Array, right: Array) -> Array:
     """A row of each run of equal scores in which some are right and some are not."""
-    starts = np.flatnonzero(np.concatenate([[True], (group[1:] != group[:-1]) | (score[1:] != score[:-1])]))
-    size = np.diff(np.append(starts, len(score)))
+    ends = runs(group, score)
+    starts, size = ends[:-1], np.diff(ends)
     hits = np.add.reduceat(right, starts, dtype=np.int64)
     return starts[(hits > 0) & (hits < size)]
 

@@ -11,6 +11,7 @@ import heapq
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,9 +26,12 @@ class Rows(NamedTuple):
 
     def take(self, index: Array) -> Rows:
         """The rows at those places, or under that mask."""
-        if index.dtype == bool and index.all():
-            return self
-        return Rows(*(column[index] for column in self))
+        if index.dtype == bool:
+            if index.all():
+                return self
+            index = np.flatnonzero(index)
+        # `take` is quicker than indexing, but copies what is not contiguous.
+        return Rows(*(c.take(index, 0) if c.flags.c_contiguous else c.T.take(index, -1).T for c in self))
 
     def tuples(self, index: Array) -> list[tuple[float, ...]]:
         """What the heap compares: score, label, y1, x1, y2, x2."""
@@ -35,15 +39,21 @@ class Rows(NamedTuple):
         return list(map(tuple, columns.tolist()))
 
 
-def runs(values: Array) -> Array:
-    """Where runs of equal values start, and the end."""
-    if not len(values):
-        return np.zeros(1, np.int64)
-    return np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
+def runs(*columns: Array) -> Array:
+    """Where runs of rows with equal values start, and the end."""
+    size = len(columns[0])
+    changes = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    return np.concatenate([[0], np.flatnonzero(changes) + 1, [size]]) if size else np.zeros(1, np.int64)
+
+
+def among(values: Array, wanted: ArrayLike) -> Array:
+    """`numpy.isin`, which looks at the first of a run of equal values only."""
+    starts = runs(values)
+    return np.repeat(np.isin(values[starts[:-1]], wanted), np.diff(starts))
 
 
 def kept(rows: Rows, keep: int) -> Array:
-    """Mask of the `keep` highest scores of every frame.
+    """The places of the `keep` highest scores of every frame.
 
     Of rows with the score at the limit, those among the first `keep` rows of at least that score enter the heap, and
     the smallest of them, by label and box, leave it again when higher scores come.
@@ -54,30 +64,32 @@ def kept(rows: Rows, keep: int) -> Array:
     for frame in np.flatnonzero(counts > keep):
         scores = rows.score[starts[frame] : starts[frame + 1]]
         limit[frame] = np.partition(scores, len(scores) - keep)[len(scores) - keep]
-    limits = np.repeat(limit, counts)
-    mask = rows.score >= limits
-    crowded = np.add.reduceat(mask, starts[:-1], dtype=np.int64) > keep if len(counts) else np.zeros(0, bool)
-    candidates = np.flatnonzero(mask & np.repeat(crowded, counts))
-    if len(candidates):
-        _settle(mask, candidates, rows, rows.score[candidates] == limits[candidates], keep)
-    return mask
+    places = np.flatnonzero(rows.score >= np.repeat(limit, counts))
+    sizes = np.diff(np.searchsorted(places, starts))
+    crowded = np.repeat(sizes > keep, sizes)
+    if crowded.any():
+        tied = rows.score[places] == np.repeat(limit, sizes)
+        crowded[crowded] = _leaving(rows, places[crowded], tied[crowded], keep)
+    return places[~crowded]
 
 
-def _settle(mask: Array, candidates: Array, rows: Rows, tied: Array, keep: int) -> None:
+def _leaving(rows: Rows, candidates: Array, tied: Array, keep: int) -> Array:
+    """Which of the candidates do not stay, on frames with more than `keep` of them."""
     starts = runs(rows.frame[candidates])
     counts = np.diff(starts)
     frame = np.repeat(np.arange(len(counts)), counts)
     first = np.arange(len(candidates)) - np.repeat(starts[:-1], counts) < keep
-    mask[candidates[tied & ~first]] = False
+    leaving: Array = tied & ~first
     leave = np.bincount(frame[first], minlength=len(counts)) - keep
     leave += np.bincount(frame[~tied & ~first], minlength=len(counts))
-    early = tied & first & (leave > 0)[frame]
+    early = np.flatnonzero(tied & first & (leave > 0)[frame])
     index, frame = candidates[early], frame[early]
     x1, y1, x2, y2 = rows.box[index].T
     order = np.lexsort((x2, y2, x1, y1, rows.label[index], frame))
     starts = runs(frame)
     place = np.arange(len(index)) - np.repeat(starts[:-1], np.diff(starts))
-    mask[index[order[place < leave[frame]]]] = False
+    leaving[early[order[place < leave[frame]]]] = True
+    return leaving
 
 
 def heap_order(rows: Rows, index: Array, keep: int) -> Array:

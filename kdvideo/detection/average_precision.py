@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kdvideo.detection._matching import labelled
-from kdvideo.detection._order import Array, Rows, runs
+from kdvideo.detection._order import Array, Rows, among
 
 
 class FrameBoxes(NamedTuple):
@@ -90,9 +90,7 @@ def frame_ap(
     known, found = _rows(truth, "truth"), _rows(detections, "detections")
     frames = np.unique(np.concatenate([known.frame, np.array(sorted(empty), np.int64)]))
     known = known.take(_listed(known.label, classes))
-    starts = runs(found.frame)
-    on_frames = np.repeat(np.isin(found.frame[starts[:-1]], frames), np.diff(starts))
-    found = found.take(_listed(found.label, classes) & on_frames)
+    found = found.take(_listed(found.label, classes) & among(found.frame, frames))
     _check_common(detections, known, found, classes)
     labels, scores, right = labelled(known, found, iou, keep)
     ends = np.searchsorted(labels, [list(classes), [action + 1 for action in classes]])
@@ -142,7 +140,12 @@ def _array(column: Any, kind: type[np.generic]) -> Array:
 
 
 def _listed(labels: Array, classes: Mapping[int, str]) -> Array:
-    return np.isin(labels, np.fromiter(classes, np.int64))
+    ids = np.fromiter(classes, np.int64)
+    low, high = int(ids.min()) - 1, int(ids.max()) + 1
+    if high - low > 1 << 16:
+        return np.isin(labels, ids)
+    table = np.isin(np.arange(low, high + 1), ids)  # quicker for tens of millions of labels
+    return table.take(labels - low, mode="clip")
 
 
 def _unique_names(classes: Mapping[int, str]) -> list[str]:

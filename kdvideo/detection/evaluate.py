@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kdvideo.detection._csv import Array, PathLike
+from kdvideo.detection._order import among, runs
 from kdvideo.detection._shift import check_shift
 from kdvideo.detection.average_precision import FrameBoxes, FrameMAP, frame_ap
 from kdvideo.detection.label_map import read_label_map
@@ -92,9 +93,10 @@ def _evaluate(
     dropped = {_key(number[video], second) for video, second in left_out if video in number}
     empty = {_key(number[video], second) for video, second in truth.empty}
     known, scored = _frames(truth, number), _frames(found, number)
-    keep = [~np.isin(frame, sorted(dropped)) if dropped else slice(None) for frame in (known, scored)]
+    keep = [~among(frame, sorted(dropped)) if dropped else slice(None) for frame in (known, scored)]
     known, scored = known[keep[0]], scored[keep[1]]
-    if not np.isin(_unique(scored), np.concatenate([_unique(known), sorted(empty)])).any():
+    named = np.concatenate([known[runs(known)[:-1]], np.fromiter(empty, np.int64)])
+    if not among(scored, named).any():
         if not len(known) and empty <= dropped:
             raise ValueError("all key frames of the ground truth are excluded")
         raise ValueError(
@@ -119,18 +121,15 @@ def _columns(frame: Array, keep: Array | slice, *columns: Tensor) -> list[Tensor
 
 def _frames(rows: Boxes, number: Mapping[str, int]) -> Array:
     videos = np.array([number[name] for name in rows.videos], np.int64)
-    microseconds: Array = np.rint(rows.second.double().numpy() * 1e6).astype(np.int64)
-    frames: Array = microseconds + (videos << _SHIFT)[rows.video.numpy()]
-    return frames
+    video, second = rows.video.numpy(), rows.second.double().numpy()
+    starts = runs(video, second)
+    heads = starts[:-1]
+    microseconds = np.rint(second[heads] * 1e6).astype(np.int64)
+    return np.repeat(microseconds + (videos << _SHIFT)[video[heads]], np.diff(starts))
 
 
 def _key(video: int, second: float) -> int:
     return (video << _SHIFT) + round(second * 1e6)
-
-
-def _unique(frames: Array) -> Array:
-    heads = np.flatnonzero(np.diff(frames, prepend=-1))
-    return np.unique(frames[heads])
 
 
 def _times(seconds: Tensor) -> str:

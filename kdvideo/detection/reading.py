@@ -38,7 +38,7 @@ def read_annotations(path: PathLike, *, num_actions: int = ACTIONS) -> Annotatio
     """
     rows = _read(path, Layout(action=True, last="person", last_optional=True), num_actions)
     person = np.full(len(rows.video), -1, np.int64) if rows.last is None else rows.last.astype(np.int64)
-    return Annotations(*_boxes(rows), _tensor(rows.action), torch.from_numpy(person), tuple(rows.empty))
+    return Annotations(*_boxes(rows), torch.from_numpy(rows.action), torch.from_numpy(person), tuple(rows.empty))
 
 
 def read_detections(path: PathLike, *, num_actions: int = ACTIONS) -> Detections:
@@ -48,7 +48,7 @@ def read_detections(path: PathLike, *, num_actions: int = ACTIONS) -> Detections
         ValueError: as `read_annotations`, and scores that are not finite.
     """
     rows = _read(path, Layout(action=True, last="score", last_optional=False), num_actions)
-    return Detections(*_boxes(rows), _tensor(rows.action), _last(rows))
+    return Detections(*_boxes(rows), torch.from_numpy(rows.action), _last(rows))
 
 
 def read_proposals(path: PathLike, *, annotations: Boxes | None = None) -> Proposals:
@@ -135,17 +135,12 @@ def _lines(rows: Detections) -> Iterator[str]:
 
 
 def _boxes(rows: Columns) -> tuple[tuple[str, ...], Tensor, Tensor, Tensor]:
-    return rows.videos, torch.from_numpy(rows.video), _tensor(rows.second), torch.from_numpy(rows.boxes)
+    return rows.videos, torch.from_numpy(rows.video), torch.from_numpy(rows.second), torch.from_numpy(rows.boxes)
 
 
 def _last(rows: Columns) -> Tensor:
     assert rows.last is not None, "a score in every row"
-    return _tensor(rows.last)
-
-
-def _tensor(column: Array) -> Tensor:
-    column = np.ascontiguousarray(column)
-    return torch.from_numpy(column if column.flags.writeable else column.copy())
+    return torch.from_numpy(rows.last)
 
 
 def _read(path: PathLike, layout: Layout, num_actions: int) -> Columns:
@@ -164,12 +159,12 @@ def _read(path: PathLike, layout: Layout, num_actions: int) -> Columns:
 
 def _broken(rows: Columns, layout: Layout, num_actions: int) -> list[tuple[str, Array]]:
     """The rules that rows break, and which rows."""
-    boxes, last = rows.boxes, rows.last
-    outside = _outside(boxes, -MARGIN, 1 + MARGIN)
+    (x1, y1, x2, y2), last = rows.boxes.T, rows.last
+    outside = _outside(rows.boxes, -MARGIN, 1 + MARGIN)
     rules: list[tuple[str, Array]] = [
         (f"the second is not in 0 … {MAX_SECOND:g}", _outside(rows.second, 0, MAX_SECOND)),
         ("the box lies outside the frame: x1,y1,x2,y2 are fractions from 0 to 1, not pixels", outside),
-        ("the box is reversed: expected x1 <= x2 and y1 <= y2", boxes[:, :2] > boxes[:, 2:]),
+        ("the box is reversed: expected x1 <= x2 and y1 <= y2", (x1 > x2) | (y1 > y2)),
     ]
     if layout.action:
         rules.append((f"action ids count from 1 to {num_actions}", _outside(rows.action, 1, num_actions)))
@@ -182,7 +177,7 @@ def _broken(rows: Columns, layout: Layout, num_actions: int) -> list[tuple[str, 
 def _outside(values: Array, low: float, high: float) -> Array:
     """Which values are outside or NaN; two quick passes where none is."""
     if not len(values) or (values.min() >= low and values.max() <= high):  # min and max of NaN are NaN
-        return np.zeros(len(values), bool)
+        return np.zeros(0, bool)
     return ~((values >= low) & (values <= high))
 
 

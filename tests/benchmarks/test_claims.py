@@ -15,7 +15,8 @@ POCKET = SCALES["pocket"]
 def write(folder: Path, table: str, rows: dict[str, list[float]]) -> None:
     """A record with these values at the seeds 0, 1, ..."""
     seeds = {name: {"seeds": {str(k): {"value": v} for k, v in enumerate(values)}} for name, values in rows.items()}
-    (folder / f"{table}_pocket.json").write_text(json.dumps({"data": "synthetic videos", "rows": seeds}))
+    record = {"table": table, "scale": "pocket", "data": "synthetic videos", "rows": seeds}
+    (folder / f"{table}_pocket.json").write_text(json.dumps(record))
 
 
 def verdicts(folder: Path) -> dict[str, str]:

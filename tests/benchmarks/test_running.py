@@ -186,3 +186,30 @@ def test_two_kinds_of_published_clips_are_not_mixed(tmp_path: Path) -> None:
     given = options(tmp_path, "--scale", "paper", "--run", "--train", "a", "--test", "b")
     with pytest.raises(ValueError, match="Tables 3 and 8 are on other clips"):
         running.run([table(Counting()), table(Counting(), part="kinetics600")], given)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("junk", "is no record of a table"),
+        ("[]", "is no record of a table"),
+        ('{"rows": {}}', "is no record of a table"),
+        ('{"table": "table2", "scale": "pocket", "rows": {}}', "holds table2 at scale pocket; expected .*table6"),
+        (
+            '{"table": "table6", "scale": "pocket", "rows": {"D3D": {"seeds": {"0": {"value": "80"}}}}}',
+            "is no record of a table",
+        ),
+    ],
+)
+def test_a_file_that_is_no_record_of_the_table_is_named(tmp_path: Path, text: str, said: str) -> None:
+    file = RecordFile(table(Counting()), POCKET, tmp_path)
+    file.path.write_text(text)
+    with pytest.raises(ValueError, match=f"table6_pocket.json {said}"):
+        file.read()
+
+
+@pytest.mark.parametrize("flag", ["--threads", "--seeds"])
+def test_numbers_of_a_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        options(tmp_path, flag, *(["0"] if flag == "--threads" else []))
+    assert flag in capsys.readouterr().err

@@ -78,6 +78,28 @@ def test_equals_plain_loops() -> None:
     assert positive > 150
 
 
+@pytest.mark.parametrize("ids", [{3: -9, 7: 3, 11: 500}, {3: -(10**12), 7: 3, 11: 10**12 + 5000}])
+def test_ids_and_frames_may_be_any_whole_numbers(ids: dict[int, int]) -> None:
+    """Far apart or below 0; rows of classes that are not listed lie on both sides of those that are."""
+    compared = 0
+    for seed in range(40):
+        draw = random.Random(seed)
+        tables = random_rows(draw)
+        others, frames = (-(10**13), 4, 10**13), [draw.randint(-(2**50), 2**50) for _ in range(7)]
+        known, found = (
+            frame_boxes([(frames[row[0]], ids.get(row[1]) or draw.choice(others), *row[2:]) for row in table])
+            for table in tables
+        )
+        try:
+            expected = ours(*tables)
+        except ValueError:
+            continue
+        names = {ids[label]: name for label, name in CLASSES.items()}
+        assert repr(frame_ap(known, found, classes=names)) == repr(expected), seed
+        compared += 1
+    assert compared > 20
+
+
 def test_copies_of_a_box_at_the_limit() -> None:
     """Some of many equal rows leave the heap, and the row that is right stands somewhere between the others."""
     wrong, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)

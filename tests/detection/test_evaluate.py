@@ -118,6 +118,7 @@ def test_the_person_orders_boxes_that_overlap_equally(tmp_path: Path) -> None:
         ("a,902", f"a,902,{BOX},7,0.5", "g.csv: no box"),
         (f"a,902,{BOX},7,0", "a,902", "d.csv: no box"),
         (f"a,902,{BOX},7,0\na,903,{BOX},3,0", f"a,902,{BOX},3,1\na,903,{BOX},7,1", "on no key frame"),
+        (f"a,902,{BOX},7,0\na,903", f"a,903,{BOX},7,0.5", "on no key frame do"),
         (f"a,902,{BOX},7,0", "a,902,0.5,0.1,0.5,0.9,7,1", "no box of the detections has an area"),
     ],
 )

@@ -108,6 +108,20 @@ def test_plain_files_are_parsed_fast(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(read_proposals(write(tmp_path, f"a,902,{BOX},,0.25\nb,902,{BOX},,0.5\n"))) == 2
 
 
+def test_files_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block has its own dictionary of videos."""
+    pytest.importorskip("pyarrow")
+    lines = [f"v{n % 7 + n // 9},{900 + n},0.{n + 100},0.2,0.9,0.{n + 300},{n % 80 + 1},0.{n}5" for n in range(99)]
+    path = write(tmp_path, "\n".join(lines))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    expected = content(read_detections(path))
+    monkeypatch.undo()
+    monkeypatch.setattr(_csv, "BLOCK", 128)
+    monkeypatch.setattr("kdvideo.detection.reading.parse_lines", None)
+    monkeypatch.setattr(_csv, "_with_numpy", None)
+    assert content(read_detections(path)) == expected
+
+
 def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, f"b,902,{BOX},3,0.25\na,902,{BOX},4,0.5\nb,903,{BOX},5,1e-05\n")
     expected = content(read_detections(path))
@@ -133,6 +147,7 @@ def test_long_names_are_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (f"a,,{BOX},12,0", "second '' is not a number"),
         ("a,902,0.1,0.1,o.5,0.9,12,0", "x2 'o.5' is not a number"),
         (f"a,902,{BOX},1.5,0", "action '1.5' is not a whole number"),
+        (f"a,902,{BOX},99999999999999999999,0", "action '9*' is not a whole number of 64 bits"),
         (f",902,{BOX},12,0", "no name"),
         ("a,902,32,40,310,200,12,0", "not pixels"),
         ("a,902,0.1,0.1,1.02,0.9,12,0", "outside the frame"),
