@@ -5,9 +5,9 @@
 
 The plain Python is ours, written here after the structure of ActivityNet's evaluator (row by row, key frame by key
 frame, class by class, on numpy arrays), whose own code is not part of this repository.
-Run beside it on 2,000 key frames (3 rounds in turn, control 0.90 and 1.11), that code gave kdvideo's APs to the last bit.
-kdvideo was 36 times (27 to 37) as fast with all rows and 73 times (72 to 95) with the highest; the plain Python takes 0.6
-and 0.4 of that code's processor time.
+Run beside it on 2,000 key frames (3 rounds in turn, control 0.90 and 1.11), that code gave kdvideo's APs to the last
+bit. kdvideo was 36 times (27 to 37) as fast with all rows and 73 times (72 to 95) with the highest; the plain Python
+takes 0.6 and 0.4 of that code's processor time.
 
 Files are generated: boxes near the people of a frame, with a score for each of 60 classes. They come in two forms: all
 600 (box, class) rows of a key frame, or its 50 highest only, which are all that count.
