@@ -129,9 +129,13 @@ def table(scale: Scale, options: argparse.Namespace) -> Table:
     """The table; a row for each method and data set.
 
     Raises:
-        ValueError: a folder that is given is not that of the data set.
+        ValueError: a folder that is given is not that of the data set, or none is given where nothing else can be used.
     """
     here = available(options)
+    if scale.name == "paper" and options.run and not here:
+        raise ValueError(
+            "Table 4 fine-tunes on UCF-101 and HMDB-51: give --ucf101 or --hmdb51, or leave it out by --only"
+        )
     for name in () if options.render else {UCF, HMDB} & set(here):  # before anything is trained
         target(name, dataclasses.replace(scale.config, work_dir=options.work_dir), options)
     rows = [

@@ -228,6 +228,8 @@ def test_wrong_input(run, ucf, tmp_path):
     elsewhere = ("--results", str(tmp_path / "results"))
     with pytest.raises(SystemExit, match=f"^error: {tmp_path}/none: 1 problem.s.\n  no such folder$"):
         command("--hmdb51", str(tmp_path / "none"))
+    with pytest.raises(SystemExit, match="give --ucf101 or --hmdb51"):
+        command("--scale", "paper", "--run")
     paper = ("--scale", "paper", "--run", "--ucf101", str(ucf), *elsewhere)
     with pytest.raises(SystemExit, match=r"give the weights of D3D \(kinetics400\) as --d3d-kinetics400 FILE"):
         plain_errors(
