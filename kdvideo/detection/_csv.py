@@ -1,10 +1,10 @@
-"""Rows of AVA's csv files: parsed fast where nothing is odd, else line by line, so that errors name their line."""
+"""Rows of AVA's csv files, line by line, so that errors name their line."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,7 +13,6 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]
 COORDINATES = ("x1", "y1", "x2", "y2")
-BLOCK = 1 << 22  # bytes that arrow parses at a time
 
 
 class Layout(NamedTuple):
@@ -50,77 +49,6 @@ class Columns:
     last: Array | None
     line: Array | None = None
     empty: list[tuple[str, float]] = field(default_factory=list)
-
-
-def parse_fast(path: PathLike, layout: Layout) -> Columns | None:
-    """The columns, or None where the file is not plain: then `parse_lines` finds out why."""
-    names = layout.names(_columns(path))
-    if names is None:
-        return None
-    try:
-        return _with_arrow(path, names, layout)
-    except ImportError:
-        return _with_numpy(path, names, layout)
-
-
-def _columns(path: PathLike) -> int:
-    with open(path, encoding="utf-8-sig", errors="replace") as stream:
-        return stream.readline().count(",") + 1
-
-
-def _with_arrow(path: PathLike, names: list[str], layout: Layout) -> Columns | None:
-    import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
-    from pyarrow import csv as arrow  # type: ignore[import-untyped,unused-ignore]
-
-    wanted = [name for name in names if layout.action or name != "action"]
-    kinds = {"action": pa.int64(), "video": pa.dictionary(pa.int32(), pa.string())}
-    read = arrow.ReadOptions(column_names=names, block_size=BLOCK)
-    types = {name: kinds.get(name, pa.float64()) for name in wanted}
-    convert = arrow.ConvertOptions(column_types=types, include_columns=wanted, null_values=[])
-    try:
-        table = arrow.read_csv(os.fspath(path), read, None, convert)
-    except (pa.ArrowInvalid, pa.ArrowKeyError):
-        return None
-    video = table.column("video").combine_chunks()
-    chunks = {name: table.column(name).chunks for name in wanted if name != "video"}
-    del table
-
-    def parts(name: str) -> list[Array]:
-        pa.default_memory_pool().release_unused()  # what the column before took
-        return [np.from_dlpack(chunk) for chunk in chunks.pop(name, ())]  # `to_numpy` would import pandas
-
-    return _assembled(tuple(video.dictionary.to_pylist()), np.from_dlpack(video.indices), layout, parts)
-
-
-def _with_numpy(path: PathLike, names: list[str], layout: Layout) -> Columns | None:
-    kinds = {"video": "U64", "action": "i8" if layout.action else "U64"}
-    kind = np.dtype([(name, kinds.get(name, "f8")) for name in names])
-    try:
-        with open(path, encoding="utf-8-sig") as stream:
-            rows = np.loadtxt(stream, kind, delimiter=",", comments=None, quotechar='"', ndmin=1)
-    except ValueError:
-        return None
-    # Runs of rows share a video: only their first rows need sorting.
-    starts = np.flatnonzero(np.concatenate([[True], rows["video"][1:] != rows["video"][:-1]]))
-    videos, inverse = np.unique(rows["video"][starts], return_inverse=True)
-    if np.char.str_len(videos).max() == 64:
-        return None  # perhaps cut off
-    video = np.repeat(inverse.reshape(-1), np.diff(np.append(starts, len(rows))))
-    return _assembled(tuple(videos.tolist()), video, layout, lambda name: [rows[name]] if name in names else [])
-
-
-def _assembled(
-    videos: tuple[str, ...], video: Array, layout: Layout, parts: Callable[[str], list[Array]]
-) -> Columns | None:
-    if "" in videos:
-        return None
-    boxes = np.empty((4, len(video)))  # each coordinate in one piece: the checks go by coordinate
-    for coordinate, name in zip(boxes, COORDINATES, strict=True):
-        np.concatenate(parts(name), out=coordinate)
-    second = np.concatenate(parts("second"))
-    action = np.concatenate(parts("action")) if layout.action else np.zeros(len(video), np.int64)
-    last = parts("last")
-    return Columns(videos, video.astype(np.int64), second, boxes.T, action, np.concatenate(last) if last else None)
 
 
 def parse_lines(path: PathLike, layout: Layout) -> Columns:

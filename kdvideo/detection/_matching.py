@@ -8,7 +8,10 @@ from kdvideo.detection._order import Array, Rows, heap_order, kept, runs
 
 
 def labelled(truth: Rows, detections: Rows, iou: float, keep: int) -> tuple[Array, Array, Array]:
-    """Label, score and whether it is right of every detection that counts, by label, frame and falling score."""
+    """Label, score and whether it is right of every detection that counts, by label, frame and falling score.
+
+    The ground truth comes sorted by frame.
+    """
     truth, detections = _grouped(truth, detections)
     known, found = _by_group(truth), _by_group(detections.take(kept(detections, keep)))
     right, doubtful = _match(known, found, iou)
@@ -27,15 +30,17 @@ def _grouped(truth: Rows, detections: Rows) -> tuple[Rows, Rows]:
     """Both sorted by frame, which becomes its rank of first appearance among the detections."""
     starts = runs(detections.frame)[:-1]
     names, first, inverse = np.unique(detections.frame[starts], return_index=True, return_inverse=True)
+    place = np.argsort(first)
     rank = np.empty(len(names), np.int64)
-    rank[np.argsort(first)] = np.arange(len(names))
+    rank[place] = np.arange(len(names))
     frame = np.repeat(rank[inverse.reshape(-1)], np.diff(np.append(starts, len(detections.frame))))
     detections = detections._replace(frame=frame)
     if len(starts) > len(names):
         detections = detections.take(np.argsort(frame, kind="stable"))
-    truth = truth.take(np.isin(truth.frame, names))
-    truth = truth._replace(frame=rank[np.searchsorted(names, truth.frame)])
-    return truth.take(np.argsort(truth.frame, kind="stable")), detections
+    start, end = (np.searchsorted(truth.frame, names[place], side) for side in ("left", "right"))
+    count = end - start
+    index = np.arange(count.sum()) + np.repeat(start - (np.cumsum(count) - count), count)
+    return truth.take(index)._replace(frame=np.repeat(np.arange(len(names)), count)), detections
 
 
 def _by_group(rows: Rows) -> Rows:

@@ -47,9 +47,10 @@ def runs(*columns: Array) -> Array:
 
 
 def among(values: Array, wanted: ArrayLike) -> Array:
-    """`numpy.isin`, which looks at the first of a run of equal values only."""
+    """`numpy.isin` for runs of equal values and sorted `wanted`."""
     starts = runs(values)
-    return np.repeat(np.isin(values[starts[:-1]], wanted), np.diff(starts))
+    first, end = (np.searchsorted(wanted, values[starts[:-1]], side) for side in ("left", "right"))
+    return np.repeat(first < end, np.diff(starts))
 
 
 def kept(rows: Rows, keep: int) -> Array:

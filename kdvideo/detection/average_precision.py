@@ -87,21 +87,48 @@ def frame_ap(
     """
     if not 0 < iou <= 1 or keep < 1 or not classes:
         raise ValueError(f"iou={iou}, keep={keep}, {len(classes)} classes; expected 0 < iou <= 1, keep >= 1, classes")
-    known, found = _rows(truth, "truth"), _rows(detections, "detections")
-    frames = np.unique(np.concatenate([known.frame, np.array(sorted(empty), np.int64)]))
-    known = known.take(_listed(known.label, classes))
-    found = found.take(_listed(found.label, classes) & among(found.frame, frames))
+    evaluation = Evaluation(truth, classes, empty, iou, keep)
+    known, found = evaluation.known, evaluation.counting(detections)
     _check_common(detections, known, found, classes)
-    labels, scores, right = labelled(known, found, iou, keep)
-    ends = np.searchsorted(labels, [list(classes), [action + 1 for action in classes]])
-    result = {}
-    for action, name, start, end in zip(classes, _unique_names(classes), *ends.tolist(), strict=True):
-        total = int((known.label == action).sum())
-        result[name] = _average_precision(scores[start:end], right[start:end], total)
-    mean = float(np.nanmean(list(result.values())))
-    if not mean:
+    evaluation.add(found)
+    result = evaluation.result()
+    if not result.mean:
         _check_possible(known, found)
-    return FrameMAP(mean, result)
+    return result
+
+
+class Evaluation:
+    """What `frame_ap` does, for detections that come in parts; all rows of a key frame are in one."""
+
+    def __init__(
+        self, truth: FrameBoxes, classes: Mapping[int, str], empty: Collection[int], iou: float = 0.5, keep: int = 50
+    ) -> None:
+        known = _rows(truth, "truth")
+        self.frames = np.unique(np.concatenate([known.frame, np.array(sorted(empty), np.int64)]))
+        known = known.take(_listed(known.label, classes))
+        self.known = known.take(np.argsort(known.frame, kind="stable"))
+        self.classes, self.iou, self.keep = classes, iou, keep
+        self._parts: list[tuple[Array, Array, Array]] = []
+
+    def counting(self, detections: FrameBoxes) -> Rows:
+        """The rows of listed classes on key frames."""
+        found = _rows(detections, "detections")
+        return found.take(_listed(found.label, self.classes) & among(found.frame, self.frames))
+
+    def add(self, found: Rows) -> None:
+        """Compare rows with the ground truth."""
+        self._parts.append(labelled(self.known, found, self.iou, self.keep))
+
+    def result(self) -> FrameMAP:
+        """Average precisions of the detections so far."""
+        labels, scores, right = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        order = np.argsort(labels, kind="stable")
+        ends = np.searchsorted(labels[order], [list(self.classes), [action + 1 for action in self.classes]])
+        result = {}
+        for action, name, start, end in zip(self.classes, _unique_names(self.classes), *ends.tolist(), strict=True):
+            mine, total = order[start:end], int((self.known.label == action).sum())
+            result[name] = _average_precision(scores[mine], right[mine], total)
+        return FrameMAP(float(np.nanmean(list(result.values()))), result)
 
 
 def _average_precision(score: Array, right: Array, total: int) -> float:

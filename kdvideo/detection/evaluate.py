@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from kdvideo.detection._csv import Array, PathLike
 from kdvideo.detection._order import among, runs
-from kdvideo.detection._shift import check_shift
-from kdvideo.detection.average_precision import FrameBoxes, FrameMAP, frame_ap
+from kdvideo.detection._shift import LOW, check_shift
+from kdvideo.detection.average_precision import Evaluation, FrameBoxes, FrameMAP, frame_ap
 from kdvideo.detection.label_map import read_label_map
 from kdvideo.detection.reading import (
     MAX_SECOND,
@@ -21,6 +22,7 @@ from kdvideo.detection.reading import (
     read_annotations,
     read_detections,
     read_excluded,
+    read_parts,
 )
 from kdvideo.detection.tables import ACTIONS, Annotations, Boxes, Detections, KeyFrameId
 
@@ -71,40 +73,86 @@ def frame_map(
         check_table(truth, "the ground truth", num_actions=actions)
     else:
         truth = read_annotations(truth, num_actions=actions)
-    found = detections
-    if isinstance(found, Detections):
-        check_table(found, "the detections", num_actions=actions)
+    if isinstance(detections, Detections):
+        found, source = detections, "the detections"
+        check_table(found, source, num_actions=actions)
     else:
-        found = read_detections(found, num_actions=actions)
-    check_videos(found, truth, "the detections" if isinstance(detections, Detections) else os.fspath(detections))
-    if isinstance(excluded, str | os.PathLike):
-        excluded = read_excluded(excluded)
-    return _evaluate(truth, found, classes, excluded or ())
+        with suppress(ImportError, KeyError, ValueError):  # what is wrong, if anything, is found out below
+            return _by_parts(truth, detections, classes, _read_excluded(excluded), actions)
+        found, source = read_detections(detections, num_actions=actions), os.fspath(detections)
+    check_videos(found, truth, source)
+    return _evaluate(truth, found, classes, _read_excluded(excluded))
+
+
+def _read_excluded(excluded: PathLike | Collection[KeyFrameId] | None) -> Collection[KeyFrameId]:
+    return read_excluded(excluded) if isinstance(excluded, str | os.PathLike) else excluded or ()
+
+
+class _Places:
+    """Videos and key frames of the ground truth as numbers."""
+
+    def __init__(self, truth: Annotations, left_out: Collection[KeyFrameId]) -> None:
+        wrong = [key for key in left_out if not 0 <= key[1] <= MAX_SECOND]
+        if wrong:
+            raise ValueError(f"excluded has {wrong[0]}; expected a video and a second in 0 … {MAX_SECOND:g}")
+        names = [*truth.videos, *(video for video, _ in truth.empty)]
+        self.number = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        self.dropped = {_key(self.number[video], second) for video, second in left_out if video in self.number}
+        self.empty = {_key(self.number[video], second) for video, second in truth.empty}
+
+    def rows(self, given: Boxes, *columns: Tensor) -> FrameBoxes:
+        """The rows on key frames that are not left out."""
+        frame = _frames(given, self.number)
+        rows = FrameBoxes(torch.from_numpy(frame), given.boxes, *columns)
+        if not self.dropped:
+            return rows
+        keep = torch.from_numpy(~among(frame, sorted(self.dropped)))
+        return FrameBoxes(*(column[keep] for column in rows if column is not None))
+
+
+def _by_parts(
+    truth: Annotations, path: PathLike, classes: Mapping[int, str], left_out: Collection[KeyFrameId], actions: int
+) -> FrameMAP:
+    """As `_evaluate`, but the rows of tens of millions of a file are not in memory at once.
+
+    Raises:
+        ImportError, KeyError, ValueError: wherever `_evaluate` has something to tell or needs all rows.
+    """
+    places = _Places(truth, left_out)
+    evaluation = Evaluation(places.rows(truth, truth.action, truth.person.double()), classes, places.empty)
+    if not len(evaluation.known.label):
+        raise ValueError("no ground truth")
+    seen: set[int] = set()
+    for part in read_parts(path, num_actions=actions):
+        rows = places.rows(part, part.action, part.score)
+        frames = rows.frame.numpy()
+        heads, before = frames[runs(frames)[:-1]].tolist(), len(seen)
+        seen.update(heads)
+        if len(seen) < before + len(heads):
+            raise ValueError("the rows of a key frame are not together")
+        evaluation.add(evaluation.counting(rows))
+    result = evaluation.result()
+    if not result.mean >= LOW:
+        raise ValueError("close to 0")
+    return result
 
 
 def _evaluate(
     truth: Annotations, found: Detections, classes: Mapping[int, str], left_out: Collection[KeyFrameId]
 ) -> FrameMAP:
-    wrong = [key for key in left_out if not 0 <= key[1] <= MAX_SECOND]
-    if wrong:
-        raise ValueError(f"excluded has {wrong[0]}; expected a video and a second in 0 … {MAX_SECOND:g}")
-    names = [*truth.videos, *(video for video, _ in truth.empty)]
-    number = {name: place for place, name in enumerate(dict.fromkeys(names))}
-    dropped = {_key(number[video], second) for video, second in left_out if video in number}
-    empty = {_key(number[video], second) for video, second in truth.empty}
-    known, scored = _frames(truth, number), _frames(found, number)
-    keep = [~among(frame, sorted(dropped)) if dropped else slice(None) for frame in (known, scored)]
-    known, scored = known[keep[0]], scored[keep[1]]
-    named = np.concatenate([known[runs(known)[:-1]], np.fromiter(empty, np.int64)])
-    if not among(scored, named).any():
-        if not len(known) and empty <= dropped:
+    places = _Places(truth, left_out)
+    empty = places.empty
+    people = places.rows(truth, truth.action, truth.person.double())
+    boxes = places.rows(found, found.action, found.score)
+    known = people.frame.numpy()
+    named = np.sort(np.append(known[runs(known)[:-1]], np.fromiter(empty, np.int64)))
+    if not among(boxes.frame.numpy(), named).any():
+        if not len(known) and empty <= places.dropped:
             raise ValueError("all key frames of the ground truth are excluded")
         raise ValueError(
             "no detection lies on a key frame of the ground truth: it names "
             f"{_times(truth.second)}, the detections {_times(found.second)} (seconds of the whole video, not frames)"
         )
-    people = FrameBoxes(*_columns(known, keep[0], truth.boxes, truth.action, truth.person.double()))
-    boxes = FrameBoxes(*_columns(scored, keep[1], found.boxes, found.action, found.score))
     try:
         result = frame_ap(people, boxes, classes=classes, empty=empty)
     except ValueError:
@@ -112,11 +160,6 @@ def _evaluate(
         raise
     check_shift(result.mean, people, boxes, classes, empty)
     return result
-
-
-def _columns(frame: Array, keep: Array | slice, *columns: Tensor) -> list[Tensor]:
-    rows = keep if isinstance(keep, slice) else torch.from_numpy(keep)
-    return [torch.from_numpy(frame), *(column[rows] for column in columns)]
 
 
 def _frames(rows: Boxes, number: Mapping[str, int]) -> Array:

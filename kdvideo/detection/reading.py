@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from kdvideo._files import write_atomic
-from kdvideo.detection._csv import Array, Columns, Layout, PathLike, complain, parse_excluded, parse_fast, parse_lines
+from kdvideo.detection._csv import Array, Columns, Layout, PathLike, complain, parse_excluded, parse_lines
+from kdvideo.detection._fast import parse_fast, parse_parts
 from kdvideo.detection.tables import ACTIONS, Annotations, Boxes, Detections, KeyFrameId, Proposals
 
 MARGIN = 0.01  # boxes drawn by hand end up to a pixel or so outside the frame
 MAX_SECOND = 1e6
 _LAST = {"score": "finite number", "person": "whole number"}
+_SCORED = Layout(action=True, last="score", last_optional=False)
 
 
 def read_annotations(path: PathLike, *, num_actions: int = ACTIONS) -> Annotations:
@@ -47,8 +49,20 @@ def read_detections(path: PathLike, *, num_actions: int = ACTIONS) -> Detections
     Raises:
         ValueError: as `read_annotations`, and scores that are not finite.
     """
-    rows = _read(path, Layout(action=True, last="score", last_optional=False), num_actions)
-    return Detections(*_boxes(rows), torch.from_numpy(rows.action), _last(rows))
+    return _detections(_read(path, _SCORED, num_actions))
+
+
+def read_parts(path: PathLike, *, num_actions: int) -> Iterator[Detections]:
+    """What `read_detections` reads, some hundred thousand rows at a time, never cut within a run of a key frame's.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+        ValueError: the file is not plain; `read_detections` reads it or tells what is wrong.
+    """
+    for rows in parse_parts(path, _SCORED):
+        if rows is None or _broken(rows, _SCORED, num_actions):
+            raise ValueError(f"{os.fspath(path)}: not plain")
+        yield _detections(rows)
 
 
 def read_proposals(path: PathLike, *, annotations: Boxes | None = None) -> Proposals:
@@ -136,6 +150,10 @@ def _lines(rows: Detections) -> Iterator[str]:
 
 def _boxes(rows: Columns) -> tuple[tuple[str, ...], Tensor, Tensor, Tensor]:
     return rows.videos, torch.from_numpy(rows.video), torch.from_numpy(rows.second), torch.from_numpy(rows.boxes)
+
+
+def _detections(rows: Columns) -> Detections:
+    return Detections(*_boxes(rows), torch.from_numpy(rows.action), _last(rows))
 
 
 def _last(rows: Columns) -> Tensor:

@@ -3,12 +3,13 @@
 import dataclasses
 import math
 import random
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from kdvideo.detection import Annotations, Detections, frame_map, write_detections
+from kdvideo.detection import Annotations, Detections, _fast, frame_map, read_detections, write_detections
 
 BOX = "0.100,0.100,0.500,0.900"
 OTHER = "0.600,0.100,0.900,0.900"
@@ -90,6 +91,56 @@ def test_tables_give_what_their_files_give(tmp_path: Path) -> None:
     result = frame_map(truth, found, CLASSES)
     assert 0.4 < result.mean < 1
     assert frame_map(truth, tmp_path / "d.csv", CLASSES) == result
+
+
+@pytest.mark.parametrize("part", [1, 40, 10**6])
+@pytest.mark.parametrize("together", [True, False])
+def test_files_are_evaluated_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int, together: bool
+) -> None:
+    """Key frames of one to 130 rows, some longer than a block; equal scores; all to the last bit."""
+    pytest.importorskip("pyarrow")
+    draw = random.Random(part)
+    places = [(f"v{n % 3}", 900 + n // 3) for n in range(40)]
+    rows = [f"{v},{s},{draw.choice([BOX, OTHER])},{draw.choice([3, 7])},{n % 2}" for v, s in places for n in (0, 1)]
+    found = [
+        f"{video},{second},{draw.choice([BOX, OTHER])},{draw.choice([3, 5, 7])},0.{draw.randint(1, 9)}"
+        for video, second in draw.sample(places, 40)
+        for _ in range(draw.choice([1, 7, 60, 130]))
+    ]
+    if not together:
+        draw.shuffle(found)
+    truth, detections = write(tmp_path, "g", *rows), write(tmp_path, "d", *found)
+    out = [("v1", 905.0), ("v2", 903.0)]
+    expected = frame_map(truth, read_detections(detections), CLASSES, excluded=out)
+    monkeypatch.setattr(_fast, "BLOCK", 512)
+    monkeypatch.setattr(_fast, "PART", part)
+    if together:
+        monkeypatch.setattr("kdvideo.detection.evaluate.read_detections", None)  # all rows at once
+    assert repr(frame_map(truth, detections, CLASSES, excluded=out)) == repr(expected)
+    assert 0.1 < expected.mean < 0.9
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (f"a,902,{OTHER},81,0.1", "action ids count from 1 to 80"),
+        (f",902,{OTHER},7,0.1", "no name"),
+        (f"a,902,{OTHER},7,x", "not a number"),
+    ],
+)
+def test_a_bad_row_is_named_whatever_the_others_give(tmp_path: Path, row: str, message: str) -> None:
+    truth, found = write(tmp_path, "g.csv", f"a,902,{BOX},7,0"), f"a,902,{BOX},7,0.5"
+    with pytest.raises(ValueError, match=rf"d\.csv: line 3: .*{message}"):
+        frame_map(truth, write(tmp_path, "d.csv", found, found, row), CLASSES)
+
+
+def test_files_without_pyarrow_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = write(tmp_path, "g.csv", f"a,905,{BOX},7,0", f"a,903,{BOX},7,0", f"a,902,{BOX},7,0")
+    found = write(tmp_path, "d.csv", f"a,902,{BOX},7,0.5")
+    assert frame_map(truth, read_detections(found), CLASSES).mean == pytest.approx(1 / 3)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert frame_map(truth, found, CLASSES).mean == pytest.approx(1 / 3)
 
 
 def test_the_person_orders_boxes_that_overlap_equally(tmp_path: Path) -> None:

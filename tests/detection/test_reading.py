@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kdvideo.detection import (
     Detections,
     _csv,
+    _fast,
     read_annotations,
     read_detections,
     read_excluded,
@@ -88,10 +89,10 @@ def test_written_and_read_by_each_parser(tmp_path_factory: pytest.TempPathFactor
     assert content(read_detections(path)) == expected
     names = layout.names(8)
     assert names is not None
-    fast = [_csv._with_numpy(path, names, layout), _csv.parse_lines(path, layout)]
+    fast = [_fast._with_numpy(path, names, layout), _csv.parse_lines(path, layout)]
     if not any('"' in row[0] for row in rows):
         pytest.importorskip("pyarrow")
-        fast.append(_csv._with_arrow(path, names, layout))
+        fast.append(_fast._with_arrow(path, names, layout))
     for found in fast:
         assert found is not None
         assert [found.videos[v] for v in found.video] == [row[0] for row in expected]
@@ -102,7 +103,7 @@ def test_written_and_read_by_each_parser(tmp_path_factory: pytest.TempPathFactor
 def test_plain_files_are_parsed_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pyarrow")
     monkeypatch.setattr("kdvideo.detection.reading.parse_lines", None)
-    monkeypatch.setattr(_csv, "_with_numpy", None)
+    monkeypatch.setattr(_fast, "_with_numpy", None)
     assert len(read_detections(write(tmp_path, f"a,902,{BOX},3,0.25\na,902,{BOX},4,0.5\n"))) == 2
     assert len(read_annotations(write(tmp_path, f"a,902,{BOX},3\na,902,{BOX},4\n"))) == 2
     assert len(read_proposals(write(tmp_path, f"a,902,{BOX},,0.25\nb,902,{BOX},,0.5\n"))) == 2
@@ -116,9 +117,9 @@ def test_files_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     expected = content(read_detections(path))
     monkeypatch.undo()
-    monkeypatch.setattr(_csv, "BLOCK", 128)
+    monkeypatch.setattr(_fast, "BLOCK", 128)
     monkeypatch.setattr("kdvideo.detection.reading.parse_lines", None)
-    monkeypatch.setattr(_csv, "_with_numpy", None)
+    monkeypatch.setattr(_fast, "_with_numpy", None)
     assert content(read_detections(path)) == expected
 
 
