@@ -12,8 +12,8 @@ import numpy as np
 from kdvideo.detection._csv import COORDINATES, Array, Columns, Layout, PathLike
 from kdvideo.detection._order import runs
 
-BLOCK = 1 << 22  # bytes that arrow parses at a time
-PART = 1 << 19  # rows that are evaluated at a time
+BLOCK = 1 << 20  # bytes that one thread of arrow parses at a time
+PART = 1 << 23  # bytes that are evaluated at a time
 
 
 def parse_fast(path: PathLike, layout: Layout) -> Columns | None:
@@ -33,29 +33,35 @@ def _columns(path: PathLike) -> int:
 
 
 def parse_parts(path: PathLike, layout: Layout) -> Iterator[Columns | None]:
-    """The columns of `PART` rows at a time, and on to where the second changes; None where the file is not plain.
+    """The columns of `PART` bytes or so at a time, cut where the second changes; None where the file is not plain.
 
     Raises:
         ImportError: pyarrow is not installed.
         ValueError: as None.
     """
     import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
-    from pyarrow import csv as arrow  # type: ignore[import-untyped,unused-ignore]
 
     names = layout.names(_columns(path))
     if names is None:
         raise ValueError(f"{os.fspath(path)}: expected {layout.expected()}")
-    batches: list[Any] = []
-    rows = 0
-    with arrow.open_csv(os.fspath(path), **_options(names, layout)) as reader:
-        for batch in _ahead(reader):
-            start = int(runs(np.from_dlpack(batch["second"]))[-2:][0])
-            batches, rows = [*batches, batch], rows + len(batch)
-            if start and rows >= PART:
-                table, rows = pa.Table.from_batches(batches), len(batch) - start
-                batches = table.slice(len(table) - rows).to_batches()
-                yield _of_table(table.slice(0, len(table) - rows), layout)
-    yield _of_table(pa.Table.from_batches(batches), layout)
+    waiting: list[Any] = []
+    for table in _ahead(_tables(path, names, layout)):
+        table = pa.concat_tables([*waiting, table])
+        seconds = np.concatenate([np.from_dlpack(chunk) for chunk in table.column("second").chunks])
+        cut = int(runs(seconds)[-2])
+        waiting = [table.slice(cut)]
+        if cut:
+            yield _of_table(table.slice(0, cut), layout)
+    yield _of_table(pa.concat_tables(waiting), layout)
+
+
+def _tables(path: PathLike, names: list[str], layout: Layout) -> Iterator[Any]:
+    import pyarrow as pa
+    from pyarrow import csv as arrow
+
+    with open(path, "rb") as stream:
+        while text := stream.read(PART) + stream.readline():
+            yield arrow.read_csv(pa.BufferReader(text), **_options(names, layout))
 
 
 def _ahead(items: Iterator[Any]) -> Iterator[Any]:

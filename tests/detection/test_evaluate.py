@@ -93,14 +93,14 @@ def test_tables_give_what_their_files_give(tmp_path: Path) -> None:
     assert frame_map(truth, tmp_path / "d.csv", CLASSES) == result
 
 
-@pytest.mark.parametrize("part", [1, 40, 10**6])
+@pytest.mark.parametrize("part", [1, 3000, 10**6])
 @pytest.mark.parametrize("together", [True, False])
 def test_files_are_evaluated_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int, together: bool
 ) -> None:
     """Key frames of one to 130 rows, some longer than a block; equal scores; all to the last bit."""
     pytest.importorskip("pyarrow")
-    draw = random.Random(part)
+    draw = random.Random(1)
     places = [(f"v{n % 3}", 900 + n // 3) for n in range(40)]
     rows = [f"{v},{s},{draw.choice([BOX, OTHER])},{draw.choice([3, 7])},{n % 2}" for v, s in places for n in (0, 1)]
     found = [
