@@ -1,16 +1,16 @@
 """Video backbones that give logits and name their layers."""
 
-from . import checkpoints, hub, inflation
-from .adapters import BACKBONES, pytorchvideo, timm, torchvision
-from .flops import multiply_adds
-from .hub import from_pretrained
-from .i3d import i3d
-from .inception import Inception3D
-from .inflation import inflate, inflated
-from .network import InputSpec, Network
-from .s3d import s3d
-from .s3dg import NON_LOCAL, s3dg
-from .summary import summary
+from kdvideo.models import checkpoints, hub, inflation
+from kdvideo.models.adapters import BACKBONES, pytorchvideo, timm, torchvision
+from kdvideo.models.flops import multiply_adds
+from kdvideo.models.hub import from_pretrained
+from kdvideo.models.i3d import i3d
+from kdvideo.models.inception import Inception3D
+from kdvideo.models.inflation import inflate, inflated
+from kdvideo.models.network import InputSpec, Network
+from kdvideo.models.s3d import s3d
+from kdvideo.models.s3dg import NON_LOCAL, s3dg
+from kdvideo.models.summary import summary
 
 __all__ = [
     "BACKBONES",

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from .adapters import pytorchvideo, timm, torchvision
-from .i3d import i3d
-from .inflation import inflated
-from .network import Network
-from .s3d import s3d
-from .s3dg import s3dg
+from kdvideo.models.adapters import pytorchvideo, timm, torchvision
+from kdvideo.models.i3d import i3d
+from kdvideo.models.inflation import inflated
+from kdvideo.models.network import Network
+from kdvideo.models.s3d import s3d
+from kdvideo.models.s3dg import s3dg
 
 BUILDERS: dict[str, Callable[..., Network]] = {
     "i3d": i3d,

@@ -8,10 +8,10 @@ import sys
 import textwrap
 from pathlib import Path
 
-from .adapters import pytorchvideo
-from .checkpoints import load, save
-from .checkpoints.reading import read_weights
-from .network import Network
+from kdvideo.models.adapters import pytorchvideo
+from kdvideo.models.checkpoints import load, save
+from kdvideo.models.checkpoints.reading import read_weights
+from kdvideo.models.network import Network
 
 HEAD = re.compile(r"(?:^|\.)(?:blocks\.(\d+)|head)\.proj\.weight$")
 

@@ -5,7 +5,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .network import Triple
+from kdvideo.models.network import Triple
 
 
 class ShrinkingAvgPool3d(nn.Module):

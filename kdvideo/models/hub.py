@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from .._files import write_atomic
-from . import checkpoints
-from .build import BUILDERS
-from .checkpoints.native import check_names, describe
-from .model_card import TEMPLATE, Card, check_card, licence_identifier, texts
-from .network import NOTHING, Network
+from kdvideo._files import write_atomic
+from kdvideo.models import checkpoints
+from kdvideo.models.build import BUILDERS
+from kdvideo.models.checkpoints.native import check_names, describe
+from kdvideo.models.model_card import TEMPLATE, Card, check_card, licence_identifier, texts
+from kdvideo.models.network import NOTHING, Network
 
 __all__ = ["from_pretrained", "push_to_hub", "save_pretrained"]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import nn
 
-from .head import basic_head
-from .inception import Inception3D, inception_layers, scaled_depth
-from .layers import conv_bn_relu
-from .network import InputSpec
+from kdvideo.models.head import basic_head
+from kdvideo.models.inception import Inception3D, inception_layers, scaled_depth
+from kdvideo.models.layers import conv_bn_relu
+from kdvideo.models.network import InputSpec
 
 
 def i3d(

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .layers import SameMaxPool3d
-from .network import InputSpec, Network, Triple, check_clip
+from kdvideo.models.layers import SameMaxPool3d
+from kdvideo.models.network import InputSpec, Network, Triple, check_clip
 
 ConvFactory = Callable[[str, int, int, int], nn.Module]  # (layer, in_channels, out_channels, kernel) -> module
 PoolFactory = Callable[[Triple, Triple], nn.Module]  # (kernel, stride) -> module

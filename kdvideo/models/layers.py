@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from .network import Triple
+from kdvideo.models.network import Triple
 
 Pad = Callable[[int, int, int], tuple[int, int]]  # (size, kernel, stride) -> (before, after)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .network import Network
+from kdvideo.models.network import Network
 
 Card = Mapping[str, Any]
 FIELDS = ("data", "protocol", "accuracy", "source", "licence")

@@ -113,7 +113,7 @@ class Network(nn.Module):
 
     def save_pretrained(self, folder: str | Path, *, classes: Sequence[str], card: Mapping[str, Any] = NOTHING) -> None:
         """Write weights, configuration and model card into a folder; see `hub.save_pretrained`."""
-        from . import hub  # it imports the networks' builders
+        from kdvideo.models import hub  # it imports the networks' builders
 
         hub.save_pretrained(self, folder, classes=classes, card=card)
 
@@ -121,7 +121,7 @@ class Network(nn.Module):
         self, repo_id: str, *, classes: Sequence[str], card: Mapping[str, Any] = NOTHING, **options: Any
     ) -> str:
         """Upload the same to the Hugging Face Hub; see `hub.push_to_hub`."""
-        from . import hub
+        from kdvideo.models import hub
 
         return hub.push_to_hub(self, repo_id, classes=classes, card=card, **options)
 

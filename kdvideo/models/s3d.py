@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from .head import basic_head
-from .inception import Inception3D, inception_layers, scaled_depth
-from .layers import MaxPool3d, conv_bn_relu, half_padding
-from .network import InputSpec, Triple
+from kdvideo.models.head import basic_head
+from kdvideo.models.inception import Inception3D, inception_layers, scaled_depth
+from kdvideo.models.layers import MaxPool3d, conv_bn_relu, half_padding
+from kdvideo.models.network import InputSpec, Triple
 
 _unit = partial(conv_bn_relu, scale=True, pad=half_padding)
 MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)

@@ -5,8 +5,8 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from .flops import multiply_adds
-from .network import Network
+from kdvideo.models.flops import multiply_adds
+from kdvideo.models.network import Network
 
 
 class Summary(TypedDict):

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from kdvideo.detection import FrameBoxes, FrameMAP, frame_ap
-
-from . import reference
-from .reference import Row
+from tests.detection import reference
+from tests.detection.reference import Row
 
 CLASSES = {3: "bend", 7: "sit", 11: "stand"}
 BOX = (0.1, 0.1, 0.5, 0.9)

@@ -1,8 +1,8 @@
 """Other libraries' networks behind one call: one clip in, logits out."""
 
-from .base import Adapter
-from .pytorchvideo import BACKBONES, pytorchvideo
-from .timm import timm
-from .torchvision import torchvision
+from kdvideo.models.adapters.base import Adapter
+from kdvideo.models.adapters.pytorchvideo import BACKBONES, pytorchvideo
+from kdvideo.models.adapters.timm import timm
+from kdvideo.models.adapters.torchvision import torchvision
 
 __all__ = ["BACKBONES", "Adapter", "pytorchvideo", "timm", "torchvision"]

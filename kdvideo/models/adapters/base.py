@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..network import InputSpec, Network, Triple, check_clip
+from kdvideo.models.network import InputSpec, Network, Triple, check_clip
 
 Fixed = tuple[int | None, int, int]  # (T, H, W); T is None where any will do
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

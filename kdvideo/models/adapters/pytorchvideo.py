@@ -6,8 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..network import InputSpec, Triple
-from .base import (
+from kdvideo.models.adapters.base import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Adapter,
@@ -18,7 +17,8 @@ from .base import (
     scale_ends,
     unknown,
 )
-from .surgery import emit_logits, keep_lists, pathways, shrink_head_pools
+from kdvideo.models.adapters.surgery import emit_logits, keep_lists, pathways, shrink_head_pools
+from kdvideo.models.network import InputSpec, Triple
 
 
 @dataclass(frozen=True)

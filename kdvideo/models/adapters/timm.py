@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..network import InputSpec
-from .base import Adapter, Fixed, unknown
+from kdvideo.models.adapters.base import Adapter, Fixed, unknown
+from kdvideo.models.network import InputSpec
 
 DOWNLOADS = ("pretrained", "checkpoint_path", "cache_dir")
 

@@ -5,10 +5,18 @@ from typing import Any
 
 from torch import nn
 
-from ..head import ShrinkingAvgPool3d
-from ..inception import ORDER
-from ..network import InputSpec, Triple
-from .base import IMAGENET_MEAN, IMAGENET_STD, ClipAdapter, Fixed, replace_input_conv, scale_ends, unknown
+from kdvideo.models.adapters.base import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ClipAdapter,
+    Fixed,
+    replace_input_conv,
+    scale_ends,
+    unknown,
+)
+from kdvideo.models.head import ShrinkingAvgPool3d
+from kdvideo.models.inception import ORDER
+from kdvideo.models.network import InputSpec, Triple
 
 # As the transforms and the notes of torchvision's published Kinetics-400 weights have it.
 _spec = partial(

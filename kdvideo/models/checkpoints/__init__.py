@@ -1,13 +1,13 @@
 """Weights in and out: kdvideo's own one-file form, and the layouts in which others publish S3D-G, I3D and S3D."""
 
-from .loading import load
-from .native import save
-from .pytorch_i3d import from_pytorch_i3d
-from .pytorchvideo import from_pytorchvideo
-from .sonnet import from_sonnet
-from .tf_checkpoint import read_tf, weights_only
-from .tf_slim import from_tf_slim
-from .torchvision_s3d import from_torchvision_s3d
+from kdvideo.models.checkpoints.loading import load
+from kdvideo.models.checkpoints.native import save
+from kdvideo.models.checkpoints.pytorch_i3d import from_pytorch_i3d
+from kdvideo.models.checkpoints.pytorchvideo import from_pytorchvideo
+from kdvideo.models.checkpoints.sonnet import from_sonnet
+from kdvideo.models.checkpoints.tf_checkpoint import read_tf, weights_only
+from kdvideo.models.checkpoints.tf_slim import from_tf_slim
+from kdvideo.models.checkpoints.torchvision_s3d import from_torchvision_s3d
 
 __all__ = [
     "from_pytorch_i3d",

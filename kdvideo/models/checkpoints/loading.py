@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 
-from ..build import build
-from ..network import Network
-from .configuration import configuration
-from .layout import Layout
-from .native import describe, specified
-from .pytorch_i3d import PYTORCH_I3D
-from .pytorchvideo import PYTORCHVIDEO
-from .reading import read_weights
-from .sonnet import SONNET
-from .tf_checkpoint import weights_only
-from .tf_slim import TF_SLIM
-from .torchvision_s3d import KYLEMIN_S3D, TORCHVISION_S3D
+from kdvideo.models.build import build
+from kdvideo.models.checkpoints.configuration import configuration
+from kdvideo.models.checkpoints.layout import Layout
+from kdvideo.models.checkpoints.native import describe, specified
+from kdvideo.models.checkpoints.pytorch_i3d import PYTORCH_I3D
+from kdvideo.models.checkpoints.pytorchvideo import PYTORCHVIDEO
+from kdvideo.models.checkpoints.reading import read_weights
+from kdvideo.models.checkpoints.sonnet import SONNET
+from kdvideo.models.checkpoints.tf_checkpoint import weights_only
+from kdvideo.models.checkpoints.tf_slim import TF_SLIM
+from kdvideo.models.checkpoints.torchvision_s3d import KYLEMIN_S3D, TORCHVISION_S3D
+from kdvideo.models.network import Network
 
 KDVIDEO = Layout("kdvideo", r"conv_1a\.(spatial\.)?conv\.weight$", lambda key: key)
 LAYOUTS = (KDVIDEO, TF_SLIM, SONNET, PYTORCH_I3D, TORCHVISION_S3D, KYLEMIN_S3D, PYTORCHVIDEO)

@@ -9,8 +9,8 @@ from typing import Any
 import safetensors.torch
 from torch import nn
 
-from ..._files import write_atomic
-from ..network import InputSpec, Network
+from kdvideo._files import write_atomic
+from kdvideo.models.network import InputSpec, Network
 
 
 def save(

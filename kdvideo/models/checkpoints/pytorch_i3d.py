@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..inception import Inception3D
-from .layout import Layout, by_ending, symmetric
+from kdvideo.models.checkpoints.layout import Layout, by_ending, symmetric
+from kdvideo.models.inception import Inception3D
 
 ENDINGS = {
     r"\.conv\.weight$": ".conv3d.weight",

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..network import Network
-from .layout import Layout
+from kdvideo.models.checkpoints.layout import Layout
+from kdvideo.models.network import Network
 
 PYTORCHVIDEO = Layout("pytorchvideo", r"blocks\.0\.", lambda key: key.removeprefix("network."))
 

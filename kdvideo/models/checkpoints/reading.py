@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .tf_checkpoint import read_tf
+from kdvideo.models.checkpoints.tf_checkpoint import read_tf
 
 WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "module", "network")
 TF_FILE = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")

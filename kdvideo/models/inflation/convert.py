@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import layers
-from .layers import Fill, Pair
-from .operations import with_3d_forward
+from kdvideo.models.inflation import layers
+from kdvideo.models.inflation.layers import Fill, Pair
+from kdvideo.models.inflation.operations import with_3d_forward
 
 TemporalRule = Callable[[str, nn.Module], Pair]
 

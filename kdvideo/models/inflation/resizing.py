@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from ..network import Network
+from kdvideo.models.network import Network
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
@@ -94,7 +94,7 @@ def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | No
 
 def _with_fresh_layers(model: AnyNetwork, key: str, value: int) -> tuple[AnyNetwork, dict[str, nn.Module]]:
     """A copy built with another ``config[key]`` where that matters, and those fresh layers by path."""
-    from ..build import build  # which imports this package
+    from kdvideo.models.build import build  # which imports this package
 
     fresh = build({**model.config, key: value})
     paths = _resized_layers(model, build({**model.config, key: value + 1}) if model.config[key] == value else fresh)

@@ -6,8 +6,7 @@ import torch
 from kdvideo import models
 from kdvideo.models.build import build as rebuild
 from kdvideo.models.checkpoints.configuration import configuration, depth
-
-from .reference import SMALL
+from tests.models.checkpoints.reference import SMALL
 
 
 def read_off(model):

@@ -6,8 +6,7 @@ from safetensors.torch import save_file
 
 from kdvideo import models
 from kdvideo.models import checkpoints
-
-from .reference import SMALL, randomise
+from tests.models.checkpoints.reference import SMALL, randomise
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from torch import nn
 
 from kdvideo import models
 from kdvideo.models import checkpoints
-
-from .reference import (
+from tests.models.checkpoints.reference import (
     SMALL,
     WIDTHS,
     assert_close,

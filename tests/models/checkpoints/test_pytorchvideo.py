@@ -6,8 +6,7 @@ from pytorchvideo.models import hub
 
 from kdvideo import models
 from kdvideo.models import checkpoints
-
-from .reference import assert_close, assert_equal_states, randomise
+from tests.models.checkpoints.reference import assert_close, assert_equal_states, randomise
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,16 @@ from safetensors.torch import save_file
 
 from kdvideo import models
 from kdvideo.models import checkpoints
-
-from .reference import SMALL, WIDTHS, assert_close, classify, narrow, pad_same, pool_same, randomise
+from tests.models.checkpoints.reference import (
+    SMALL,
+    WIDTHS,
+    assert_close,
+    classify,
+    narrow,
+    pad_same,
+    pool_same,
+    randomise,
+)
 
 WRONG = "Mixed_5b/Branch_2/Conv3d_0a_3x3"  # as in the published files
 

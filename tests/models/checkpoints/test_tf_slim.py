@@ -8,8 +8,7 @@ from safetensors.torch import save_file
 from kdvideo import models
 from kdvideo.models import checkpoints
 from kdvideo.models.checkpoints.tf_slim import slim_name
-
-from .reference import SMALL, randomise
+from tests.models.checkpoints.reference import SMALL, randomise
 
 ENDPOINTS = {
     "Conv2d_1a_7x7": "1A",

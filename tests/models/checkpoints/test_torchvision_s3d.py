@@ -7,8 +7,15 @@ from torchvision.models.video import s3d as torchvision_s3d
 
 from kdvideo import models
 from kdvideo.models import checkpoints
-
-from .reference import SMALL, WIDTHS, assert_close, assert_equal_states, classify, narrow, randomise
+from tests.models.checkpoints.reference import (
+    SMALL,
+    WIDTHS,
+    assert_close,
+    assert_equal_states,
+    classify,
+    narrow,
+    randomise,
+)
 
 
 @pytest.fixture(scope="module")
