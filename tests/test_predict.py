@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdvideo import models, predict
-from kdvideo.models import inception
+from kdvideo.models.inception import backbone as inception
 from tests.data.videos import write_video
 
 

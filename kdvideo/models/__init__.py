@@ -4,12 +4,12 @@ from kdvideo.models import checkpoints, hub, inflation
 from kdvideo.models.adapters import BACKBONES, pytorchvideo, timm, torchvision
 from kdvideo.models.flops import multiply_adds
 from kdvideo.models.hub import from_pretrained
-from kdvideo.models.i3d import i3d
-from kdvideo.models.inception import Inception3D
+from kdvideo.models.inception.backbone import Inception3D
+from kdvideo.models.inception.i3d import i3d
+from kdvideo.models.inception.s3d import s3d
+from kdvideo.models.inception.s3dg import NON_LOCAL, s3dg
 from kdvideo.models.inflation import inflate, inflated
 from kdvideo.models.network import InputSpec, Network
-from kdvideo.models.s3d import s3d
-from kdvideo.models.s3dg import NON_LOCAL, s3dg
 from kdvideo.models.summary import summary
 
 __all__ = [

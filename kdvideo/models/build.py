@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 from kdvideo.models.adapters import pytorchvideo, timm, torchvision
-from kdvideo.models.i3d import i3d
+from kdvideo.models.inception.i3d import i3d
+from kdvideo.models.inception.s3d import s3d
+from kdvideo.models.inception.s3dg import s3dg
 from kdvideo.models.inflation import inflated
 from kdvideo.models.network import Network
-from kdvideo.models.s3d import s3d
-from kdvideo.models.s3dg import s3dg
 
 BUILDERS: dict[str, Callable[..., Network]] = {
     "i3d": i3d,

@@ -11,7 +11,7 @@ from torch import nn
 
 import kdvideo as kd
 from kdvideo import models
-from kdvideo.models.adapters.base import replace_input_conv, scale_ends
+from kdvideo.models.adapters.adapter import replace_input_conv, scale_ends
 from kdvideo.models.adapters.torchvision import INPUT_SPECS
 from kdvideo.models.build import build
 

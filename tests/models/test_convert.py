@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from kdvideo import models
-from kdvideo.models import checkpoints, convert
-from kdvideo.models.convert import main
+from kdvideo.models import checkpoints
+from kdvideo.models.checkpoints import conversion as convert
+from kdvideo.models.checkpoints.conversion import main
 
 SMALL = {"depth_multiplier": 0.125, "min_depth": 8}
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kdvideo import models
-from kdvideo.models.inception import ORDER
+from kdvideo.models.inception.backbone import ORDER
 
 
 def trainable(model: nn.Module) -> int:

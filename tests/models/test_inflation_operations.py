@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kdvideo.models.inflation import average, inflate
-from kdvideo.models.inflation.layers import EdgeConv3d, FramePool, per_frame
+from kdvideo.models.inflation.filters import EdgeConv3d, FramePool, per_frame
 
 
 def repeated(clip, kernel):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdvideo import models
-from kdvideo.models.layers import (
+from kdvideo.models.inception.layers import (
     BatchNorm3d,
     Conv3d,
     MaxPool3d,

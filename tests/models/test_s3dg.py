@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from kdvideo import models
-from kdvideo.models.head import ShrinkingAvgPool3d, basic_head
-from kdvideo.models.s3dg import Gate, separable_conv
+from kdvideo.models.inception.head import ShrinkingAvgPool3d, basic_head
+from kdvideo.models.inception.s3dg import Gate, separable_conv
 
 BUILDERS = [models.s3dg, models.i3d]
 

@@ -1,6 +1,6 @@
 """Other libraries' networks behind one call: one clip in, logits out."""
 
-from kdvideo.models.adapters.base import Adapter
+from kdvideo.models.adapters.adapter import Adapter
 from kdvideo.models.adapters.pytorchvideo import BACKBONES, pytorchvideo
 from kdvideo.models.adapters.timm import timm
 from kdvideo.models.adapters.torchvision import torchvision

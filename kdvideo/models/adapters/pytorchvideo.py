@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kdvideo.models.adapters.base import (
+from kdvideo.models.adapters.adapter import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Adapter,

@@ -5,7 +5,7 @@ import sys
 import torch
 from torch import Tensor, nn
 
-from kdvideo.models.head import ShrinkingAvgPool3d
+from kdvideo.models.inception.head import ShrinkingAvgPool3d
 
 PATHWAY_RATIO = 4  # SlowFast: fast frames per slow frame
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kdvideo.models.adapters.base import Adapter, Fixed, unknown
+from kdvideo.models.adapters.adapter import Adapter, Fixed, unknown
 from kdvideo.models.network import InputSpec
 
 DOWNLOADS = ("pretrained", "checkpoint_path", "cache_dir")

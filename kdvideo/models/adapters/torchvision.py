@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from kdvideo.models.adapters.base import (
+from kdvideo.models.adapters.adapter import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     ClipAdapter,
@@ -14,8 +14,8 @@ from kdvideo.models.adapters.base import (
     scale_ends,
     unknown,
 )
-from kdvideo.models.head import ShrinkingAvgPool3d
-from kdvideo.models.inception import ORDER
+from kdvideo.models.inception.backbone import ORDER
+from kdvideo.models.inception.head import ShrinkingAvgPool3d
 from kdvideo.models.network import InputSpec, Triple
 
 # As the transforms and the notes of torchvision's published Kinetics-400 weights have it.

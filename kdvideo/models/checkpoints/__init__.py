@@ -3,7 +3,7 @@
 from kdvideo.models.checkpoints.loading import load
 from kdvideo.models.checkpoints.native import save
 from kdvideo.models.checkpoints.pytorch_i3d import from_pytorch_i3d
-from kdvideo.models.checkpoints.pytorchvideo import from_pytorchvideo
+from kdvideo.models.checkpoints.pytorchvideo_hub import from_pytorchvideo
 from kdvideo.models.checkpoints.sonnet import from_sonnet
 from kdvideo.models.checkpoints.tf_checkpoint import read_tf, weights_only
 from kdvideo.models.checkpoints.tf_slim import from_tf_slim

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Size
 
-from kdvideo.models.inception import MIXED, ORDER, module_path, scaled_depth
+from kdvideo.models.inception.backbone import MIXED, ORDER, module_path, scaled_depth
 
 ShapeOf = Callable[[str], Size | None]  # our state dict key -> shape in our layout
 BRANCHES = tuple(f"branch_{unit}" for unit in ("0.conv_0a", "1.conv_0a", "1.conv_0b", "2.conv_0a", "2.conv_0b"))

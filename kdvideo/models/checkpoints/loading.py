@@ -13,11 +13,11 @@ from torch import Size, Tensor
 
 from kdvideo.models.build import build
 from kdvideo.models.checkpoints.configuration import configuration
+from kdvideo.models.checkpoints.files import read_weights
 from kdvideo.models.checkpoints.layout import Layout
 from kdvideo.models.checkpoints.native import describe, specified
 from kdvideo.models.checkpoints.pytorch_i3d import PYTORCH_I3D
-from kdvideo.models.checkpoints.pytorchvideo import PYTORCHVIDEO
-from kdvideo.models.checkpoints.reading import read_weights
+from kdvideo.models.checkpoints.pytorchvideo_hub import PYTORCHVIDEO
 from kdvideo.models.checkpoints.sonnet import SONNET
 from kdvideo.models.checkpoints.tf_checkpoint import weights_only
 from kdvideo.models.checkpoints.tf_slim import TF_SLIM

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from kdvideo.models.checkpoints.layout import Layout, by_ending, symmetric
-from kdvideo.models.inception import Inception3D
+from kdvideo.models.inception.backbone import Inception3D
 
 ENDINGS = {
     r"\.conv\.weight$": ".conv3d.weight",

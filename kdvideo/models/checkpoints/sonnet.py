@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from kdvideo.models.checkpoints.layout import Layout, by_ending, channels_last, symmetric
 from kdvideo.models.checkpoints.tf_slim import slim_scope
-from kdvideo.models.inception import Inception3D
+from kdvideo.models.inception.backbone import Inception3D
 
 VARIABLES = {  # what a module path's end becomes in Sonnet
     r"\.conv\.weight$": "/conv_3d/w",

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from kdvideo.models.checkpoints.layout import Layout, by_ending, channels_last
-from kdvideo.models.inception import Inception3D
+from kdvideo.models.inception.backbone import Inception3D
 
 VARIABLES = {  # what a module path's end becomes in TF-slim
     r"\.(spatial\.)?conv\.weight$": "/weights",

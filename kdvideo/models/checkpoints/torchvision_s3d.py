@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from kdvideo.models.checkpoints.layout import Layout, by_ending
-from kdvideo.models.inception import ORDER, Inception3D
+from kdvideo.models.inception.backbone import ORDER, Inception3D
 
 LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 TORCHVISION_ENDINGS = {  # the more particular first

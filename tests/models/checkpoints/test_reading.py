@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from kdvideo import models
 from kdvideo.models import checkpoints
-from kdvideo.models.checkpoints.reading import read_weights
+from kdvideo.models.checkpoints.files import read_weights
 
 WEIGHTS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.zeros((), dtype=torch.int64)}
 

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdvideo.models.head import basic_head
-from kdvideo.models.inception import MIXED, ORDER, Inception3D, inception_layers, module_path, scaled_depth
-from kdvideo.models.layers import Conv3d, conv_bn_relu
+from kdvideo.models.inception.backbone import MIXED, ORDER, Inception3D, inception_layers, module_path, scaled_depth
+from kdvideo.models.inception.head import basic_head
+from kdvideo.models.inception.layers import Conv3d, conv_bn_relu
+from kdvideo.models.inception.non_local import non_local_block
 from kdvideo.models.network import InputSpec
-from kdvideo.models.non_local import non_local_block
 
 NON_LOCAL = ("4C", "4E")
 

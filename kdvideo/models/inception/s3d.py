@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from kdvideo.models.head import basic_head
-from kdvideo.models.inception import Inception3D, inception_layers, scaled_depth
-from kdvideo.models.layers import MaxPool3d, conv_bn_relu, half_padding
+from kdvideo.models.inception.backbone import Inception3D, inception_layers, scaled_depth
+from kdvideo.models.inception.head import basic_head
+from kdvideo.models.inception.layers import MaxPool3d, conv_bn_relu, half_padding
 from kdvideo.models.network import InputSpec, Triple
 
 _unit = partial(conv_bn_relu, scale=True, pad=half_padding)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdvideo.models.adapters.base import unknown
+from kdvideo.models.adapters.adapter import unknown
 from kdvideo.models.adapters.timm import DOWNLOADS
-from kdvideo.models.inflation.convert import Conversion, TemporalRule, i3d_kernels
-from kdvideo.models.inflation.layers import Fill, average
+from kdvideo.models.inflation.conversion import Conversion, TemporalRule, i3d_kernels
+from kdvideo.models.inflation.filters import Fill, average
 from kdvideo.models.network import InputSpec, Network, check_clip
 
 FRAMES = 64  # of I3D's clips in training
@@ -120,7 +120,7 @@ def inflated(
     if not _is_known(name):
         raise unknown(name, [*timm.list_models(), *timm.list_pretrained()], see="timm.list_models()")
     if pretrained and in_channels != 3:
-        from kdvideo.models.inflation.resizing import resize_stem  # which builds networks, this one too
+        from kdvideo.models.resizing import resize_stem  # which builds networks, this one too
 
         kinds: dict[str, Any] = {"temporal": temporal, "fill": fill, **options}
         return resize_stem(inflated(name, num_classes=num_classes, pretrained=True, **kinds), in_channels)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdvideo.models.inflation import layers
-from kdvideo.models.inflation.layers import Fill, Pair
+from kdvideo.models.inflation import filters as layers
+from kdvideo.models.inflation.filters import Fill, Pair
 from kdvideo.models.inflation.operations import with_3d_forward
 
 TemporalRule = Callable[[str, nn.Module], Pair]

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from kdvideo.models.head import basic_head
-from kdvideo.models.inception import Inception3D, inception_layers, scaled_depth
-from kdvideo.models.layers import conv_bn_relu
+from kdvideo.models.inception.backbone import Inception3D, inception_layers, scaled_depth
+from kdvideo.models.inception.head import basic_head
+from kdvideo.models.inception.layers import conv_bn_relu
 from kdvideo.models.network import InputSpec
 
 

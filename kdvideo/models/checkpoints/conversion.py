@@ -1,4 +1,4 @@
-"""Weights into kdvideo's own file: ``python -m kdvideo.models.convert model.ckpt network.safetensors``."""
+"""Weights into kdvideo's own file, from any that `checkpoints.load` reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kdvideo.models.adapters import pytorchvideo
 from kdvideo.models.checkpoints import load, save
-from kdvideo.models.checkpoints.reading import read_weights
+from kdvideo.models.checkpoints.files import read_weights
 from kdvideo.models.network import Network
 
 HEAD = re.compile(r"(?:^|\.)(?:blocks\.(\d+)|head)\.proj\.weight$")
@@ -65,7 +65,7 @@ def _backbone(name: str, source: str | Path) -> Network:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line; errors are one line and exit status 1."""
-    parser = argparse.ArgumentParser(prog="python -m kdvideo.models.convert", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m kdvideo.models.checkpoints.conversion", description=__doc__)
     parser.add_argument("source", metavar="SRC", help="a file or folder of weights, or a TensorFlow prefix")
     parser.add_argument("target", metavar="DST.safetensors", help="the file to write")
     parser.add_argument("--classes", metavar="FILE", help="class names, one a line, in the order of the logits")

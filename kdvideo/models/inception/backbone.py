@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdvideo.models.layers import SameMaxPool3d
+from kdvideo.models.inception.layers import SameMaxPool3d
 from kdvideo.models.network import InputSpec, Network, Triple, check_clip
 
 ConvFactory = Callable[[str, int, int, int], nn.Module]  # (layer, in_channels, out_channels, kernel) -> module
