@@ -14,7 +14,7 @@ from kdvideo._files import TEMPORARY
 from kdvideo.data import ClipError, ClipInfo, probe, read_frames
 from kdvideo.extraction.locks import Locks
 from kdvideo.flow import FlowStore
-from kdvideo.flow._sidecars import tag
+from kdvideo.flow.store.sidecars import tag
 
 FRAME_BYTES = 256 * 2**20  # of the frames that are held at once: some 40 s at 25 fps and 256 x 340 pixels
 PAIRS = 64  # whose flow is computed at once

@@ -10,7 +10,7 @@ from typing import Any
 from kdvideo._files import TEMPORARY, publish, sync, temporary
 from kdvideo.extraction.clip import Job
 from kdvideo.extraction.locks import Locks
-from kdvideo.flow._sidecars import tag
+from kdvideo.flow.store.sidecars import tag
 
 SETTINGS = "extraction.json"
 

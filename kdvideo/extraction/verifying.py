@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from kdvideo._files import TEMPORARY
 from kdvideo.extraction.folder import SETTINGS
-from kdvideo.flow import LOSSLESS, FlowCodec, _sidecars
+from kdvideo.flow import LOSSLESS, FlowCodec
+from kdvideo.flow.store import sidecars
 
 
 class Problem(NamedTuple):
@@ -69,12 +70,12 @@ def _settings(top: Path) -> tuple[dict[str, Any], list[Problem]]:
 def _wrong(path: Path, settings: dict[str, Any], codec: FlowCodec) -> Iterator[str]:
     if path.name.startswith(TEMPORARY):
         yield "temporary file of a writer that is at work or was killed; extraction removes it"
-    elif path.name.endswith(_sidecars.SUFFIX):
+    elif path.name.endswith(sidecars.SUFFIX):
         yield from _wrong_clip(path, settings, codec)
     elif ".flow." in path.name:
-        sidecar = path.with_name(path.name.rpartition(".flow.")[0] + _sidecars.SUFFIX)
+        sidecar = path.with_name(path.name.rpartition(".flow.")[0] + sidecars.SUFFIX)
         try:
-            info = _sidecars.load(sidecar)
+            info = sidecars.load(sidecar)
         except ValueError:
             return  # said of the sidecar
         if info is None or info.get("file") != path.name:
@@ -83,7 +84,7 @@ def _wrong(path: Path, settings: dict[str, Any], codec: FlowCodec) -> Iterator[s
 
 def _wrong_clip(sidecar: Path, settings: dict[str, Any], codec: FlowCodec) -> Iterator[str]:
     try:
-        info = _sidecars.load(sidecar)
+        info = sidecars.load(sidecar)
         assert info is not None
         if info["status"] == "failed":
             yield f"failed: {info['reason']}"
@@ -91,6 +92,6 @@ def _wrong_clip(sidecar: Path, settings: dict[str, Any], codec: FlowCodec) -> It
         for name in ("estimator", "bound", "fps", "codec"):
             if name in settings and info.get(name) != settings[name]:
                 yield f"{name} is {info.get(name)!r}, that of the extraction is {settings[name]!r}"
-        _sidecars.verify(sidecar, info, codec)
+        sidecars.verify(sidecar, info, codec)
     except (ValueError, OSError) as error:
         yield f"{error}; remove the sidecar and extract again"

@@ -18,7 +18,7 @@ import torch
 
 from kdvideo.extraction.clip import Job, Outcome, Row
 from kdvideo.extraction.locks import Locks
-from kdvideo.flow._sidecars import tag
+from kdvideo.flow.store.sidecars import tag
 
 
 class ExtractionError(RuntimeError):

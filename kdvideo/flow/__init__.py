@@ -3,7 +3,6 @@
 Flow is (..., 2, H, W) in pixels, u (to the right) first, then v (downwards).
 """
 
-from kdvideo.flow.codecs import LOSSLESS, NEAR_LOSSLESS, RAW, FlowCodec, GreyFFV1, GreyH264, Raw
 from kdvideo.flow.decoder import (
     FlowDecoder,
     clip_to_pixels,
@@ -12,21 +11,22 @@ from kdvideo.flow.decoder import (
     decoder_loss,
     decoder_target,
 )
-from kdvideo.flow.dis import DISEstimator
-from kdvideo.flow.estimate import tvl1
-from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
-from kdvideo.flow.flo import is_known, read_flo, write_flo
-from kdvideo.flow.im2flow import im2flow_decode, im2flow_encode
-from kdvideo.flow.metrics import endpoint_error
-from kdvideo.flow.online import OnlineFlow, ahead
-from kdvideo.flow.picture import color_wheel, to_image
-from kdvideo.flow.presets import DEFAULT, FAST, OPENCV, PRESETS, TVL1
-from kdvideo.flow.quantize import dequantize, dequantize_tsn, quantize
-from kdvideo.flow.raft import RAFTEstimator
-from kdvideo.flow.source import FlowSource, OnTheFly
-from kdvideo.flow.store import FlowStore
-from kdvideo.flow.transforms import area_pool, hflip, resize, to_unit, truncate
-from kdvideo.flow.tsn import TSNFlow
+from kdvideo.flow.estimators.dis import DISEstimator
+from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
+from kdvideo.flow.estimators.online import OnlineFlow, ahead
+from kdvideo.flow.estimators.raft import RAFTEstimator
+from kdvideo.flow.estimators.source import FlowSource, OnTheFly
+from kdvideo.flow.fields.endpoint_error import endpoint_error
+from kdvideo.flow.fields.flo import is_known, read_flo, write_flo
+from kdvideo.flow.fields.im2flow import im2flow_decode, im2flow_encode
+from kdvideo.flow.fields.picture import color_wheel, to_image
+from kdvideo.flow.fields.quantize import dequantize, dequantize_tsn, quantize
+from kdvideo.flow.fields.transforms import area_pool, hflip, resize, to_unit, truncate
+from kdvideo.flow.store.codecs import LOSSLESS, NEAR_LOSSLESS, RAW, FlowCodec, GreyFFV1, GreyH264, Raw
+from kdvideo.flow.store.flow_store import FlowStore
+from kdvideo.flow.store.tsn import TSNFlow
+from kdvideo.flow.tvl1.estimate import tvl1
+from kdvideo.flow.tvl1.presets import DEFAULT, FAST, OPENCV, PRESETS, TVL1
 
 __all__ = [
     "DEFAULT",

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdvideo.flow.im2flow import im2flow_decode, im2flow_encode
-from kdvideo.flow.metrics import endpoint_error
-from kdvideo.flow.transforms import area_pool, check_bound, check_flow, to_unit, truncate
+from kdvideo.flow.fields.endpoint_error import endpoint_error
+from kdvideo.flow.fields.im2flow import im2flow_decode, im2flow_encode
+from kdvideo.flow.fields.transforms import area_pool, check_bound, check_flow, to_unit, truncate
 
 Reduction = Literal["mean", "none"]
 CONTEXT = ((128, 1), (128, 2), (128, 4), (96, 8), (64, 16), (32, 1))  # (width, dilation)

@@ -16,7 +16,7 @@ import torch
 from kdvideo import data
 from kdvideo import flow as kf
 from kdvideo.extraction import ExtractionError, clip, extract, job, locks
-from kdvideo.flow._sidecars import tag
+from kdvideo.flow.store.sidecars import tag
 from tests.extraction.fakes import Fake, clips, files, row, store, write_clip
 
 SIDE = 48

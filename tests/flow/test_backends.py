@@ -14,12 +14,11 @@ from torch import Tensor
 
 from kdvideo import data
 from kdvideo import flow as kf
-from kdvideo.flow import solvers
-from kdvideo.flow.solvers import cpp
+from kdvideo.flow.tvl1 import backends, cpp
 from tests.flow.frames import moving_pair, texture
 
 QUICK = replace(kf.DEFAULT, warps=2, iterations=10)
-COMPILER = not solvers._cpp_problem()
+COMPILER = not backends._cpp_problem()
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="no C++ compiler here")
 CPU = [pytest.param("cpp", marks=needs_compiler), "eager"]
 
@@ -47,7 +46,7 @@ def test_cpp_equals_eager_on_real_frames(real: Tensor, preset: kf.TVL1) -> None:
 
 
 @pytest.mark.parametrize("backend", CPU)
-def test_opencv_is_the_same_solver(real: Tensor, backend: solvers.Backend) -> None:
+def test_opencv_is_the_same_solver(real: Tensor, backend: backends.Backend) -> None:
     preset = replace(kf.DEFAULT, border="zeros")
     ours, theirs = (kf.tvl1(real[:, :2], preset=preset, backend=which) for which in (backend, "opencv"))
     inner = (..., slice(12, -12), slice(12, -12))  # at an edge "zeros" magnifies rounding, between any two
@@ -73,7 +72,7 @@ def test_cpp_equals_eager_in_every_setting(variant: dict[str, object], size: tup
 
 
 @pytest.mark.parametrize("backend", CPU)
-def test_a_clip_is_its_pairs(backend: solvers.Backend) -> None:
+def test_a_clip_is_its_pairs(backend: backends.Backend) -> None:
     frames = torch.stack([texture(40, 36, seed=seed).to(torch.uint8) for seed in range(6)]).view(2, 3, 1, 40, 36)
     flow = kf.tvl1(frames, preset=QUICK, backend=backend)
     assert flow.shape == (2, 2, 2, 40, 36)
@@ -85,7 +84,7 @@ def test_a_clip_is_its_pairs(backend: solvers.Backend) -> None:
 
 
 @pytest.mark.parametrize("backend", CPU)
-def test_the_number_of_threads_changes_nothing(backend: solvers.Backend) -> None:
+def test_the_number_of_threads_changes_nothing(backend: backends.Backend) -> None:
     frames = torch.randint(256, (1, 5, 3, 40, 33), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     before, flows = torch.get_num_threads(), []
     for threads in (1, 3):
@@ -96,7 +95,7 @@ def test_the_number_of_threads_changes_nothing(backend: solvers.Backend) -> None
 
 
 @pytest.mark.parametrize("backend", CPU)
-def test_flow_of_unrelated_frames_stays_within_the_frame(real: Tensor, backend: solvers.Backend) -> None:
+def test_flow_of_unrelated_frames_stays_within_the_frame(real: Tensor, backend: backends.Backend) -> None:
     cuts = torch.stack([real[0, 0], real[1, 0], real[0, 2], torch.flip(real[1, 3], (-1, -2))])
     flow = kf.tvl1(cuts, backend=backend)
     assert flow.isfinite().all()
@@ -112,7 +111,7 @@ def faint(difference: float) -> Tensor:
 
 @pytest.mark.parametrize("backend", CPU)
 @pytest.mark.parametrize("exponent", range(6, 16))
-def test_denormal_gradients_are_numbers(backend: solvers.Backend, exponent: int) -> None:
+def test_denormal_gradients_are_numbers(backend: backends.Backend, exponent: int) -> None:
     flow = kf.tvl1(faint(10.0**-exponent), value_range=(0, 255), backend=backend)
     assert flow.isfinite().all()
     assert flow.abs().max() < 1e-4
@@ -126,7 +125,7 @@ def test_wide_frames_take_several_sweeps() -> None:
 
 
 @pytest.mark.parametrize("backend", CPU)
-def test_bad_pixels_name_clip_and_frame(backend: solvers.Backend) -> None:
+def test_bad_pixels_name_clip_and_frame(backend: backends.Backend) -> None:
     frames = torch.rand(2, 4, 3, 16, 16)
     frames[1, 3, 0, 2, 2] = float("inf")
     with pytest.raises(ValueError, match="frame 3 of clip 1"):
@@ -164,10 +163,10 @@ def test_backends_that_cannot_do_it_say_so() -> None:
 def no_library(monkeypatch: pytest.MonkeyPatch):
     """The C++ solver is looked for anew, within this test alone."""
     cpp.load.cache_clear()
-    solvers._best.cache_clear()
+    backends._best.cache_clear()
     yield monkeypatch
     cpp.load.cache_clear()
-    solvers._best.cache_clear()
+    backends._best.cache_clear()
 
 
 @needs_compiler
@@ -197,7 +196,7 @@ def test_a_compiler_that_fails_is_named(no_library: pytest.MonkeyPatch) -> None:
         kf.tvl1(*moving_pair(20, 20, 1, 0), backend="cpp")
 
 
-BUILD = "from kdvideo.flow.solvers.cpp import load; print(load()._name)"
+BUILD = "from kdvideo.flow.tvl1.cpp import load; print(load()._name)"
 
 
 @needs_compiler

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdvideo import flow as kf
-from kdvideo.flow.solvers import compiled
+from kdvideo.flow.tvl1 import compiled
 from tests.flow.frames import moving_pair, texture
 
 QUICK = replace(kf.DEFAULT, warps=2, iterations=10)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kdvideo.flow.solvers import _cpp_problem, cpp
+from kdvideo.flow.tvl1 import cpp
+from kdvideo.flow.tvl1.backends import _cpp_problem
 
 MAIN = """
 #include "{source}"

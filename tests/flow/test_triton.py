@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 
 from kdvideo import flow as kf
-from kdvideo.flow import solvers
-from kdvideo.flow.solvers import eager, fused
+from kdvideo.flow.tvl1 import backends, eager, fused
 from tests.flow.frames import moving_pair, texture
 
 pytest.importorskip("triton")
@@ -219,7 +218,7 @@ def test_kernels_compile_for_gpus(name: str, dual: str, monkeypatch: pytest.Monk
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from kdvideo.flow.solvers import kernels
+    from kdvideo.flow.tvl1 import kernels
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel = getattr(kernels, name)
@@ -233,8 +232,8 @@ def test_kernels_compile_for_gpus(name: str, dual: str, monkeypatch: pytest.Monk
 
 
 def test_it_is_the_backend_of_gpus() -> None:
-    assert solvers.find("triton", "cuda") is fused.solve
-    assert solvers.find("auto", "cuda") is fused.solve
+    assert backends.find("triton", "cuda") is fused.solve
+    assert backends.find("auto", "cuda") is fused.solve
 
 
 def test_other_duals_are_an_error() -> None:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from kdvideo import flow as kf
-from kdvideo.flow.solvers import eager, fused
-from kdvideo.flow.solvers.pyramid import Levels
+from kdvideo.flow.tvl1 import eager, fused
+from kdvideo.flow.tvl1.pyramid import Levels
 from tests.flow.frames import moving_pair, texture
 from tests.flow.test_triton import QUICK, VARIANTS, clip_of, clips, difference, mean_distance
 

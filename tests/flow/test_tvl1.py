@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdvideo import flow as kf
-from kdvideo.flow.solvers.eager import _median
-from kdvideo.flow.solvers.pyramid import pyramid_sizes
+from kdvideo.flow.tvl1.eager import _median
+from kdvideo.flow.tvl1.pyramid import pyramid_sizes
 from tests.flow.frames import moving_pair, texture
 
 QUICK = replace(kf.DEFAULT, warps=2, iterations=10)
@@ -191,7 +191,7 @@ def test_input_is_not_changed() -> None:
 def test_thread_setting_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     before, seen = torch.get_num_threads(), []
     monkeypatch.setattr(
-        "kdvideo.flow.solvers.eager._solve_pairs", lambda *_: seen.append(torch.get_num_threads()) or 1 / 0
+        "kdvideo.flow.tvl1.eager._solve_pairs", lambda *_: seen.append(torch.get_num_threads()) or 1 / 0
     )
     torch.set_num_threads(3)
     try:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdvideo.cache import weights_fingerprint
-from kdvideo.flow._frames import as_clips, check_finite, check_range
+from kdvideo.flow.frames import as_clips, check_finite, check_range
 
 SMALLEST = 128  # torchvision's RAFT takes sides from here on
 MULTIPLE = 8

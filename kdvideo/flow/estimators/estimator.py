@@ -10,9 +10,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-from kdvideo.flow.estimate import tvl1
-from kdvideo.flow.presets import DEFAULT, TVL1
-from kdvideo.flow.solvers import Backend
+from kdvideo.flow.tvl1.backends import Backend
+from kdvideo.flow.tvl1.estimate import tvl1
+from kdvideo.flow.tvl1.presets import DEFAULT, TVL1
 
 
 class FlowEstimator(Protocol):

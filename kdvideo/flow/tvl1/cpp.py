@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdvideo.flow.presets import TVL1
-from kdvideo.flow.solvers.pyramid import pyramid
+from kdvideo.flow.tvl1.presets import TVL1
+from kdvideo.flow.tvl1.pyramid import pyramid
 
 SOURCE = Path(__file__).with_name("tvl1.cpp")
 # Linked in a second step without -ffast-math, which would switch denormal numbers off in the whole process.

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
-from kdvideo.flow.transforms import check_bound, to_unit
+from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
+from kdvideo.flow.fields.transforms import check_bound, to_unit
 
 Batch = dict[str, Any]
 

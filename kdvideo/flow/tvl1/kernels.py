@@ -8,7 +8,7 @@ contiguous whatever the width. Planes lie one after another, (N,planes,H,W). u i
 import triton
 import triton.language as tl
 
-from kdvideo.flow.solvers import eager
+from kdvideo.flow.tvl1 import eager
 
 TINY = tl.constexpr(eager.TINY)
 EDGE = tl.constexpr(eager.EDGE)

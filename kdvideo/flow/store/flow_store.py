@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 from torch import Tensor
 
 from kdvideo._files import publish, sync, temporary
-from kdvideo.flow import _sidecars
-from kdvideo.flow._sidecars import SUFFIX, Info, tag
-from kdvideo.flow.codecs import LOSSLESS, READERS, FlowCodec
-from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
-from kdvideo.flow.quantize import dequantize, quantize
-from kdvideo.flow.transforms import check_bound, check_flow
+from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
+from kdvideo.flow.fields.quantize import dequantize, quantize
+from kdvideo.flow.fields.transforms import check_bound, check_flow
+from kdvideo.flow.store import sidecars
+from kdvideo.flow.store.codecs import LOSSLESS, READERS, FlowCodec
+from kdvideo.flow.store.sidecars import SUFFIX, Info, tag
 
 LONGEST = 230  # bytes of a part of a clip id: with a suffix it has to be a file name
 
@@ -88,14 +88,14 @@ class FlowStore:
         Raises:
             ValueError: the sidecar is damaged.
         """
-        return _sidecars.load(self.sidecar(clip_id))
+        return sidecars.load(self.sidecar(clip_id))
 
     def __contains__(self, clip_id: str) -> bool:
-        return _sidecars.is_done(self.sidecar(clip_id))
+        return sidecars.is_done(self.sidecar(clip_id))
 
     def __iter__(self) -> Iterator[str]:
         """The ids of all clips whose flow is here, sorted."""
-        found = (path for path in self.folder.rglob("*" + SUFFIX) if _sidecars.is_done(path))
+        found = (path for path in self.folder.rglob("*" + SUFFIX) if sidecars.is_done(path))
         return iter(sorted(p.relative_to(self.folder).as_posix()[: -len(SUFFIX)] for p in found))
 
     def write(self, clip_id: str, flow: Tensor) -> None:
@@ -133,8 +133,8 @@ class FlowStore:
             if counted.flows != flows:
                 raise ValueError(f"clip {clip_id!r} was to have {flows} flows, got {counted.flows}")
             sync(file)
-            made = _sidecars.describe(file, self.codec, flows, size)
-            status.write(_sidecars.to_json(self._done(path, flows, size) | made))
+            made = sidecars.describe(file, self.codec, flows, size)
+            status.write(sidecars.to_json(self._done(path, flows, size) | made))
             sync(status)
             sidecar.unlink(missing_ok=True)  # from here on nothing can fail for want of space
             self._remove_files(clip_id)
@@ -150,7 +150,7 @@ class FlowStore:
         """Say that the flow of a clip cannot be made, and why; replaces what was there."""
         sidecar = self.sidecar(clip_id)
         with temporary(sidecar.parent, tag(clip_id)) as status:
-            status.write(_sidecars.to_json({"status": "failed", "reason": reason}))
+            status.write(sidecars.to_json({"status": "failed", "reason": reason}))
             sync(status)
             sidecar.unlink(missing_ok=True)
             self._remove_files(clip_id)
@@ -174,7 +174,7 @@ class FlowStore:
         if info["status"] == "failed":
             raise ValueError(f"the flow of clip {clip_id!r} could not be made: {info['reason']}")
         self.check(clip_id, info)
-        return dequantize(_sidecars.read(self.sidecar(clip_id), info, self.codec, start, stop), self.bound)
+        return dequantize(sidecars.read(self.sidecar(clip_id), info, self.codec, start, stop), self.bound)
 
     def check(self, clip_id: str, info: Info) -> None:
         """Raise ValueError naming both if a clip that is done was made with other settings than the store's."""

@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from kdvideo.flow.presets import TVL1
-from kdvideo.flow.solvers import eager
-from kdvideo.flow.solvers.pyramid import Levels, coarse_to_fine, pairs, pyramid
+from kdvideo.flow.tvl1 import eager
+from kdvideo.flow.tvl1.presets import TVL1
+from kdvideo.flow.tvl1.pyramid import Levels, coarse_to_fine, pairs, pyramid
 
 CHUNK = 800_000  # pixels of a level that are iterated on together: at 40 bytes each they stay in a 50 MB cache
 PART = 64 * 224 * 224  # most pixels of a graph: a clip of 64 frames
@@ -122,7 +122,7 @@ def _solve_pairs(levels: Levels, preset: TVL1, dual_dtype: torch.dtype) -> Tenso
 
 def _refine(previous: Tensor, next: Tensor, flow: Tensor, preset: TVL1, dual_dtype: torch.dtype) -> Tensor:
     """One pyramid level of frames (N,H,W), from a flow (N,2,H,W) scaled by tau / theta to a better one."""
-    from kdvideo.flow.solvers.kernels import linearise, update_dual, update_primal
+    from kdvideo.flow.tvl1.kernels import linearise, update_dual, update_primal
 
     count, height, width = previous.shape
     gain = preset.tau / preset.theta

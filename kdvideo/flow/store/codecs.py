@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from kdvideo.flow import grey_video
+from kdvideo.flow.store import gray_video
 
 
 class FlowCodec(Protocol):
@@ -54,11 +54,11 @@ class GreyFFV1:
     ) -> AbstractContextManager[Callable[[Tensor], None]]:
         """See `FlowCodec`."""
         options = {"level": "3", "context": "0", "slices": "4", "slicecrc": "0"}
-        return _stacked(grey_video.writer(file, "ffv1", _stack(size), gop=1, options=options))
+        return _stacked(gray_video.writer(file, "ffv1", _stack(size), gop=1, options=options))
 
     def read(self, path: Path, window: range, size: tuple[int, int]) -> Tensor:
         """See `FlowCodec`."""
-        return grey_video.read(path, window, _stack(size)).reshape(len(window), 2, *size)
+        return gray_video.read(path, window, _stack(size)).reshape(len(window), 2, *size)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class GreyH264(GreyFFV1):
         """See `FlowCodec`."""
         # x264's macroblock trees and vector units would make the bytes depend on the machine.
         options = {"crf": str(self.crf), "preset": "medium", "x264-params": "mbtree=0:cpu-independent=1"}
-        return _stacked(grey_video.writer(file, "libx264", _stack(size), gop=self.gop, options=options))
+        return _stacked(gray_video.writer(file, "libx264", _stack(size), gop=self.gop, options=options))
 
 
 def _stack(size: tuple[int, int]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdvideo.flow.presets import TVL1
+from kdvideo.flow.tvl1.presets import TVL1
 
 Levels = list[tuple[Tensor, Tensor]]  # first and second frame (N,H,W) of all pairs, finest level first
 Refine = Callable[[Tensor, Tensor, Tensor], Tensor]

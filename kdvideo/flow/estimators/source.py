@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
+from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
 
 
 class FlowSource(Protocol):

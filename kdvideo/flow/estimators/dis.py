@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from kdvideo.flow._frames import as_clips, to_grey
+from kdvideo.flow.frames import as_clips, to_grey
 
 Quality = Literal["ultrafast", "fast", "medium"]
 SMALLEST = 12

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdvideo.flow.presets import TVL1
-from kdvideo.flow.solvers.pyramid import Levels, coarse_to_fine, pairs, pyramid
+from kdvideo.flow.tvl1.presets import TVL1
+from kdvideo.flow.tvl1.pyramid import Levels, coarse_to_fine, pairs, pyramid
 
 CPU_CHUNK = 100_000  # pixels of a level that a core works on at a time, for its cache
 CPU_SHARE = 4_000_000  # most pixels of one thread's task, for memory

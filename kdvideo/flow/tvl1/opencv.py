@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdvideo.flow.presets import TVL1
-from kdvideo.flow.solvers.pyramid import pairs
+from kdvideo.flow.tvl1.presets import TVL1
+from kdvideo.flow.tvl1.pyramid import pairs
 
 ALL_SCALES = 100
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from kdvideo.flow.codecs import READERS, FlowCodec
+from kdvideo.flow.store.codecs import READERS, FlowCodec
 
 SUFFIX = ".flow.json"
 MAX_PIXELS = 8192 * 4608

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from kdvideo.flow.flo import is_known
-from kdvideo.flow.transforms import check_flow
+from kdvideo.flow.fields.flo import is_known
+from kdvideo.flow.fields.transforms import check_flow
 
 # Steps from one pure colour to the next, as many as the eye tells apart: red, yellow, green, cyan, blue,
 # magenta.

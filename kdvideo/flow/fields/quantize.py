@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdvideo.flow.transforms import check_bound, truncate
+from kdvideo.flow.fields.transforms import check_bound, truncate
 
 
 def quantize(flow: Tensor, bound: float = 20.0) -> Tensor:

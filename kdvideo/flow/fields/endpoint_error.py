@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdvideo.flow.transforms import check_flow
+from kdvideo.flow.fields.transforms import check_flow
 
 
 def endpoint_error(predicted: Tensor, target: Tensor, *, mask: Tensor | None = None) -> Tensor:

@@ -34,7 +34,7 @@ def find(backend: Backend, device: str, dual_dtype: torch.dtype = torch.float32)
         raise ValueError('backend="triton" needs Triton, which comes with the CUDA builds of torch for Linux')
     if name == "cpp" and (problem := _cpp_problem()):
         raise ValueError(f'backend="cpp" cannot be used here: {problem}')
-    solver: Solver = import_module(f"kdvideo.flow.solvers.{MODULES[name]}").solve
+    solver: Solver = import_module(f"kdvideo.flow.tvl1.{MODULES[name]}").solve
     if dual_dtype == torch.float32:
         return solver
     if name != "triton":
@@ -56,7 +56,7 @@ def _best(device: str) -> str:
 
 def _cpp_problem() -> str:
     """Why the C++ solver cannot be used, or nothing."""
-    from kdvideo.flow.solvers.cpp import CompilerError, load
+    from kdvideo.flow.tvl1.cpp import CompilerError, load
 
     try:
         load()

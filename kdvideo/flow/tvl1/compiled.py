@@ -15,9 +15,9 @@ import torch._dynamo
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdvideo.flow.presets import TVL1
-from kdvideo.flow.solvers import eager
-from kdvideo.flow.solvers.pyramid import Levels, pairs, pyramid, rescale
+from kdvideo.flow.tvl1 import eager
+from kdvideo.flow.tvl1.presets import TVL1
+from kdvideo.flow.tvl1.pyramid import Levels, pairs, pyramid, rescale
 
 CPU_PAIRS, GPU_PAIRS = 8, 16  # pairs solved together: their planes should stay in the cache
 SIZES = 256  # most frame sizes and settings compiled in a process

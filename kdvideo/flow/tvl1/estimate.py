@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdvideo.flow._frames import as_clips, to_grey
-from kdvideo.flow.presets import DEFAULT, PRESETS, TVL1
-from kdvideo.flow.solvers import Backend, find
+from kdvideo.flow.frames import as_clips, to_grey
+from kdvideo.flow.tvl1.backends import Backend, find
+from kdvideo.flow.tvl1.presets import DEFAULT, PRESETS, TVL1
 
 
 def tvl1(

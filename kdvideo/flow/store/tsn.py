@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from kdvideo.flow.estimators import FlowEstimator, TVL1Estimator
-from kdvideo.flow.presets import OPENCV
-from kdvideo.flow.quantize import dequantize_tsn
-from kdvideo.flow.store import check_frames
-from kdvideo.flow.transforms import check_bound
+from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
+from kdvideo.flow.fields.quantize import dequantize_tsn
+from kdvideo.flow.fields.transforms import check_bound
+from kdvideo.flow.store.flow_store import check_frames
+from kdvideo.flow.tvl1.presets import OPENCV
 
 
 class TSNFlow:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kdvideo._files import write_atomic
-from kdvideo.flow.transforms import check_flow
+from kdvideo.flow.fields.transforms import check_flow
 
 MAGIC = b"PIEH"  # 202021.25 as a little-endian float32
 UNKNOWN = 1e9

@@ -1,0 +1,1 @@
+"""Flow estimators, and flow as a source for clips and batches."""

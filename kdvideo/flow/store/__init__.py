@@ -1,0 +1,1 @@
+"""Flow on disk: our own store and the folders of other tools."""
