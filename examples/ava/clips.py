@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from examples.ava.config import Config
 from kdvideo import data, detection
-from kdvideo.data import localisation
+from kdvideo.data.synthetic import localization
 from kdvideo.training import step_seed
 
 NONE = torch.zeros(0, 4)
@@ -71,7 +71,7 @@ def root(config: Config) -> Path:
     if config.root is not None:
         return config.root
     folder = config.work_dir / "localisation" / f"seed{config.data_seed}"
-    return localisation.write_dataset(folder, seed=config.data_seed)
+    return localization.write_dataset(folder, seed=config.data_seed)
 
 
 def split(config: Config, name: str) -> Split:

@@ -9,7 +9,7 @@ from typing import Literal
 import tyro
 
 from examples.d3d.config import Optimizer
-from kdvideo.data.localisation import CLIP_START
+from kdvideo.data.synthetic.localization import CLIP_START
 
 
 @dataclass(frozen=True)

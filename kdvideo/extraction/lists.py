@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from kdvideo.data import ManifestError
-from kdvideo.data.folders import videos as videos_below
-from kdvideo.data.lists import read_rows
-from kdvideo.data.manifest import EXTENSIONS, Checked
+from kdvideo.data.manifests.folders import videos as videos_below
+from kdvideo.data.manifests.lists import read_rows
+from kdvideo.data.manifests.manifest import EXTENSIONS, Checked
 
 
 def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None = None) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from datasets import concatenate_datasets
 from torch.utils.data import DataLoader
 
 from kdvideo.data import ClipError, PairedClips, from_csv, from_folder, read_frames
-from kdvideo.data import paired as module
+from kdvideo.data.clips import paired as module
 from kdvideo.flow import FlowStore, OnTheFly
 from tests.data.videos import gradient, write_video
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdvideo.data.sampling import View, even_view, flow_positions, random_view, window_positions
+from kdvideo.data.clips.sampling import View, even_view, flow_positions, random_view, window_positions
 
 SIZES = st.integers(1, 300)
 

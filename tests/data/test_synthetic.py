@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdvideo.data import _shapes, synthetic
-from kdvideo.data.synthetic import CLASSES, MOTIONS, render, write_dataset
+from kdvideo.data.synthetic import CLASSES, MOTIONS, motions, render, shapes, write_dataset
 
 SMALL = {"clips_per_class": {"train": 1, "test": 1}, "frames": 6, "size": 32, "seed": 1000}
 
@@ -45,7 +44,7 @@ def test_files_have_the_declared_size_rate_and_frames(tmp_path):
 def test_encoding_keeps_the_pictures(tmp_path):
     path = tmp_path / "clip.mp4"
     clip = render("spin", seed=1000, frames=8)
-    path.write_bytes(synthetic.encode(clip))
+    path.write_bytes(motions.encode(clip))
     with av.open(str(path)) as container:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     grey = lambda x: x.astype(float).mean(-1)  # noqa: E731  (4:2:0 keeps brightness better than colour)
@@ -72,7 +71,7 @@ def test_the_same_pictures_encode_to_the_same_bytes():
     files = set()
     for length in range(1, 4000, 200):
         ballast.append(torch.rand(length))
-        files.add(synthetic.encode(clip))
+        files.add(motions.encode(clip))
     assert len(files) == 1
 
 
@@ -98,7 +97,7 @@ def test_no_two_clips_share_a_seed_and_data_sets_differ(tmp_path):
 
 @pytest.mark.parametrize("cue", [0.0, 0.3, 0.6, 1.0])
 def test_appearance_agrees_with_the_class_as_often_as_cue_says(cue):
-    plan = list(synthetic._plan({"train": 40, "test": 24}, CLASSES, cue, 1000))
+    plan = list(motions._plan({"train": 40, "test": 24}, CLASSES, cue, 1000))
     for label in CLASSES:
         train = Counter(clip.appearance for clip in plan if clip.label == label and clip.path.startswith("train/"))
         assert train[label] == round(40 * cue)
@@ -115,14 +114,14 @@ def test_the_record_says_what_was_drawn(tmp_path, monkeypatch):
         drawn.append((motion, arguments["seed"], arguments["appearance"]))
         return render(motion, **arguments)
 
-    monkeypatch.setattr(synthetic, "render", spy)
+    monkeypatch.setattr(motions, "render", spy)
     root = write_dataset(tmp_path / "d", **SMALL)
     assert drawn == [(clip["label"], clip["seed"], clip["appearance"]) for clip in clips(root)]
     assert all(clip["path"].split("/")[1] == clip["label"] for clip in clips(root))
 
 
 def test_appearance_is_hue_and_outline():
-    looks = list(_shapes.LOOKS.values())
+    looks = list(shapes.LOOKS.values())
     assert len({look.hue for look in looks}) == len({(look.lobes, look.depth) for look in looks}) == len(MOTIONS)
 
 
@@ -141,7 +140,7 @@ MOVES = {
 
 def poses(motion: str, seed: int) -> dict[str, torch.Tensor]:
     times = torch.arange(64) / 25
-    return vars(_shapes.move(motion, times, 14.0, 1.0, torch.Generator().manual_seed(seed)))
+    return vars(shapes.move(motion, times, 14.0, 1.0, torch.Generator().manual_seed(seed)))
 
 
 @pytest.mark.parametrize("motion", MOTIONS)
@@ -222,8 +221,8 @@ def test_interrupted_writing_is_never_half_used(tmp_path, monkeypatch, resumed):
             raise KeyboardInterrupt
         return original(clip, fps=fps)
 
-    original = synthetic.encode
-    monkeypatch.setattr(synthetic, "encode", encode)
+    original = motions.encode
+    monkeypatch.setattr(motions, "encode", encode)
     with pytest.raises(KeyboardInterrupt):
         write_dataset(root, **SMALL)
     assert not root.exists()

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from kdvideo.data import MultiView, PairedClips, from_folder, mean_softmax, multi_crop, single_pass, views, whole_video
+from kdvideo.data import MultiView, PairedClips, from_folder, mean_softmax, multi_crop, single_pass, whole_video
+from kdvideo.data.clips import multi_view as views
 from kdvideo.flow import FlowStore, OnTheFly
 from tests.data.videos import gradient, write_video
 

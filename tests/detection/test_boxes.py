@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kdvideo.data.sampling import View
+from kdvideo.data.clips.sampling import View
 from kdvideo.detection import BoxCoder, crop, hflip
 from kdvideo.detection.boxes import WHOLE
 

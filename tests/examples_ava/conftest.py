@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from kdvideo import models
-from kdvideo.data import localisation
-from kdvideo.data.synthetic import CLASSES
+from kdvideo.data.synthetic import CLASSES, localization
 from tests.threads import one_thread
 
 __all__ = ["one_thread"]
@@ -18,7 +17,7 @@ __all__ = ["one_thread"]
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("ava") / "set"
-    return localisation.write_dataset(root, videos={"train": 3, "val": 2}, size=48, seconds=3, fps=10, seed=1000)
+    return localization.write_dataset(root, videos={"train": 3, "val": 2}, size=48, seconds=3, fps=10, seed=1000)
 
 
 @pytest.fixture(scope="session")

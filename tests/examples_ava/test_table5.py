@@ -59,7 +59,7 @@ def test_values_of_another_detector_are_not_mixed(tmp_path: Path, monkeypatch: p
 
 
 def test_the_text_about_the_videos_is_true() -> None:
-    from kdvideo.data.localisation import ACTIONS, VIDEOS
+    from kdvideo.data.synthetic.localization import ACTIONS, VIDEOS
 
     keys = {split: 3 * count for split, count in VIDEOS.items()}
     said = SCALES["pocket"].data["ava"].text

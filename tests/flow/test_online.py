@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kdvideo import flow as kf
-from kdvideo.data.sampling import flow_positions, window_positions
+from kdvideo.data.clips.sampling import flow_positions, window_positions
 from tests.flow.frames import texture
 
 BOUND = 4.0

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdvideo import flow as kf
+from kdvideo.flow.tvl1 import eager
 from kdvideo.flow.tvl1.eager import _median
 from kdvideo.flow.tvl1.pyramid import pyramid_sizes
 from tests.flow.frames import moving_pair, texture
@@ -190,9 +191,7 @@ def test_input_is_not_changed() -> None:
 
 def test_thread_setting_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     before, seen = torch.get_num_threads(), []
-    monkeypatch.setattr(
-        "kdvideo.flow.tvl1.eager._solve_pairs", lambda *_: seen.append(torch.get_num_threads()) or 1 / 0
-    )
+    monkeypatch.setattr(eager, "_solve_pairs", lambda *_: seen.append(torch.get_num_threads()) or 1 / 0)
     torch.set_num_threads(3)
     try:
         with pytest.raises(ZeroDivisionError):

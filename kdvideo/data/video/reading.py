@@ -15,8 +15,8 @@ import torch
 from av.video.reformatter import Interpolation, VideoReformatter
 from torch import Tensor
 
-from kdvideo.data.container import MAX_FRAMES, MAX_PIXELS, Ints, Path, Timeline, open_video, timeline
-from kdvideo.data.errors import ClipError
+from kdvideo.data.video.container import MAX_FRAMES, MAX_PIXELS, Ints, Path, Timeline, open_video, timeline
+from kdvideo.data.video.errors import ClipError
 
 MAX_BYTES = 8 * 2**30
 # ACCURATE_RND: without it frames that need no resize come out one grey level too dark.

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdvideo.data.manifest import EXTENSIONS, ManifestError
-from kdvideo.data.official import PathLike, class_names, from_hmdb51, from_ucf101
+from kdvideo.data.manifests.manifest import EXTENSIONS, ManifestError
+from kdvideo.data.manifests.official import PathLike, class_names, from_hmdb51, from_ucf101
 
 if TYPE_CHECKING:
     from datasets import Dataset

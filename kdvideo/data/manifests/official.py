@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kdvideo.data.manifest import EXTENSIONS, Checked, Row
+from kdvideo.data.manifests.manifest import EXTENSIONS, Checked, Row
 
 if TYPE_CHECKING:
     from datasets import Dataset

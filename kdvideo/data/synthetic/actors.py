@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from kdvideo.data import _shapes, synthetic
-from kdvideo.data._drawn import check
+from kdvideo.data.synthetic import motions, shapes
+from kdvideo.data.synthetic.drawn import check
 
 TRAVEL = ("horizontal", "orbit", "vertical")  # where an actor is; the other actions change its form
 PLACES = 4
@@ -36,17 +36,17 @@ class Actor:
 
     def __post_init__(self) -> None:
         travels = sum(action in TRAVEL for action in self.actions)
-        known = {*self.actions, self.appearance} <= set(synthetic.CLASSES)
+        known = {*self.actions, self.appearance} <= set(motions.CLASSES)
         if not (known and travels <= 1 and len(self.actions) - travels <= 1):
             raise ValueError(
-                f"actor {self.actions} with the look of {self.appearance!r}; expected names of {synthetic.CLASSES}, "
+                f"actor {self.actions} with the look of {self.appearance!r}; expected names of {motions.CLASSES}, "
                 f"and of the actions at most one of {TRAVEL} and at most one other"
             )
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What all videos of a data set have in common; see `kdvideo.data.localisation.render`."""
+    """What all videos of a data set have in common; see `kdvideo.data.synthetic.localization.render`."""
 
     size: int
     frames: int
@@ -75,7 +75,7 @@ class Stage:
     """All that moves in a video: the view (2, T), and pose, radius and look of every actor."""
 
     view: Tensor
-    cast: tuple[tuple[_shapes.Pose, float, _shapes.Look], ...]
+    cast: tuple[tuple[shapes.Pose, float, shapes.Look], ...]
 
     def boxes(self, scene: Scene) -> Tensor:
         """The boxes of all frames, (T, N, 4)."""
@@ -87,22 +87,22 @@ def rehearse(scene: Scene, actors: Sequence[Actor], generator: Generator) -> Sta
     """Draw where everybody is and what they do."""
     check("actors", len(actors), 1 <= len(actors) <= PLACES, f"1 to {PLACES} of them")
     times, unit = torch.arange(scene.frames) / scene.fps, scene.size / 96
-    view = _shapes.drift(times, scene.camera * unit, generator)
+    view = shapes.drift(times, scene.camera * unit, generator)
     cast = []
     for actor, place in zip(actors, torch.randperm(PLACES, generator=generator).tolist(), strict=False):
-        radius = 11 * unit * _shapes.uniform(0.85, 1.15, generator)
+        radius = 11 * unit * shapes.uniform(0.85, 1.15, generator)
         pose = _perform(actor, times, radius, scene.speed, generator)
-        x = (place % 2 - 0.5) * scene.width / 2 + unit * _shapes.uniform(-8, 8, generator)
-        y = (place // 2 - 0.5) * scene.size / 2 + unit * _shapes.uniform(-5, 5, generator)
+        x = (place % 2 - 0.5) * scene.width / 2 + unit * shapes.uniform(-8, 8, generator)
+        y = (place // 2 - 0.5) * scene.size / 2 + unit * shapes.uniform(-5, 5, generator)
         pose = replace(pose, x=pose.x + view[0] + x, y=pose.y + view[1] + y)
-        cast.append((pose, radius, _shapes.LOOKS[actor.appearance]))
+        cast.append((pose, radius, shapes.LOOKS[actor.appearance]))
     return Stage(view, tuple(cast))
 
 
-def _perform(actor: Actor, times: Tensor, radius: float, speed: float, generator: Generator) -> _shapes.Pose:
-    pose = _shapes.still(times, radius, generator)
+def _perform(actor: Actor, times: Tensor, radius: float, speed: float, generator: Generator) -> shapes.Pose:
+    pose = shapes.still(times, radius, generator)
     for action in actor.actions:
-        moved = _shapes.move(action, times, radius, speed, generator)
+        moved = shapes.move(action, times, radius, speed, generator)
         if action in TRAVEL:
             pose = replace(pose, x=moved.x, y=moved.y)
         else:
@@ -112,15 +112,15 @@ def _perform(actor: Actor, times: Tensor, radius: float, speed: float, generator
 
 def film(scene: Scene, stage: Stage, generator: Generator) -> Tensor:
     """Draw the frames, uint8 (T, 3, H, W); textures and noise are drawn here."""
-    canvas = _shapes.background(stage.view, scene.width, scene.contrast, generator)[..., : scene.size, :]
+    canvas = shapes.background(stage.view, scene.width, scene.contrast, generator)[..., : scene.size, :]
     for pose, radius, look in stage.cast:
-        canvas = _shapes.paint(canvas, pose, look, _shapes.skin(look, scene.contrast, generator), radius)
+        canvas = shapes.paint(canvas, pose, look, shapes.skin(look, scene.contrast, generator), radius)
     canvas = 255 * canvas + scene.noise * torch.randn(canvas.shape, generator=generator)
     return canvas.round().clamp(0, 255).to(torch.uint8)
 
 
-def _box(pose: _shapes.Pose, radius: float, look: _shapes.Look) -> Tensor:
-    """The box (T, 4) of what `_shapes.paint` draws, in pixels from the middle of the frame."""
+def _box(pose: shapes.Pose, radius: float, look: shapes.Look) -> Tensor:
+    """The box (T, 4) of what `shapes.paint` draws, in pixels from the middle of the frame."""
     angle = torch.linspace(0, 2 * math.pi, 361)
     edge = radius * pose.zoom[:, None] * (1 + look.depth * (look.lobes * angle).cos())
     turned = angle + pose.angle[:, None]

@@ -18,12 +18,12 @@ import av
 import torch
 from torch import Generator, Tensor
 
-from kdvideo.data import _shapes
-from kdvideo.data._drawn import appearances, check, check_counts, complete, seed_of, write
+from kdvideo.data.synthetic import shapes
+from kdvideo.data.synthetic.drawn import appearances, check, check_counts, complete, seed_of, write
 
 __all__ = ["CLASSES", "MOTIONS", "encode", "render", "write_dataset"]
 
-MOTIONS: tuple[str, ...] = tuple(_shapes.MOTIONS)
+MOTIONS: tuple[str, ...] = tuple(shapes.MOTIONS)
 CLASSES: tuple[str, ...] = ("horizontal", "orbit", "pulse", "shear", "spin", "vertical")
 CLIPS_PER_CLASS: Mapping[str, int] = {"train": 40, "val": 12, "test": 24}
 VERSION = 1  # of the pictures: raise it with every change to them, so that old folders are refused
@@ -98,31 +98,31 @@ def render(
     for name in (motion, appearance or motion):
         check("motion or appearance", name, name in MOTIONS, f"one of {MOTIONS}")
     generator = Generator().manual_seed(seed)
-    look = appearance or _shapes.pick(MOTIONS, generator)
+    look = appearance or shapes.pick(MOTIONS, generator)
     return _film(scene, list(_cast(scene, motion, look, generator)), generator)
 
 
 def _cast(scene: _Scene, motion: str, look: str, g: Generator) -> Iterator[tuple[str, str, float, float]]:
     """Objects from back to front as (motion, appearance, scale, distance from the middle at size 72)."""
-    if _shapes.uniform(0, 1, g) < scene.distractor:
-        other = _shapes.pick([name for name in MOTIONS if name != motion], g)
-        yield other, _shapes.pick(MOTIONS, g), 0.4, 22.0
-    yield motion, look, 1.0, _shapes.uniform(0, 6, g)
+    if shapes.uniform(0, 1, g) < scene.distractor:
+        other = shapes.pick([name for name in MOTIONS if name != motion], g)
+        yield other, shapes.pick(MOTIONS, g), 0.4, 22.0
+    yield motion, look, 1.0, shapes.uniform(0, 6, g)
 
 
 def _film(scene: _Scene, cast: Sequence[tuple[str, str, float, float]], g: Generator) -> Tensor:
     times = torch.arange(scene.frames) / scene.fps
     unit = scene.size / 72
-    view = _shapes.drift(times, scene.camera * unit, g)
-    canvas = _shapes.background(view, scene.size, scene.contrast, g)
+    view = shapes.drift(times, scene.camera * unit, g)
+    canvas = shapes.background(view, scene.size, scene.contrast, g)
     for motion, look, scale, distance in cast:
-        radius = 14 * scale * unit * _shapes.uniform(0.85, 1.15, g)
-        pose = _shapes.move(motion, times, radius, scene.speed, g)
-        direction = _shapes.uniform(0, 2 * math.pi, g)
+        radius = 14 * scale * unit * shapes.uniform(0.85, 1.15, g)
+        pose = shapes.move(motion, times, radius, scene.speed, g)
+        direction = shapes.uniform(0, 2 * math.pi, g)
         x = pose.x + view[0] + distance * unit * math.cos(direction)
         y = pose.y + view[1] + distance * unit * math.sin(direction)
-        skin = _shapes.skin(_shapes.LOOKS[look], scene.contrast, g)
-        canvas = _shapes.paint(canvas, replace(pose, x=x, y=y), _shapes.LOOKS[look], skin, radius)
+        skin = shapes.skin(shapes.LOOKS[look], scene.contrast, g)
+        canvas = shapes.paint(canvas, replace(pose, x=x, y=y), shapes.LOOKS[look], skin, radius)
     canvas = 255 * canvas + scene.noise * torch.randn(canvas.shape, generator=g)
     return canvas.round().clamp(0, 255).to(torch.uint8)
 

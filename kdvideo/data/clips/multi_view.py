@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as MapDataset
 
-from kdvideo.data.paired import PairedClips
-from kdvideo.data.reading import ClipInfo
-from kdvideo.data.sampling import View, even_view, flow_positions, window_positions
+from kdvideo.data.clips.paired import PairedClips
+from kdvideo.data.clips.sampling import View, even_view, flow_positions, window_positions
+from kdvideo.data.video.reading import ClipInfo
 
 
 @dataclass(frozen=True)

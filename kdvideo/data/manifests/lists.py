@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kdvideo.data.manifest import Checked, Row
+from kdvideo.data.manifests.manifest import Checked, Row
 
 if TYPE_CHECKING:
     from datasets import Dataset

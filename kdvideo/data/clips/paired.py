@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as MapDataset
 
-from kdvideo.data.reading import ClipInfo, probe, read_frames
-from kdvideo.data.sampling import VIEW_VERSION, View, even_view, flow_positions, random_view, window_positions
+from kdvideo.data.clips.sampling import VIEW_VERSION, View, even_view, flow_positions, random_view, window_positions
+from kdvideo.data.video.reading import ClipInfo, probe, read_frames
 from kdvideo.flow import FlowSource, to_unit
 
 if TYPE_CHECKING:

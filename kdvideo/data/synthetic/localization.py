@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from kdvideo.data import _actors, synthetic
-from kdvideo.data._actors import TRAVEL, Actor, Scene
-from kdvideo.data._drawn import appearances, check, check_counts, complete, seed_of, write
-from kdvideo.data._shapes import pick, uniform
+from kdvideo.data.synthetic import actors, motions
+from kdvideo.data.synthetic.actors import TRAVEL, Actor, Scene
+from kdvideo.data.synthetic.drawn import appearances, check, check_counts, complete, seed_of, write
+from kdvideo.data.synthetic.shapes import pick, uniform
 
 __all__ = ["ACTIONS", "CLIP_START", "VIDEOS", "Actor", "render", "write_dataset"]
 
-ACTIONS: Mapping[int, str] = dict(enumerate(synthetic.CLASSES, 1))
+ACTIONS: Mapping[int, str] = dict(enumerate(motions.CLASSES, 1))
 CLIP_START = 900  # the second at which the files start, as AVA's do
 VIDEOS: Mapping[str, int] = {"train": 80, "val": 24, "test": 48}
 VERSION = 1  # of pictures, boxes and proposals: raise it with every change to them, so that old folders are refused
@@ -68,8 +68,8 @@ def render(
     """
     scene = Scene(size, frames, fps, noise, camera, speed, contrast)
     generator = Generator().manual_seed(seed)
-    stage = _actors.rehearse(scene, actors, generator)
-    return _actors.film(scene, stage, generator), stage.boxes(scene)
+    stage = actors.rehearse(scene, actors, generator)
+    return actors.film(scene, stage, generator), stage.boxes(scene)
 
 
 def write_dataset(
@@ -146,13 +146,13 @@ def _plan(videos: Mapping[str, int], cue: float, two: float, bystanders: float, 
         for number, size in enumerate(sizes):
             cast = [next(people) for _ in range(size)]
             if uniform(0, 1, g) < bystanders:
-                cast.insert(0, Actor((), pick(synthetic.CLASSES, g)))
+                cast.insert(0, Actor((), pick(motions.CLASSES, g)))
             yield _Video(f"{split}_{number:04d}", split, seed_of(seed, split, number), tuple(cast))
 
 
 def _people(count: int, cue: float | None, two: float, seed: tuple[int, str], g: Generator) -> Iterator[Actor]:
     """Actors in random order: first actions equally often, looks in exact shares."""
-    names = synthetic.CLASSES
+    names = motions.CLASSES
     first = [names[place % len(names)] for place in torch.randperm(count, generator=g).tolist()]
     looks = {name: iter(appearances(name, first.count(name), names, cue, seed=seed)) for name in names if name in first}
     for name in first:
@@ -166,10 +166,10 @@ def _fill(folder: Path, scene: Scene, plan: Sequence[_Video]) -> None:
     tables: dict[str, list[str]] = {}
     for video in plan:
         generator = Generator().manual_seed(video.seed)
-        stage = _actors.rehearse(scene, video.actors, generator)
+        stage = actors.rehearse(scene, video.actors, generator)
         path = folder / "videos" / f"{video.name}.mp4"
         if not path.exists():
-            write(path, synthetic.encode(_actors.film(scene, stage, generator), fps=scene.fps))
+            write(path, motions.encode(actors.film(scene, stage, generator), fps=scene.fps))
         boxes = stage.boxes(scene)[int(scene.fps) :: int(scene.fps)]  # of the seconds 1, 2, …
         tables.setdefault(f"{video.split}.csv", []).extend(_annotations(video, boxes))
         tables.setdefault(f"proposals_{video.split}.csv", []).extend(_proposals(video, boxes))

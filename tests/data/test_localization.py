@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from kdvideo import data, detection
-from kdvideo.data import _actors, localisation
-from kdvideo.data.localisation import ACTIONS, Actor, render, write_dataset
-from kdvideo.data.synthetic import CLASSES
+from kdvideo.data.synthetic import CLASSES, actors, localization
+from kdvideo.data.synthetic.localization import ACTIONS, Actor, render, write_dataset
 
 SMALL = {"videos": {"train": 2, "test": 1}, "size": 48, "seconds": 2, "fps": 5, "seed": 1000}
 QUIET = {"noise": 0.0, "camera": 0.0}
@@ -50,11 +49,11 @@ def test_what_moves_lies_in_the_box(action: str) -> None:
 @pytest.mark.parametrize("seed", [1000, 1001, 1002])
 def test_boxes_are_tight_round_what_is_drawn(seed: int) -> None:
     """The same scene with and without a look's texture differs in the actor's pixels only."""
-    scene = _actors.Scene(96, 12, 5.0, 0.0, 2.0, 1.0, 1.0)
+    scene = actors.Scene(96, 12, 5.0, 0.0, 2.0, 1.0, 1.0)
     generator = torch.Generator().manual_seed(seed)
-    stage = _actors.rehearse(scene, [Actor(("horizontal", "shear"), "shear")], generator)
-    background = _actors.film(scene, _actors.Stage(stage.view, ()), torch.Generator().manual_seed(seed))
-    drawn = _actors.film(scene, stage, torch.Generator().manual_seed(seed))
+    stage = actors.rehearse(scene, [Actor(("horizontal", "shear"), "shear")], generator)
+    background = actors.film(scene, actors.Stage(stage.view, ()), torch.Generator().manual_seed(seed))
+    drawn = actors.film(scene, stage, torch.Generator().manual_seed(seed))
     for frame, (box,) in zip((drawn != background).any(1), stage.boxes(scene), strict=True):
         rows, columns = frame.any(1).nonzero(), frame.any(0).nonzero()
         seen = torch.tensor([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
@@ -72,8 +71,8 @@ def test_actions_show_in_the_boxes_as_they_should() -> None:
 
 
 def test_who_stands_moves_with_the_view() -> None:
-    scene = _actors.Scene(96, 50, 25.0, 0.0, 6.0, 1.0, 1.0)
-    stage = _actors.rehearse(scene, [Actor((), "orbit")], torch.Generator().manual_seed(1000))
+    scene = actors.Scene(96, 50, 25.0, 0.0, 6.0, 1.0, 1.0)
+    stage = actors.rehearse(scene, [Actor((), "orbit")], torch.Generator().manual_seed(1000))
     boxes = stage.boxes(scene)[:, 0] * torch.tensor([128, 96, 128, 96])
     assert stage.view.std(1).min() > 0.5
     assert (boxes - stage.view.T.repeat(1, 2)).std(0).max() < 1e-3
@@ -137,7 +136,7 @@ def test_a_perfect_detector_has_map_1_and_one_of_shuffled_actions_far_less(root:
 
 def test_two_processes_at_once_write_the_same_bytes_as_one(tmp_path: Path) -> None:
     alone = write_dataset(tmp_path / "alone", **SMALL)
-    code = f"from kdvideo.data.localisation import *; write_dataset({str(tmp_path / 'both')!r}, **{SMALL!r})"
+    code = f"from kdvideo.data.synthetic.localization import *; write_dataset({str(tmp_path / 'both')!r}, **{SMALL!r})"
     running = [
         subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": threads})
         for threads in ("1", "2")
@@ -149,7 +148,7 @@ def test_two_processes_at_once_write_the_same_bytes_as_one(tmp_path: Path) -> No
 
 def test_interrupted_writing_goes_on_to_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tree(write_dataset(tmp_path / "whole", **SMALL))
-    film, done = _actors.film, []
+    film, done = actors.film, []
 
     def stop(*arguments):
         if done:
@@ -157,25 +156,25 @@ def test_interrupted_writing_goes_on_to_the_same_files(tmp_path: Path, monkeypat
         done.append(1)
         return film(*arguments)
 
-    monkeypatch.setattr(_actors, "film", stop)
+    monkeypatch.setattr(actors, "film", stop)
     with pytest.raises(KeyboardInterrupt):
         write_dataset(tmp_path / "set", **SMALL)
     assert not (tmp_path / "set").exists()
-    monkeypatch.setattr(_actors, "film", lambda *arguments: done.append(2) or film(*arguments))
+    monkeypatch.setattr(actors, "film", lambda *arguments: done.append(2) or film(*arguments))
     assert tree(write_dataset(tmp_path / "set", **SMALL)) == whole
     assert done == [1, 2, 2]
 
 
 def test_no_two_videos_share_a_seed(tmp_path: Path) -> None:
-    plans = [list(localisation._plan({"train": 9, "val": 9, "test": 9}, 0.6, 0.3, 0.5, seed)) for seed in (0, 1)]
+    plans = [list(localization._plan({"train": 9, "val": 9, "test": 9}, 0.6, 0.3, 0.5, seed)) for seed in (0, 1)]
     seeds = [video.seed for plan in plans for video in plan]
     assert len(set(seeds)) == len(seeds) == 54
-    assert plans[0] == list(localisation._plan({"train": 9, "val": 9, "test": 9}, 0.6, 0.3, 0.5, 0))
+    assert plans[0] == list(localization._plan({"train": 9, "val": 9, "test": 9}, 0.6, 0.3, 0.5, 0))
 
 
 @pytest.mark.parametrize("cue", [0.0, 0.6, 1.0])
 def test_looks_agree_with_actions_as_often_as_cue_says(cue: float) -> None:
-    plan = list(localisation._plan({"train": 60, "test": 60}, cue, 0.3, 0.5, 1000))
+    plan = list(localization._plan({"train": 60, "test": 60}, cue, 0.3, 0.5, 1000))
     for split, share in {"train": cue, "test": 1 / 6}.items():
         people = [actor for video in plan if video.split == split for actor in video.actors if actor.actions]
         count = Counter(actor.actions[0] for actor in people)

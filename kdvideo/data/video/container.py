@@ -14,7 +14,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from kdvideo.data.errors import ClipError
+from kdvideo.data.video.errors import ClipError
 
 # Plain media containers only: a playlist (hls, concat, dash) could name other files or addresses.
 FORMATS = "mov,avi,matroska,mpegts,mpeg,flv,asf,ogg"

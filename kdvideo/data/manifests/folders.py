@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdvideo.data.manifest import EXTENSIONS, Checked, Row
+from kdvideo.data.manifests.manifest import EXTENSIONS, Checked, Row
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -1,0 +1,1 @@
+"""Clips as networks see them: paired views, and all views of a test clip."""

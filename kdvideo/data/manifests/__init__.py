@@ -1,0 +1,1 @@
+"""Manifests: which clips a data set has, and their labels."""

@@ -1,0 +1,5 @@
+"""Synthetic videos with known motions: action clips, and people who act for detection (`localization`)."""
+
+from kdvideo.data.synthetic.motions import CLASSES, MOTIONS, encode, render, write_dataset
+
+__all__ = ["CLASSES", "MOTIONS", "encode", "render", "write_dataset"]
