@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.tables import running
-from benchmarks.tables.table import TOP1, Measured, Row, Table
+from benchmarks.paper.tables import running
+from benchmarks.paper.tables.table import TOP1, Measured, Row, Table
 
 VALUES = {"S3D-G spatial stream": 70.0, "D3D": 80.0, "MARS": 75.0}
 ENVIRONMENT = {
-    "command": "python -m benchmarks.table6_ablations",
+    "command": "python -m benchmarks.x",
     "threads": 1,
     "hardware": "a processor",
     "versions": {"torch": "2.13"},

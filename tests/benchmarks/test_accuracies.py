@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from benchmarks.tables import accuracies
-from benchmarks.tables.table import Row
+from benchmarks.paper.tables import accuracies
+from benchmarks.paper.tables.table import Row
 from examples.d3d.config import POCKET
 
 SCORES = {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import claims
-from benchmarks.tables import scripts
-from benchmarks.tables.scales import SCALES
+from benchmarks.paper import claims
+from benchmarks.paper.tables import scripts
+from benchmarks.paper.tables.scales import SCALES
 
 POCKET = SCALES["pocket"]
 

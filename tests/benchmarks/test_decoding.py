@@ -9,11 +9,11 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from benchmarks.tables import decoder_training, decoding
-from benchmarks.tables.decoder_training import Training
-from benchmarks.tables.decoding import Features
-from benchmarks.tables.flow_reader import FlowReader, Zeros
-from benchmarks.tables.table import Row
+from benchmarks.paper.tables import decoder_training, decoding
+from benchmarks.paper.tables.decoder_training import Training
+from benchmarks.paper.tables.decoding import Features
+from benchmarks.paper.tables.flow_reader import FlowReader, Zeros
+from benchmarks.paper.tables.table import Row
 from examples.d3d.config import PAPER, POCKET, Network
 from kdvideo import flow, models
 

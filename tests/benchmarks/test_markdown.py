@@ -2,11 +2,11 @@
 
 import re
 
-from benchmarks import figure3_layers
-from benchmarks.tables import markdown, running, scripts
-from benchmarks.tables.records import RecordFile
-from benchmarks.tables.scales import SCALES
-from benchmarks.tables.table import Measured
+from benchmarks.paper import figure3_layers
+from benchmarks.paper.tables import markdown, running, scripts
+from benchmarks.paper.tables.records import RecordFile
+from benchmarks.paper.tables.scales import SCALES
+from benchmarks.paper.tables.table import Measured
 from tests.benchmarks.fakes import ENVIRONMENT, Counting, options, table, without_machine
 
 
@@ -59,7 +59,7 @@ def test_the_caption_says_on_what_both_were_measured(tmp_path, monkeypatch) -> N
     assert "**not on the data of the paper**" in caption
     assert "How it is done." in text
     assert text.splitlines()[-1] == (
-        "*a processor, 1 thread; torch 2.13; commit 0123456789; 2026-01-02; `python -m benchmarks.table6_ablations`*"
+        "*a processor, 1 thread; torch 2.13; commit 0123456789; 2026-01-02; `python -m benchmarks.x`*"
     )
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tables import paper, scripts
-from benchmarks.tables.table import EPE, Row, Table
+from benchmarks.paper.tables import paper, scripts
+from benchmarks.paper.tables.table import EPE, Row, Table
 
 OURS = ("table1", "table2", "table3", "table6", "table7", "table8", "figure3", "figure4")
 

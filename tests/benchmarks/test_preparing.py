@@ -7,7 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from benchmarks.tables import preparing
+from benchmarks.paper.tables import preparing
 from examples.d3d import clips
 from examples.d3d.config import POCKET
 from kdvideo.data import synthetic

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import run_all, table1_flow_prediction, table6_ablations, table7_backbones
-from benchmarks.tables import published, running
-from benchmarks.tables.scales import SCALES, accumulation
+from benchmarks.paper import run_all, table1_flow_prediction, table6_ablations, table7_backbones
+from benchmarks.paper.tables import published, running
+from benchmarks.paper.tables.scales import SCALES, accumulation
 from examples.d3d.config import PAPER
 from kdvideo.data import synthetic
 from tests.benchmarks.fakes import Counting, options, table
@@ -34,7 +34,7 @@ def test_the_command_is_complete(tmp_path: Path) -> None:
     flags = ("--scale", "paper", "--gpus", "8", "--train", "a list.csv", "--test", "val.csv")
     line = published.command(table6_ablations.TABLE, PAPER, options(tmp_path, *flags))
     words = shlex.split(line)
-    assert words[:6] == ["accelerate", "launch", "--num_processes", "8", "-m", "benchmarks.table6_ablations"]
+    assert words[:6] == ["accelerate", "launch", "--num_processes", "8", "-m", "benchmarks.paper.table6_ablations"]
     given = running.parser(None).parse_args(words[6:])
     assert given.run
     assert (given.scale, given.gpus, given.train, given.test) == ("paper", 8, Path("a list.csv"), Path("val.csv"))

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import run_all
-from benchmarks.tables import running, scripts
-from benchmarks.tables.table import Row
+from benchmarks.paper import run_all
+from benchmarks.paper.tables import running, scripts
+from benchmarks.paper.tables.table import Row
 from tests.benchmarks.fakes import Counting, table, without_machine
 
 
@@ -65,7 +65,7 @@ def test_workers_share_the_seeds_and_the_rest_is_done_here(measure: Counting, tm
     monkeypatch.setattr(run_all, "_prepare", lambda tables, scale, options: prepared.append(tables))
     monkeypatch.setattr(subprocess, "Popen", Worker)
     run_all.main([*places(tmp_path), "--only", "table6", "--workers", "2", "--seeds", "0", "1", "2"])
-    assert all(command[1:3] == ["-m", "benchmarks.run_all"] for command in started)
+    assert all(command[1:3] == ["-m", "benchmarks.paper.run_all"] for command in started)
     options = [run_all.parser().parse_args(command[3:]) for command in started]
     assert [one.worker for one in options] == [[0, 2], [1]]
     assert {(*one.only, one.results) for one in options} == {("table6", tmp_path / "results")}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tables import running
-from benchmarks.tables.records import RecordFile, settings, values
-from benchmarks.tables.scales import SCALES, Scale
-from benchmarks.tables.table import Measured, Row
+from benchmarks.paper.tables import running
+from benchmarks.paper.tables.records import RecordFile, settings, values
+from benchmarks.paper.tables.scales import SCALES, Scale
+from benchmarks.paper.tables.table import Measured, Row
 from examples.d3d.methods import MARS
 from tests.benchmarks.fakes import ENVIRONMENT, Counting, options, table, without_machine
 

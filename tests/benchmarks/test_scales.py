@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tables import scales
-from benchmarks.tables.scales import SCALES
+from benchmarks.paper.tables import scales
+from benchmarks.paper.tables.scales import SCALES
 from kdvideo.data import synthetic
 from tests.benchmarks.fakes import options
 

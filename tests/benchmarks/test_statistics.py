@@ -7,8 +7,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from benchmarks.tables import statistics as st
-from benchmarks.tables.statistics import Verdict
+from benchmarks.paper.tables import statistics as st
+from benchmarks.paper.tables.statistics import Verdict
 
 
 def per_seed(*values: float) -> dict[int, float]:

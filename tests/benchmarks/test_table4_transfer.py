@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import table4_transfer
-from benchmarks.tables import paper, running, scales
-from benchmarks.tables.scales import SCALES, Scale, Videos
-from benchmarks.tables.table import Row
+from benchmarks.paper import table4_transfer
+from benchmarks.paper.tables import paper, running, scales
+from benchmarks.paper.tables.scales import SCALES, Scale, Videos
+from benchmarks.paper.tables.table import Row
 from examples.d3d import clips, networks
 from examples.d3d.config import PAPER, POCKET, Input, plain_errors
 from examples.d3d.methods import RGB

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import ut_interaction
+from benchmarks.paper import ut_interaction
 
 
 @pytest.fixture

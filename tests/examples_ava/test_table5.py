@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import table5_ava
-from benchmarks.tables import running
-from benchmarks.tables.records import RecordFile
-from benchmarks.tables.scales import SCALES
-from benchmarks.tables.table import Measured
+from benchmarks.paper import table5_ava
+from benchmarks.paper.tables import running
+from benchmarks.paper.tables.records import RecordFile
+from benchmarks.paper.tables.scales import SCALES
+from benchmarks.paper.tables.table import Measured
 from examples.ava.train import make_accelerator
 from examples.d3d.config import POCKET
 from examples.d3d.methods import D3D, RGB

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from benchmarks import networks_table, record
+from benchmarks import record
+from benchmarks.speed import networks as networks_table
 from kdvideo import models
 
 

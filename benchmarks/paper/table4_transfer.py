@@ -1,0 +1,215 @@
+"""Table 4: pretrained networks fine-tuned on UCF-101 and HMDB-51, split 1, with the action loss alone.
+
+    python -m benchmarks.paper.table4_transfer --scale pocket
+    python -m benchmarks.paper.table4_transfer --scale pocket --ucf101 /data/ucf101 --hmdb51 /data/hmdb51
+    python -m benchmarks.paper.table4_transfer --scale paper --ucf101 /data/ucf101 --d3d-kinetics400 D3D --run
+
+Without the real data sets the transfer is from one synthetic data set to another, with few clips of other motions,
+and to UT-Interaction. The networks are pretrained on the two data sets of Tables 2 and 3 unless their weights are
+given. Clips are measured in one pass over the centre crop of up to 250 frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from benchmarks.paper import ut_interaction
+from benchmarks.paper.tables import accuracies, markdown, published, running
+from benchmarks.paper.tables.preparing import prepare_flow
+from benchmarks.paper.tables.records import values
+from benchmarks.paper.tables.scales import Scale, fitting, shared
+from benchmarks.paper.tables.table import TOP1, Measured, Record, Row, Table
+from examples.d3d.clips import file_hash
+from examples.d3d.config import Config
+from examples.d3d.methods import D3D, RGB, Method
+from examples.d3d.students import train_method
+from examples.d3d.train import make_accelerator
+from examples.transfer import targets, tuning
+
+SYNTHETIC, UT, UCF, HMDB = "synthetic videos", "UT-Interaction", "UCF-101", "HMDB-51"
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Where a network comes from: the flag that gives its weights, or the method and the part of a scale's data."""
+
+    method: Method
+    part: str
+    flag: str
+
+
+S3DG_400 = Pretraining(RGB, "kinetics400", "s3dg")
+D3D_400 = Pretraining(D3D, "kinetics400", "d3d_kinetics400")
+D3D_600 = Pretraining(D3D, "kinetics600", "d3d_kinetics600")
+FLAGS = tuple(one.flag for one in (S3DG_400, D3D_400, D3D_600))
+OURS: Mapping[str, tuple[Pretraining | None, ...]] = {
+    "S3D-G without pretraining": (None,),
+    "S3D-G": (S3DG_400,),
+    "D3D (Kinetics-400 pretrain)": (D3D_400,),
+    "D3D (Kinetics-600 pretrain)": (D3D_600,),
+    "D3D Ensemble": (D3D_400, D3D_600),
+}
+OTHERS = (
+    *("P3D", "C3D", "Res3D", "ARTNet", "I3D", "R(2+1)D", "I3D Two-Stream", "ActionFlowNet", "MFNet", "Rep. Flow"),
+    *("MV-CNN", "TVNet+IDT", "Hidden Two-Stream"),
+)
+
+
+def available(options: argparse.Namespace) -> tuple[str, ...]:
+    """The data sets on which networks can be fine-tuned."""
+    there = {
+        SYNTHETIC: options.scale != "paper",
+        UT: options.scale != "paper" and Path(options.clips).is_dir(),
+        UCF: options.ucf101 is not None,
+        HMDB: options.hmdb51 is not None,
+    }
+    return tuple(name for name, here in there.items() if here)
+
+
+def target(name: str, config: Config, options: argparse.Namespace) -> Config:
+    """The settings of fine-tuning on one data set, of which ``config`` has the synthetic one."""
+    config = dataclasses.replace(config, optimizer=tuning.schedule(config.optimizer))
+    if options.scale == "paper":
+        config = shared(config, options.gpus)
+    if name in (UCF, HMDB):
+        return targets.official(config, name, options.ucf101 if name == UCF else options.hmdb51)
+    if name == UT:
+        train, test = ut_interaction.fold_files(options.clips, config.work_dir / "ut_interaction", 0)
+        return dataclasses.replace(config, train=train, test=test, root=options.clips)
+    return config
+
+
+def pretrained(one: Pretraining, config: Config, seed: int, scale: Scale, options: argparse.Namespace) -> Any:
+    """The weights with which fine-tuning starts."""
+    if given := getattr(options, one.flag):
+        return given
+    if scale.name == "paper":
+        if one.part != "kinetics600" or config.train is None:
+            flag = one.flag.replace("_", "-")
+            raise ValueError(
+                f"give the weights of {one.method.name} ({one.part}) as --{flag} FILE; --train and --test, the clips "
+                "of Kinetics-600, pretrain the other network"
+            )
+        config = shared(config, options.gpus)
+    else:
+        config = scale.data[one.part].chosen(dataclasses.replace(config, train=None, test=None, root=None))
+    accelerator = make_accelerator(config)
+    prepare_flow(config, accelerator)
+    return train_method(config, one.method, seed, accelerator)
+
+
+def measure(
+    scale: Scale, options: argparse.Namespace, row: Row, config: Config, seed: int, accelerator: Accelerator
+) -> Measured:
+    """Accuracy of the mean of the fine-tuned networks' scores."""
+    name, *starts = row.of
+    tuned = target(name, config, options)
+    members = []
+    for one in starts:
+        start = pretrained(one, config, seed, scale, options) if one else None
+        weights = tuning.fine_tuned(tuned, start, seed, accelerator)
+        members.append(tuning.scores(weights, tuned, accelerator))
+    return accuracies.measured(members, tuned)
+
+
+def row_name(method: str, data: str) -> str:
+    """The name of one of our rows in the record."""
+    return f"{method}, {data}"
+
+
+def table(scale: Scale, options: argparse.Namespace) -> Table:
+    """The table; a row for each method and data set.
+
+    Raises:
+        ValueError: a folder that is given is not that of the data set, or none is given where nothing else can be used.
+    """
+    here = available(options)
+    if scale.name == "paper" and options.run and not here:
+        raise ValueError(
+            "Table 4 fine-tunes on UCF-101 and HMDB-51: give --ucf101 or --hmdb51, or leave it out by --only"
+        )
+    for name in () if options.render else {UCF, HMDB} & set(here):  # before anything is trained
+        target(name, dataclasses.replace(scale.config, work_dir=options.work_dir), options)
+    rows = [
+        Row(
+            row_name(method, name),
+            (name, *starts) if name in here else (),
+            None if starts == (None,) else {"method": method},
+            claim=starts != (None,),
+        )
+        for name in (SYNTHETIC, UT, UCF, HMDB)
+        for method, starts in OURS.items()
+    ]
+    return Table(
+        name="table4",
+        protocol=(
+            "Pretrained networks, with a fresh classifier, learn the new classes with the action loss alone, all "
+            "layers, no distillation; the paper: 10k steps of 60 clips; ours, but for --scale paper: a quarter of the "
+            "steps of the pretraining. One pass over the centre crop of up to 250 frames of a test clip. The ensemble "
+            "averages the softmax scores of both fine-tuned D3D."
+        ),
+        metric=TOP1,
+        rows=(*(Row(name, (), {"method": name}) for name in OTHERS), *rows),
+        measure=partial(measure, scale, options),
+        paper_columns={UCF: "ucf101", HMDB: "hmdb51"},
+        part="transfer",
+        body=body,
+        plan=partial(plan, scale),
+        settings={"given": {flag: path and file_hash(path) for flag in FLAGS for path in [getattr(options, flag)]}},
+        needs_flow=False,
+    )
+
+
+def body(table: Table, record: Record) -> list[str]:
+    """One line a method: ours on each data set, and the paper's numbers."""
+    sets = (SYNTHETIC, UT, UCF, HMDB)
+    heads = [*(f"ours: {name}" for name in sets), *(f"paper: {name}, split 1" for name in table.paper_columns)]
+    lines = [f"| | {' | '.join(heads)} |", "|" + "---|" * (len(heads) + 1)]
+    for name in OTHERS:
+        row = table.row(name)
+        lines.append(_line(name, ["", "", "", ""], table.published(row), table))
+    for method in OURS:
+        rows = [table.row(row_name(method, name)) for name in sets]
+        lines.append(_line(method, [_value(table, record, row) for row in rows], table.published(rows[0]), table))
+    return [*lines, "", "Methods without a value of ours are the paper's quotations; we do not run them."]
+
+
+def _line(name: str, ours: Sequence[str], published: Mapping[str, float], table: Table) -> str:
+    theirs = [f"{published[head]:.1f}" if head in published else "" for head in table.paper_columns]
+    return f"| {' | '.join([name, *ours, *theirs])} |"
+
+
+def _value(table: Table, record: Record, row: Row) -> str:
+    count = len(values(record, row.name))
+    if count == 0:
+        return markdown.NOT_RUN
+    return markdown.value(table, record, row) + (f" ({count} seeds)" if count > 1 else "")
+
+
+def plan(scale: Scale, options: argparse.Namespace) -> str:
+    """What the published protocol takes."""
+    tune, here = tuning.schedule(scale.config.optimizer), available(options)
+    places = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
+    places |= {flag: f"{flag.upper()}.safetensors" for flag in FLAGS}
+    gpus = max(n for n in fitting(tune.batch_size) if n <= options.gpus)
+    flags = ["--scale", "paper", "--gpus", str(gpus)]
+    for flag, stand_in in places.items():
+        flags += [f"--{flag.replace('_', '-')}", str(getattr(options, flag) or stand_in)]
+    return (
+        f"4 fine-tunings of {tune.steps} steps of {tune.batch_size} clips on each of UCF-101 and HMDB-51 (given: "
+        f"{', '.join(here) or 'none'}), of networks that Tables 2 and 3 train\n"
+        f"  GPU-hours: {published.cost(8 * tune.steps * tune.batch_size)}\n"
+        f"  {published.launch(gpus, 'benchmarks.paper.table4_transfer', [*flags, '--run'])}"
+    )
+
+
+if __name__ == "__main__":
+    running.main(table, __doc__)

@@ -1,0 +1,105 @@
+"""The pictures of the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from benchmarks.paper.tables import decoding, statistics
+from benchmarks.paper.tables.decoding import Features
+from benchmarks.paper.tables.records import values
+from benchmarks.paper.tables.table import Picture, Record
+from examples.d3d import clips
+from examples.d3d.config import Config
+from kdvideo import flow
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+
+def _save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+def lines(rows: Mapping[str, Sequence[str]], places: Sequence[str]) -> Picture:
+    """A line for each name over the given places, from the record alone, with standard errors."""
+
+    def draw(record: Record, config: Config, seed: int, accelerator: Accelerator, path: Path) -> None:
+        if not accelerator.is_main_process:
+            return
+        figure, axis = plt.subplots(figsize=(6, 4))
+        for name, of in rows.items():
+            found = [statistics.summarize(values(record, row)) for row in of]
+            errors = [one.standard_error or 0.0 for one in found]
+            axis.errorbar(places, [one.mean for one in found], yerr=errors, marker="o", capsize=3, label=name)
+        axis.set(xlabel="layer", ylabel=f"{record['metric']['name']} ({record['metric']['unit']})")
+        axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
+        axis.legend()
+        axis.grid(alpha=0.3)
+        _save(figure, path)
+
+    return draw
+
+
+def decoded(shown: Mapping[str, Features], *, most: int = 8) -> Picture:
+    """Frames of one test clip of each class, their flow, and what was read from some networks."""
+
+    def draw(record: Record, config: Config, seed: int, accelerator: Accelerator, path: Path) -> None:
+        readers = {name: decoding.trained(features, config, seed, accelerator) for name, features in shown.items()}
+        batch, names = _one_of_each_class(config, accelerator, most)
+        if not accelerator.is_main_process:
+            return
+        fields = {"TV-L1": flow.clip_to_pixels(batch["flow"], bound=config.input.flow_bound)}
+        for name, (reader, stream, _) in readers.items():
+            reader = reader.to(accelerator.device).eval()
+            read, target = decoding.predictions(reader, stream, batch, config, accelerator)
+            fields["TV-L1 at 3A"], fields[name] = _field(target), _field(read)
+        _sheet(batch["rgb"], fields, names, path)
+
+    return draw
+
+
+def _one_of_each_class(config: Config, accelerator: Accelerator, most: int) -> tuple[dict[str, Any], list[str]]:
+    dataset = decoding.test_views(config, accelerator)
+    _, test = clips.manifests(config)
+    label, names = torch.tensor(test["label"]), test.features["label"].names
+    classes = sorted(set(test["label"]))[:most]
+    first = [int((label == k).nonzero()[0]) * config.input.test_views for k in classes]
+    return default_collate([dataset[row] for row in first]), [names[k] for k in classes]
+
+
+def _field(encoding: Tensor) -> Tensor:
+    return flow.im2flow_decode(encoding.float().cpu().transpose(1, 2))
+
+
+def _sheet(rgb: Tensor, fields: Mapping[str, Tensor], names: Sequence[str], path: Path) -> None:
+    figure, axes = plt.subplots(
+        len(names), 1 + len(fields), figsize=(2 * len(fields) + 2, 2 * len(names)), squeeze=False
+    )
+    for row, line in enumerate(axes):
+        line[0].imshow(((_middle(rgb[row].transpose(0, 1)) + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy())
+        line[0].set_ylabel(names[row])
+        fastest = float(_middle(fields["TV-L1"][row]).norm(dim=0).max()) or 1.0
+        for axis, field in zip(line[1:], fields.values(), strict=True):
+            picture = flow.to_image(_middle(field[row]), max_magnitude=fastest)
+            axis.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+        for axis in line:
+            axis.set(xticks=[], yticks=[])
+    for axis, title in zip(axes[0], ("frame", *fields), strict=True):
+        axis.set_title(title)
+    _save(figure, path)
+
+
+def _middle(frames: Tensor) -> Tensor:
+    """The picture (C,H,W) of the middle step of (T,C,H,W): step k of a layer pairs with frame k times its stride."""
+    return frames[len(frames) // 2]

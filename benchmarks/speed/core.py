@@ -1,0 +1,180 @@
+"""Overhead of the wrappers: one distillation step through kdvideo beside the same step written by hand.
+
+A micro network, where every microsecond of Python shows: two tapped layers, a projector, cross-entropy, the
+error of logits and of features, backward pass and optimiser. Every round runs, in random order, the wrapper
+once and the hand-written loop twice; ratios are formed within a round, and the ratio of the two hand-written
+runs (A/A) shows how much the machine itself varies. Seconds are CPU seconds of one thread.
+
+    python -m benchmarks.speed.core
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import random
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import kdvideo as kd
+from benchmarks import record
+
+LIMIT = 1.02
+LAYERS = {"stem": "low", "body": "high"}
+LABEL = torch.tensor([0, 1, 2, 3])
+
+
+class Micro(nn.Module):
+    """(B, C, T, H, W) -> logits (B, 10)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv3d(channels, 8, 3, padding=1), nn.BatchNorm3d(8), nn.ReLU())
+        self.body = nn.Sequential(nn.Conv3d(8, 8, 3, padding=1), nn.BatchNorm3d(8), nn.ReLU())
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return self.head(self.body(self.stem(clip)).mean((2, 3, 4)))
+
+    def with_features(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        low = self.stem(clip)
+        high = self.body(low)
+        return self.head(high.mean((2, 3, 4))), low, high
+
+
+def networks() -> tuple[Micro, Micro, nn.Conv3d]:
+    torch.manual_seed(0)
+    return Micro(3), Micro(2), kd.projectors.conv(8, 8)
+
+
+def by_hand(rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]:
+    """One step of the loop without kdvideo."""
+    student, teacher, projector = networks()
+    teacher.eval().requires_grad_(False)
+    optimizer = torch.optim.SGD([*student.parameters(), *projector.parameters()], lr=0.01)
+
+    def step() -> Tensor:
+        with torch.no_grad():
+            target, target_low, target_high = teacher.with_features(flow)
+        logits, low, high = student.with_features(rgb)
+        loss = F.cross_entropy(logits, LABEL) + F.mse_loss(logits, target)
+        loss = loss + 0.5 * F.mse_loss(projector(low), target_low) + 0.5 * F.mse_loss(high, target_high)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def wrapped(rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]:
+    """The same step with Student, Teacher and loss objects."""
+    net, teacher_net, projector = networks()
+    student = kd.Student(net, LAYERS, projectors={"low": projector})
+    teacher = kd.Teacher(teacher_net, LAYERS)
+    criterion = kd.LogitMSE() + 0.5 * kd.FeatureMSE("low") + 0.5 * kd.FeatureMSE("high")
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.01)
+
+    def step() -> Tensor:
+        t = teacher(flow)
+        s = student(rgb)
+        loss = F.cross_entropy(s.logits, LABEL) + criterion(s, t)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def seconds(step: Callable[[], Tensor], steps: int) -> float:
+    start = time.process_time()
+    for _ in range(steps):
+        step()
+    return (time.process_time() - start) / steps
+
+
+def measure(rounds: int, steps: int, size: int) -> dict[str, list[float]]:
+    """CPU seconds per step of every arm in every round."""
+    rgb, flow = torch.randn(4, 3, 4, size, size), torch.randn(4, 2, 4, size, size)
+    arms = {
+        "kdvideo": wrapped(rgb, flow),
+        "by hand": by_hand(rgb, flow),
+        "by hand again": by_hand(rgb, flow),
+    }
+    values = [[step().item() for step in arms.values()] for _ in range(3)]
+    torch.testing.assert_close([v[0] for v in values], [v[1] for v in values])
+    spent: dict[str, list[float]] = {name: [] for name in arms}
+    order = random.Random(0)
+    for _ in range(rounds):
+        for name in order.sample(list(arms), len(arms)):
+            spent[name].append(seconds(arms[name], steps))
+    return spent
+
+
+def ratios(top: list[float], bottom: list[float]) -> dict[str, float]:
+    """Median and quartiles of the ratio within a round, and the standard error of the median (bootstrap)."""
+    each = [a / b for a, b in zip(top, bottom, strict=True)]
+    low, _, high = statistics.quantiles(each, n=4)
+    draws = random.Random(0)
+    medians = [statistics.median(draws.choices(each, k=len(each))) for _ in range(300)]
+    found = {
+        "median": statistics.median(each),
+        "quartile_low": low,
+        "quartile_high": high,
+        "standard_error": statistics.stdev(medians),
+    }
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def report(spent: dict[str, list[float]], arguments: argparse.Namespace) -> dict[str, object]:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "benchmark": "speed_core",
+        "kdvideo_over_by_hand": ratios(spent["kdvideo"], spent["by hand"]),
+        "by_hand_over_by_hand": ratios(spent["by hand again"], spent["by hand"]),
+        "limit": LIMIT,
+        "milliseconds_per_step": {name: round(1e3 * statistics.median(v), 4) for name, v in spent.items()},
+        **{name: getattr(arguments, name) for name in ("rounds", "steps", "size")},
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "kdvideo": kd.__version__},
+        "hardware": f"{platform.machine()}, CPU",
+        "commit": commit.stdout.strip(),
+        "command": "python -m benchmarks.speed.core",
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def main() -> None:
+    """Measure, print and record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=20, help="steps per arm and round")
+    parser.add_argument("--size", type=int, default=16, help="height and width of a clip")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found = report(measure(arguments.rounds, arguments.steps, arguments.size), arguments)
+    record.write("speed_core", found, markdown)
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The sentence; every number comes from ``result``."""
+    ours, control = result["kdvideo_over_by_hand"], result["by_hand_over_by_hand"]
+    return (
+        "Training step of a micro network through `Student`, `Teacher` and the loss objects, relative to the same step "
+        f"written by hand, {result['rounds']} rounds interleaved: {ours['median']:.3f}× "
+        f"(quartiles {ours['quartile_low']:.3f}–{ours['quartile_high']:.3f}); by hand against itself "
+        f"{control['median']:.3f}× ({control['quartile_low']:.3f}–{control['quartile_high']:.3f}).\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
