@@ -43,13 +43,13 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
         short_side=view["short_side"],
         crop=view["crop"],
         train=False,
-        flow=flow.OnTheFly(_estimator(view)) if stream == "flow" else None,
+        flow=flow.EstimatorSource(_estimator(view)) if stream == "flow" else None,
         flow_bound=view["flow_bound"],
         input_range=spec.range if stream == "rgb" else (-1.0, 1.0),
         rgb=stream == "rgb",
         views=views,
     )
-    batch = torch.stack([spec.normalise(clips[k][stream]) for k in range(views)])
+    batch = torch.stack([spec.normalize(clips[k][stream]) for k in range(views)])
     scores = network.eval()(batch).softmax(1).mean(0)
     order = scores.argsort(descending=True).tolist()
     names = info["classes"] or [str(k) for k in range(len(scores))]

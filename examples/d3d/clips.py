@@ -64,9 +64,9 @@ def estimator(config: Config) -> flow.TVL1Estimator:
     return flow.TVL1Estimator(flow.PRESETS[config.flow_preset])
 
 
-def flow_source(config: Config, manifest: Dataset) -> flow.FlowStore | flow.OnTheFly:
+def flow_source(config: Config, manifest: Dataset) -> flow.FlowStore | flow.EstimatorSource:
     """Where the flow of whole frames comes from."""
-    return flow_store(config, manifest) if config.stores_flow else flow.OnTheFly(estimator(config))
+    return flow_store(config, manifest) if config.stores_flow else flow.EstimatorSource(estimator(config))
 
 
 def flow_store(config: Config, manifest: Dataset) -> flow.FlowStore:
@@ -89,7 +89,7 @@ def _root_name(manifest: Dataset) -> str:
 
 def prepare(
     config: Config, manifest: Dataset, accelerator: Accelerator, *, what: str
-) -> flow.FlowStore | flow.OnTheFly:
+) -> flow.FlowStore | flow.EstimatorSource:
     """Where flow is stored, extract that of every clip that has none yet; processes share the work."""
     store = flow_source(config, manifest)
     if isinstance(store, flow.FlowStore) and not all(clip in store for clip in manifest["clip"]):

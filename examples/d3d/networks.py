@@ -122,7 +122,7 @@ def seen(network: models.Network, clip: Tensor) -> Tensor:
     low, high = spec.range
     if [low, high] != RANGE:
         clip = low + (clip + 1) * ((high - low) / 2)
-    return spec.normalise(clip)
+    return spec.normalize(clip)
 
 
 def stream(network: models.Network, info: Mapping[str, Any]) -> str:

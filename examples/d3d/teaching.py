@@ -98,7 +98,8 @@ def _write(run: Run, teacher: kd.Teacher, cache: kd.TeacherCache, missing: list[
     spatial = run.teacher_stream == "rgb"
     online = run.config.cache_flow == "online" and not spatial
     views = _views(run, None if online or spatial else _as_stored(run), rgb=online or spatial)
-    batches = flow.ahead(_loader(run, views, missing), add_flow(run.config, online=online), device=accelerator.device)
+    loader, compute = _loader(run, views, missing), add_flow(run.config, online=online)
+    batches = flow.prefetch_to_device(loader, compute, device=accelerator.device)
     with StopRequest() as stop, cache.writer() as writer:
         for batch in batches:
             with accelerator.autocast():
@@ -132,7 +133,7 @@ def _as_stored(run: Run) -> Any:
     return _Quantized(clips.estimator(run.config), run.config.input.flow_bound)
 
 
-class _Quantized(flow.OnTheFly):
+class _Quantized(flow.EstimatorSource):
     """Flow with the rounding of a store, so that a cache does not depend on whether there was one."""
 
     def __init__(self, estimator: flow.FlowEstimator, bound: float) -> None:

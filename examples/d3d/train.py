@@ -112,7 +112,7 @@ def _steps(
     parts = config.gradient_accumulation_steps
     bar = tqdm(total=config.optimizer.steps, initial=first, desc=run.name, unit="step")
     add_flow = teaching.add_flow(config, online=run.flow_from == "online")
-    batches = kd.flow.ahead(_loader(run, dataset, first), add_flow, device=accelerator.device)
+    batches = kd.flow.prefetch_to_device(_loader(run, dataset, first), add_flow, device=accelerator.device)
     for part, batch in enumerate(batches, first * parts):
         step = part // parts
         torch.manual_seed(step_seed(run.seed, part + 1, accelerator.process_index))

@@ -28,7 +28,7 @@ def crop(
 ) -> tuple[Tensor, Tensor]:
     """Boxes (N, 4) as fractions of a window of the frame, and which of them stay, (N,) bool.
 
-    A box is dropped if its centre lies outside the window, or if less than `min_visible` of its area is inside (our
+    A box is dropped if its center lies outside the window, or if less than `min_visible` of its area is inside (our
     choice; AVA's papers do not tell theirs). What stays is cut at the window's border.
 
     Args:
@@ -51,8 +51,8 @@ def crop(
         raise ValueError(f"window {window} with min_visible={min_visible}; expected 0 <= x1 < x2 <= 1, same for y")
     low, high = boxes.new_tensor([left, top]), boxes.new_tensor([right, bottom])
     cut = torch.cat([boxes[:, :2].maximum(low), boxes[:, 2:].minimum(high)], 1)
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = ((centre >= low) & (centre <= high)).all(1)
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside = ((center >= low) & (center <= high)).all(1)
     kept = inside & (_area(cut) >= min_visible * _area(boxes)) & (_area(cut) > 0)
     return (cut[kept] - torch.cat([low, low])) / torch.cat([high - low, high - low]), kept
 
@@ -76,11 +76,11 @@ def check(boxes: Tensor) -> None:
 class BoxCoder:
     """Where a box is relative to a proposal, as four offsets that a head can learn.
 
-    With centre (x, y), width w and height h of a box, and those of the proposal with index p:
+    With center (x, y), width w and height h of a box, and those of the proposal with index p:
     offsets = (a·(x - xₚ)/wₚ, a·(y - yₚ)/hₚ, b·ln(w/wₚ), b·ln(h/hₚ)).
 
     Args:
-        centre: a; 10 in Faster R-CNN's code (offsets of a standard deviation of about 1).
+        center: a; 10 in Faster R-CNN's code (offsets of a standard deviation of about 1).
         size: b; 5 there.
 
     Examples:
@@ -93,18 +93,18 @@ class BoxCoder:
     arXiv 1506.01497.
     """
 
-    centre: float = 10.0
+    center: float = 10.0
     size: float = 5.0
 
     def encode(self, proposals: Tensor, boxes: Tensor) -> Tensor:
         """The offsets (N, 4) that turn proposals (N, 4) into boxes (N, 4)."""
         (xy_p, wh_p), (xy, wh) = _centred(proposals), _centred(boxes)
-        return torch.cat([self.centre * (xy - xy_p) / wh_p, self.size * (wh / wh_p).log()], 1)
+        return torch.cat([self.center * (xy - xy_p) / wh_p, self.size * (wh / wh_p).log()], 1)
 
     def decode(self, proposals: Tensor, offsets: Tensor) -> Tensor:
         """The boxes (N, 4) at offsets (N, 4) from proposals (N, 4), at most 62.5 times their size; not clipped."""
         xy_p, wh_p = _centred(proposals)
-        xy = xy_p + offsets[:, :2] / self.centre * wh_p
+        xy = xy_p + offsets[:, :2] / self.center * wh_p
         half = (offsets[:, 2:] / self.size).clamp(max=math.log(1000 / 16)).exp() * wh_p / 2
         return torch.cat([xy - half, xy + half], 1)
 

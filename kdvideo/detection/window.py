@@ -36,10 +36,10 @@ def key_frame_window(
     """
     if not (fps > 0 and length >= 1 and frames >= 1 and math.isfinite(fps * second)):
         raise ValueError(f"second={second}, fps={fps}, length={length}, frames={frames}; expected positive numbers")
-    centre = math.floor((second - clip_start) * fps + 0.5)
-    if not 0 <= centre < length:
+    center = math.floor((second - clip_start) * fps + 0.5)
+    if not 0 <= center < length:
         end = clip_start + length / fps
         raise ValueError(
             f"second {second:g} is not in a file from {clip_start:g} to {end:g} s; pass clip_start=0 for whole videos"
         )
-    return (torch.arange(frames) + centre - frames // 2).clamp(0, length - 1)
+    return (torch.arange(frames) + center - frames // 2).clamp(0, length - 1)

@@ -13,16 +13,16 @@ from kdvideo.flow.decoder import (
 )
 from kdvideo.flow.estimators.dis import DISEstimator
 from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
-from kdvideo.flow.estimators.online import OnlineFlow, ahead
+from kdvideo.flow.estimators.online import OnlineFlow, prefetch_to_device
 from kdvideo.flow.estimators.raft import RAFTEstimator
-from kdvideo.flow.estimators.source import FlowSource, OnTheFly
+from kdvideo.flow.estimators.source import EstimatorSource, FlowSource
 from kdvideo.flow.fields.endpoint_error import endpoint_error
 from kdvideo.flow.fields.flo import is_known, read_flo, write_flo
 from kdvideo.flow.fields.im2flow import im2flow_decode, im2flow_encode
 from kdvideo.flow.fields.picture import color_wheel, to_image
 from kdvideo.flow.fields.quantize import dequantize, dequantize_tsn, quantize
 from kdvideo.flow.fields.transforms import area_pool, hflip, resize, to_unit, truncate
-from kdvideo.flow.store.codecs import LOSSLESS, NEAR_LOSSLESS, RAW, FlowCodec, GreyFFV1, GreyH264, Raw
+from kdvideo.flow.store.codecs import LOSSLESS, NEAR_LOSSLESS, RAW, FlowCodec, GrayFFV1, GrayH264, Raw
 from kdvideo.flow.store.flow_store import FlowStore
 from kdvideo.flow.store.tsn import TSNFlow
 from kdvideo.flow.tvl1.estimate import tvl1
@@ -38,20 +38,19 @@ __all__ = [
     "RAW",
     "TVL1",
     "DISEstimator",
+    "EstimatorSource",
     "FlowCodec",
     "FlowDecoder",
     "FlowEstimator",
     "FlowSource",
     "FlowStore",
-    "GreyFFV1",
-    "GreyH264",
-    "OnTheFly",
+    "GrayFFV1",
+    "GrayH264",
     "OnlineFlow",
     "RAFTEstimator",
     "Raw",
     "TSNFlow",
     "TVL1Estimator",
-    "ahead",
     "area_pool",
     "clip_to_pixels",
     "color_wheel",
@@ -66,6 +65,7 @@ __all__ = [
     "im2flow_decode",
     "im2flow_encode",
     "is_known",
+    "prefetch_to_device",
     "quantize",
     "read_flo",
     "resize",

@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 
-from kdvideo.models.adapters import pytorchvideo, timm, torchvision
+from kdvideo.models.adapters.pytorchvideo import pytorchvideo
+from kdvideo.models.adapters.timm import timm
+from kdvideo.models.adapters.torchvision import torchvision
 from kdvideo.models.inception.i3d import i3d
 from kdvideo.models.inception.s3d import s3d
 from kdvideo.models.inception.s3dg import s3dg

@@ -70,9 +70,9 @@ class InputSpec:
         if frames.dtype != torch.uint8 or frames.ndim < 4:
             raise ValueError(f"got {frames.dtype} of shape {tuple(frames.shape)}; expected uint8 (..., C, T, H, W)")
         low, high = self.range
-        return self.normalise(frames.float() * ((high - low) / 255) + low)
+        return self.normalize(frames.float() * ((high - low) / 255) + low)
 
-    def normalise(self, clip: Tensor) -> Tensor:
+    def normalize(self, clip: Tensor) -> Tensor:
         """(x - mean) / std of a float (..., C, T, H, W) clip in ``range``.
 
         Raises:

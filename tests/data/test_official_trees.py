@@ -17,7 +17,7 @@ from kdvideo.data import (
     ucf101,
     ucf101_group,
 )
-from kdvideo.flow import OnTheFly
+from kdvideo.flow import EstimatorSource
 
 G23, G24 = (f"SoccerJuggling/v_SoccerJuggling_g{number}_c01.avi" for number in (23, 24))
 HAND = "HandstandPushups/v_HandStandPushups_g08_c01.avi"  # the data set spells it in two ways
@@ -258,7 +258,7 @@ def test_real_clips(shared, tmp_path):
         shutil.copy(source / name, tmp_path / "hmdb51/wave" / name)
     write(lists / "wave_test_split1.txt", "".join(f"{name} {1 + i % 2} \n" for i, name in enumerate(waves)))
     write(lists / "cartwheel_test_split1.txt", f"{wheel} 1 \n")
-    size = {"frames": 3, "short_side": 24, "crop": 16, "train": False, "flow": OnTheFly()}
+    size = {"frames": 3, "short_side": 24, "crop": 16, "train": False, "flow": EstimatorSource()}
     seen = {}
     for read in (ucf101, hmdb51):
         parts = {subset: read(tmp_path, subset=subset) for subset in ("train", "test")}

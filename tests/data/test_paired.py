@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from kdvideo.data import ClipError, PairedClips, from_csv, from_folder, read_frames
 from kdvideo.data.clips import paired as module
-from kdvideo.flow import FlowStore, OnTheFly
+from kdvideo.flow import EstimatorSource, FlowStore
 from tests.data.videos import gradient, write_video
 
 LENGTHS = {"a/0.mp4": 20, "a/1.mp4": 9, "b/2.mp4": 14, "b/3.mp4": 1, "b/4.mp4": 2}
@@ -345,7 +345,7 @@ def test_clips_must_have_names_of_their_own(manifest):
 
 def test_real_clips_with_flow_on_the_fly(shared):
     manifest = from_folder(shared / "data" / "ut_interaction" / "set1").select(range(0, 60, 20))
-    data = PairedClips(manifest, train=True, frames=4, fps=10, short_side=48, crop=40, flow=OnTheFly())
+    data = PairedClips(manifest, train=True, frames=4, fps=10, short_side=48, crop=40, flow=EstimatorSource())
     items = [data[index] for index in range(3)]
     assert all(item["rgb"].shape == (3, 4, 40, 40) for item in items)
     assert max(float(item["flow"].abs().max()) for item in items) > 0.02

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from kdvideo.data import MultiView, PairedClips, from_folder, mean_softmax, multi_crop, single_pass, whole_video
 from kdvideo.data.clips import multi_view as views
-from kdvideo.flow import FlowStore, OnTheFly
+from kdvideo.flow import EstimatorSource, FlowStore
 from tests.data.videos import gradient, write_video
 
 COUNT = st.integers(1, 12)
@@ -235,7 +235,7 @@ def test_streams(manifest, tmp_path):
     assert set(item) == {"flow", "label", "index", "clip"}
     torch.testing.assert_close(item["flow"], torch.full((30, 2, 4, 40, 40), 0.25), atol=0.01, rtol=0)
     assert set(MultiView(clips(manifest, flow=None), multi_crop)[0]) == {"rgb", "length", "label", "index", "clip"}
-    computed = MultiView(clips(manifest, flow=OnTheFly(), crop=48), single_pass)[0]["flow"]
+    computed = MultiView(clips(manifest, flow=EstimatorSource(), crop=48), single_pass)[0]["flow"]
     assert computed[0, 0, :, 8:40, 30:40].mean() > 0.01  # to the right
 
 

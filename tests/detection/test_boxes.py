@@ -54,9 +54,9 @@ def test_cropping(boxes: Tensor, window: tuple[float, ...], least: float) -> Non
     back = cropped * scale + torch.tensor([x1, y1, x1, y1])
     torch.testing.assert_close(back, boxes[kept].clamp(*torch.tensor([[x1, y1] * 2, [x2, y2] * 2]).double()))
     for box, stays in zip(boxes.tolist(), kept.tolist(), strict=True):
-        centre = x1 <= (box[0] + box[2]) / 2 <= x2 and y1 <= (box[1] + box[3]) / 2 <= y2
+        center = x1 <= (box[0] + box[2]) / 2 <= x2 and y1 <= (box[1] + box[3]) / 2 <= y2
         seen = max(0, min(box[2], x2) - max(box[0], x1)) * max(0, min(box[3], y2) - max(box[1], y1))
-        assert stays == (centre and seen > 0 and seen >= least * (box[2] - box[0]) * (box[3] - box[1]))
+        assert stays == (center and seen > 0 and seen >= least * (box[2] - box[0]) * (box[3] - box[1]))
     mirrored, kept_mirrored = crop(hflip(boxes), (1 - x2, y1, 1 - x1, y2), min_visible=least)
     assert torch.equal(kept_mirrored, kept)
     torch.testing.assert_close(mirrored, hflip(cropped))
@@ -103,9 +103,9 @@ def test_not_boxes(boxes: Tensor, message: str) -> None:
 def test_offsets_as_defined() -> None:
     proposal, box = torch.tensor([[0.2, 0.1, 0.4, 0.6]]).double(), torch.tensor([[0.1, 0.3, 0.6, 0.5]]).double()
     expected = [[7 * (0.35 - 0.3) / 0.2, 7 * (0.4 - 0.35) / 0.5, 3 * math.log(0.5 / 0.2), 3 * math.log(0.2 / 0.5)]]
-    offsets = BoxCoder(centre=7, size=3).encode(proposal, box)
+    offsets = BoxCoder(center=7, size=3).encode(proposal, box)
     torch.testing.assert_close(offsets, torch.tensor(expected).double())
-    assert (BoxCoder().centre, BoxCoder().size) == (10, 5)
+    assert (BoxCoder().center, BoxCoder().size) == (10, 5)
 
 
 @settings(deadline=None, max_examples=50)

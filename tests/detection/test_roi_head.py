@@ -10,7 +10,7 @@ from kdvideo.detection import BoxCoder, RoIHead, RoIOutput, decode
 
 
 def bilinear(plane: Tensor, x: float, y: float) -> Tensor:
-    """The value (C,) of a plane (C, H, W) whose pixel (i, j) has its centre at (j + 0.5, i + 0.5)."""
+    """The value (C,) of a plane (C, H, W) whose pixel (i, j) has its center at (j + 0.5, i + 0.5)."""
     height, width = plane.shape[1:]
     x, y = min(max(x - 0.5, 0), width - 1), min(max(y - 0.5, 0), height - 1)
     left, top = math.floor(x), math.floor(y)
@@ -96,7 +96,7 @@ def test_bad_sizes() -> None:
 def test_decoding_clips_and_splits() -> None:
     proposals = [torch.tensor([[0.1, 0.2, 0.5, 0.9]]), torch.zeros(0, 4), torch.tensor([[0.6, 0.2, 0.9, 0.8]])]
     output = RoIOutput(torch.tensor([[0.0, 2.0], [-1.0, 0.5]]), torch.tensor([[0.0, 0, 0, 0], [5.0, 0, 0, 0]]))
-    (first, scores), (nothing, _), (moved, _) = decode(output, proposals, BoxCoder(centre=5))
+    (first, scores), (nothing, _), (moved, _) = decode(output, proposals, BoxCoder(center=5))
     torch.testing.assert_close(first, proposals[0])
     torch.testing.assert_close(scores, output.logits[:1].sigmoid())
     assert nothing.shape == (0, 4)

@@ -93,7 +93,7 @@ def test_online_flow_teaches_as_the_stored_one_does(clips, teacher, live, tmp_pa
 def test_online_flow_is_scaled_as_the_stored_one(clips, tmp_path: Path) -> None:
     run = config(clips, tmp_path)
     train, _ = recipe_clips.manifests(run)
-    views = recipe_clips.views(run, train, flow.OnTheFly(recipe_clips.estimator(run)), train=True)
+    views = recipe_clips.views(run, train, flow.EstimatorSource(recipe_clips.estimator(run)), train=True)
     batch = torch.utils.data.default_collate(list(views))
     online = teaching.add_flow(run, online=True)(batch)["flow"]
     slope = (online * batch["flow"]).sum() / batch["flow"].square().sum()
@@ -114,7 +114,7 @@ def test_from_a_full_cache_neither_flow_nor_teacher_is_used(clips, teacher, tmp_
     def used(*_: object, **__: object) -> None:
         raise AssertionError("used")
 
-    for place, name in ((kd.Teacher, "forward"), (flow.OnTheFly, "__call__"), (flow.FlowStore, "read")):
+    for place, name in ((kd.Teacher, "forward"), (flow.EstimatorSource, "__call__"), (flow.FlowStore, "read")):
         monkeypatch.setattr(place, name, used)
     student(clips, tmp_path, teacher, *CACHE, *TWO, "--distill-weight", "2")
     with pytest.raises(AssertionError, match="used"):

@@ -129,7 +129,7 @@ def double(batch: dict) -> dict:
 
 
 def seen(device: str, count: int) -> list[tuple[float, float, str]]:
-    ahead = kf.ahead(batches(count), double, device=device)
+    ahead = kf.prefetch_to_device(batches(count), double, device=device)
     return [(batch["x"][0].item(), batch["twice"][0][0].item(), batch["id"]) for batch in ahead]
 
 
@@ -146,9 +146,9 @@ def test_errors_reach_the_caller_and_stopping_early_is_no_error(device: str) -> 
             raise ValueError(batch["id"])
         return batch
 
-    assert len(list(itertools.islice(kf.ahead(batches(9), fail, device=device), 2))) == 2
+    assert len(list(itertools.islice(kf.prefetch_to_device(batches(9), fail, device=device), 2))) == 2
     with pytest.raises(ValueError, match="clip 3"):
-        list(kf.ahead(batches(9), fail, device=device))
+        list(kf.prefetch_to_device(batches(9), fail, device=device))
 
 
 @pytest.mark.gpu
@@ -159,7 +159,7 @@ def test_on_a_gpu_a_batch_is_whole_when_it_is_handed_over_and_stays_so() -> None
         return batch | {"sum": batch["x"] * 2}
 
     large = ({"x": torch.full((1 << 22,), float(k)).pin_memory()} for k in range(6))
-    for k, batch in enumerate(kf.ahead(large, slow, device="cuda")):
+    for k, batch in enumerate(kf.prefetch_to_device(large, slow, device="cuda")):
         torch.cuda._sleep(40_000_000)  # the next batch is computed before this one is read
         total = batch["sum"].sum()
         del batch

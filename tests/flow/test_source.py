@@ -17,7 +17,7 @@ def clip() -> torch.Tensor:
 
 
 def test_flow_leads_from_each_frame_to_the_next() -> None:
-    flow = kf.OnTheFly()("clip", clip())
+    flow = kf.EstimatorSource()("clip", clip())
     assert flow.shape == (2, 2, 40, 48)
     middle = flow[..., 8:-8, 8:-8].flatten(2).median(2).values
     assert middle[0].tolist() == pytest.approx([1, 0], abs=0.1)
@@ -25,17 +25,17 @@ def test_flow_leads_from_each_frame_to_the_next() -> None:
 
 
 def test_stored_and_computed_flow_agree(tmp_path: Path) -> None:
-    sources: list[kf.FlowSource] = [kf.OnTheFly(), kf.FlowStore(tmp_path)]
+    sources: list[kf.FlowSource] = [kf.EstimatorSource(), kf.FlowStore(tmp_path)]
     kf.FlowStore(tmp_path).write("clip", sources[0]("clip", clip()))
     computed, stored = (source("clip", clip()) for source in sources)
     assert (computed - stored).abs().max() <= 20 / 254 * (1 + 1e-5)
 
 
 def test_one_frame_has_no_flow() -> None:
-    assert kf.OnTheFly()("clip", clip()[:1]).shape == (0, 2, 40, 48)
+    assert kf.EstimatorSource()("clip", clip()[:1]).shape == (0, 2, 40, 48)
 
 
 @pytest.mark.parametrize("frames", [torch.zeros(3, 2, 8, 8, dtype=torch.uint8), torch.zeros(3, 3, 8, 8)])
 def test_errors_name_the_clip(frames: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="'run/1'"):
-        kf.OnTheFly()("run/1", frames)
+        kf.EstimatorSource()("run/1", frames)

@@ -12,7 +12,7 @@ from torch import nn
 import kdvideo as kd
 from kdvideo import models
 from kdvideo.models import build, checkpoints, inflation
-from kdvideo.models.inflation import average, centre, inflate
+from kdvideo.models.inflation import average, center, inflate
 
 slow = pytest.mark.slow
 QUICK = {"resnet50d": 32, "seresnet50": 32, "densenet121": 32, "inception_v3": 75}
@@ -101,7 +101,7 @@ def test_motion_and_the_order_of_frames_matter(resnet):
 def test_a_centred_kernel_sees_each_frame_by_itself(resnet, temporal):
     clip = torch.rand(1, 3, 5, 32, 32, dtype=torch.float64)
     expected = resnet(clip[0].transpose(0, 1)).mean(0, keepdim=True)
-    assert_same(inflate(resnet, fill=centre, temporal=temporal)(clip), expected)
+    assert_same(inflate(resnet, fill=center, temporal=temporal)(clip), expected)
     assert (inflate(resnet, fill=average)(clip) - expected).abs().max() > 1e-3
 
 

@@ -65,7 +65,7 @@ def _material(setting: Setting, device: str) -> Iterator[tuple[Tensor, dict[str,
     with tempfile.TemporaryDirectory() as folder:
         store = kf.FlowStore(Path(folder) / "flow", bound=BOUND)
         for name, clip in zip(ids, frames, strict=True):
-            store.write(name, kf.OnTheFly()(name, torch.cat([clip, clip[-1:]])))
+            store.write(name, kf.EstimatorSource()(name, torch.cat([clip, clip[-1:]])))
         cache = kd.TeacherCache(Path(folder) / "cache", fingerprint={"teacher": "of this benchmark"})
         with cache.writer() as writer, _autocast(setting, device):
             writer.add(ids, views, teacher(online(rgb, lengths)))

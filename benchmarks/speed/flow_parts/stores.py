@@ -22,7 +22,7 @@ CODECS = {
     "raw 8 bit": kf.RAW,
     "lossless video (FFV1)": kf.LOSSLESS,
     "near-lossless video (H.264, crf 16)": kf.NEAR_LOSSLESS,
-    "H.264, crf 10": kf.GreyH264(crf=10),
+    "H.264, crf 10": kf.GrayH264(crf=10),
 }
 
 

@@ -56,7 +56,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
         fps: frames per second, 25 in the paper.
         short_side: pixels of the shorter side after resizing, 256 in the paper.
         crop: side of the square cut out, 224 in the paper.
-        flow: gives the flow of a clip, `kdvideo.flow.OnTheFly()` or a `FlowStore`; without it no `flow` in items.
+        flow: gives the flow of a clip, a `flow.EstimatorSource` or a `flow.FlowStore`; without it no `flow` in items.
         flow_bound: in pixels, 20 in the paper.
         rgb: whether items have `rgb`; without it and with a store no window is decoded.
         seed: of the random views.
@@ -76,11 +76,11 @@ class PairedClips(MapDataset[dict[str, Any]]):
     Examples:
         >>> import tempfile
         >>> from kdvideo.data import from_folder, synthetic
-        >>> from kdvideo.flow import OnTheFly
+        >>> from kdvideo.flow import EstimatorSource
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     root = synthetic.write_dataset(f"{folder}/clips", clips_per_class={"train": 1}, frames=5, fps=10)
         ...     size = {"frames": 4, "fps": 10, "short_side": 32, "crop": 24}
-        ...     clips = PairedClips(from_folder(root / "train"), train=True, flow=OnTheFly(), **size)
+        ...     clips = PairedClips(from_folder(root / "train"), train=True, flow=EstimatorSource(), **size)
         ...     item = clips[0]
         >>> item["rgb"].shape, item["flow"].shape, item["label"]
         (torch.Size([3, 4, 24, 24]), torch.Size([2, 4, 24, 24]), 0)

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from kdvideo.data.synthetic import actors, motions
+from kdvideo.data.synthetic import actors as drawing
+from kdvideo.data.synthetic import motions
 from kdvideo.data.synthetic.actors import TRAVEL, Actor, Scene
 from kdvideo.data.synthetic.drawn import appearances, check, check_counts, complete, seed_of, write
 from kdvideo.data.synthetic.shapes import pick, uniform
@@ -68,8 +69,8 @@ def render(
     """
     scene = Scene(size, frames, fps, noise, camera, speed, contrast)
     generator = Generator().manual_seed(seed)
-    stage = actors.rehearse(scene, actors, generator)
-    return actors.film(scene, stage, generator), stage.boxes(scene)
+    stage = drawing.rehearse(scene, actors, generator)
+    return drawing.film(scene, stage, generator), stage.boxes(scene)
 
 
 def write_dataset(
@@ -166,10 +167,10 @@ def _fill(folder: Path, scene: Scene, plan: Sequence[_Video]) -> None:
     tables: dict[str, list[str]] = {}
     for video in plan:
         generator = Generator().manual_seed(video.seed)
-        stage = actors.rehearse(scene, video.actors, generator)
+        stage = drawing.rehearse(scene, video.actors, generator)
         path = folder / "videos" / f"{video.name}.mp4"
         if not path.exists():
-            write(path, motions.encode(actors.film(scene, stage, generator), fps=scene.fps))
+            write(path, motions.encode(drawing.film(scene, stage, generator), fps=scene.fps))
         boxes = stage.boxes(scene)[int(scene.fps) :: int(scene.fps)]  # of the seconds 1, 2, …
         tables.setdefault(f"{video.split}.csv", []).extend(_annotations(video, boxes))
         tables.setdefault(f"proposals_{video.split}.csv", []).extend(_proposals(video, boxes))

@@ -82,7 +82,7 @@ def _check(rgb: Tensor, lengths: Tensor) -> None:
         raise ValueError(f"lengths must be ({len(rgb)},), one for each window, got {tuple(lengths.shape)}")
 
 
-def ahead(
+def prefetch_to_device(
     batches: Iterable[Mapping[str, Any]], compute: Callable[[Batch], Batch], *, device: torch.device | str
 ) -> Iterator[Batch]:
     """Batches on a device, each through `compute` while the caller still works on the one before it.
@@ -100,7 +100,8 @@ def ahead(
     Examples:
         >>> def double(batch):
         ...     return batch | {"twice": 2 * batch["x"]}
-        >>> [batch["twice"].item() for batch in ahead([{"x": torch.tensor(k)} for k in range(3)], double, device="cpu")]
+        >>> batches = [{"x": torch.tensor(k)} for k in range(3)]
+        >>> [batch["twice"].item() for batch in prefetch_to_device(batches, double, device="cpu")]
         [0, 2, 4]
     """
     device = torch.device(device)

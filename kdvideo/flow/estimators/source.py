@@ -11,14 +11,14 @@ from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
 
 
 class FlowSource(Protocol):
-    """Anything that gives the flow of a clip: `FlowStore`, `OnTheFly` or one's own function."""
+    """Anything that gives the flow of a clip: `FlowStore`, `EstimatorSource` or one's own function."""
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
         """Flow (T-1,2,H,W) float32 in pixels of frames (T,3,H,W) uint8; flow t leads to frame t + 1."""
         ...
 
 
-class OnTheFly:
+class EstimatorSource:
     """Computes flow from the frames when it is asked for: a `FlowSource` without a store.
 
     Arguments:
@@ -26,7 +26,7 @@ class OnTheFly:
 
     Examples:
         >>> import torch
-        >>> OnTheFly()("any", torch.zeros(5, 3, 24, 24, dtype=torch.uint8)).shape
+        >>> EstimatorSource()("any", torch.zeros(5, 3, 24, 24, dtype=torch.uint8)).shape
         torch.Size([4, 2, 24, 24])
     """
 

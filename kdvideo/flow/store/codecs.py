@@ -39,11 +39,11 @@ class FlowCodec(Protocol):
 
 
 @dataclass(frozen=True)
-class GreyFFV1:
+class GrayFFV1:
     """Lossless: one grey FFV1 video per clip, u above v, every picture by itself.
 
     Examples:
-        >>> GreyFFV1().suffix
+        >>> GrayFFV1().suffix
         '.mkv'
     """
 
@@ -62,7 +62,7 @@ class GreyFFV1:
 
 
 @dataclass(frozen=True)
-class GreyH264(GreyFFV1):
+class GrayH264(GrayFFV1):
     """Near-lossless: one grey H.264 video per clip, u above v.
 
     Arguments:
@@ -73,8 +73,8 @@ class GreyH264(GreyFFV1):
         ValueError: a number out of its range.
 
     Examples:
-        >>> GreyH264(crf=12)
-        GreyH264(crf=12, gop=8)
+        >>> GrayH264(crf=12)
+        GrayH264(crf=12, gop=8)
     """
 
     crf: int = 16
@@ -140,10 +140,10 @@ class Raw:
         return values
 
 
-LOSSLESS = GreyFFV1()
+LOSSLESS = GrayFFV1()
 """The default: a few KB per frame pair, decoded in a few milliseconds."""
 
-NEAR_LOSSLESS = GreyH264()
+NEAR_LOSSLESS = GrayH264()
 """About half of that, for a few hundredths of a pixel."""
 
 RAW = Raw()

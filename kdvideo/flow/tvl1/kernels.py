@@ -55,14 +55,14 @@ def linearise(
         here = here * width
         for i in tl.static_range(0 if CUBIC else 1, 4 if CUBIC else 3):
             column = left.to(tl.int32) + (i - 1)
-            centre = _clip(column, width)
+            center = _clip(column, width)
             weight = weight_y * _weight(part_x, i, CUBIC)
             if BORDER == "zeros":
-                weight = tl.where(column == centre, weight, 0.0)
-            east, west = tl.minimum(centre + 1, width - 1), tl.maximum(centre - 1, 0)
-            image += weight * tl.load(next + here + centre)
+                weight = tl.where(column == center, weight, 0.0)
+            east, west = tl.minimum(center + 1, width - 1), tl.maximum(center - 1, 0)
+            image += weight * tl.load(next + here + center)
             slope_x += weight * (tl.load(next + here + east) - tl.load(next + here + west))
-            slope_y += weight * (tl.load(next + below + centre) - tl.load(next + above + centre))
+            slope_y += weight * (tl.load(next + below + center) - tl.load(next + above + center))
     slope_x, slope_y = slope_x / 2, slope_y / 2
     if BORDER == "mask":
         inside_x = (x + u > -EDGE) & (x + u < width - 1 + EDGE)

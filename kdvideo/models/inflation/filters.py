@@ -25,13 +25,13 @@ def average(kernel: Tensor, frames: int) -> Tensor:
     return kernel.unsqueeze(2).expand(-1, -1, frames, -1, -1) / frames
 
 
-def centre(kernel: Tensor, frames: int) -> Tensor:
+def center(kernel: Tensor, frames: int) -> Tensor:
     """The 2-D kernel at the middle time step (of an even number, the first of the middle two), zeros elsewhere.
 
     The 3-D layer then starts as the 2-D one on each frame. Shapes: (O, I, H, W) -> (O, I, frames, H, W).
 
     Examples:
-        >>> centre(torch.full((1, 1, 1, 1), 6.0), 3).flatten()
+        >>> center(torch.full((1, 1, 1, 1), 6.0), 3).flatten()
         tensor([0., 6., 0.])
     """
     filled = kernel.new_zeros(*kernel.shape[:2], frames, *kernel.shape[2:])

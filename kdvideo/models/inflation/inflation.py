@@ -56,7 +56,7 @@ def inflate(
         temporal: (kernel, stride) in time of each convolution and pool: a function of module path and 2-D layer, or
             a mapping from paths, where those not named keep (1, 1). With a stride of s, ceil(T / s) frames result.
             The default, `i3d_kernels`, is I3D's for convolutions and has no temporal stride.
-        fill: 2-D kernel (O, I, H, W) and N -> 3-D kernel (O, I, N, H, W): `average` or `centre`; what holds on a
+        fill: 2-D kernel (O, I, H, W) and N -> 3-D kernel (O, I, N, H, W): `average` or `center`; what holds on a
             still video holds for any that sums to the 2-D kernel.
         name: timm's name and further arguments of this network, by which its ``config`` rebuilds it; checked.
             Without a name its configuration cannot be built, only its state_dict be saved.
