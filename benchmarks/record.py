@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
+from kdvideo import training
 
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = (
@@ -48,33 +43,5 @@ def update(name: str, part: str, result: dict[str, Any], render: Render) -> None
 
 
 def environment(command: str, threads: int) -> dict[str, Any]:
-    """What a reader needs to judge the numbers; nothing that names the machine."""
-    git = lambda *args: subprocess.run(["git", *args], capture_output=True, text=True).stdout.strip()  # noqa: E731
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU used"
-    return {
-        "command": command,
-        "threads": threads,
-        "hardware": f"{_processor()}, {os.cpu_count()} cores, {device}",
-        "load_average": round(os.getloadavg()[0], 2),
-        "versions": {"python": platform.python_version()} | {name: v for name in PACKAGES if (v := _version(name))},
-        "commit": os.environ.get("COMMIT") or git("rev-parse", "HEAD"),  # a copy elsewhere may have no history
-        "uncommitted_changes": bool(
-            git("status", "--porcelain", "--", "kdvideo", "examples", "benchmarks", ":!benchmarks/results")
-        ),
-        "date": datetime.date.today().isoformat(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    """Describe this process, with the versions of everything that a benchmark may measure."""
+    return training.environment(command, threads=threads, packages=PACKAGES)

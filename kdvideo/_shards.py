@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from kdvideo._files import write_atomic
+from kdvideo.files import write_atomic
 
 SUFFIX = ".safetensors"
 BITS = 32  # a key is the clip's number and the view, a place the file's number and the row: 32 bits each

@@ -26,7 +26,7 @@ from examples.d3d.config import POCKET, Config
 from examples.d3d.run import Trained, one_seed
 from examples.d3d.train import make_accelerator
 from kdvideo import data
-from kdvideo._files import write_atomic
+from kdvideo.files import write_atomic
 from kdvideo.training import accuracy, mean_and_standard_error
 
 SETTINGS = dataclasses.replace(

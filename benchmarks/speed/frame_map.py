@@ -34,8 +34,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import record
-from benchmarks.speed.timing import Timings, summarise
 from kdvideo import detection
+from kdvideo.training.timing import Timings, spread_of
 
 CLASSES = {number: f"action {number}" for number in range(1, 61)}
 VAL_FRAMES = 57_000  # about as many key frames as AVA's validation set has
@@ -168,7 +168,7 @@ def side_by_side(frames: int, form: str, rounds: int) -> dict[str, Any]:
         "mAP": round(float(np.nanmean(values[0])), 6),
         "speed": timings.ratio("kdvideo", "plain"),
         "control": timings.ratio("kdvideo again", "kdvideo"),
-        "processor": summarise([a / b for a, b in zip(timings.cpu["plain"], timings.cpu["kdvideo"], strict=True)]),
+        "processor": spread_of([a / b for a, b in zip(timings.cpu["plain"], timings.cpu["kdvideo"], strict=True)]),
         "seconds": {arm: round(float(np.median(spent)), 3) for arm, spent in timings.wall.items()},
     }
 

@@ -24,7 +24,7 @@ from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.predicted_flow import FlowPredictor
 from examples.d3d.train import make_accelerator
 from kdvideo import models
-from kdvideo._files import write_atomic
+from kdvideo.files import write_atomic
 from kdvideo.training import accuracy, confusion_matrix, ignore_signals
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdvideo._files import write_atomic
 from kdvideo.detection._csv import Array, Columns, Layout, PathLike, complain, parse_excluded, parse_lines
 from kdvideo.detection._fast import parse_fast, parse_parts
 from kdvideo.detection.tables import ACTIONS, Annotations, Boxes, Detections, KeyFrameId, Proposals
+from kdvideo.files import write_atomic
 
 MARGIN = 0.01  # boxes drawn by hand end up to a pixel or so outside the frame
 MAX_SECOND = 1e6

@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from kdvideo._files import TEMPORARY
 from kdvideo.data import ClipError, ClipInfo, probe, read_frames
 from kdvideo.extraction.locks import Locks
+from kdvideo.files import TEMPORARY
 from kdvideo.flow import FlowStore
 from kdvideo.flow.store.sidecars import tag
 

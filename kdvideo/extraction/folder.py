@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from kdvideo._files import TEMPORARY, publish, sync, temporary
 from kdvideo.extraction.clip import Job
 from kdvideo.extraction.locks import Locks
+from kdvideo.files import TEMPORARY, publish, sync, temporary
 from kdvideo.flow.store.sidecars import tag
 
 SETTINGS = "extraction.json"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kdvideo._files import TEMPORARY
 from kdvideo.extraction.folder import SETTINGS
+from kdvideo.files import TEMPORARY
 from kdvideo.flow import LOSSLESS, FlowCodec
 from kdvideo.flow.store import sidecars
 

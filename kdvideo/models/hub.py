@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from kdvideo._files import write_atomic
+from kdvideo.files import write_atomic
 from kdvideo.models import checkpoints
 from kdvideo.models.build import BUILDERS
 from kdvideo.models.checkpoints.native import check_names, describe

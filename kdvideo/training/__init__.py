@@ -1,18 +1,23 @@
 """What any training loop needs to survive; usable without the rest of kdvideo."""
 
 from kdvideo.training.checkpoint import CheckpointError, Checkpoints
+from kdvideo.training.environment import environment, settings_hash
 from kdvideo.training.metrics import accuracy, confusion_matrix, mean_and_standard_error
 from kdvideo.training.preemption import StopRequest, ignore_signals
 from kdvideo.training.sampler import StepSampler, step_seed
+from kdvideo.training.timing import Timings
 
 __all__ = [
     "CheckpointError",
     "Checkpoints",
     "StepSampler",
     "StopRequest",
+    "Timings",
     "accuracy",
     "confusion_matrix",
+    "environment",
     "ignore_signals",
     "mean_and_standard_error",
+    "settings_hash",
     "step_seed",
 ]

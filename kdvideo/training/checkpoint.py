@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from kdvideo._files import sync_path
+from kdvideo.files import sync_path
 
 _STATE, _MANIFEST, _PREFIX, _TEMPORARY = "state.pt", "manifest.json", "step_", ".writing_"
 

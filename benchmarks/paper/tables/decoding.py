@@ -33,7 +33,7 @@ from examples.d3d.methods import Method
 from examples.d3d.networks import load
 from examples.d3d.students import train_method
 from kdvideo import flow
-from kdvideo._files import write_atomic
+from kdvideo.files import write_atomic
 from kdvideo.training import step_seed
 
 WIDTHS = (128, 128, 96, 64, 32)

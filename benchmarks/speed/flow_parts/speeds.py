@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.flow_parts.others import opencv, over_pairs, skimage
-from benchmarks.speed.timing import Timings, summarise
 from kdvideo import flow as kf
+from kdvideo.training.timing import Timings, spread_of
 
 SIZES = ((224, 224), (256, 340))
 BACKENDS = ("cpp", "compile", "eager")
@@ -66,6 +66,6 @@ def on_gpu(pairs: Tensor, rounds: int, copies: int = 8) -> dict[str, Any]:
     reference = kf.tvl1(*pairs, backend="eager").cuda()
     for name in ("triton", "compile", "eager"):
         distance = (times.last[name][: pairs.shape[1]] - reference).norm(dim=1)  # type: ignore[index]
-        rows[name]["difference_to_cpu_px"] = summarise(distance.mean((1, 2)).tolist())
+        rows[name]["difference_to_cpu_px"] = spread_of(distance.mean((1, 2)).tolist())
     control = times.ratio("triton again", "triton")
     return {"pairs": len(previous), "size": list(size), "a_over_a": control, "methods": rows}

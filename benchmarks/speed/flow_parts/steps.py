@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import kdvideo as kd
-from benchmarks.speed.timing import Timings
 from kdvideo import flow as kf
 from kdvideo import models
+from kdvideo.training.timing import Timings
 
 BOUND = 5.0
 Target = Callable[[], kd.Output]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from benchmarks.speed import networks as networks_table
 from benchmarks.speed.network_parts import roofline
 from benchmarks.speed.network_parts.steps import FAST, PLAIN, RECOMMENDED, Settings, forward, peak_memory, training
-from benchmarks.speed.timing import Timings
 from kdvideo import flow, models
+from kdvideo.training.timing import Timings
 
 Result = dict[str, Any]
 Shape = tuple[int, int, int, int, int]

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdvideo._files import write_atomic
+from kdvideo.files import write_atomic
 from kdvideo.flow.fields.transforms import check_flow
 
 MAGIC = b"PIEH"  # 202021.25 as a little-endian float32

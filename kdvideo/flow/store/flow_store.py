@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
-from kdvideo._files import publish, sync, temporary
+from kdvideo.files import publish, sync, temporary
 from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
 from kdvideo.flow.fields.quantize import dequantize, quantize
 from kdvideo.flow.fields.transforms import check_bound, check_flow

@@ -9,7 +9,7 @@ from typing import Any
 import safetensors.torch
 from torch import nn
 
-from kdvideo._files import write_atomic
+from kdvideo.files import write_atomic
 from kdvideo.models.network import InputSpec, Network
 
 

@@ -35,18 +35,18 @@ class Timings:
 
     def ratio(self, name: str, reference: str) -> dict[str, float]:
         """Speed of an arm relative to the reference, in wall time: above 1 is faster."""
-        return summarise([a / b for a, b in zip(self.wall[reference], self.wall[name], strict=True)])
+        return spread_of([a / b for a, b in zip(self.wall[reference], self.wall[name], strict=True)])
 
     def cost(self, name: str, reference: str) -> dict[str, float]:
         """Time of an arm relative to the reference: above 1 is slower."""
-        return summarise([a / b for a, b in zip(self.wall[name], self.wall[reference], strict=True)])
+        return spread_of([a / b for a, b in zip(self.wall[name], self.wall[reference], strict=True)])
 
     def rate(self, name: str, units: int) -> dict[str, float]:
         """Units per second of wall time."""
-        return summarise([units / seconds for seconds in self.wall[name]])
+        return spread_of([units / seconds for seconds in self.wall[name]])
 
 
-def summarise(values: list[float]) -> dict[str, float]:
+def spread_of(values: list[float]) -> dict[str, float]:
     """Median and range."""
     keep = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return {name: round(value, 4) for name, value in keep.items()}
