@@ -16,7 +16,11 @@ from kdvideo.extraction.lists import clips_of
 from kdvideo.extraction.verifying import verify
 from kdvideo.extraction.workers import ExtractionError
 
-CODECS: dict[str, flow.FlowCodec] = {"lossless": flow.LOSSLESS, "near-lossless": flow.NEAR_LOSSLESS, "raw": flow.RAW}
+CODECS: dict[str, flow.FlowCodec] = {
+    "lossless": flow.LOSSLESS,
+    "near-lossless": flow.NEAR_LOSSLESS,
+    "raw": flow.UNCOMPRESSED,
+}
 DONE, SOME_FAILED, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
 

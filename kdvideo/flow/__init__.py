@@ -1,4 +1,4 @@
-"""Optical flow: batched TV-L1, its 8-bit and Im2Flow forms, pictures, errors and storage.
+"""Optical flow: estimators, 8-bit and Im2Flow encodings, pictures, errors, storage, and D3D's flow decoder.
 
 Flow is (..., 2, H, W) in pixels, u (to the right) first, then v (downwards).
 """
@@ -13,7 +13,7 @@ from kdvideo.flow.decoder import (
 )
 from kdvideo.flow.estimators.dis import DISEstimator
 from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
-from kdvideo.flow.estimators.online import OnlineFlow, prefetch_to_device
+from kdvideo.flow.estimators.online import OnlineFlow
 from kdvideo.flow.estimators.raft import RAFTEstimator
 from kdvideo.flow.estimators.source import EstimatorSource, FlowSource
 from kdvideo.flow.fields.endpoint_error import endpoint_error
@@ -22,11 +22,12 @@ from kdvideo.flow.fields.im2flow import im2flow_decode, im2flow_encode
 from kdvideo.flow.fields.picture import color_wheel, to_image
 from kdvideo.flow.fields.quantize import dequantize, dequantize_tsn, quantize
 from kdvideo.flow.fields.transforms import area_pool, hflip, resize, to_unit, truncate
-from kdvideo.flow.store.codecs import LOSSLESS, NEAR_LOSSLESS, RAW, FlowCodec, GrayFFV1, GrayH264, Raw
+from kdvideo.flow.prefetch import prefetch_to_device
+from kdvideo.flow.store.codecs import LOSSLESS, NEAR_LOSSLESS, UNCOMPRESSED, FlowCodec, GrayFFV1, GrayH264, Raw
 from kdvideo.flow.store.flow_store import FlowStore
 from kdvideo.flow.store.tsn import TSNFlow
 from kdvideo.flow.tvl1.estimate import tvl1
-from kdvideo.flow.tvl1.presets import DEFAULT, FAST, OPENCV, PRESETS, TVL1
+from kdvideo.flow.tvl1.presets import DEFAULT, FAST, OPENCV, PRESETS, TVL1Settings
 
 __all__ = [
     "DEFAULT",
@@ -35,8 +36,7 @@ __all__ = [
     "NEAR_LOSSLESS",
     "OPENCV",
     "PRESETS",
-    "RAW",
-    "TVL1",
+    "UNCOMPRESSED",
     "DISEstimator",
     "EstimatorSource",
     "FlowCodec",
@@ -51,6 +51,7 @@ __all__ = [
     "Raw",
     "TSNFlow",
     "TVL1Estimator",
+    "TVL1Settings",
     "area_pool",
     "clip_to_pixels",
     "color_wheel",

@@ -1,4 +1,4 @@
-"""Flow read out of a video network's features: the decoder of D3D, its target, its loss, its error.
+"""D3D's decoder of flow from a video network's features, with its target, loss and error.
 
 Legend: B batch, C channels, T steps of the tapped layer, H W its space. Encodings are (B,3,T,H,W): magnitude in
 pixels of the input, sine, cosine.
@@ -23,24 +23,24 @@ SLOPE = 0.1
 
 
 class FlowDecoder(nn.Module):
-    """Predicts the flow of every step of a feature from that step alone: (B,C,T,H,W) -> (B,3,T,H,W).
+    """Decoder of the flow of every step of a feature from that step alone: (B,C,T,H,W) -> (B,3,T,H,W).
 
     3 x 3 convolutions with LeakyReLU 0.1, each of which sees the feature and the outputs of all before it, then one to
     (magnitude, sin, cos), at the feature's resolution. No temporal convolution: motion that it finds must be in the
-    feature. D3D's paper leaves the layers open: these are our choice, modelled on PWC-Net's estimator, with He
-    initialisation and zero biases.
+    feature. D3D's paper leaves the layers open: these are our choice, modeled on PWC-Net's estimator, with He
+    initialization and zero biases.
 
-    Arguments:
+    Args:
         in_channels: C of the tapped layer, 192 at 3A of S3D-G.
         widths: of the convolutions before the last.
         context: add what a network of 3 x 3 convolutions with dilations 1 to 16 computes from the same values.
 
     Raises:
-        ValueError: a width under 1; on a call, a feature of another shape.
+        ValueError: a width is below 1; on a call, the feature has another shape.
 
     Examples:
         Frozen features come from `kdvideo.Teacher`. To fine-tune the network too, `kdvideo.FeatureExtractor` takes its
-        place and the optimiser gets the parameters of both; `kdvideo.Student` also gives the logits.
+        place and the optimizer gets the parameters of both; `kdvideo.Student` also gives the logits.
 
         >>> import kdvideo as kd
         >>> from kdvideo import flow, models
@@ -55,7 +55,9 @@ class FlowDecoder(nn.Module):
         >>> predicted.shape
         torch.Size([2, 3, 4, 4, 4])
 
-    Sun, Yang, Liu, Kautz: PWC-Net, CVPR 2018, arXiv 1709.02371; Stroud et al.: D3D, WACV 2020, arXiv 1812.08249.
+    Source:
+        D. Sun, X. Yang, M.-Y. Liu, J. Kautz, "PWC-Net", CVPR 2018, arXiv 1709.02371.
+        J. Stroud et al., "D3D: Distilled 3D Networks for Video Action Recognition", WACV 2020, arXiv 1812.08249.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class FlowDecoder(nn.Module):
         self.context = _context(seen[-1]) if context else None
 
     def forward(self, feature: Tensor) -> Tensor:
-        """The encoding of the flow of every step of a feature (B,C,T,H,W)."""
+        """Predict the encoding (B,3,T,H,W) of the flow of every step of a feature (B,C,T,H,W)."""
         if feature.ndim != 5 or feature.shape[1] != self.in_channels:
             raise ValueError(f"feature must be (B,{self.in_channels},T,H,W), got {tuple(feature.shape)}")
         batch, _, steps, *space = feature.shape
@@ -104,14 +106,14 @@ def _context(c_in: int) -> nn.Sequential:
 
 
 def clip_to_pixels(flow: Tensor, *, bound: float = 20.0) -> Tensor:
-    """A flow network's input, (B,2,T,H,W) in [-1, 1], as flow in pixels, (B,T,2,H,W): `to_unit` undone.
+    """Convert a flow network's input, (B,2,T,H,W) in [-1, 1], to pixels, (B,T,2,H,W): undoes `to_unit`.
 
-    Arguments:
+    Args:
         flow: from `data.PairedClips` or `OnlineFlow`.
-        bound: the one with which it was made.
+        bound: the bound with which it was made.
 
     Raises:
-        ValueError: another shape or type, or a bound that is not positive.
+        ValueError: the flow has another shape or type, or the bound is not positive.
 
     Examples:
         >>> clip_to_pixels(torch.full((1, 2, 4, 8, 8), 0.5))[0, 3, :, 0, 0]
@@ -125,37 +127,40 @@ def clip_to_pixels(flow: Tensor, *, bound: float = 20.0) -> Tensor:
 
 @torch.no_grad()
 def decoder_target(flow: Tensor, size: Sequence[int], *, temporal_stride: int, bound: float = 20.0) -> Tensor:
-    """What a decoder at a layer of `size` = (T,H,W) should predict: (B,3,T,H,W) float32, without gradient.
+    """Compute the target (B,3,T,H,W) of a decoder at a layer of `size` = (T,H,W), float32, without gradient.
 
     Step k takes flow frame k * temporal_stride, its components truncated to [-bound, bound], *then* averaged over
     the layer's cells, then encoded. Magnitudes stay in pixels of the input. D3D's paper leaves that open; we chose it
     because the 2.92 pixels that the paper gives for a prediction of zeros fit nothing else.
 
-    Arguments:
+    Args:
         flow: (B,N,2,h,w) in pixels, N one less than the clip's frames, or as many with the last one repeated, as
             `clip_to_pixels` of the project's clips. Where frame N is asked for, frame N - 1 stands in.
         size: of the layer, such as `predicted.shape[2:]`.
         temporal_stride: frames per step; at 64 frames 2 for the 32 steps of 3A, 4 for the 16 of 4C.
+        bound: in pixels; 20 is the value of I3D and D3D.
 
     Raises:
-        ValueError: flow of another shape, steps and stride that do not fit its frames, or cells smaller than pixels.
+        ValueError: the flow has another shape, steps and stride do not fit its frames, or a cell is smaller than a
+            pixel.
 
     Examples:
         >>> flow = torch.tensor([3.0, -40.0]).view(1, 1, 2, 1, 1).expand(1, 7, 2, 32, 32)
         >>> decoder_target(flow, (4, 4, 4), temporal_stride=2)[0, :, 0, 0, 0]
         tensor([20.2237, -0.9889,  0.1483])
 
-    Stroud et al., "D3D", WACV 2020, arXiv 1812.08249, Section 3; the encoding is Im2Flow's, arXiv 1712.04109.
+    Source:
+        J. Stroud et al., "D3D", WACV 2020, arXiv 1812.08249, Section 3; the encoding is Im2Flow's, arXiv 1712.04109.
     """
     check_flow(flow)
     steps, *space = size
     if flow.ndim != 5 or len(space) != 2:
-        raise ValueError(f"expected flow (B,N,2,h,w) and size (T,H,W), got {tuple(flow.shape)} and {tuple(size)}")
+        raise ValueError(f"flow must be (B,N,2,h,w) and size (T,H,W), got {tuple(flow.shape)} and {tuple(size)}")
     frames = flow.shape[1]
     if temporal_stride < 1 or not max(frames // temporal_stride, 1) <= steps <= frames // temporal_stride + 1:
         raise ValueError(
-            f"{frames} flow frames at temporal_stride={temporal_stride} are not {steps} steps; "
-            "the stride is the clip's frames divided by the layer's steps"
+            f"temporal_stride must be the clip's frames divided by the layer's steps, got {frames} flow frames at "
+            f"temporal_stride={temporal_stride}, which are not {steps} steps"
         )
     at = (torch.arange(steps, device=flow.device) * temporal_stride).clamp(max=frames - 1)
     pooled = area_pool(truncate(flow[:, at].float(), bound), (space[0], space[1]))
@@ -163,26 +168,29 @@ def decoder_target(flow: Tensor, size: Sequence[int], *, temporal_stride: int, b
 
 
 def decoder_loss(predicted: Tensor, target: Tensor, *, mag_scale: float = 1.0, reduction: Reduction = "mean") -> Tensor:
-    """L = mean of (m^ - m)^2 + m / mag_scale * ((s^ - sin)^2 + (c^ - cos)^2), in float32 also under autocast.
+    """Compute the mean of (m^ - m)^2 + m / mag_scale * ((s^ - sin)^2 + (c^ - cos)^2), in float32 also under autocast.
 
     Where nothing moves the direction costs nothing. D3D's paper gives no scale. The default, ours, reads its weight m
     literally, in units of 1 pixel; Im2Flow's code divides by 30 pixels.
 
-    Arguments:
-        predicted, target: encodings (B,3,T,H,W), see `FlowDecoder` and `decoder_target`.
+    Args:
+        predicted: encoding (B,3,T,H,W), see `FlowDecoder`.
+        target: encoding of the same shape, see `decoder_target`.
         mag_scale: the magnitude, in pixels, at which direction and magnitude weigh alike.
         reduction: "mean" over all pixels, or "none": (B,T,H,W).
 
     Raises:
-        ValueError: shapes that differ (nothing is broadcast), no pixel, a scale that is not positive, or an unknown
-            reduction.
+        ValueError: shapes differ (nothing is broadcast), there is no pixel, the scale is not positive, or the
+            reduction is unknown.
 
     Examples:
         >>> target = torch.tensor([2.0, 0.0, 1.0]).view(1, 3, 1, 1, 1)  # 2 px to the right
         >>> decoder_loss(torch.tensor([5.0, 1.0, 0.0]).view(1, 3, 1, 1, 1), target)  # 9 + 2 * (1 + 1)
         tensor(13.)
 
-    Stroud et al., "D3D", WACV 2020, arXiv 1812.08249; Gao, Xiong, Grauman, "Im2Flow", CVPR 2018, arXiv 1712.04109.
+    Source:
+        J. Stroud et al., "D3D", WACV 2020, arXiv 1812.08249.
+        R. Gao, B. Xiong, K. Grauman, "Im2Flow", CVPR 2018, arXiv 1712.04109.
     """
     _check_encodings(predicted, target)
     if not 0 < mag_scale < float("inf"):
@@ -196,12 +204,12 @@ def decoder_loss(predicted: Tensor, target: Tensor, *, mag_scale: float = 1.0, r
 
 
 def decoder_epe(predicted: Tensor, target: Tensor) -> Tensor:
-    """Endpoint error of two encodings (B,3,T,H,W), at their resolution, in pixels of the input.
+    """Compute the endpoint error of two encodings (B,3,T,H,W), at their resolution, in pixels of the input.
 
-    A prediction of zero has the target's mean magnitude.
+    A prediction of zero has an error of the target's mean magnitude.
 
     Raises:
-        ValueError: shapes that differ, or no pixel.
+        ValueError: shapes differ, or there is no pixel.
 
     Examples:
         >>> decoder_epe(torch.zeros(1, 3, 1, 1, 1), torch.tensor([5.0, -0.8, 0.6]).view(1, 3, 1, 1, 1))
@@ -213,25 +221,30 @@ def decoder_epe(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def decoded_clip(encoding: Tensor, size: Sequence[int], *, bound: float = 20.0) -> Tensor:
-    """A predicted encoding (B,3,T',H',W') as a flow network's input of `size` (T,H,W): (B,2,T,H,W) in [-1, 1].
+    """Convert a predicted encoding (B,3,T',H',W') to a flow network's input of `size` (T,H,W), in [-1, 1].
 
     It carries gradient, so that the decoder can learn from the flow network's loss: the "3D CNN flow" of D3D's
     Table 6. How the paper enlarges the flow is open; ours is bilinear in space, and step k holds from its frame on.
 
-    Arguments:
+    Args:
         encoding: of a `FlowDecoder`, magnitudes in pixels of the input.
         size: of the clip.
         bound: components are truncated to [-bound, bound] pixels and divided by it.
 
+    Returns:
+        (B,2,T,H,W).
+
     Raises:
-        ValueError: another shape, or a bound that is not positive.
+        ValueError: the encoding has another shape, or the bound is not positive.
 
     Examples:
         >>> decoded_clip(torch.zeros(1, 3, 4, 7, 7), (8, 56, 56)).shape
         torch.Size([1, 2, 8, 56, 56])
     """
     if encoding.ndim != 5 or encoding.shape[1] != 3 or len(size) != 3:
-        raise ValueError(f"expected (B,3,T,H,W) and size (T,H,W), got {tuple(encoding.shape)} and {tuple(size)}")
+        raise ValueError(
+            f"encoding must be (B,3,T,H,W) and size (T,H,W), got {tuple(encoding.shape)} and {tuple(size)}"
+        )
     batch, _, steps = encoding.shape[:3]
     flow = im2flow_decode(_at_least_float32(encoding).transpose(1, 2)).flatten(0, 1)
     large = F.interpolate(flow, tuple(size[1:]), mode="bilinear", align_corners=False)
@@ -241,9 +254,11 @@ def decoded_clip(encoding: Tensor, size: Sequence[int], *, bound: float = 20.0) 
 
 def _check_encodings(predicted: Tensor, target: Tensor) -> None:
     if predicted.shape != target.shape:
-        raise ValueError(f"predicted {tuple(predicted.shape)} and target {tuple(target.shape)} differ in shape")
+        raise ValueError(
+            f"predicted and target must have one shape, got {tuple(predicted.shape)} and {tuple(target.shape)}"
+        )
     if predicted.ndim != 5 or predicted.shape[1] != 3 or predicted.numel() == 0:
-        raise ValueError(f"expected non-empty encodings (B,3,T,H,W), got {tuple(predicted.shape)}")
+        raise ValueError(f"encodings must be (B,3,T,H,W) and not empty, got {tuple(predicted.shape)}")
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "flow"
 
 
-@pytest.mark.parametrize("codec", [kf.LOSSLESS, kf.NEAR_LOSSLESS, kf.RAW], ids=str)
+@pytest.mark.parametrize("codec", [kf.LOSSLESS, kf.NEAR_LOSSLESS, kf.UNCOMPRESSED], ids=str)
 def test_whole_flow_has_no_problem(tmp_path: Path, codec: kf.FlowCodec) -> None:
     rows = clips(tmp_path / "videos", 1, frames=70) + clips(tmp_path / "videos", 2, frames=1)[1:]
     extract(rows, store(tmp_path / "flow", codec=codec), short_side=48)

@@ -20,5 +20,5 @@ def moving_pair(height: int, width: int, u: int, v: int, *, seed: int = 0) -> tu
     margin = max(abs(u), abs(v))
     large = texture(height + 2 * margin, width + 2 * margin, seed=seed).to(torch.uint8)
     previous = large[:, margin : margin + height, margin : margin + width]
-    next = large[:, margin - v : margin - v + height, margin - u : margin - u + width]
-    return previous[None], next[None]
+    following = large[:, margin - v : margin - v + height, margin - u : margin - u + width]
+    return previous[None], following[None]

@@ -18,7 +18,7 @@ from kdvideo.flow.tvl1 import backends, cpp
 from tests.flow.frames import moving_pair, texture
 
 QUICK = replace(kf.DEFAULT, warps=2, iterations=10)
-COMPILER = not backends._cpp_problem()
+COMPILER = not cpp.build_error()
 needs_compiler = pytest.mark.skipif(not COMPILER, reason="no C++ compiler here")
 CPU = [pytest.param("cpp", marks=needs_compiler), "eager"]
 
@@ -39,7 +39,7 @@ def difference(a: Tensor, b: Tensor) -> float:
 
 @needs_compiler
 @pytest.mark.parametrize("preset", [kf.DEFAULT, kf.FAST], ids=["default", "fast"])
-def test_cpp_equals_eager_on_real_frames(real: Tensor, preset: kf.TVL1) -> None:
+def test_cpp_equals_eager_on_real_frames(real: Tensor, preset: kf.TVL1Settings) -> None:
     fast, plain = (kf.tvl1(real, preset=preset, backend=backend) for backend in ("cpp", "eager"))
     assert difference(fast, plain) < 0.03
     assert (fast - plain).norm(dim=-3).median() < 1e-4
@@ -155,18 +155,16 @@ def test_backends_that_cannot_do_it_say_so() -> None:
         kf.tvl1(*pair, backend="triton")
     with pytest.raises(ValueError, match=r"OpenCV cannot do.*border='mask'"):
         kf.tvl1(*pair, backend="opencv")
-    with pytest.raises(ValueError, match=r'float16 needs backend="triton"'):
-        kf.tvl1(*pair, dual_dtype=torch.float16)
 
 
 @pytest.fixture
 def no_library(monkeypatch: pytest.MonkeyPatch):
     """The C++ solver is looked for anew, within this test alone."""
     cpp.load.cache_clear()
-    backends._best.cache_clear()
+    backends.best_backend.cache_clear()
     yield monkeypatch
     cpp.load.cache_clear()
-    backends._best.cache_clear()
+    backends.best_backend.cache_clear()
 
 
 @needs_compiler

@@ -85,7 +85,8 @@ def test_other_settings_are_refused_and_both_named(
 
 def test_equal_settings_are_accepted(tmp_path: Path) -> None:
     kf.FlowStore(tmp_path, fps=25, bound=20, estimator=kf.TVL1Estimator(replace(kf.DEFAULT))).write("clip", clip_flow())
-    kf.FlowStore(tmp_path, fps=25.0, bound=20.0, estimator=kf.TVL1Estimator(kf.TVL1()), size=(6, 8)).read("clip")
+    same = kf.TVL1Estimator(kf.TVL1Settings())
+    kf.FlowStore(tmp_path, fps=25.0, bound=20.0, estimator=same, size=(6, 8)).read("clip")
 
 
 def test_wrong_flow_is_not_written(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_wrong_flow_is_not_written(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-CODECS = [kf.LOSSLESS, kf.NEAR_LOSSLESS, kf.RAW]
+CODECS = [kf.LOSSLESS, kf.NEAR_LOSSLESS, kf.UNCOMPRESSED]
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
@@ -132,8 +133,8 @@ def test_pieces_give_the_same_bytes(tmp_path: Path) -> None:
 def test_a_writer_wants_the_flow_it_was_promised(tmp_path: Path) -> None:
     store = kf.FlowStore(tmp_path, size=(6, 8))
     for flows, piece, message in (
-        (4, clip_flow(5), "to have 4 flows, got 5"),
-        (6, clip_flow(5), "to have 6 flows, got 5"),
+        (4, clip_flow(5), "must have 4 flows, got 5"),
+        (6, clip_flow(5), "must have 6 flows, got 5"),
         (5, clip_flow(5, width=9), r"must be \(N,2,6,8\), got \(5, 2, 6, 9\)"),
     ):
         with pytest.raises(ValueError, match=message), store.writer("clip", flows=flows, size=(6, 8)) as add:
@@ -248,7 +249,7 @@ def test_any_damage_of_a_sidecar_is_an_error_of_ours(
 
 
 def test_every_clip_has_one_status(tmp_path: Path) -> None:
-    store, raw = kf.FlowStore(tmp_path), kf.FlowStore(tmp_path, codec=kf.RAW)
+    store, raw = kf.FlowStore(tmp_path), kf.FlowStore(tmp_path, codec=kf.UNCOMPRESSED)
     store.fail("clip", "the file is empty")
     assert store.info("clip") == {"status": "failed", "reason": "the file is empty"}
     assert "clip" not in store

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from kdvideo import flow as kf
-from kdvideo.flow.tvl1 import backends, eager, fused
+from kdvideo.flow.tvl1 import backends, eager
+from kdvideo.flow.tvl1 import triton as fused
 from tests.flow.frames import moving_pair, texture
 
 pytest.importorskip("triton")
@@ -40,7 +41,7 @@ def check(function: Callable[[], None]) -> Callable[[], None]:
 
 
 def clip_of(*sizes: int, seed: int = 0) -> Tensor:
-    """A grey clip (1,2,H,W) in which everything moves by (2, 1) pixels."""
+    """A gray clip (1,2,H,W) in which everything moves by (2, 1) pixels."""
     return torch.cat(moving_pair(*sizes, 2, 1, seed=seed), 1).float()
 
 
@@ -77,7 +78,7 @@ def flow_that_leaves_the_frame_is_that_of_eager() -> None:
             flow = 6 * torch.randn(1, 2, 9, 11, generator=torch.Generator().manual_seed(0))
             expected = eager.refine(frames[0], frames[1], flow, preset)
             gain = preset.tau / preset.theta
-            ours = fused._refine(frames[0], frames[1], flow * gain, preset, torch.float32) / gain
+            ours = fused.refine(frames[0], frames[1], flow * gain, preset) / gain
             assert difference(ours, expected) < 1e-3
 
 
@@ -101,15 +102,6 @@ def a_pair_does_not_depend_on_its_batch() -> None:
 
 
 @check
-def sixteen_bit_duals_are_close() -> None:
-    clip, preset = clip_of(17, 24), replace(QUICK, scales=1)
-    plain = fused.solve(clip, preset)
-    for dual_dtype, most in ((torch.float16, 0.02), (torch.bfloat16, 0.15)):
-        change = difference(fused.solve(clip, preset, dual_dtype=dual_dtype), plain)
-        assert 0 < change < most, (dual_dtype, change)
-
-
-@check
 def images_without_texture_or_size_have_no_flow() -> None:
     for size in ((20, 24), (1, 1), (1, 9), (9, 1)):
         for border in ("mask", "zeros", "border"):
@@ -128,7 +120,7 @@ def bad_pixels_touch_no_foreign_memory() -> None:
 @check
 def graphs_are_padded_reused_and_dropped() -> None:
     """With a pretended GPU: a replay does the recorded solve again, into the same memory."""
-    solved = fused._solve_pairs
+    solved = fused.solve_pairs
     preset = replace(QUICK, scales=1, warps=1, iterations=1, interpolation="bilinear")
     recording, synchronized = [], []
 
@@ -159,19 +151,19 @@ def graphs_are_padded_reused_and_dropped() -> None:
     )
     with (
         mock.patch.object(torch, "cuda", cuda),
-        mock.patch.multiple(fused, _solve_part=fused._replay, _solve_pairs=solve_pairs, GRAPHS=2, PART=3 * 81),
+        mock.patch.multiple(fused, solve_part=fused.replay, solve_pairs=solve_pairs, GRAPHS=2, PART=3 * 81),
     ):
         frames = torch.cat([texture(9, 9, seed=seed) for seed in range(6)])[None]  # 5 pairs: parts of 3 and 2
         with torch.inference_mode():  # its tensors cannot be written outside of it
             first = fused.solve(frames, preset)
         second = fused.solve(frames.flip(1), preset)
-        (kept,) = fused._graphs.values()
+        (kept,) = fused.graphs.values()
         assert len(kept.flow) == 3
         for size in (10, 11):  # there is room for two
             fused.solve(clip_of(size, 9), preset)
             fused.solve(frames, preset)
-        assert [key[2] for key in fused._graphs] == [(11, 9), (9, 9)]  # type: ignore[index]
-        assert kept is list(fused._graphs.values())[-1]
+        assert [key[2] for key in fused.graphs] == [(11, 9), (9, 9)]  # type: ignore[index]
+        assert kept is list(fused.graphs.values())[-1]
         assert len(synchronized) == 1
     assert torch.equal(first, fused.solve(frames, preset))
     assert torch.equal(second, fused.solve(frames.flip(1), preset))
@@ -208,11 +200,8 @@ def test_in_the_interpreter(interpreted: dict[str, str], name: str) -> None:
 TYPES = {"height": "i32", "width": "i32", "gain": "fp32", "tau": "fp32", "limit": "fp32"}
 
 
-UPDATES = [(name, dual) for name in ("update_primal", "update_dual") for dual in ("*fp32", "*fp16", "*bf16")]
-
-
-@pytest.mark.parametrize(("name", "dual"), [("linearise", ""), *UPDATES])
-def test_kernels_compile_for_gpus(name: str, dual: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["linearize", "update_primal", "update_dual"])
+def test_kernels_compile_for_gpus(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The interpreter accepts more than a GPU does."""
     import triton
     from triton.backends.compiler import GPUTarget
@@ -225,20 +214,13 @@ def test_kernels_compile_for_gpus(name: str, dual: str, monkeypatch: pytest.Monk
     constants = {"CUBIC": True, "BORDER": "zeros", "BLOCK": fused.BLOCK}
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
     types = {key: "constexpr" if key in constants else TYPES.get(key, "*fp32") for key in kernel.arg_names}
-    if "duals" in types:
-        types["duals"] = dual
     compiled = triton.compile(ASTSource(kernel, types, constants), target=GPUTarget("cuda", 90, 32))
     assert compiled.asm["cubin"]
 
 
 def test_it_is_the_backend_of_gpus() -> None:
-    assert backends.find("triton", "cuda") is fused.solve
-    assert backends.find("auto", "cuda") is fused.solve
-
-
-def test_other_duals_are_an_error() -> None:
-    with pytest.raises(ValueError, match=r"dual_dtype must be one of .*float64"):
-        fused.solve(clip_of(9, 9), QUICK, dual_dtype=torch.float64)
+    assert backends.find_solver("triton", "cuda") is fused.solve
+    assert backends.find_solver("auto", "cuda") is fused.solve
 
 
 def test_presets_that_decide_when_to_stop_run_eagerly() -> None:
@@ -248,9 +230,9 @@ def test_presets_that_decide_when_to_stop_run_eagerly() -> None:
 
 
 def test_sizes_of_parts() -> None:
-    assert [fused._part_size(count, 224 * 224) for count in (1, 3, 5, 63, 64, 65, 640)] == [1, 3, 8, 64, 64, 36, 64]
-    assert fused._part_size(10**6, 1) <= 4096
-    assert fused._part_size(7, 10**9) == 1
+    assert [fused.part_size(count, 224 * 224) for count in (1, 3, 5, 63, 64, 65, 640)] == [1, 3, 8, 64, 64, 36, 64]
+    assert fused.part_size(10**6, 1) <= 4096
+    assert fused.part_size(7, 10**9) == 1
 
 
 if __name__ == "__main__":

@@ -84,8 +84,8 @@ def damage(folder: Path, what: str) -> None:
     [
         ("gap", r"clip lacks number 4 of 'flow_x_\*\.jpg'"),
         ("start", r"clip lacks number 1 of 'flow_x_\*\.jpg'"),
-        ("count", "'clip' has 12 files of x but 11 of y"),
-        ("size", r"'clip' has files of several sizes .* \[\(15, 24\), \(16, 24\)\]"),
+        ("count", "'clip' must have one file .* got 12 of x and 11 of y"),
+        ("size", r"'clip' in .* must have one size, got \[\(15, 24\), \(16, 24\)\]"),
         ("truncated", "flow_y_00004.jpg is not a readable image"),
         ("text", "flow_y_00004.jpg is not a readable image"),
         ("empty", r"no file 'flow_x_\*\.jpg' in .*clip"),
@@ -100,7 +100,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, what: str, message: str) -> None
 
 @pytest.mark.parametrize("pattern", ["flow_x_*.jpg", "{clip}/flow_x.jpg", "{clip}/*/x.jpg", "{clip}_*.jpg", ""])
 def test_patterns(pattern: str) -> None:
-    with pytest.raises(ValueError, match="pattern must be like"):
+    with pytest.raises(ValueError, match="patterns like"):
         kf.TSNFlow("folder", x=pattern)
 
 

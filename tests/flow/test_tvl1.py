@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kdvideo import flow as kf
 from kdvideo.flow.tvl1 import eager
-from kdvideo.flow.tvl1.eager import _median
+from kdvideo.flow.tvl1.eager import median_filter
 from kdvideo.flow.tvl1.pyramid import pyramid_sizes
 from tests.flow.frames import moving_pair, texture
 
@@ -25,10 +25,11 @@ QUICK = replace(kf.DEFAULT, warps=2, iterations=10)
 @pytest.fixture(scope="module")
 def rubberwhale(shared: Path) -> dict[str, Tensor]:
     folder = shared / "data" / "flow_rubberwhale"
-    grey = [cv2.imread(str(folder / f"RubberWhale{i}.png"), cv2.IMREAD_GRAYSCALE) for i in (1, 2)]
-    previous, next = (torch.from_numpy(g)[None, None] for g in grey)
+    gray = [cv2.imread(str(folder / f"RubberWhale{i}.png"), cv2.IMREAD_GRAYSCALE) for i in (1, 2)]
+    previous, following = (torch.from_numpy(g)[None, None] for g in gray)
     stored = kf.read_flo(folder / "tvl1_flow.flo")
-    return {"previous": previous, "next": next, "truth": kf.read_flo(folder / "RubberWhale.flo"), "stored": stored}
+    truth = kf.read_flo(folder / "RubberWhale.flo")
+    return {"previous": previous, "following": following, "truth": truth, "stored": stored}
 
 
 def error_map(a: Tensor, b: Tensor) -> Tensor:
@@ -36,18 +37,18 @@ def error_map(a: Tensor, b: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("preset", "limit"), [(kf.DEFAULT, 0.160), (kf.FAST, 0.170)])
-def test_error_against_ground_truth(rubberwhale: dict[str, Tensor], preset: kf.TVL1, limit: float) -> None:
-    flow = kf.tvl1(rubberwhale["previous"], rubberwhale["next"], preset=preset)[0]
+def test_error_against_ground_truth(rubberwhale: dict[str, Tensor], preset: kf.TVL1Settings, limit: float) -> None:
+    flow = kf.tvl1(rubberwhale["previous"], rubberwhale["following"], preset=preset)[0]
     truth = rubberwhale["truth"]
     assert kf.endpoint_error(flow, truth, mask=kf.is_known(truth)) <= limit
 
 
 def test_opencv_preset_agrees_with_opencv(rubberwhale: dict[str, Tensor]) -> None:
-    previous, next = rubberwhale["previous"], rubberwhale["next"]
-    flow = kf.tvl1(previous, next, preset="opencv")[0]
+    previous, following = rubberwhale["previous"], rubberwhale["following"]
+    flow = kf.tvl1(previous, following, preset="opencv")[0]
     assert error_map(flow, rubberwhale["stored"]).mean() < 0.05
     solver = cv2.optflow.createOptFlow_DualTVL1()
-    installed = solver.calc(previous[0, 0].numpy(), next[0, 0].numpy(), None)
+    installed = solver.calc(previous[0, 0].numpy(), following[0, 0].numpy(), None)
     error = error_map(flow, torch.from_numpy(installed).permute(2, 0, 1))
     assert error.mean() < 0.03
     assert error.median() < 0.01
@@ -91,9 +92,9 @@ def test_a_flow_does_not_depend_on_its_batch(
 def test_tolerance_is_decided_for_each_pair() -> None:
     preset = replace(QUICK, tolerance=0.02, iterations=30, rounds=2, median=5)
     pairs = [moving_pair(30, 34, u, 1, seed=u) for u in (0, 1, 3)]
-    previous, next = (torch.cat(frames) for frames in zip(*pairs, strict=True))
+    previous, following = (torch.cat(frames) for frames in zip(*pairs, strict=True))
     alone = [kf.tvl1(*pair, preset=preset) for pair in pairs]
-    assert torch.equal(kf.tvl1(previous, next, preset=preset), torch.cat(alone))
+    assert torch.equal(kf.tvl1(previous, following, preset=preset), torch.cat(alone))
 
 
 def test_tolerance_stops_early() -> None:
@@ -107,17 +108,17 @@ def test_tolerance_stops_early() -> None:
 @settings(deadline=None, max_examples=8)
 @given(seed=st.integers(0, 1000), u=st.integers(-3, 3), v=st.integers(-3, 3))
 def test_flow_of_mirrored_frames_is_mirrored_flow(seed: int, u: int, v: int) -> None:
-    previous, next = moving_pair(48, 56, u, v, seed=seed)
-    mirrored = kf.tvl1(previous.flip(-1), next.flip(-1))
+    previous, following = moving_pair(48, 56, u, v, seed=seed)
+    mirrored = kf.tvl1(previous.flip(-1), following.flip(-1))
     inner = (..., slice(8, -8), slice(8, -8))  # what enters at an edge has no true flow
-    assert kf.endpoint_error(mirrored[inner], kf.hflip(kf.tvl1(previous, next))[inner]) < 0.05
+    assert kf.endpoint_error(mirrored[inner], kf.hflip(kf.tvl1(previous, following))[inner]) < 0.05
 
 
 def test_nothing_in_a_plain_picture() -> None:
-    grey = torch.full((2, 3, 40, 30), 77, dtype=torch.uint8)
-    for next in (grey, grey + 100):
+    gray = torch.full((2, 3, 40, 30), 77, dtype=torch.uint8)
+    for following in (gray, gray + 100):
         for preset in (kf.DEFAULT, kf.OPENCV, kf.FAST):
-            assert kf.tvl1(grey, next, preset=preset).abs().max() < 1e-4
+            assert kf.tvl1(gray, following, preset=preset).abs().max() < 1e-4
 
 
 def test_flow_that_leaves_the_frame_does_not_run_away() -> None:
@@ -129,7 +130,7 @@ def test_flow_that_leaves_the_frame_does_not_run_away() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (8, 8), (15, 200)])
 @pytest.mark.parametrize("preset", [kf.DEFAULT, kf.OPENCV, kf.FAST])
-def test_small_frames(size: tuple[int, int], preset: kf.TVL1) -> None:
+def test_small_frames(size: tuple[int, int], preset: kf.TVL1Settings) -> None:
     picture = texture(*size).to(torch.uint8)[None]
     flow = kf.tvl1(picture, picture, preset=preset)
     assert flow.shape == (1, 2, *size)
@@ -142,34 +143,34 @@ def test_empty_batch() -> None:
 
 def test_value_ranges_agree() -> None:
     preset = replace(QUICK, border="zeros")  # the one border that knows what black is
-    previous, next = moving_pair(32, 32, 1, 1)
-    expected = kf.tvl1(previous, next, preset=preset)
+    previous, following = moving_pair(32, 32, 1, 1)
+    expected = kf.tvl1(previous, following, preset=preset)
     for low, high in ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0)):
-        frames = [low + image.double() / 255 * (high - low) for image in (previous, next)]
+        frames = [low + image.double() / 255 * (high - low) for image in (previous, following)]
         found = kf.tvl1(*frames, preset=preset, value_range=(low, high))
         assert found.dtype == torch.float32
         assert (found - expected).abs().max() < 1e-2
 
 
-def test_colour_is_weighted_as_opencv_does() -> None:
+def test_color_is_weighted_as_opencv_does() -> None:
     generator = torch.Generator().manual_seed(0)
     rgb = torch.randint(256, (2, 1, 3, 24, 24), generator=generator, dtype=torch.uint8).float()
-    grey = [
+    gray = [
         torch.from_numpy(cv2.cvtColor(frame[0].permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY))[None, None]
         for frame in rgb
     ]
-    colour = kf.tvl1(rgb[0], rgb[1], preset=QUICK, value_range=(0, 255))
-    assert kf.endpoint_error(colour, kf.tvl1(*grey, preset=QUICK, value_range=(0, 255))) < 1e-2
+    color = kf.tvl1(rgb[0], rgb[1], preset=QUICK, value_range=(0, 255))
+    assert kf.endpoint_error(color, kf.tvl1(*gray, preset=QUICK, value_range=(0, 255))) < 1e-2
 
 
 def test_layout_of_the_frames_does_not_matter() -> None:
-    previous, next = moving_pair(40, 40, 2, 0)
-    expected = kf.tvl1(previous, next, preset=QUICK)
-    strided = [image.repeat_interleave(2, -1)[..., ::2] for image in (previous, next)]
+    previous, following = moving_pair(40, 40, 2, 0)
+    expected = kf.tvl1(previous, following, preset=QUICK)
+    strided = [image.repeat_interleave(2, -1)[..., ::2] for image in (previous, following)]
     assert torch.equal(kf.tvl1(*strided, preset=QUICK), expected)
-    colours = [image.expand(1, 3, 40, 40).float() for image in (previous, next)]
-    last = [image.contiguous(memory_format=torch.channels_last) for image in colours]
-    expected = kf.tvl1(*colours, preset=QUICK, value_range=(0, 255))
+    colors = [image.expand(1, 3, 40, 40).float() for image in (previous, following)]
+    last = [image.contiguous(memory_format=torch.channels_last) for image in colors]
+    expected = kf.tvl1(*colors, preset=QUICK, value_range=(0, 255))
     assert torch.equal(kf.tvl1(*last, preset=QUICK, value_range=(0, 255)), expected)
 
 
@@ -191,7 +192,7 @@ def test_input_is_not_changed() -> None:
 
 def test_thread_setting_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     before, seen = torch.get_num_threads(), []
-    monkeypatch.setattr(eager, "_solve_pairs", lambda *_: seen.append(torch.get_num_threads()) or 1 / 0)
+    monkeypatch.setattr(eager, "solve_pairs", lambda *_: seen.append(torch.get_num_threads()) or 1 / 0)
     torch.set_num_threads(3)
     try:
         with pytest.raises(ZeroDivisionError):
@@ -216,7 +217,7 @@ def test_pixels_that_are_not_numbers_name_the_pair() -> None:
 
 
 @pytest.mark.parametrize(
-    ("previous", "next", "message"),
+    ("previous", "following", "message"),
     [
         (torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 9), "one shape"),
         (torch.zeros(1, 1, 8, 8), torch.zeros(2, 1, 8, 8), "one shape"),
@@ -228,9 +229,9 @@ def test_pixels_that_are_not_numbers_name_the_pair() -> None:
         (torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8), "value_range"),
     ],
 )
-def test_bad_frames(previous: Tensor, next: Tensor, message: str) -> None:
+def test_bad_frames(previous: Tensor, following: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        kf.tvl1(previous, next)
+        kf.tvl1(previous, following)
 
 
 def test_bad_ranges_and_presets() -> None:
@@ -287,5 +288,5 @@ def test_each_setting_counts() -> None:
 
 def test_median_is_opencvs() -> None:
     plane = np.random.default_rng(0).normal(size=(17, 13)).astype(np.float32)
-    found = _median(torch.from_numpy(plane)[None, None].expand(2, 1, 17, 13), 5)
+    found = median_filter(torch.from_numpy(plane)[None, None].expand(2, 1, 17, 13), 5)
     assert np.array_equal(found[1, 0].numpy(), cv2.medianBlur(plane, 5))

@@ -109,8 +109,6 @@ def between_backends(pairs: Tensor) -> dict[str, Any]:
     zeros = replace(kf.DEFAULT, border="zeros")
     compared = {
         "cpp, eager": (kf.DEFAULT, "cpp", "eager"),
-        "compile, eager": (kf.DEFAULT, "compile", "eager"),
-        "cpp, compile": (kf.DEFAULT, "cpp", "compile"),
         'cpp, opencv (border "zeros")': (zeros, "cpp", "opencv"),
         'eager, opencv (border "zeros")': (zeros, "eager", "opencv"),
         'cpp, opencv (preset "opencv")': (kf.OPENCV, "cpp", "opencv"),
@@ -118,7 +116,7 @@ def between_backends(pairs: Tensor) -> dict[str, Any]:
     return {name: _distance(pairs, *what) for name, what in compared.items()}
 
 
-def _distance(pairs: Tensor, preset: kf.TVL1, left: Any, right: Any) -> dict[str, float]:
+def _distance(pairs: Tensor, preset: kf.TVL1Settings, left: Any, right: Any) -> dict[str, float]:
     a, b = (kf.tvl1(*pairs, preset=preset, backend=backend) for backend in (left, right))
     distance = (a - b).norm(dim=1)
     means = distance.mean((1, 2))

@@ -19,7 +19,7 @@ from kdvideo import flow as kf
 FRAMES, SHORT_SIDE, BOUND = 65, 256, 20.0
 KINETICS_PIXELS = 256 * 340
 CODECS = {
-    "raw 8 bit": kf.RAW,
+    "raw 8 bit": kf.UNCOMPRESSED,
     "lossless video (FFV1)": kf.LOSSLESS,
     "near-lossless video (H.264, crf 16)": kf.NEAR_LOSSLESS,
     "H.264, crf 10": kf.GrayH264(crf=10),

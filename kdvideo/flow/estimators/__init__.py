@@ -1,1 +1,1 @@
-"""Flow estimators, and flow as a source for clips and batches."""
+"""Flow estimators behind one interface, and flow computed for clips and batches."""

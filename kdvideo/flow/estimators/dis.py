@@ -1,4 +1,4 @@
-"""DIS optical flow, by OpenCV."""
+"""DIS optical flow, computed by OpenCV."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from kdvideo.flow.frames import as_clips, to_grey
+from kdvideo.flow.frames import as_clips, to_gray
 
 Quality = Literal["ultrafast", "fast", "medium"]
 SMALLEST = 12
@@ -17,9 +17,9 @@ SMALLEST = 12
 class DISEstimator:
     """OpenCV's dense inverse search as a `FlowEstimator`: fast, and less exact than TV-L1.
 
-    Runs on the CPU, on `torch.get_num_threads()` threads over the pairs.
+    It runs on the CPU, on `torch.get_num_threads()` threads over the pairs.
 
-    Arguments:
+    Args:
         quality: "ultrafast", "fast" or "medium": OpenCV's settings of that name.
 
     Raises:
@@ -30,8 +30,9 @@ class DISEstimator:
         >>> DISEstimator().fingerprint
         "DIS(quality='medium')"
 
-    T. Kroeger, R. Timofte, D. Dai, L. Van Gool, "Fast Optical Flow using Dense Inverse Search", ECCV 2016,
-    arXiv:1603.03590.
+    Source:
+        T. Kroeger, R. Timofte, D. Dai, L. Van Gool, "Fast Optical Flow using Dense Inverse Search", ECCV 2016,
+        arXiv 1603.03590.
     """
 
     def __init__(self, quality: Quality = "medium") -> None:
@@ -47,12 +48,12 @@ class DISEstimator:
 
     @torch.no_grad()
     def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
-        """The flow of clips, see `FlowEstimator`."""
-        grey = to_grey(as_clips(frames), value_range).round().clamp(0, 255).byte().cpu()
-        batch, count, height, width = grey.shape
+        """Compute the flow of clips, see `FlowEstimator`."""
+        gray = to_gray(as_clips(frames), value_range).round().clamp(0, 255).byte().cpu()
+        batch, count, height, width = gray.shape
         if min(height, width) < SMALLEST:
-            raise ValueError(f"DIS needs frames of at least {SMALLEST} pixels a side, got {height}x{width}")
-        first, second = grey[:, :-1].flatten(0, 1).numpy(), grey[:, 1:].flatten(0, 1).numpy()
+            raise ValueError(f"frames for DIS must have at least {SMALLEST} pixels a side, got {height}x{width}")
+        first, second = gray[:, :-1].flatten(0, 1).numpy(), gray[:, 1:].flatten(0, 1).numpy()
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             found = [torch.from_numpy(f) for f in pool.map(self._solve, first, second)]
         flow = torch.stack(found).view(batch, count - 1, height, width, 2).permute(0, 1, 4, 2, 3).contiguous()
@@ -60,6 +61,7 @@ class DISEstimator:
 
     def _solve(self, first: Any, second: Any) -> Any:
         cv2 = _opencv()
+        # A solver for each pair: its buffers would be shared between the threads.
         return cv2.DISOpticalFlow_create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{self.quality.upper()}")).calc(
             first, second, None
         )

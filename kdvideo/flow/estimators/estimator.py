@@ -1,4 +1,4 @@
-"""Optical flow estimators behind one interface: TV-L1, DIS (OpenCV) and RAFT (torchvision).
+"""The interface of optical flow estimators, and TV-L1 behind it.
 
 A network trained on the flow of one estimator is worse on another's: every estimator has a `fingerprint`, a
 text that is stored with flow, caches and weights and compared when they are used.
@@ -6,17 +6,18 @@ text that is stored with flow, caches and weights and compared when they are use
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Protocol
 
 from torch import Tensor
 
 from kdvideo.flow.tvl1.backends import Backend
 from kdvideo.flow.tvl1.estimate import tvl1
-from kdvideo.flow.tvl1.presets import DEFAULT, TVL1
+from kdvideo.flow.tvl1.presets import DEFAULT, TVL1Settings
 
 
 class FlowEstimator(Protocol):
-    """Anything that computes the flow of a clip and can say what it is."""
+    """Anything that computes the flow of a clip and has a fingerprint."""
 
     @property
     def fingerprint(self) -> str:
@@ -24,7 +25,7 @@ class FlowEstimator(Protocol):
         ...
 
     def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
-        """Flow (T-1,2,H,W) of a clip (T,3,H,W), or (B,T-1,2,H,W) of (B,T,3,H,W): float32 pixels, u first.
+        """Compute flow (T-1,2,H,W) of a clip (T,3,H,W), or (B,T-1,2,H,W) of (B,T,3,H,W): float32 pixels, u first.
 
         `value_range` is (black, white) of floating point frames; uint8 frames need none.
         """
@@ -34,7 +35,7 @@ class FlowEstimator(Protocol):
 class TVL1Estimator:
     """`tvl1` as a `FlowEstimator`.
 
-    Arguments:
+    Args:
         preset: the settings; they are the fingerprint.
         backend: as in `tvl1`; backends agree up to rounding and are not part of the fingerprint.
 
@@ -43,14 +44,14 @@ class TVL1Estimator:
         True
     """
 
-    def __init__(self, preset: TVL1 = DEFAULT, *, backend: Backend = "auto") -> None:
+    def __init__(self, preset: TVL1Settings = DEFAULT, *, backend: Backend = "auto") -> None:
         self.preset, self.backend = preset, backend
 
     @property
     def fingerprint(self) -> str:
-        """The settings as text."""
-        return str(self.preset)
+        """The settings as text, which is stored in files: its form must stay as it is."""
+        return f"TVL1({', '.join(f'{name}={value!r}' for name, value in asdict(self.preset).items())})"
 
     def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
-        """The flow of clips, see `FlowEstimator`."""
+        """Compute the flow of clips, see `FlowEstimator`."""
         return tvl1(frames, preset=self.preset, value_range=value_range, backend=self.backend)

@@ -1,4 +1,4 @@
-"""RAFT optical flow, by torchvision."""
+"""RAFT optical flow, computed by torchvision's networks."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from kdvideo.cache import weights_fingerprint
 from kdvideo.flow.frames import as_clips, check_finite, check_range
 
-SMALLEST = 128  # torchvision's RAFT takes sides from here on
-MULTIPLE = 8
+SMALLEST = 128  # pixels a side: its coarsest correlations have a 64th of them and must keep two cells
+MULTIPLE = 8  # its features have an eighth of the frame's sides
 
 
 class RAFTEstimator:
-    """A RAFT of torchvision as a `FlowEstimator`; frames are padded to what it takes, and the padding cut off.
+    """A RAFT of torchvision as a `FlowEstimator`; frames are padded to sizes that it takes, and its flow is cropped.
 
-    Arguments:
+    Args:
         model: for instance `torchvision.models.optical_flow.raft_small(weights=...)`. It is put into evaluation
             mode; clips must be on its device.
-        iterations: recurrent updates, at least 1; torchvision's default is 12.
+        iterations: recurrent updates, at least 1; 12 is torchvision's default.
         pairs: most pairs that go through the network at a time, for memory.
 
     Raises:
@@ -31,7 +31,8 @@ class RAFTEstimator:
         >>> raft(torch.zeros(3, 3, 40, 60, dtype=torch.uint8)).shape
         torch.Size([2, 2, 40, 60])
 
-    Z. Teed, J. Deng, "RAFT: Recurrent All-Pairs Field Transforms for Optical Flow", ECCV 2020, arXiv:2003.12039.
+    Source:
+        Z. Teed, J. Deng, "RAFT: Recurrent All-Pairs Field Transforms for Optical Flow", ECCV 2020, arXiv 2003.12039.
     """
 
     def __init__(self, model: nn.Module, *, iterations: int = 12, pairs: int = 8) -> None:
@@ -48,7 +49,7 @@ class RAFTEstimator:
 
     @torch.no_grad()
     def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
-        """The flow of clips, see `FlowEstimator`."""
+        """Compute the flow of clips, see `FlowEstimator`."""
         clips = as_clips(frames)
         black, white = check_range(clips, value_range)
         with torch.autocast(frames.device.type, enabled=False):

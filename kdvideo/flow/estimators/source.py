@@ -1,4 +1,4 @@
-"""Where the flow of a clip comes from: a store, or the frames themselves."""
+"""The interface of flow sources, and the source that computes flow from the frames."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class FlowSource(Protocol):
     """Anything that gives the flow of a clip: `FlowStore`, `EstimatorSource` or one's own function."""
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
-        """Flow (T-1,2,H,W) float32 in pixels of frames (T,3,H,W) uint8; flow t leads to frame t + 1."""
+        """Return flow (T-1,2,H,W) float32 in pixels of frames (T,3,H,W) uint8; flow t leads to frame t + 1."""
         ...
 
 
 class EstimatorSource:
-    """Computes flow from the frames when it is asked for: a `FlowSource` without a store.
+    """A `FlowSource` that computes the flow from the frames when it is asked for, without a store.
 
-    Arguments:
+    Args:
         estimator: what computes it; the default is TV-L1.
 
     Examples:
@@ -35,12 +35,16 @@ class EstimatorSource:
 
     @property
     def fingerprint(self) -> str:
-        """That of the estimator."""
+        """The fingerprint of the estimator."""
         return self.estimator.fingerprint
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
-        """Flow (T-1,2,H,W) of frames (T,3,H,W), on their device. Raises ValueError naming the clip."""
-        if len(frames) == 1:  # nothing moves in a single frame
+        """Compute flow (T-1,2,H,W) of frames (T,3,H,W), on their device.
+
+        Raises:
+            ValueError: the estimator cannot use the frames (the message names the clip).
+        """
+        if len(frames) == 1:
             return frames.new_zeros((0, 2, *frames.shape[-2:]), dtype=torch.float32)
         try:
             return self.estimator(frames)

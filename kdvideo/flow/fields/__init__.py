@@ -1,1 +1,1 @@
-"""What a flow field is written, shown and measured with: encodings, pictures, errors, transforms."""
+"""Flow fields: encodings, files, pictures, errors and transforms."""

@@ -1,4 +1,4 @@
-"""The error of flow."""
+"""The endpoint error of flow."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from kdvideo.flow.fields.transforms import check_flow
 
 
 def endpoint_error(predicted: Tensor, target: Tensor, *, mask: Tensor | None = None) -> Tensor:
-    """EPE = mean over pixels of sqrt((u^ - u)^2 + (v^ - v)^2), a scalar in pixels.
+    """Compute the endpoint error, EPE = mean over pixels of sqrt((u^ - u)^2 + (v^ - v)^2).
 
-    Arguments:
-        predicted, target: (...,2,H,W) of one shape.
+    Args:
+        predicted: (...,2,H,W) in pixels, u first.
+        target: of the same shape.
         mask: bool (...,H,W), true where the target is known; `None`: everywhere.
+
+    Returns:
+        A scalar in pixels, float32.
 
     Raises:
         ValueError: shapes differ (nothing is broadcast), the mask is not bool, or no pixel is left.
@@ -34,5 +38,5 @@ def endpoint_error(predicted: Tensor, target: Tensor, *, mask: Tensor | None = N
             raise ValueError(f"mask must be bool {tuple(error.shape)}, got {mask.dtype} {tuple(mask.shape)}")
         error = error[mask]
     if error.numel() == 0:
-        raise ValueError("no pixel to average over")
+        raise ValueError("predicted and mask must leave a pixel to average over, got none")
     return error.mean()

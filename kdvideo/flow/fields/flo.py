@@ -1,4 +1,4 @@
-"""Middlebury .flo files."""
+"""Flow in Middlebury's .flo files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNKNOWN = 1e9
 
 
 def is_known(flow: Tensor) -> Tensor:
-    """Mask (...,H,W) of the pixels whose flow is known: finite and below 1e9, as Middlebury marks it.
+    """Return the mask (...,H,W) of the pixels whose flow is known: finite and below 1e9, as Middlebury marks it.
 
     Examples:
         >>> is_known(torch.tensor([0.0, 1e10]).view(2, 1, 1))
@@ -27,26 +27,26 @@ def is_known(flow: Tensor) -> Tensor:
 
 
 def read_flo(path: str | os.PathLike[str]) -> Tensor:
-    """Flow (2,H,W) float32 in pixels of a .flo file; `is_known` tells its unknown pixels.
+    """Read flow (2,H,W) float32 in pixels from a .flo file; `is_known` gives the mask of its known pixels.
 
     Raises:
-        ValueError: not a .flo file, or cut short (the message names the file).
+        ValueError: the file is not a .flo file, or is truncated (the message names it).
     """
     data = Path(path).read_bytes()
     if data[:4] != MAGIC or len(data) < 12:
-        raise ValueError(f"{path} is not a .flo file: it does not begin with {MAGIC!r} and its size")
+        raise ValueError(f"{path} is not a .flo file: it must begin with {MAGIC!r} and its size")
     width, height = struct.unpack("<ii", data[4:12])
     if width < 1 or height < 1 or len(data) != 12 + 8 * width * height:
-        raise ValueError(f"{path} should hold {width}x{height} flow vectors, but has {len(data)} bytes")
+        raise ValueError(f"{path} must hold {width}x{height} flow vectors, got {len(data)} bytes")
     values = torch.frombuffer(bytearray(data), dtype=torch.float32, offset=12)
     return values.view(height, width, 2).permute(2, 0, 1).contiguous()
 
 
 def write_flo(path: str | os.PathLike[str], flow: Tensor) -> None:
-    """Write flow (2,H,W) as a .flo file, whole or not at all.
+    """Write flow (2,H,W) in pixels as a .flo file, whole or not at all.
 
     Raises:
-        ValueError: flow has another shape.
+        ValueError: the flow has another shape.
 
     Examples:
         >>> import tempfile
@@ -57,7 +57,7 @@ def write_flo(path: str | os.PathLike[str], flow: Tensor) -> None:
     """
     check_flow(flow)
     if flow.ndim != 3:
-        raise ValueError(f"a .flo file holds one flow (2,H,W), got {tuple(flow.shape)}")
+        raise ValueError(f"flow of a .flo file must be (2,H,W), got {tuple(flow.shape)}")
     height, width = flow.shape[-2:]
     values = flow.detach().float().cpu().permute(1, 2, 0).contiguous()
     header = MAGIC + struct.pack("<ii", width, height)

@@ -1,4 +1,4 @@
-"""Flow as a picture: hue is direction, saturation is speed."""
+"""Flow as a color picture: hue is direction, saturation is speed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from torch import Tensor
 from kdvideo.flow.fields.flo import is_known
 from kdvideo.flow.fields.transforms import check_flow
 
-# Steps from one pure colour to the next, as many as the eye tells apart: red, yellow, green, cyan, blue,
-# magenta.
+# Steps from one pure color to the next (red, yellow, green, cyan, blue, magenta): as many as the eye distinguishes.
 STEPS = (15, 6, 4, 11, 13, 6)
 CORNERS = ((1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1))
 
 
 def color_wheel() -> Tensor:
-    """The 55 colours (55,3) in [0, 1] of the Middlebury flow wheel, from red on.
+    """Return the 55 colors (55,3) in [0, 1] of the Middlebury flow wheel, from red on.
 
     Examples:
         >>> color_wheel().shape
@@ -32,21 +31,22 @@ def color_wheel() -> Tensor:
 
 
 def to_image(flow: Tensor, *, max_magnitude: float | None = None) -> Tensor:
-    """Flow (...,2,H,W) as RGB (...,3,H,W) uint8: white is rest, red is to the right, unknown is black.
+    """Draw flow (...,2,H,W) as RGB (...,3,H,W) uint8: white is rest, red is to the right, unknown is black.
 
-    Arguments:
+    Args:
         flow: pixels, u first. Components that are NaN, infinite or above 1e9 are unknown.
-        max_magnitude: speed of full colour in pixels (faster is darkened); `None`: the fastest pixel
+        max_magnitude: speed of full color in pixels (faster is darkened); `None`: the fastest pixel
             of the whole input, so that frames of one clip share a scale.
 
     Raises:
-        ValueError: flow has another shape, or max_magnitude is not positive.
+        ValueError: the flow has another shape, or `max_magnitude` is not positive.
 
     Examples:
         >>> to_image(torch.tensor([5.0, 0.0]).view(2, 1, 1)).flatten().tolist()
         [255, 0, 0]
 
-    S. Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 2011.
+    Source:
+        S. Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 2011.
     """
     check_flow(flow)
     if max_magnitude is not None and not 0 < max_magnitude < math.inf:
@@ -62,7 +62,7 @@ def to_image(flow: Tensor, *, max_magnitude: float | None = None) -> Tensor:
 
 
 def _hue(turn: Tensor) -> Tensor:
-    """Colour (...,3) of a direction in turns, interpolated around the wheel."""
+    """Return the color (...,3) of a direction in turns, interpolated around the wheel."""
     wheel = color_wheel().to(turn.device)
     place = (turn % 1) * len(wheel)
     low = place.floor().long() % len(wheel)

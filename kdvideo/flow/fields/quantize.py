@@ -9,16 +9,16 @@ from kdvideo.flow.fields.transforms import check_bound, truncate
 
 
 def quantize(flow: Tensor, bound: float = 20.0) -> Tensor:
-    """q = round(127 clip(u, +-bound) / bound) + 128 as uint8; no motion is 128 exactly.
+    """Quantize flow to q = round(127 clip(u, +-bound) / bound) + 128 as uint8; no motion is 128 exactly.
 
     Within the bound the error after `dequantize` is at most bound / 254 pixels (0.079 at 20).
 
-    Arguments:
+    Args:
         flow: any shape, pixels.
         bound: components are truncated to [-bound, bound].
 
     Raises:
-        ValueError: flow is not floating point or not finite, or bound is not positive.
+        ValueError: the flow is not floating point or not finite, or the bound is not positive.
 
     Examples:
         >>> quantize(torch.tensor([-25.0, 0.0, 20.0]))
@@ -32,7 +32,7 @@ def quantize(flow: Tensor, bound: float = 20.0) -> Tensor:
 
 
 def dequantize(values: Tensor, bound: float = 20.0) -> Tensor:
-    """(q - 128) bound / 127 as float32 pixels: the inverse of `quantize` with the same bound.
+    """Return (q - 128) bound / 127 as float32 pixels: undoes `quantize` with the same bound.
 
     Examples:
         >>> dequantize(torch.tensor([1, 128, 255], dtype=torch.uint8))
@@ -44,11 +44,11 @@ def dequantize(values: Tensor, bound: float = 20.0) -> Tensor:
 
 
 def dequantize_tsn(values: Tensor, bound: float = 20.0) -> Tensor:
-    """q 2 bound / 255 - bound: reads the flow images of TSN, denseflow and MMAction.
+    """Return 2 bound q / 255 - bound as float32 pixels, for the flow images of TSN, denseflow and MMAction.
 
-    That map has no number for zero: their tools store 128 for no motion, read here as bound / 255.
+    That map has no number for zero: their tools store 128 for no motion, which becomes bound / 255.
 
-    Arguments:
+    Args:
         values: uint8, any shape.
         bound: the bound the images were written with (20 in TSN and MMAction, 32 by denseflow's default).
 
@@ -56,7 +56,8 @@ def dequantize_tsn(values: Tensor, bound: float = 20.0) -> Tensor:
         >>> dequantize_tsn(torch.tensor([0, 128, 255], dtype=torch.uint8))
         tensor([-20.0000,   0.0784,  20.0000])
 
-    L. Wang et al., "Temporal Segment Networks", ECCV 2016, arXiv:1608.00859.
+    Source:
+        L. Wang et al., "Temporal Segment Networks", ECCV 2016, arXiv 1608.00859.
     """
     check_bound(bound)
     _check_bytes(values)
@@ -65,4 +66,4 @@ def dequantize_tsn(values: Tensor, bound: float = 20.0) -> Tensor:
 
 def _check_bytes(values: Tensor) -> None:
     if values.dtype != torch.uint8:
-        raise ValueError(f"quantised flow must be uint8, got {values.dtype}")
+        raise ValueError(f"quantized flow must be uint8, got {values.dtype}")

@@ -13,7 +13,7 @@ def check_flow(flow: Tensor, *, dim: int = -3) -> None:
     if dim not in axes or flow.shape[dim] != 2 or flow.ndim < 3:
         raise ValueError(f"flow must be (...,2,H,W) with u and v along dimension {dim}, got {tuple(flow.shape)}")
     if not flow.is_floating_point():
-        raise ValueError(f"flow must be floating point pixels, got {flow.dtype}; see dequantize")
+        raise ValueError(f"flow must be floating point pixels, got {flow.dtype}: apply dequantize to stored flow")
 
 
 def check_bound(bound: float) -> None:
@@ -34,7 +34,7 @@ def truncate(flow: Tensor, bound: float = 20.0) -> Tensor:
 
 
 def to_unit(flow: Tensor, bound: float = 20.0) -> Tensor:
-    """Truncated flow divided by its bound: a network's input in [-1, 1], zero motion at 0.
+    """Truncate flow and divide it by its bound: a network's input in [-1, 1], zero motion at 0.
 
     Examples:
         >>> to_unit(torch.tensor([-30.0, 0.0, 10.0]))
@@ -44,15 +44,15 @@ def to_unit(flow: Tensor, bound: float = 20.0) -> Tensor:
 
 
 def hflip(flow: Tensor, *, channel_dim: int = -3) -> Tensor:
-    """Mirror left and right: reverse the last axis and negate u, as the flow of mirrored frames.
+    """Mirror flow left and right as that of mirrored frames: reverse the last axis and negate u.
 
-    Arguments:
+    Args:
         flow: (..., 2, H, W), or any layout with W last, for instance clips (B,2,T,H,W) with
             `channel_dim=1`.
         channel_dim: the dimension that holds u and v.
 
     Raises:
-        ValueError: `channel_dim` has not size 2, or is the width.
+        ValueError: `channel_dim` does not have size 2, or is the width.
 
     Examples:
         >>> hflip(torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]))
@@ -62,13 +62,13 @@ def hflip(flow: Tensor, *, channel_dim: int = -3) -> Tensor:
     """
     check_flow(flow, dim=channel_dim)
     if channel_dim % flow.ndim == flow.ndim - 1:
-        raise ValueError("channel_dim is the last dimension, which must be the width")
+        raise ValueError(f"channel_dim must not be the last dimension, which is the width, got {channel_dim}")
     u, v = flow.flip(-1).unbind(channel_dim)
     return torch.stack([-u, v], channel_dim % flow.ndim)
 
 
 def resize(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Flow (...,2,H,W) of frames resized to `size` = (H, W): bilinear, values in the new pixels.
+    """Resize flow (...,2,H,W) as that of frames resized to `size` = (H, W): bilinear, values in the new pixels.
 
     Examples:
         >>> resize(torch.ones(2, 4, 4), (4, 8))[:, 0, 0]
@@ -83,10 +83,13 @@ def resize(flow: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def area_pool(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Flow (...,2,H,W) averaged over the cells of a coarser grid `size`, values left in input pixels.
+    """Average flow (...,2,H,W) over the cells of a coarser grid `size`, with values left in input pixels.
 
     D3D's decoder target: the flow seen at a feature map's resolution (28 x 28), not the flow of
     smaller frames (that is `resize`).
+
+    Raises:
+        ValueError: the flow has another shape, or `size` is larger.
 
     Examples:
         >>> area_pool(torch.ones(2, 4, 4), (2, 2)).shape
@@ -94,6 +97,8 @@ def area_pool(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """
     check_flow(flow)
     if size[0] > flow.shape[-2] or size[1] > flow.shape[-1]:
-        raise ValueError(f"cannot pool {tuple(flow.shape[-2:])} to the larger {tuple(size)}; see resize")
+        raise ValueError(
+            f"size must not be larger than the flow's {tuple(flow.shape[-2:])}, got {tuple(size)}: use resize"
+        )
     flat = flow.reshape(-1, *flow.shape[-3:])
     return F.adaptive_avg_pool2d(flat, size).reshape(*flow.shape[:-2], *size)

@@ -1,1 +1,1 @@
-"""Flow on disk: our own store and the folders of other tools."""
+"""Flow on disk: stores with sidecars and checksums, their codecs, and the JPEG folders of other tools."""

@@ -1,4 +1,4 @@
-"""How a `FlowStore` puts 8-bit flow into files.
+"""Codecs of a `FlowStore`: 8-bit flow as lossless or near-lossless video, or as it is.
 
 Legend: N flows of a clip, H W space.
 """
@@ -20,7 +20,7 @@ from kdvideo.flow.store import gray_video
 
 
 class FlowCodec(Protocol):
-    """One way to store quantised flow; `str()` of it says everything that decides the bytes."""
+    """One way to store quantized flow; `str()` of it, which sidecars hold, says everything that decides the bytes."""
 
     @property
     def suffix(self) -> str:
@@ -30,17 +30,17 @@ class FlowCodec(Protocol):
     def writer(
         self, file: BinaryIO, flows: int, size: tuple[int, int]
     ) -> AbstractContextManager[Callable[[Tensor], None]]:
-        """A function that appends flow (N,2,H,W) uint8, `flows` in all; the file is whole at the end of the context."""
+        """Yield a function that appends flow (N,2,H,W) uint8, `flows` in all; the file is whole after the context."""
         ...
 
     def read(self, path: Path, window: range, size: tuple[int, int]) -> Tensor:
-        """Flow `window` of a file, (N,2,H,W) uint8. Raises ValueError naming a damaged file."""
+        """Read flow `window` of a file, (N,2,H,W) uint8; ValueError names a file that is damaged."""
         ...
 
 
 @dataclass(frozen=True)
 class GrayFFV1:
-    """Lossless: one grey FFV1 video per clip, u above v, every picture by itself.
+    """Lossless: one gray FFV1 video per clip, u above v, every picture coded by itself.
 
     Examples:
         >>> GrayFFV1().suffix
@@ -53,6 +53,7 @@ class GrayFFV1:
         self, file: BinaryIO, flows: int, size: tuple[int, int]
     ) -> AbstractContextManager[Callable[[Tensor], None]]:
         """See `FlowCodec`."""
+        # Without checksums of slices: the sidecar has one of every flow.
         options = {"level": "3", "context": "0", "slices": "4", "slicecrc": "0"}
         return _stacked(gray_video.writer(file, "ffv1", _stack(size), gop=1, options=options))
 
@@ -63,14 +64,14 @@ class GrayFFV1:
 
 @dataclass(frozen=True)
 class GrayH264(GrayFFV1):
-    """Near-lossless: one grey H.264 video per clip, u above v.
+    """Near-lossless: one gray H.264 video per clip, u above v.
 
-    Arguments:
-        crf: x264's quality, 0 (lossless) to 51; every 6 halve the size, more or less.
-        gop: flows from one that is coded by itself to the next, at least 1: a window is read from there.
+    Args:
+        crf: x264's quality, 0 (lossless) to 51; every 6 about halve the size.
+        gop: flows from one that is coded by itself to the next, at least 1; reading a window starts at such a flow.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number is out of its range.
 
     Examples:
         >>> GrayH264(crf=12)
@@ -105,7 +106,7 @@ def _stacked(pictures: AbstractContextManager[Callable[[Tensor], None]]) -> Iter
 
 @dataclass(frozen=True)
 class Raw:
-    """The bytes as they are: one safetensors file per clip, with the tensor `flow` (N,2,H,W) uint8.
+    """Uncompressed: one safetensors file per clip, with the tensor `flow` (N,2,H,W) uint8.
 
     Examples:
         >>> Raw().suffix
@@ -117,10 +118,11 @@ class Raw:
     @contextmanager
     def writer(self, file: BinaryIO, flows: int, size: tuple[int, int]) -> Iterator[Callable[[Tensor], None]]:
         """See `FlowCodec`."""
+        # Not by safetensors itself: it would need the whole clip at once.
         shape = [flows, 2, *size]
         layout = {"flow": {"dtype": "U8", "shape": shape, "data_offsets": [0, flows * 2 * size[0] * size[1]]}}
         text = json.dumps(layout, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
+        text += b" " * (-len(text) % 8)  # safetensors aligns the data to 8 bytes
         file.write(len(text).to_bytes(8, "little") + text)
 
         def add(values: Tensor) -> None:
@@ -136,7 +138,10 @@ class Raw:
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} is not a readable flow file: {error}") from error
         if tuple(values.shape) != (len(window), 2, *size) or values.dtype != torch.uint8:
-            raise ValueError(f"{path} holds {tuple(values.shape)} for flow {window} of size {size}")
+            raise ValueError(
+                f"{path} must hold uint8 flow {(len(window), 2, *size)} at {window}, got {values.dtype} "
+                f"{tuple(values.shape)}"
+            )
         return values
 
 
@@ -146,7 +151,8 @@ LOSSLESS = GrayFFV1()
 NEAR_LOSSLESS = GrayH264()
 """About half of that, for a few hundredths of a pixel."""
 
-RAW = Raw()
+UNCOMPRESSED = Raw()
 """2 H W bytes per frame pair, read as fast as the disk is."""
 
-READERS: dict[str, FlowCodec] = {codec.suffix: codec for codec in (LOSSLESS, RAW)}
+# By the suffix of a file; the reader of lossless video reads near-lossless video too.
+READERS: dict[str, FlowCodec] = {codec.suffix: codec for codec in (LOSSLESS, UNCOMPRESSED)}

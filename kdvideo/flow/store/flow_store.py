@@ -1,4 +1,4 @@
-"""Flow on disk: one file per clip, 8 bit per component, and beside it one sidecar that says what it is."""
+"""Flow on disk: per clip one file, with 8 bits per component, and one sidecar with its status and settings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kdvideo.flow.fields.quantize import dequantize, quantize
 from kdvideo.flow.fields.transforms import check_bound, check_flow
 from kdvideo.flow.store import sidecars
 from kdvideo.flow.store.codecs import LOSSLESS, READERS, FlowCodec
-from kdvideo.flow.store.sidecars import SUFFIX, Info, tag
+from kdvideo.flow.store.sidecars import SUFFIX, SidecarInfo, tag
 
-LONGEST = 230  # bytes of a part of a clip id: with a suffix it has to be a file name
+LONGEST = 230  # bytes of a part of a clip id: with a suffix it must fit in a file name, of 255 at most
 
 
 class FlowStore:
@@ -28,13 +28,13 @@ class FlowStore:
     clip is in the store if its sidecar says done. Reading a clip that was made with other settings than the
     store's own raises. A store is also a `FlowSource`.
 
-    Arguments:
+    Args:
         folder: made on the first write.
         bound: components are truncated to [-bound, bound] pixels.
         estimator: what makes the flow; its fingerprint is compared. The default is TV-L1.
         fps: frame rate of the clips; `None` where none is defined.
         size: (H, W) of the flow; `None` lets every clip have its own.
-        codec: how clips are written; those that are there are read by the codec that they were written with.
+        codec: how clips are written; stored clips are read by the codec that they were written with.
 
     Examples:
         >>> import tempfile, torch
@@ -62,11 +62,11 @@ class FlowStore:
         self.fingerprint = self.estimator.fingerprint
 
     def path(self, clip_id: str) -> Path:
-        """The file of a clip's flow. Raises ValueError for an id that is not a plain relative path."""
+        """Return the file of a clip's flow; ValueError for an id that is not a plain relative path."""
         return self._file(clip_id, ".flow" + self.codec.suffix)
 
     def sidecar(self, clip_id: str) -> Path:
-        """The file of a clip's status. Raises ValueError for an id that is not a plain relative path."""
+        """Return the file of a clip's status; ValueError for an id that is not a plain relative path."""
         return self._file(clip_id, SUFFIX)
 
     def _file(self, clip_id: str, suffix: str) -> Path:
@@ -80,8 +80,8 @@ class FlowStore:
             raise ValueError(f"each part of a clip id must have at most {LONGEST} bytes, got {clip_id!r}")
         return self.folder / PurePosixPath(clip_id + suffix)
 
-    def info(self, clip_id: str) -> Info | None:
-        """What the sidecar of a clip says, or None where there is none.
+    def info(self, clip_id: str) -> SidecarInfo | None:
+        """Read the sidecar of a clip; None where there is none.
 
         `status` is "done", with `frames`, `flows`, `size`, `bytes` of the file and more, or "failed", with `reason`.
 
@@ -94,15 +94,15 @@ class FlowStore:
         return sidecars.is_done(self.sidecar(clip_id))
 
     def __iter__(self) -> Iterator[str]:
-        """The ids of all clips whose flow is here, sorted."""
+        """Iterate over the ids of all clips whose flow is done, sorted."""
         found = (path for path in self.folder.rglob("*" + SUFFIX) if sidecars.is_done(path))
         return iter(sorted(p.relative_to(self.folder).as_posix()[: -len(SUFFIX)] for p in found))
 
     def write(self, clip_id: str, flow: Tensor) -> None:
-        """Truncate, quantise and store flow (T-1,2,H,W) in pixels; replaces what was there.
+        """Truncate, quantize and store flow (T-1,2,H,W) in pixels; replaces what was there.
 
         Raises:
-            ValueError: wrong shape or size, or a component that is NaN or infinite.
+            ValueError: the flow has another shape or size, or a component that is NaN or infinite.
         """
         check_flow(flow)
         if flow.ndim != 4:
@@ -112,42 +112,44 @@ class FlowStore:
 
     @contextmanager
     def writer(self, clip_id: str, *, flows: int, size: tuple[int, int]) -> Iterator[Callable[[Tensor], None]]:
-        """A function that appends flow (N,2,H,W) in pixels to a clip, for one that is too long to be held at once.
+        """Yield a function that appends flow (N,2,H,W) in pixels to a clip, for clips too long for memory.
 
-        The clip is in the store at the end of the context; after an exception, all is as it was before.
+        The clip is in the store after the context; an exception leaves everything as it was before.
 
-        Arguments:
+        Args:
             clip_id: the clip.
-            flows: how many there will be, one less than frames.
+            flows: how many will be appended, one less than frames.
             size: their (H, W).
 
         Raises:
-            ValueError: flow of another number or size was appended, or a component is NaN or infinite.
+            ValueError: another number or size was appended, or a component is NaN or infinite.
         """
         path, sidecar = self.path(clip_id), self.sidecar(clip_id)
         self._compare(clip_id, "size", _text(size), self._settings()["size"])
         with temporary(path.parent, tag(clip_id)) as file, temporary(path.parent, tag(clip_id)) as status:
             with self.codec.writer(file, flows, size) as encode:
-                counted = _Counted(encode, self.bound, size)
-                yield counted.add
-            if counted.flows != flows:
-                raise ValueError(f"clip {clip_id!r} was to have {flows} flows, got {counted.flows}")
+                pixels_writer = _QuantizingWriter(encode, self.bound, size)
+                yield pixels_writer.add
+            if pixels_writer.flows != flows:
+                raise ValueError(f"clip {clip_id!r} must have {flows} flows, got {pixels_writer.flows}")
             sync(file)
             made = sidecars.describe(file, self.codec, flows, size)
             status.write(sidecars.to_json(self._done(path, flows, size) | made))
             sync(status)
-            sidecar.unlink(missing_ok=True)  # from here on nothing can fail for want of space
+            # Both files are on the disk: from here on nothing fails for lack of space. The sidecar is removed first and
+            # published last, so it never belongs to another file.
+            sidecar.unlink(missing_ok=True)
             self._remove_files(clip_id)
             publish(file, path)
             publish(status, sidecar)
 
-    def _done(self, path: Path, flows: int, size: tuple[int, int]) -> Info:
+    def _done(self, path: Path, flows: int, size: tuple[int, int]) -> SidecarInfo:
         fps = None if self.fps is None else float(self.fps)
         settings = {"bound": self.bound, "fps": fps, "estimator": self.fingerprint}
         return {"status": "done", "frames": flows + 1, "flows": flows, "size": size, **settings, "file": path.name}
 
     def fail(self, clip_id: str, reason: str) -> None:
-        """Say that the flow of a clip cannot be made, and why; replaces what was there."""
+        """Record that the flow of a clip cannot be made, and why; replaces what was there."""
         sidecar = self.sidecar(clip_id)
         with temporary(sidecar.parent, tag(clip_id)) as status:
             status.write(sidecars.to_json({"status": "failed", "reason": reason}))
@@ -161,7 +163,7 @@ class FlowStore:
             self._file(clip_id, ".flow" + suffix).unlink(missing_ok=True)
 
     def read(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
-        """Flow (T-1,2,H,W) float32 in pixels, or that of `start:stop` alone.
+        """Read flow (T-1,2,H,W) float32 in pixels, or that of `start:stop` alone.
 
         Raises:
             KeyError: the store has no such clip.
@@ -176,14 +178,14 @@ class FlowStore:
         self.check(clip_id, info)
         return dequantize(sidecars.read(self.sidecar(clip_id), info, self.codec, start, stop), self.bound)
 
-    def check(self, clip_id: str, info: Info) -> None:
-        """Raise ValueError naming both if a clip that is done was made with other settings than the store's."""
+    def check(self, clip_id: str, info: SidecarInfo) -> None:
+        """Raise ValueError naming both settings if a clip that is done was made with others than the store's."""
         for name, wanted in self._settings().items():
             value = info.get(name)
             self._compare(clip_id, name, _text(tuple(value) if isinstance(value, list) else value), wanted)
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
-        """The stored flow of a clip, checked against its frames (T,3,H,W): a `FlowSource`."""
+        """Read the flow of a clip and check it against its frames (T,3,H,W): a `FlowSource`."""
         return check_frames(clip_id, self.read(clip_id), frames)
 
     def _settings(self) -> dict[str, str]:
@@ -195,8 +197,8 @@ class FlowStore:
             raise ValueError(f"flow of clip {clip_id!r} has {name} {found}, but the store expects {wanted}")
 
 
-class _Counted:
-    """Quantises flow on its way to an encoder, and counts it."""
+class _QuantizingWriter:
+    """Writer of flow in pixels to an encoder of uint8, which counts what it got."""
 
     def __init__(self, encode: Callable[[Tensor], None], bound: float, size: tuple[int, int]) -> None:
         self.encode, self.bound, self.size, self.flows = encode, bound, size, 0
@@ -211,12 +213,12 @@ class _Counted:
 
 
 def check_frames(clip_id: str, flow: Tensor, frames: Tensor) -> Tensor:
-    """The flow; raises ValueError unless it is that of frames (T,3,H,W) by number and size."""
+    """Return the flow; ValueError unless it is that of frames (T,3,H,W) by number and size."""
     expected = (len(frames) - 1, 2, *frames.shape[-2:])
     if tuple(flow.shape) != expected:
         raise ValueError(
-            f"stored flow of {clip_id!r} is {tuple(flow.shape)} but frames {tuple(frames.shape)} "
-            f"need {expected}: were they resized or sampled differently?"
+            f"stored flow of {clip_id!r} must be {expected} for frames {tuple(frames.shape)}, got "
+            f"{tuple(flow.shape)}: were they resized or sampled differently?"
         )
     return flow
 

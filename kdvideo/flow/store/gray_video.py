@@ -1,4 +1,4 @@
-"""Grey video files (matroska) of 8-bit pictures, of which any run can be read by itself."""
+"""Gray video files (Matroska) of 8-bit pictures, of which any run can be read by itself."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from torch import Tensor
 
 # Matroska counts milliseconds: at this rate, whatever that of the clip, picture k is at 40 k exactly.
 RATE, STEP = 25, 40
-NARROWEST = 2  # encoders refuse less: narrower pictures are padded
+NARROWEST = 2  # encoders refuse narrower pictures, which are padded
 
 
 @contextmanager
 def writer(
     file: BinaryIO, codec: str, size: tuple[int, int], *, gop: int, options: Mapping[str, str]
 ) -> Iterator[Callable[[Tensor], None]]:
-    """A function that appends pictures (N,H,W) uint8 of `size` (H, W) to a new video; equal pictures, equal bytes.
+    """Yield a function that appends pictures (N,H,W) uint8 to a new video; equal pictures give equal bytes.
 
-    Arguments:
+    Args:
         file: open for writing.
-        codec: one of FFmpeg's encoders of grey video, with its `options`.
-        size: of the pictures.
-        gop: pictures from one that stands by itself to the next; 1 makes all of them such.
+        codec: the name of one of FFmpeg's encoders of gray video.
+        size: (H, W) of the pictures.
+        gop: pictures from one that is coded by itself to the next; with 1 all of them are.
+        options: of the encoder.
     """
     import av
 
@@ -35,6 +36,7 @@ def writer(
         stream: Any = container.add_stream(codec, rate=RATE, options=dict(options))
         stream.height, stream.width, stream.pix_fmt = size[0], max(size[1], NARROWEST), "gray"
         context = stream.codec_context
+        # Slices of several threads would make the bytes depend on the machine.
         context.gop_size, context.thread_count, context.thread_type = gop, 1, "NONE"
         context.flags |= av.codec.context.Flags.bitexact
         container.start_encoding()
@@ -60,10 +62,10 @@ def _pad(pictures: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def read(path: Path, window: range, size: tuple[int, int]) -> Tensor:
-    """Pictures `window` (N,H,W) uint8 of a file that `writer` made.
+    """Read pictures `window` (N,H,W) uint8 of a file that `writer` made.
 
     Raises:
-        ValueError: the file is damaged, of another size, or has no such pictures.
+        ValueError: the file is damaged, its pictures have another size, or some are missing.
     """
     out = torch.empty(len(window), *size, dtype=torch.uint8)
     if len(window) == 0:
@@ -71,7 +73,7 @@ def read(path: Path, window: range, size: tuple[int, int]) -> Tensor:
     try:
         with _open(path) as (container, stream):
             _fill(out, container, stream, window)
-    except Exception as error:  # five and more classes come out of a decoder fed with damaged files
+    except Exception as error:  # damaged files make a decoder raise five and more classes
         raise ValueError(f"{path} is not a readable flow file: {error}") from error
     return out
 
@@ -81,11 +83,12 @@ def _open(path: Path) -> Iterator[tuple[Any, Any]]:
     import av
 
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise LookupError("not a regular file")
+        raise LookupError("it must be a regular file")
+    # A damaged or foreign file must not make the decoder open other files or addresses, as playlists do.
     rules = {"protocol_whitelist": "file", "format_whitelist": "matroska"}
     with av.open("file:" + os.path.abspath(path), container_options=rules) as container:
         if len(container.streams) != 1 or not container.streams.video:
-            raise LookupError("it does not hold one video stream")
+            raise LookupError("it must hold one video stream and nothing else")
         stream = container.streams.video[0]
         stream.thread_type, stream.codec_context.thread_count = "NONE", 1
         yield container, stream
@@ -94,7 +97,7 @@ def _open(path: Path) -> Iterator[tuple[Any, Any]]:
 def _fill(out: Tensor, container: Any, stream: Any, window: range) -> None:
     """Decode pictures `window`, one after the other, into `out`."""
     if window.start:
-        container.seek(window.start * STEP, stream=stream)
+        container.seek(window.start * STEP, stream=stream)  # to the last picture coded by itself up to there
     wanted = window.start
     for frame in container.decode(stream):
         if round(float(frame.pts * frame.time_base) * RATE) == wanted:
@@ -106,9 +109,9 @@ def _fill(out: Tensor, container: Any, stream: Any, window: range) -> None:
 
 
 def _plane(frame: Any, size: tuple[int, ...]) -> Tensor:
-    """The brightness of a frame: H.264 gives grey pictures back as the first of three planes."""
+    """Return the brightness of a frame: H.264 decodes gray pictures to the first of three planes."""
     if (frame.height, frame.width) != (size[0], max(size[1], NARROWEST)):
-        raise LookupError(f"its pictures are {(frame.height, frame.width)}, expected {size}")
+        raise LookupError(f"its pictures must be {size}, got {(frame.height, frame.width)}")
     plane = frame.planes[0]
     rows = torch.frombuffer(memoryview(plane), dtype=torch.uint8).reshape(-1, plane.line_size)
-    return rows[: size[0], : size[1]]
+    return rows[: size[0], : size[1]]  # the decoder pads the rows of a plane

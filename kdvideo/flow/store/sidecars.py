@@ -1,4 +1,4 @@
-"""The status of a clip in a `FlowStore`: what its sidecar says, and whether its file agrees."""
+"""The sidecars of a `FlowStore`, which hold the status of a clip, and the check of its file against them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,28 @@ from torch import Tensor
 from kdvideo.flow.store.codecs import READERS, FlowCodec
 
 SUFFIX = ".flow.json"
-MAX_PIXELS = 8192 * 4608
-CHUNK = 64  # flows read at once where a whole file is gone through
+MAX_PIXELS = 8192 * 4608  # a damaged size must not make a reader allocate all memory
+CHUNK = 64  # flows read at a time from a whole file, for memory
 
-Info = dict[str, Any]
+SidecarInfo = dict[str, Any]
 
 
 def tag(clip_id: str) -> str:
-    """16 hexadecimal digits that stand for a clip in the names of temporary files and in locks."""
+    """Return 16 hexadecimal digits that stand for a clip in the names of temporary files and in locks."""
     return hashlib.sha256(clip_id.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def to_json(info: Info) -> bytes:
-    """The bytes of a sidecar."""
+def to_json(info: SidecarInfo) -> bytes:
+    """Return the bytes of a sidecar."""
     return json.dumps(info, ensure_ascii=True).encode() + b"\n"
 
 
-def load(path: Path) -> Info | None:
-    """What a sidecar says, or None where there is none. Raises ValueError for one that is damaged."""
+def load(path: Path) -> SidecarInfo | None:
+    """Read a sidecar; None where there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     try:
         info = json.loads(path.read_bytes())
         _check(info, path.name.removesuffix(SUFFIX))
@@ -44,27 +48,30 @@ def load(path: Path) -> Info | None:
     return dict(info)
 
 
-def _check(info: Info, name: str) -> None:
+def _check(info: SidecarInfo, name: str) -> None:
     if info["status"] == "failed":
         if not isinstance(info["reason"], str):
-            raise TypeError("the reason is no text")
+            raise TypeError("the reason must be text")
         return
     if info["status"] != "done":
-        raise ValueError(f"status {info['status']!r}")
+        raise ValueError(f"the status must be 'done' or 'failed', got {info['status']!r}")
     flows, (height, width), file = info["flows"], info["size"], info["file"]
     numbers = (info["frames"], flows, height, width, info["bytes"], *info["crc32"])
     if not all(type(number) is int for number in numbers) or not isinstance(info["sha256"], str):
-        raise TypeError("a number is none")
+        raise TypeError("counts, sizes and checksums must be whole numbers, and sha256 text")
     if min(height, width) < 1 or height * width > MAX_PIXELS:
-        raise ValueError(f"flow of {(height, width)} pixels")
+        raise ValueError(f"the size must be 1 to {MAX_PIXELS} pixels, got {(height, width)}")
     if flows < 0 or info["frames"] != flows + 1 or len(info["crc32"]) != flows:
-        raise ValueError(f"{info['frames']} frames, {flows} flows, {len(info['crc32'])} checksums")
+        raise ValueError(
+            f"flows must be one less than frames and have one checksum each, got {flows} flows, {info['frames']} "
+            f"frames and {len(info['crc32'])} checksums"
+        )
     if Path(file).name != file or not file.startswith(name + ".flow."):
-        raise ValueError(f"file {file!r} is not that of this clip")
+        raise ValueError(f"the file must be that of this clip, got {file!r}")
 
 
 def is_done(path: Path) -> bool:
-    """Whether a sidecar is there and says that its flow is."""
+    """Return whether there is a sidecar that says that its flow is done."""
     try:
         info = load(path)
     except ValueError:
@@ -72,8 +79,11 @@ def is_done(path: Path) -> bool:
     return info is not None and info["status"] == "done"
 
 
-def describe(file: io.BufferedRandom, codec: FlowCodec, flows: int, size: tuple[int, int]) -> Info:
-    """What is to be known of a file of flow just written: it is read back for that."""
+def describe(file: io.BufferedRandom, codec: FlowCodec, flows: int, size: tuple[int, int]) -> SidecarInfo:
+    """Return codec, size and checksums of a file of flow just written.
+
+    The checksums of the flows are those of what the codec reads back, so they also hold for near-lossless video.
+    """
     file.seek(0)
     chunks = _chunks(codec, Path(file.name), flows, size)
     return {
@@ -93,8 +103,15 @@ def _checksums(values: Tensor) -> list[int]:
     return [zlib.crc32(flow.contiguous().numpy().data) for flow in values]
 
 
-def read(sidecar: Path, info: Info, codec: FlowCodec, start: int | None, stop: int | None) -> Tensor:
-    """Quantised flow `start:stop` (N,2,H,W) uint8 of a clip that is done; `codec` helps where the suffix is its own.
+def read(sidecar: Path, info: SidecarInfo, codec: FlowCodec, start: int | None, stop: int | None) -> Tensor:
+    """Read quantized flow `start:stop` (N,2,H,W) uint8 of a clip that is done.
+
+    Args:
+        sidecar: its path.
+        info: what it says.
+        codec: reads files of its own suffix; files of other suffixes are read by `READERS`.
+        start: the first flow.
+        stop: the one after the last flow.
 
     Raises:
         ValueError: the file is missing, or damaged in size or in that flow.
@@ -113,12 +130,16 @@ def read(sidecar: Path, info: Info, codec: FlowCodec, start: int | None, stop: i
 def _codec(path: Path, own: FlowCodec) -> FlowCodec:
     known = {**READERS, own.suffix: own}
     if path.suffix not in known:
-        raise ValueError(f"{path} needs a codec for {path.suffix!r}: open the store with the one that wrote it")
+        raise ValueError(f"{path} must have a suffix in {sorted(known)}: open the store with the codec that wrote it")
     return known[path.suffix]
 
 
-def verify(sidecar: Path, info: Info, codec: FlowCodec) -> None:
-    """Go through all of the file of a clip that is done. Raises ValueError saying what is wrong with it."""
+def verify(sidecar: Path, info: SidecarInfo, codec: FlowCodec) -> None:
+    """Read and check all of the file of a clip that is done.
+
+    Raises:
+        ValueError: it is missing or damaged (the message says how).
+    """
     path = sidecar.with_name(info["file"])
     for start in range(0, max(info["flows"], 1), CHUNK):
         read(sidecar, info, codec, start, start + CHUNK)

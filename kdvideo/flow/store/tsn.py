@@ -1,4 +1,4 @@
-"""Flow that others extracted: a folder of JPEG files per clip, as TSN, denseflow and MMAction keep it."""
+"""Flow in the JPEG folders of TSN, denseflow and MMAction: one folder per clip."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from kdvideo.flow.tvl1.presets import OPENCV
 
 
 class TSNFlow:
-    """Flow of clips from two numbered grey JPEG files per frame pair, to be used where a `FlowStore` is.
+    """Flow of clips from two numbered gray JPEG files per frame pair, to be used in place of a `FlowStore`.
 
     `{clip}` in the patterns is a clip's id, or its id without the extension of the video; `*` is the number of the
-    pair, which counts up from 0 (denseflow) or 1 (TSN). The defaults read `<clip>/flow_x_00001.jpg` and
+    pair, which counts from 0 (denseflow) or 1 (TSN). The defaults read `<clip>/flow_x_00001.jpg` and
     `<clip>/flow_y_00001.jpg`; `x="u/{clip}/frame*.jpg", y="v/{clip}/frame*.jpg"` reads the two-stream sets of
     UCF-101 and HMDB-51 that are in two trees.
 
-    Arguments:
+    Args:
         folder: holds the clips.
-        bound: pixels that 0 and 255 stand for; 20 in TSN and MMAction, 32 by denseflow's default. No file says it.
-        estimator: what made the flow, for the `fingerprint`; nearly always OpenCV's TV-L1.
-        x: where the files of the horizontal component are, relative to `folder`.
-        y: where those of the vertical one are.
+        bound: pixels that 0 and 255 stand for; 20 in TSN and MMAction, 32 by denseflow's default. No file holds it.
+        estimator: what made the flow, for the `fingerprint`; the default is OpenCV's TV-L1, which nearly all used.
+        x: pattern of the files of the horizontal component, relative to `folder`.
+        y: pattern of the files of the vertical component.
 
     Raises:
-        ValueError: a pattern without one `{clip}`, before one `*` in the name of the file.
+        ValueError: a pattern does not have one `{clip}`, before one `*` in the name of the file.
 
     Examples:
         >>> TSNFlow("rawframes", bound=20).fingerprint.startswith("TVL1(")
         True
 
-    L. Wang et al., "Temporal Segment Networks", ECCV 2016, arXiv:1608.00859.
+    Source:
+        L. Wang et al., "Temporal Segment Networks", ECCV 2016, arXiv 1608.00859.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class TSNFlow:
         for pattern in (x, y):
             parts = pattern.split("/")
             if pattern.count("{clip}") != 1 or pattern.count("*") != 1 or "*" not in parts[-1] or "{clip}" in parts[-1]:
-                raise ValueError(f"a pattern must be like '{{clip}}/flow_x_*.jpg', got {pattern!r}")
+                raise ValueError(f"x and y must be patterns like '{{clip}}/flow_x_*.jpg', got {pattern!r}")
         self.folder, self.bound, self.x, self.y = Path(folder), float(bound), x, y
         self.fingerprint = (TVL1Estimator(OPENCV) if estimator is None else estimator).fingerprint
 
@@ -62,28 +63,31 @@ class TSNFlow:
         return self._folder(self.x, clip_id) is not None
 
     def read(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
-        """Flow (T-1,2,H,W) float32 in pixels, or that of `start:stop` alone.
+        """Read flow (T-1,2,H,W) float32 in pixels, or that of `start:stop` alone.
 
         Raises:
-            KeyError: there is no folder of this clip.
+            KeyError: the clip has no folder.
             ValueError: a number is missing, x and y differ in number or size, or a file cannot be read.
         """
         xs, ys = self._files(self.x, clip_id), self._files(self.y, clip_id)
         if len(xs) != len(ys):
-            raise ValueError(f"clip {clip_id!r} has {len(xs)} files of x but {len(ys)} of y in {self.folder}")
-        images = [_grey(path) for pair in zip(xs[start:stop], ys[start:stop], strict=True) for path in pair]
-        sizes = {tuple(image.shape) for image in images or [_grey(xs[0])]}
+            raise ValueError(
+                f"clip {clip_id!r} must have one file of x and one of y per pair in {self.folder}, got {len(xs)} of x "
+                f"and {len(ys)} of y"
+            )
+        images = [_read_gray(path) for pair in zip(xs[start:stop], ys[start:stop], strict=True) for path in pair]
+        sizes = {tuple(image.shape) for image in images or [_read_gray(xs[0])]}
         if len(sizes) > 1:
-            raise ValueError(f"clip {clip_id!r} has files of several sizes in {self.folder}: {sorted(sizes)}")
+            raise ValueError(f"files of clip {clip_id!r} in {self.folder} must have one size, got {sorted(sizes)}")
         values = torch.stack(images) if images else torch.empty(0, dtype=torch.uint8)
         return dequantize_tsn(values.reshape(-1, 2, *sizes.pop()), self.bound)
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
-        """The flow of a clip, checked against its frames (T,3,H,W): a `FlowSource`."""
+        """Read the flow of a clip and check it against its frames (T,3,H,W): a `FlowSource`."""
         return check_frames(clip_id, self.read(clip_id), frames)
 
     def _folder(self, pattern: str, clip_id: str) -> Path | None:
-        """Where the files of a clip are: a folder of its name, with or without the extension of the video."""
+        """Return the folder named after a clip, with or without the extension of the video; None without one."""
         for name in (clip_id, os.fspath(PurePosixPath(clip_id).with_suffix(""))):
             folder = (self.folder / pattern.replace("{clip}", name)).parent
             if folder.is_dir():
@@ -91,7 +95,7 @@ class TSNFlow:
         return None
 
     def _files(self, pattern: str, clip_id: str) -> list[Path]:
-        """The files of one component in the order of their numbers, none of which may be missing."""
+        """Return the files of one component in the order of their numbers; ValueError if one is missing."""
         folder = self._folder(pattern, clip_id)
         if folder is None:
             raise KeyError(f"no flow of clip {clip_id!r}: no such folder as {pattern!r} in {self.folder}")
@@ -101,22 +105,20 @@ class TSNFlow:
         found = {int(match[1]): folder / match[0] for match in matches if match}
         if not found:
             raise ValueError(f"no file {name!r} in {folder}")
-        first = min(min(found), 1)
+        first = min(min(found), 1)  # denseflow counts from 0, TSN from 1: a later start is a gap
         missing = sorted(set(range(first, max(found) + 1)) - set(found))
         if missing:
-            raise ValueError(
-                f"{folder} lacks number {missing[0]} of {pattern.rsplit('/', 1)[-1]!r} ({len(missing)} lack)"
-            )
+            raise ValueError(f"{folder} lacks number {missing[0]} of {name!r} ({len(missing)} are missing)")
         return [found[number] for number in sorted(found)]
 
 
-def _grey(path: Path) -> Tensor:
-    """(H,W) uint8."""
+def _read_gray(path: Path) -> Tensor:
+    """Read an image as gray (H,W) uint8."""
     from PIL import Image
 
     try:
         with Image.open(path, formats=["JPEG", "PNG"]) as image:
-            grey = image.convert("L")
-            return torch.frombuffer(bytearray(grey.tobytes()), dtype=torch.uint8).reshape(grey.height, grey.width)
+            gray = image.convert("L")
+            return torch.frombuffer(bytearray(gray.tobytes()), dtype=torch.uint8).reshape(gray.height, gray.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not a readable image: {error}") from error

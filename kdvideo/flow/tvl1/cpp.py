@@ -1,4 +1,4 @@
-"""TV-L1 in C++, compiled at its first use with the machine's own compiler and kept for the next process."""
+"""TV-L1 in C++ for CPUs, compiled at its first use with the machine's own compiler and kept for later processes."""
 
 from __future__ import annotations
 
@@ -15,33 +15,38 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdvideo.flow.tvl1.presets import TVL1
+from kdvideo.flow.tvl1.presets import TVL1Settings
 from kdvideo.flow.tvl1.pyramid import pyramid
 
 SOURCE = Path(__file__).with_name("tvl1.cpp")
+# -ffast-math gives the vector units' approximate reciprocals and roots; tvl1.cpp keeps denormal numbers from them.
 # Linked in a second step without -ffast-math, which would switch denormal numbers off in the whole process.
 COMPILE = ("-std=c++17", "-O3", "-ffast-math", "-fPIC", "-pthread")
 NATIVE = ("-march=native", "-mprefer-vector-width=512")
-BORDERS = ("mask", "zeros", "border")
+BORDERS = ("mask", "zeros", "border")  # in the order of `Border` in tvl1.cpp
 
 
 class CompilerError(RuntimeError):
-    """There is no C++ compiler, or it cannot build the solver."""
+    """Error of a machine without a C++ compiler, or with one that cannot build the solver."""
 
 
 class _Preset(ctypes.Structure):
+    """`Preset` of tvl1.cpp, field by field."""
+
     _fields_ = (
         *((name, ctypes.c_float) for name in ("tau", "lambda_", "theta", "tolerance", "step")),
         *((name, ctypes.c_int) for name in ("warps", "iterations", "rounds", "median", "bilinear", "border")),
     )
 
 
-def solve(clips: Tensor, preset: TVL1) -> Tensor:
-    """Flow (B,T-1,2,H,W) of grey clips (B,T,H,W) on the CPU, on `torch.get_num_threads()` threads over the pairs.
+def solve(clips: Tensor, preset: TVL1Settings) -> Tensor:
+    """Compute the flow (B,T-1,2,H,W) of gray clips (B,T,H,W) on the CPU.
+
+    `torch.get_num_threads()` threads each work on pairs of their own; their number does not change the flow.
 
     Raises:
         CompilerError: the solver cannot be built here.
-        MemoryError: not enough memory.
+        MemoryError: there is not enough memory.
     """
     run = load().tvl1_solve
     levels = [level.contiguous() for level in pyramid(clips, preset)]
@@ -59,16 +64,16 @@ def solve(clips: Tensor, preset: TVL1) -> Tensor:
         ctypes.c_void_p(flow.data_ptr()),
     )
     if failed:
-        raise MemoryError(f"no memory for TV-L1 on frames of {height}x{width}")
+        raise MemoryError(f"TV-L1 on frames of {height}x{width} needs more memory than there is: use fewer threads")
     return flow
 
 
-def _settings(preset: TVL1) -> _Preset:
+def _settings(preset: TVL1Settings) -> _Preset:
     return _Preset(
         preset.tau,
         preset.lambda_,
         preset.theta,
-        preset.tolerance or 0.0,
+        preset.tolerance or 0.0,  # the C++ code reads 0 as none
         preset.scale_step,
         preset.warps,
         preset.iterations,
@@ -81,7 +86,12 @@ def _settings(preset: TVL1) -> _Preset:
 
 @functools.cache
 def load() -> ctypes.CDLL:
-    """The compiled solver, from the cache folder or built now; raises CompilerError."""
+    """Return the compiled solver, from the cache folder or built now.
+
+    Raises:
+        CompilerError: there is no compiler, or it fails.
+        OSError: the cache folder or the library in it cannot be read or written.
+    """
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
     if compiler is None:
         raise CompilerError("no C++ compiler found (looked for $CXX, c++, g++ and clang++)")
@@ -93,8 +103,17 @@ def load() -> ctypes.CDLL:
     return ctypes.CDLL(str(file))
 
 
+def build_error() -> str:
+    """Return why the solver cannot be built or loaded here, or an empty string."""
+    try:
+        load()
+    except (CompilerError, OSError) as error:
+        return str(error)
+    return ""
+
+
 def _cpu() -> str:
-    """What -march=native depends on: a home folder may be shared by machines with other processors."""
+    """Describe what -march=native depends on: a home folder may be shared by machines with other processors."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -104,7 +123,7 @@ def _cpu() -> str:
 
 
 def _cache_folder() -> Path:
-    """A folder of this user alone; a fresh one where the usual place cannot be written."""
+    """Return a folder that only this user can write, since code is loaded from it; a new one if ~/.cache cannot be."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = Path(base) / "kdvideo"
     try:
@@ -120,7 +139,7 @@ def _build(compiler: str, file: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".build-", dir=file.parent) as work:
         part, whole = Path(work) / "tvl1.o", Path(work) / file.name
         errors = ""
-        for flags in (NATIVE, NATIVE[:1], ()):  # not every compiler knows them
+        for flags in (NATIVE, NATIVE[:1], ()):  # not every compiler knows all of them
             done = _run([compiler, *COMPILE, *flags, "-c", str(SOURCE), "-o", str(part)])
             if done.returncode == 0:
                 break
@@ -130,7 +149,7 @@ def _build(compiler: str, file: Path) -> None:
         done = _run([compiler, "-shared", "-pthread", str(part), "-o", str(whole)])
         if done.returncode:
             raise CompilerError(f"{compiler} cannot link {SOURCE.name}: {done.stderr[-1000:]}")
-        os.replace(whole, file)  # processes that build at the same time do not see each other's half
+        os.replace(whole, file)  # atomic: another process sees no file or a whole one
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,15 @@
 """TV-L1 in plain torch operations, on any device.
 
-Every pair is solved by element-wise arithmetic alone, so a flow does not depend on its neighbours in
-the batch. Legend: N pairs, H W space, L = N (H + 1) (W + 1).
+Every pair is solved by element-wise arithmetic alone, so a flow does not depend on what else is in the batch.
+The other solvers are checked against this one.
+
+With rho(u) = I1(x + u0) + grad I1 . (u - u0) - I0 the data term linearized at u0, each iteration is
+
+    v = u - clip(rho(u) / |grad I1|^2, +-lambda theta) grad I1      the data term, pixel by pixel
+    u = v + theta div p                                             the smoothness term, by its dual variable p
+    p = (p + tau / theta grad u) / (1 + tau / theta |grad u|)
+
+Legend: N pairs, H W space, L = N (H + 1) (W + 1).
 """
 
 from __future__ import annotations
@@ -13,31 +21,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdvideo.flow.tvl1.presets import TVL1
+from kdvideo.flow.tvl1.presets import TVL1Settings
 from kdvideo.flow.tvl1.pyramid import Levels, coarse_to_fine, pairs, pyramid
 
 CPU_CHUNK = 100_000  # pixels of a level that a core works on at a time, for its cache
 CPU_SHARE = 4_000_000  # most pixels of one thread's task, for memory
 GPU_CHUNK = 4_000_000  # enough to hide the launches
 TINY = 1e-7  # below this squared gradient (OpenCV's FLT_EPSILON) a pixel carries no motion
-EDGE = 0.01  # a pixel at the edge that does not move must not fall outside by rounding
+EDGE = 0.01  # pixels: one at the edge that does not move must not fall outside by rounding
 
 
-def solve(clips: Tensor, preset: TVL1) -> Tensor:
-    """Flow (B,T-1,2,H,W) of grey clips (B,T,H,W) in [0, 255]; on a CPU the pairs are spread over threads."""
+def solve(clips: Tensor, preset: TVL1Settings) -> Tensor:
+    """Compute the flow (B,T-1,2,H,W) of gray clips (B,T,H,W) in [0, 255]; on a CPU, threads share the pairs."""
     levels = [pairs(level) for level in pyramid(clips, preset)]
     shape = (clips.shape[0], clips.shape[1] - 1, 2, *clips.shape[-2:])
     if clips.device.type != "cpu":
-        return _solve_pairs(levels, preset, GPU_CHUNK).view(shape)
+        return solve_pairs(levels, preset, GPU_CHUNK).view(shape)
     threads, count = torch.get_num_threads(), len(levels[0][0])
     share = min(-(-count // threads), max(1, CPU_SHARE // (shape[-1] * shape[-2])))
-    return over_pairs(lambda part: _solve_pairs(part, preset, CPU_CHUNK), levels, share).view(shape)
+    return over_pairs(lambda part: solve_pairs(part, preset, CPU_CHUNK), levels, share).view(shape)
 
 
 def over_pairs(work: Callable[[Levels], Tensor], levels: Levels, share: int) -> Tensor:
     """Run `work` on at most `share` pairs at a time, on as many threads as torch would use, each on its own.
 
-    Threads within an operation stall beside a busy neighbour; threads over pairs do not.
+    Threads within an operation wait for the slowest of them after every operation; threads over pairs never wait.
     """
     threads = torch.get_num_threads()
     split = [[torch.split(frames, share) for frames in level] for level in levels]
@@ -51,42 +59,49 @@ def over_pairs(work: Callable[[Levels], Tensor], levels: Levels, share: int) -> 
         torch.set_num_threads(threads)  # the initializer's effect is not confined to its thread
 
 
-def _solve_pairs(levels: Levels, preset: TVL1, chunk_pixels: int) -> Tensor:
-    """Flow (N,2,H,W) of N pairs; with a tolerance each by itself, for each decides when to stop."""
+def solve_pairs(levels: Levels, preset: TVL1Settings, chunk_pixels: int) -> Tensor:
+    """Compute the flow (N,2,H,W) of N pairs."""
+    # With a tolerance each pair decides when to stop: together they would depend on one another.
     chunk = chunk_pixels if preset.tolerance is None else 1
     return coarse_to_fine(levels, preset, lambda a, b, flow: refine(a, b, flow, preset), chunk)
 
 
-def refine(previous: Tensor, next: Tensor, flow: Tensor, preset: TVL1) -> Tensor:
-    """One pyramid level of frames (N,H,W): warp, linearise, minimise; `preset.warps` times."""
-    sampled = fields(next)
+def refine(previous: Tensor, following: Tensor, flow: Tensor, preset: TVL1Settings) -> Tensor:
+    """Refine a flow (N,2,H,W) on one level of frames (N,H,W): warp, linearize, minimize; `preset.warps` times."""
+    sampled = frame_and_slopes(following)
     state = _State(flow, preset)
     for _ in range(preset.warps):
         warped = warp(sampled, flow, preset)
-        state.linearise(warped, previous)
-        state.minimise()
+        state.linearize(warped, previous)
+        state.minimize()
         flow = state.flow()
     return flow
 
 
-def fields(image: Tensor) -> Tensor:
-    """(N,H,W) frames -> (N,3,H,W): the frame and its central differences along x and y."""
+def frame_and_slopes(image: Tensor) -> Tensor:
+    """Return (N,3,H,W) of frames (N,H,W): the frame and its central differences along x and y.
+
+    The differences are taken before the warp and sampled with the frame, as OpenCV does: differences of a warped
+    frame would mix the motion's own edges in.
+    """
     padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
     x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
     y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
     return torch.stack([image, x, y], 1)
 
 
-def warp(fields: Tensor, flow: Tensor, preset: TVL1) -> Tensor:
-    """`fields` (N,3,H,W) at x + flow(x), as the preset's border and interpolation say."""
-    height, width = fields.shape[-2:]
+def warp(planes: Tensor, flow: Tensor, preset: TVL1Settings) -> Tensor:
+    """Sample `planes` (N,3,H,W) at x + flow(x), with the preset's border and interpolation."""
+    height, width = planes.shape[-2:]
     x = flow[:, 0] + torch.arange(width, device=flow.device, dtype=flow.dtype)
     y = flow[:, 1] + torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None]
     grid = torch.stack([(x * 2 + 1) / width - 1, (y * 2 + 1) / height - 1], -1)
     outside = "zeros" if preset.border == "zeros" else "border"
-    warped = F.grid_sample(fields, grid, preset.interpolation, outside, align_corners=False)
+    warped = F.grid_sample(planes, grid, preset.interpolation, outside, align_corners=False)
     if preset.border != "mask":
         return warped
+    # Outside of the frame nothing is known. With all three planes at zero the data term has no direction to pull in,
+    # and smoothness alone continues the flow of the pixels beside.
     inside = (x > -EDGE) & (x < width - 1 + EDGE) & (y > -EDGE) & (y < height - 1 + EDGE)
     return warped * inside[:, None]
 
@@ -94,13 +109,14 @@ def warp(fields: Tensor, flow: Tensor, preset: TVL1) -> Tensor:
 class _State:
     """The unknowns of one level in padded flat buffers.
 
-    Every image has one extra row and column, and planes are kept flat, so that a neighbour is a
-    constant offset and every operation one contiguous sweep. There u repeats its edge and the dual p is
-    zero: the gradient (zero across the edge) and the divergence need no border cases.
-    `u` is scaled by tau / theta, which saves two multiplications per iteration.
+    Every image has one extra row and column, and planes are kept flat, so that a neighbor is a constant offset and
+    every operation one contiguous sweep. In the extra row and column u repeats its edge and the dual p is zero: the
+    gradient (zero across the edge) and the divergence need no border cases.
+    `u` is scaled by gain = tau / theta, which saves two multiplications per iteration: theta div p becomes tau div p,
+    and tau / theta grad u becomes grad u.
     """
 
-    def __init__(self, flow: Tensor, preset: TVL1) -> None:
+    def __init__(self, flow: Tensor, preset: TVL1Settings) -> None:
         count, _, height, width = flow.shape
         self.preset, self.gain = preset, preset.tau / preset.theta
         margin = width + 1
@@ -128,11 +144,14 @@ class _State:
         self.u_image.copy_(flow.transpose(0, 1)).mul_(self.gain)
 
     def flow(self) -> Tensor:
-        """The flow (N,2,H,W) in pixels."""
+        """Return the flow (N,2,H,W) in pixels."""
         return (self.u_image / self.gain).transpose(0, 1)
 
-    def linearise(self, warped: Tensor, previous: Tensor) -> None:
-        """rho(u) = I1(x + u0) + grad I1 . (u - u0) - I0, divided by |grad I1|^2."""
+    def linearize(self, warped: Tensor, previous: Tensor) -> None:
+        """Set rho(u) / |grad I1|^2 as an affine function of u, and the direction of a step, -grad I1.
+
+        The division is made here, once per warp, not in every iteration.
+        """
         image, x, y = warped.unbind(1)
         u, v = (self.u_image / self.gain).unbind(0)
         residual = image - previous - x * u - y * v
@@ -143,16 +162,16 @@ class _State:
         torch.mul(x, -self.gain, out=self.data_image[3])
         torch.mul(y, -self.gain, out=self.data_image[4])
 
-    def minimise(self) -> None:
-        """Alternate the median filter and the primal-dual iterations."""
+    def minimize(self) -> None:
+        """Alternate the median filter and the primal-dual iterations, the filter first, as OpenCV does."""
         for _ in range(self.preset.rounds):
             if self.preset.median > 1:
-                self.u_image.copy_(_median(self.u_image, self.preset.median))
+                self.u_image.copy_(median_filter(self.u_image, self.preset.median))
             if self.iterate():
                 break
 
     def iterate(self) -> bool:
-        """Run the iterations of one round; whether the tolerance was reached."""
+        """Run the iterations of one round and return whether the tolerance was reached."""
         tolerance = self.preset.tolerance
         for _ in range(self.preset.iterations):
             before = None if tolerance is None else self.u_image.clone()
@@ -165,7 +184,7 @@ class _State:
         return False
 
     def update_primal(self) -> None:
-        """v = u - clip(rho / |grad I1|^2, +- lambda theta) grad I1, then u = v + theta div p."""
+        """Compute v = u - clip(rho / |grad I1|^2, +-lambda theta) grad I1, then u = v + theta div p, in place."""
         u, step, tau, limit = self.u, self.step, self.preset.tau, self.preset.lambda_ * self.preset.theta
         torch.addcmul(self.offset, self.slope_u, u[0], out=step)
         step.addcmul_(self.slope_v, u[1]).clamp_(-limit, limit)
@@ -174,7 +193,7 @@ class _State:
             u.add_(here, alpha=tau).sub_(before, alpha=tau)
 
     def update_dual(self) -> None:
-        """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|)."""
+        """Compute p = (p + tau/theta grad u) / (1 + tau/theta |grad u|), with the u just computed, in place."""
         for outside, edge in self.u_outside:
             outside.copy_(edge)
         torch.sub(self.u_next[0], self.u, out=self.gradient_x)
@@ -182,12 +201,13 @@ class _State:
         torch.mul(self.gradient_x, self.gradient_x, out=self.norm)
         self.norm.addcmul_(self.gradient_y, self.gradient_y).sqrt_().add_(1)
         self.p.add_(self.gradient).div_(self.norm)
+        # The flat sweep took the extra row and column along: there it crossed into the next row or image.
         for p in self.p_outside:
             p.zero_()
 
 
-def _median(planes: Tensor, side: int) -> Tensor:
-    """Median filter of (2,N,H,W) with repeated edges."""
+def median_filter(planes: Tensor, side: int) -> Tensor:
+    """Return the median of every `side` x `side` window of (2,N,H,W), with repeated edges."""
     height, width = planes.shape[-2:]
     padded = F.pad(planes, (side // 2,) * 4, mode="replicate")
     windows = F.unfold(padded.reshape(-1, 1, *padded.shape[-2:]), side)

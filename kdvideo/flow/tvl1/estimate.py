@@ -5,39 +5,38 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdvideo.flow.frames import as_clips, to_grey
-from kdvideo.flow.tvl1.backends import Backend, find
-from kdvideo.flow.tvl1.presets import DEFAULT, PRESETS, TVL1
+from kdvideo.flow.frames import as_clips, to_gray
+from kdvideo.flow.tvl1.backends import Backend, find_solver
+from kdvideo.flow.tvl1.presets import DEFAULT, PRESETS, TVL1Settings
 
 
 def tvl1(
     frames: Tensor,
-    next: Tensor | None = None,
+    next_frames: Tensor | None = None,
     *,
-    preset: TVL1 | str = DEFAULT,
+    preset: TVL1Settings | str = DEFAULT,
     value_range: tuple[float, float] | None = None,
     backend: Backend = "auto",
-    dual_dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Optical flow of clips, from every frame to the one after it: frame t+1 at (x + u(x)) = frame t at x.
+    """Compute the optical flow of clips, from every frame to the one after it.
 
-    Minimises  sum |grad u| + |grad v| + lambda |next(x + u) - previous(x)|  coarse to fine, on the
-    device of the frames, in float32 also inside autocast, without gradients. A flow does not depend on
-    what else is in the batch. On the CPU the pairs are spread over `torch.get_num_threads()` threads.
+    With I0 a frame and I1 the next one, I1(x + u(x)) = I0(x). The flow minimizes
 
-    Arguments:
-        frames: clips (B,T,C,H,W) or one clip (T,C,H,W), T >= 2, with C = 1 (grey) or 3 (RGB), uint8 or
-            floating point. With `next`: the first frames (B,C,H,W) of B pairs.
-        next: the second frames (B,C,H,W) of B pairs.
+        sum |grad u| + |grad v| + lambda |I1(x + u) - I0(x)|
+
+    coarse to fine, on the device of the frames, in float32 also inside autocast, without gradients. A flow does not
+    depend on what else is in the batch. On the CPU the pairs are spread over `torch.get_num_threads()` threads.
+
+    Args:
+        frames: clips (B,T,C,H,W) or one clip (T,C,H,W), T >= 2, with C = 1 (gray) or 3 (RGB), uint8 or
+            floating point. With `next_frames`: the first frames (B,C,H,W) of B pairs.
+        next_frames: the second frames (B,C,H,W) of B pairs.
         preset: the settings, or one of the names in `PRESETS` ("default", "opencv", "fast").
         value_range: (black, white) of floating point frames, for instance (0, 1), (-1, 1) or (0, 255).
             Floating point frames must name it, it is never guessed; uint8 frames are (0, 255).
         backend: what computes it; all agree up to rounding. "auto" takes "triton" on a GPU, and on a CPU
-            "cpp" (built at first use) where there is a C++ compiler, "eager" elsewhere. "compile" is
-            torch.compile: it takes tens of seconds for each new frame size. "opencv" is OpenCV's
+            "cpp" (built at first use) where there is a C++ compiler, "eager" elsewhere. "opencv" is OpenCV's
             `DualTVL1OpticalFlow` on the CPU.
-        dual_dtype: with "triton", torch.float16 or torch.bfloat16 stores the dual variables in 16 bit: less
-            memory traffic at the same accuracy; the arithmetic stays float32.
 
     Returns:
         (B,T-1,2,H,W) or (T-1,2,H,W); for pairs (B,2,H,W). float32 pixels, u (to the right) first, then v
@@ -54,21 +53,18 @@ def tvl1(
         >>> flow.shape, bool(flow[:, 0].median() > 0.8), bool(flow[:, 1].median().abs() < 0.2)
         (torch.Size([2, 2, 24, 32]), True, True)
 
-    C. Zach, T. Pock, H. Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow", DAGM 2007.
+    Source:
+        C. Zach, T. Pock, H. Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow", DAGM 2007.
     """
-    settings, clips = _find(preset), as_clips(frames, next)
-    solver = find(backend, clips.device.type, dual_dtype)
+    if not isinstance(preset, TVL1Settings):
+        if preset not in PRESETS:
+            raise ValueError(f"preset must be TVL1Settings or one of {sorted(PRESETS)}, got {preset!r}")
+        preset = PRESETS[preset]
+    clips = as_clips(frames, next_frames)
+    solve = find_solver(backend, clips.device.type)
     with torch.no_grad(), torch.autocast(clips.device.type, enabled=False):
-        grey = to_grey(clips, value_range, unit="frame" if next is None else "pair")
-        flow = solver(grey, settings) if len(grey) else grey.new_zeros(0, grey.shape[1] - 1, 2, *grey.shape[-2:])
-    if next is not None:
+        gray = to_gray(clips, value_range, unit="frame" if next_frames is None else "pair")
+        flow = solve(gray, preset) if len(gray) else gray.new_zeros(0, gray.shape[1] - 1, 2, *gray.shape[-2:])
+    if next_frames is not None:
         return flow[:, 0]
     return flow if frames.ndim == 5 else flow[0]
-
-
-def _find(preset: TVL1 | str) -> TVL1:
-    if isinstance(preset, TVL1):
-        return preset
-    if preset not in PRESETS:
-        raise ValueError(f"preset must be a TVL1 or one of {sorted(PRESETS)}, got {preset!r}")
-    return PRESETS[preset]

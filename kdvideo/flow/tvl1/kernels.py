@@ -2,7 +2,10 @@
 """The kernels of the Triton solver: one thread per pixel of a pair, without communication between pixels.
 
 Axis 1 of the grid counts the pairs, axis 0 the blocks of a pair's pixels in row order: a block's loads are
-contiguous whatever the width. Planes lie one after another, (N,planes,H,W). u is scaled by gain = tau / theta.
+contiguous whatever the width. Planes lie one after another, (N,planes,H,W). u is scaled by gain = tau / theta, as in
+eager.py, which also has the equations.
+
+All are bound by memory: the images are read once per warp, and an iteration moves 21 numbers a pixel.
 """
 
 import triton
@@ -14,13 +17,13 @@ TINY = tl.constexpr(eager.TINY)
 EDGE = tl.constexpr(eager.EDGE)
 
 # Not compiled anew for sizes and addresses divisible by 16: all frame sizes have the same code, ready at the first use.
-ARGUMENTS = ["previous", "next", "flow", "duals", "data", "height", "width"]
+ARGUMENTS = ["previous", "following", "flow", "duals", "data", "height", "width"]
 
 
 @triton.jit(do_not_specialize=ARGUMENTS)
-def linearise(
+def linearize(
     previous,  # (N,H,W) I0
-    next,  # (N,H,W) I1
+    following,  # (N,H,W) I1
     flow,  # (N,2,H,W) u0
     data,  # (N,4,H,W) out: rho at u = 0, grad I1 / gain, gain^2 / |grad I1|^2
     height,
@@ -30,14 +33,14 @@ def linearise(
     BORDER: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """rho(u) = I1(x + u0) + grad I1 . (u - u0) - I0, with I1 and its central differences sampled at x + u0."""
+    """Compute rho(u) = I1(x + u0) + grad I1 . (u - u0) - I0, with I1 and its central differences at x + u0."""
     pixel, x, y, valid = _pixels(height, width, BLOCK)
     pixels, pair = height * width, tl.program_id(1).to(tl.int64)
-    previous, next = previous + pair * pixels, next + pair * pixels
+    previous, following = previous + pair * pixels, following + pair * pixels
     flow, data = flow + pair * 2 * pixels, data + pair * 4 * pixels + pixel
     u = tl.load(flow + pixel, mask=valid, other=0.0) / gain
     v = tl.load(flow + pixels + pixel, mask=valid, other=0.0) / gain
-    # Two pixels outside nothing changes any more; it keeps the conversion to integers safe.
+    # From two pixels outside on all samples are equal; the bound keeps the conversion to integers safe.
     sample_x = tl.minimum(tl.maximum(x + u, -2.0), width + 1.0)
     sample_y = tl.minimum(tl.maximum(y + v, -2.0), height + 1.0)
     left, top = tl.floor(sample_x), tl.floor(sample_y)
@@ -60,10 +63,12 @@ def linearise(
             if BORDER == "zeros":
                 weight = tl.where(column == center, weight, 0.0)
             east, west = tl.minimum(center + 1, width - 1), tl.maximum(center - 1, 0)
-            image += weight * tl.load(next + here + center)
-            slope_x += weight * (tl.load(next + here + east) - tl.load(next + here + west))
-            slope_y += weight * (tl.load(next + below + center) - tl.load(next + above + center))
+            # The slopes are differences of I1, taken here, so that no image of them is written and read.
+            image += weight * tl.load(following + here + center)
+            slope_x += weight * (tl.load(following + here + east) - tl.load(following + here + west))
+            slope_y += weight * (tl.load(following + below + center) - tl.load(following + above + center))
     slope_x, slope_y = slope_x / 2, slope_y / 2
+    # Outside of the frame nothing is known: without a slope the data term does not pull.
     if BORDER == "mask":
         inside_x = (x + u > -EDGE) & (x + u < width - 1 + EDGE)
         inside = inside_x & (y + v > -EDGE) & (y + v < height - 1 + EDGE)
@@ -80,7 +85,7 @@ def linearise(
 
 @triton.jit(do_not_specialize=ARGUMENTS)
 def update_primal(flow, duals, data, height, width, tau, limit, BLOCK: tl.constexpr):
-    """v = u - clip(rho / |grad I1|^2, +- lambda theta) grad I1, then u = v + theta div p; in place."""
+    """Compute v = u - clip(rho / |grad I1|^2, +-lambda theta) grad I1, then u = v + theta div p, in place."""
     pixel, x, y, valid = _pixels(height, width, BLOCK)
     pixels, pair = height * width, tl.program_id(1).to(tl.int64)
     flow, duals, data = (
@@ -105,7 +110,7 @@ def update_primal(flow, duals, data, height, width, tau, limit, BLOCK: tl.conste
 
 @triton.jit(do_not_specialize=ARGUMENTS)
 def update_dual(flow, duals, height, width, BLOCK: tl.constexpr):
-    """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|) for both components; in place."""
+    """Compute p = (p + tau/theta grad u) / (1 + tau/theta |grad u|) for both components, in place."""
     pixel, x, y, valid = _pixels(height, width, BLOCK)
     pixels, pair = height * width, tl.program_id(1).to(tl.int64)
     flow, duals = flow + pair * 2 * pixels + pixel, duals + pair * 4 * pixels + pixel
@@ -116,27 +121,29 @@ def update_dual(flow, duals, height, width, BLOCK: tl.constexpr):
         below = tl.load(flow + c * pixels + width, mask=not_last_y, other=0.0)
         slope_x = tl.where(not_last_x, right - here, 0.0)
         slope_y = tl.where(not_last_y, below - here, 0.0)
+        # 1e-30 is below every gradient that counts, and keeps denormal numbers out of the approximate root.
         scale = 1 / (1 + tl.sqrt(slope_x * slope_x + slope_y * slope_y + 1e-30))
         x_plane, y_plane = duals + 2 * c * pixels, duals + (2 * c + 1) * pixels
-        p_x = tl.load(x_plane, mask=valid, other=0.0).to(tl.float32)
-        p_y = tl.load(y_plane, mask=valid, other=0.0).to(tl.float32)
-        tl.store(x_plane, ((p_x + slope_x) * scale).to(duals.dtype.element_ty), mask=valid)
-        tl.store(y_plane, ((p_y + slope_y) * scale).to(duals.dtype.element_ty), mask=valid)
+        p_x = tl.load(x_plane, mask=valid, other=0.0)
+        p_y = tl.load(y_plane, mask=valid, other=0.0)
+        tl.store(x_plane, (p_x + slope_x) * scale, mask=valid)
+        tl.store(y_plane, (p_y + slope_y) * scale, mask=valid)
 
 
 @triton.jit
 def _pixels(height, width, BLOCK: tl.constexpr):
-    """The block's pixels: index, column, row, and whether there is such a pixel."""
+    """Return the block's pixels: index, column, row, and whether there is such a pixel."""
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     return pixel, pixel % width, pixel // width, pixel < height * width
 
 
 @triton.jit
 def _divergence(p, pixels, width, valid, not_first_x, not_first_y):
-    here_x = tl.load(p, mask=valid, other=0.0).to(tl.float32)
-    here_y = tl.load(p + pixels, mask=valid, other=0.0).to(tl.float32)
-    left = tl.load(p - 1, mask=not_first_x, other=0.0).to(tl.float32)
-    above = tl.load(p + pixels - width, mask=not_first_y, other=0.0).to(tl.float32)
+    """Return div p by backward differences, p being zero outside: the adjoint of forward ones in `update_dual`."""
+    here_x = tl.load(p, mask=valid, other=0.0)
+    here_y = tl.load(p + pixels, mask=valid, other=0.0)
+    left = tl.load(p - 1, mask=not_first_x, other=0.0)
+    above = tl.load(p + pixels - width, mask=not_first_y, other=0.0)
     return here_x - left + here_y - above
 
 
@@ -147,7 +154,10 @@ def _clip(index, count):
 
 @triton.jit
 def _weight(part, TAP: tl.constexpr, CUBIC: tl.constexpr):
-    """Of a tap TAP - 1 pixels after the one at or before the sample: Keys' kernel with a = -0.75, or linear."""
+    """Return the weight of the tap TAP - 1 pixels after the one at or before the sample.
+
+    Keys' kernel with a = -0.75, as OpenCV and torch have it, multiplied out, or the linear kernel.
+    """
     distance = tl.abs(part - (TAP - 1))
     if not CUBIC:
         weight = 1 - distance

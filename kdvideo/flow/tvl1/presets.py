@@ -1,4 +1,4 @@
-"""TV-L1 settings as data."""
+"""Settings of TV-L1, and three presets of them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class TVL1:
-    """All settings of a TV-L1 solver; `dataclasses.replace(DEFAULT, warps=3)` makes a new one.
+class TVL1Settings:
+    """All settings of a TV-L1 solver; `dataclasses.replace(DEFAULT, warps=3)` makes new ones.
 
-    Arguments:
+    Args:
         tau: step of the dual update, in (0, 0.25]; 0.25 is the largest that is stable.
         lambda_: weight of the data term, for images in [0, 255]. Smaller means smoother flow.
         theta: tightness of the coupling between the data term and the smoothness term.
-        scales: most pyramid levels; `None` goes on until a side would fall below `min_size`.
+        scales: most pyramid levels; `None` adds levels until a side would fall below `min_size`.
         scale_step: size of a level over that of the next finer one, in (0, 1).
         min_size: no level has a side below this many pixels (the frame itself may).
         warps: times the second frame is warped anew on each level.
         iterations: primal-dual iterations between two median filters.
         rounds: how often (median filter, `iterations`) is repeated per warp.
         tolerance: stop a warp once the flow's root mean square change per iteration is at most this
-            many pixels; `None` always runs `iterations * rounds` (no synchronisation on a GPU).
+            many pixels; `None` always runs `iterations * rounds` (no synchronization on a GPU).
         median: side of the median filter, odd; 1 means none.
         interpolation: how frames are sampled when they are warped.
         border: what lies outside the frame: `"mask"` switches the data term off there, `"zeros"` sees
@@ -36,7 +36,9 @@ class TVL1:
         >>> replace(DEFAULT, warps=3).warps
         3
 
-    C. Zach, T. Pock, H. Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow", DAGM 2007.
+    Source:
+        C. Zach, T. Pock, H. Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow", DAGM 2007. The
+        defaults of `tau`, `lambda_`, `theta`, `scale_step`, `warps` and `iterations` are OpenCV's.
     """
 
     tau: float = 0.25
@@ -75,13 +77,13 @@ class TVL1:
             raise ValueError(f'border must be "mask", "zeros" or "border", got {self.border!r}')
 
 
-DEFAULT = TVL1()
+DEFAULT = TVL1Settings()
 """Pyramid down to 16 px, no median filter, 30 iterations per warp."""
 
-OPENCV = TVL1(scales=5, rounds=10, tolerance=0.01, median=5, border="zeros")
+OPENCV = TVL1Settings(scales=5, rounds=10, tolerance=0.01, median=5, border="zeros")
 """The defaults of OpenCV's CPU `DualTVL1OpticalFlow`, for comparison with it; slow."""
 
-FAST = TVL1(warps=3, iterations=15)
+FAST = TVL1Settings(warps=3, iterations=15)
 """A third of the default's work for a little accuracy: 0.166 px instead of 0.154 px on RubberWhale."""
 
 PRESETS = {"default": DEFAULT, "opencv": OPENCV, "fast": FAST}

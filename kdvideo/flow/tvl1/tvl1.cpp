@@ -1,7 +1,10 @@
-// TV-L1 for CPUs: one pair of frames at a time, threads over pairs. The numbers are those of eager.py.
+// TV-L1 for CPUs: one pair of frames at a time, threads over pairs. The numbers are those of eager.py, which also has
+// the equations.
 //
-// One sweep over the rows does many primal-dual iterations: iteration k works one row above iteration k - 1, so
-// that what it reads was just written and is still in the cache. u is scaled by tau / theta ("gain").
+// An iteration does few operations on many numbers: one after another, iterations would wait for memory. So one sweep
+// over the rows does many of them: iteration k works one row above iteration k - 1, where everything that it reads was
+// just written and is still in the cache. Every row is read in the state in which separate sweeps would leave it, so the
+// numbers do not depend on how many iterations a sweep has. u is scaled by gain = tau / theta, which saves two multiplications per iteration.
 
 #include <algorithm>
 #include <atomic>
@@ -13,12 +16,13 @@
 
 namespace {
 
-constexpr int LANES = 16;   // rows are padded to whole vectors; their spare lanes hold finite numbers nobody reads
+constexpr int LANES = 16;   // rows are padded to whole vectors; spare lanes hold finite numbers that are never read
 constexpr int MARGIN = 4;   // of the texture: what a cubic kernel up to two pixels outside of the frame touches
-constexpr float TINY = 1e-7f;
-constexpr float EDGE = 0.01f;
-constexpr int CACHE = 256 * 1024;  // bytes of rows in flight
-typedef float Texel __attribute__((vector_size(16)));  // image, its two derivatives, nothing
+constexpr float TINY = 1e-7f;   // below this squared gradient a pixel carries no motion, see eager.py
+constexpr float EDGE = 0.01f;   // pixels: one at the edge that does not move must not fall outside by rounding
+constexpr int CACHE = 256 * 1024;  // bytes of the rows that a sweep works on: a part of a core's own second-level cache
+// Image, its two derivatives, nothing: all three are sampled with one multiplication per tap.
+typedef float Texel __attribute__((vector_size(16)));
 
 enum Border { MASK, ZEROS, REPEAT };
 
@@ -38,7 +42,8 @@ struct Aligned {
     }
 };
 
-// Planes of (height, width) with a zero row above and LANES zeros left of every row.
+// Planes of (height, width) with a zero row above and LANES zeros left of every row: p is zero outside of the frame, so
+// the divergence needs no border cases.
 struct Planes {
     Aligned memory;
     int height, width, stride;
@@ -51,7 +56,8 @@ struct Planes {
     float *row(int plane, int y) { return memory.data + plane * size + static_cast<size_t>(y + 1) * stride + LANES; }
 };
 
-// u = v + theta div p with v = u - clip(rho / |grad I1|^2, +- lambda theta) grad I1
+// u = v + theta div p with v = u - clip(rho / |grad I1|^2, +-lambda theta) grad I1, from the old u and the old p.
+// __restrict: no row overlaps another, which the compiler must know to vectorize.
 void primal_row(float *__restrict u, float *__restrict v, const float *__restrict ux, const float *__restrict uy,
                 const float *__restrict uy_above, const float *__restrict vx, const float *__restrict vy,
                 const float *__restrict vy_above, const float *__restrict rho, const float *__restrict sx,
@@ -65,12 +71,12 @@ void primal_row(float *__restrict u, float *__restrict v, const float *__restric
     }
 }
 
-// p = (p + tau/theta grad u) / (1 + tau/theta |grad u|)
+// p = (p + tau/theta grad u) / (1 + tau/theta |grad u|), with the new u of this row and of the row below.
 void dual_row(float *__restrict px, float *__restrict py, const float *__restrict u, const float *__restrict below,
               int lanes) {
     for (int x = 0; x < lanes; x++) {
         const float gx = u[x + 1] - u[x], gy = below[x] - u[x];
-        // A compiler's reciprocal square root of a denormal number may be infinite.
+        // The vector units' approximate root of a denormal number may be infinite; 1e-30 is below all that counts.
         const float scale = 1 / (1 + std::sqrt(gx * gx + gy * gy + 1e-30f));
         px[x] = (px[x] + gx) * scale, py[x] = (py[x] + gy) * scale;
     }
@@ -96,6 +102,7 @@ struct Level {
         return reinterpret_cast<Texel *>(texture.data) + static_cast<size_t>(y + MARGIN) * pitch + x + MARGIN;
     }
 
+    // The differences are taken before the warp and sampled with the image, as OpenCV does.
     void load_texture(const float *image) {
         for (int y = -MARGIN; y < height + MARGIN; y++)
             for (int x = -MARGIN; x < width + MARGIN; x++) {
@@ -109,7 +116,8 @@ struct Level {
             }
     }
 
-    static void cubic(float t, float *weight) {  // Keys' kernel with a = -0.75, as OpenCV and torch
+    // Keys' kernel with a = -0.75, as OpenCV and torch have it, at the four taps around a sample.
+    static void cubic(float t, float *weight) {
         const float a = -0.75f, s = 1 - t, outer = 1 + t, last = 2 - t;
         weight[0] = ((a * outer - 5 * a) * outer + 8 * a) * outer - 4 * a;
         weight[1] = ((a + 2) * t - (a + 3)) * t * t + 1;
@@ -118,8 +126,11 @@ struct Level {
     }
 
     Texel sample(float x, float y) {
+        // Outside of the frame nothing is known. With a zero slope the data term does not pull, and smoothness alone
+        // continues the flow of the pixels beside. Negated, so that it holds for NaN too.
         if (preset.border == MASK && !(x > -EDGE && x < width - 1 + EDGE && y > -EDGE && y < height - 1 + EDGE))
             return Texel{};
+        // From two pixels outside on all samples are equal; the bound keeps the taps within the texture's margin.
         x = std::clamp(x, -2.f, width + 1.f), y = std::clamp(y, -2.f, height + 1.f);
         const int left = static_cast<int>(std::floor(x)), top = static_cast<int>(std::floor(y));
         float wx[4], wy[4];
@@ -136,8 +147,8 @@ struct Level {
         return sum;
     }
 
-    // rho(u) = I1(x + u0) + grad I1 . (u - u0) - I0
-    void linearise(const float *previous) {
+    // rho(u) = I1(x + u0) + grad I1 . (u - u0) - I0. All divisions are made here, once per warp, not per iteration.
+    void linearize(const float *previous) {
         for (int y = 0; y < height; y++) {
             const float *u = planes.row(U, y), *v = planes.row(V, y), *image = previous + static_cast<size_t>(y) * width;
             float *rho = planes.row(RHO, y), *sx = planes.row(SLOPE_X, y), *sy = planes.row(SLOPE_Y, y);
@@ -168,6 +179,8 @@ struct Level {
         dual_row(planes.row(V_X, y), planes.row(V_Y, y), planes.row(V, y), planes.row(V, below), lanes);
     }
 
+    // The primal of a row needs the dual of this row and of the one above; the dual needs the primal of this row and of
+    // the one below. So the dual follows one row behind the primal, and the next iteration one row behind that.
     void sweep(int iterations) {
         for (int front = 0; front < height + iterations; front++)
             for (int k = std::max(0, front - height); k < std::min(iterations, front + 1); k++) {
@@ -177,11 +190,13 @@ struct Level {
             }
     }
 
+    // As many iterations per sweep as have their rows in the cache together.
     void iterate() {
         const int most = std::max<int>(1, CACHE / (PLANES * planes.stride * sizeof(float)));
         for (int left = preset.iterations; left > 0; left -= most) sweep(std::min(most, left));
     }
 
+    // One iteration per sweep: whether to stop is decided after each.
     bool iterate_to_tolerance() {
         std::vector<float> before(static_cast<size_t>(2) * height * width);
         const double limit = std::pow(preset.tolerance * gain, 2.0) * height * width;
@@ -215,7 +230,8 @@ struct Level {
                 }
     }
 
-    void minimise() {
+    // The median filter comes before the iterations, as in OpenCV.
+    void minimize() {
         for (int round = 0; round < preset.rounds; round++) {
             if (preset.median > 1) median();
             if (preset.tolerance > 0) {
@@ -231,7 +247,7 @@ struct Level {
                 for (int x = 0; x < width; x++) flow[x] = planes.row(U + c, y)[x] * scale;
     }
 
-    // The flow (2,h,w) of the coarser level as the start of this one: bilinear, half-pixel centres.
+    // The flow (2,h,w) of the coarser level as the start of this one: bilinear, half-pixel centers.
     void copy_in(const std::vector<float> &flow, int h, int w) {
         for (int c = 0; c < 2; c++) {
             const float *from = flow.data() + static_cast<size_t>(c) * h * w;
@@ -252,6 +268,7 @@ struct Level {
     }
 };
 
+// Pairs share nothing but the frames, so a flow does not depend on the threads or on what else is in the batch.
 struct Job {
     const float *const *levels;  // (clips, frames, h, w) each, finest first
     const int *sizes;            // h and w of each level
@@ -270,7 +287,7 @@ struct Job {
             if (!level.start(height, width)) return false;
             if (!flow.empty()) level.copy_in(flow, h, w);
             level.load_texture(levels[i] + (first + 1) * pixels);
-            for (int warp = 0; warp < preset.warps; warp++) level.linearise(levels[i] + first * pixels), level.minimise();
+            for (int warp = 0; warp < preset.warps; warp++) level.linearize(levels[i] + first * pixels), level.minimize();
             h = height, w = width;
             flow.resize(2 * pixels);
             level.copy_out(i ? flow.data() : out + pair * 2 * pixels, 1 / level.gain);
@@ -284,14 +301,14 @@ struct Job {
 extern "C" int tvl1_solve(const float *const *levels, const int *sizes, int level_count, int64_t clips, int frames,
                           const Preset *preset, int threads, float *out) {
     const Job job{levels, sizes, level_count, frames, *preset, out};
-    std::atomic<int64_t> next{0};
+    std::atomic<int64_t> next_pair{0};
     std::atomic<bool> failed{false};
     const int64_t pairs = clips * (frames - 1);
     auto work = [&] {
         try {
-            for (int64_t pair; !failed && (pair = next++) < pairs;)
+            for (int64_t pair; !failed && (pair = next_pair++) < pairs;)
                 if (!job.solve(pair)) failed = true;
-        } catch (...) {  // no memory
+        } catch (...) {  // out of memory
             failed = true;
         }
     };
