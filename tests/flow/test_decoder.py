@@ -74,7 +74,7 @@ def test_every_frame_alone_and_as_by_hand(context: bool) -> None:
             assert torch.allclose(out[b : b + 1, :, t], by_hand(net, feature[b : b + 1, :, t]), rtol=1e-9)
 
 
-def test_initialisation_keeps_the_scale_of_a_feature() -> None:
+def test_initialization_keeps_the_scale_of_a_feature() -> None:
     torch.manual_seed(0)
     net, frames = kf.FlowDecoder(64), rand(8, 64, 12, 12)
     for layer in net.layers:
@@ -144,7 +144,7 @@ def test_bad_targets() -> None:
             kf.decoder_target(flow, (steps, 4, 4), temporal_stride=stride)
     with pytest.raises(ValueError, match="larger"):
         kf.decoder_target(flow, (8, 16, 16), temporal_stride=2)
-    with pytest.raises(ValueError, match=r"flow \(B,N,2,h,w\)"):
+    with pytest.raises(ValueError, match=r"flow must be \(B,N,2,h,w\)"):
         kf.decoder_target(flow[0], (8, 4, 4), temporal_stride=2)
     with pytest.raises(ValueError, match=r"size \(T,H,W\)"):
         kf.decoder_target(flow, (8, 4), temporal_stride=2)

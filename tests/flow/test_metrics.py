@@ -30,5 +30,5 @@ def test_bad_input() -> None:
         kf.endpoint_error(flow, flow, mask=torch.ones(4, 4))
     with pytest.raises(ValueError, match="mask must be bool"):
         kf.endpoint_error(flow, flow, mask=torch.ones(4, 1, dtype=torch.bool))
-    with pytest.raises(ValueError, match="no pixel"):
+    with pytest.raises(ValueError, match="must leave a pixel"):
         kf.endpoint_error(flow, flow, mask=torch.zeros(4, 4, dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""The colour wheel."""
+"""The color wheel."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def test_wheel_is_middleburys() -> None:
     assert wheel[14] == [255, 238, 0]
 
 
-def test_directions_have_their_colours() -> None:
+def test_directions_have_their_colors() -> None:
     right, down, left, up = one(9, 0), one(0, 9), one(-9, 0), one(0, -9)
     assert right == [255, 0, 0]
     assert down[:2] == pytest.approx([255, 234], abs=2)

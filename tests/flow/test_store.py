@@ -28,7 +28,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_round_trip_within_the_quantisation(tmp_path: Path) -> None:
+def test_round_trip_within_the_quantization(tmp_path: Path) -> None:
     store, flow = kf.FlowStore(tmp_path / "new" / "folder", fps=25, bound=20), clip_flow()
     assert "a/b.mp4" not in store
     store.write("a/b.mp4", flow.transpose(-1, -2).contiguous().transpose(-1, -2))
@@ -130,7 +130,7 @@ def test_pieces_give_the_same_bytes(tmp_path: Path) -> None:
         assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
-def test_a_writer_wants_the_flow_it_was_promised(tmp_path: Path) -> None:
+def test_a_writer_checks_the_number_and_size_of_its_flow(tmp_path: Path) -> None:
     store = kf.FlowStore(tmp_path, size=(6, 8))
     for flows, piece, message in (
         (4, clip_flow(5), "must have 4 flows, got 5"),

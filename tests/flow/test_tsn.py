@@ -21,7 +21,7 @@ def value(component: int, number: int) -> int:
 
 
 def write(root: Path, template: str, first: int, clip: str, count: int = 12, size: tuple[int, int] = (16, 24)) -> None:
-    """Pictures of one grey each, which JPEG keeps exactly."""
+    """Pictures of one gray each, which JPEG keeps exactly."""
     for component in range(2):
         for number in range(count):
             name = template.format(clip=clip, c="xy"[component], uv="uv"[component], n=first + number)
@@ -51,7 +51,7 @@ def test_layouts(tmp_path: Path, layout: str, folder: str) -> None:
         flow.read("run/v_2.avi")
 
 
-def test_pairs_of_other_steps_and_pictures_are_passed_over(tmp_path: Path) -> None:
+def test_pairs_of_other_steps_and_pictures_are_skipped(tmp_path: Path) -> None:
     write(tmp_path, "{clip}/flow_{c}_{n:05d}.jpg", 1, "clip", 3)
     write(tmp_path, "{clip}/flow_{c}_p2_{n:05d}.jpg", 1, "clip", 2)
     write(tmp_path, "{clip}/img_{c}{n:05d}.jpg", 1, "clip", 4)

@@ -238,7 +238,7 @@ def test_bad_ranges_and_presets() -> None:
     frames = torch.zeros(1, 1, 8, 8)
     with pytest.raises(ValueError, match="black < white"):
         kf.tvl1(frames, frames, value_range=(1, 0))
-    with pytest.raises(ValueError, match="uint8 frames range"):
+    with pytest.raises(ValueError, match=r"uint8 frames must be \(0, 255\)"):
         kf.tvl1(frames.byte(), frames.byte(), value_range=(0, 1))
     with pytest.raises(ValueError, match="'opencv'"):
         kf.tvl1(frames.byte(), frames.byte(), preset="farneback")
