@@ -47,7 +47,7 @@ DAMAGES = {
     "sidecar": (lambda f: (f / SIDECAR).write_text("{}"), SIDECAR, "not a readable sidecar"),
     "no sidecar": (lambda f: (f / SIDECAR).unlink(), FLOW, "flow without a sidecar"),
     "other codec": (lambda f: (f / FLOW).with_suffix(".safetensors").touch(), "safetensors", "flow without a sidecar"),
-    "size": (lambda f: change(f, size=[48, 63]), SIDECAR, "expected"),
+    "size": (lambda f: change(f, size=[48, 63]), SIDECAR, "pictures must be"),
     "bound": (lambda f: change(f, bound=10.0), SIDECAR, "bound is 10.0, that of the extraction is 20.0"),
     "flows": (lambda f: change(f, frames=6, flows=5, crc32=[1] * 5), SIDECAR, "picture 4 is missing"),
     "temporary": (lambda f: (f / "a" / ".writing-1").touch(), "a/.writing-1", "temporary file"),
