@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from kdvideo import flow
-from kdvideo.extraction.job import extract
-from kdvideo.extraction.lists import clips_of
+from kdvideo.extraction.extracting import extract
+from kdvideo.extraction.clip_list import clips_of
 from kdvideo.extraction.verifying import verify
 from kdvideo.extraction.workers import ExtractionError
 

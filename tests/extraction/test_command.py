@@ -51,7 +51,7 @@ def test_flow_below_the_videos_is_not_taken_for_a_video(tmp_path: Path) -> None:
         (["extract", "nowhere", "flow"], "no such file or folder"),
         (["extract", "empty", "flow"], "no video below it"),
         (["extract", "videos", "videos"], "OUT must be another folder than VIDEOS"),
-        (["extract", "videos", "flow", *SMALL, "--fps", "0"], "fps and short_side must be positive"),
+        (["extract", "videos", "flow", *SMALL, "--fps", "0"], "fps must be positive"),
         (["extract", "videos", "flow", *SMALL, "--bound", "-1"], "bound must be a positive number"),
         (["extract", "videos", "flow", *SMALL, "--backend", "abacus"], "abacus"),
         (["extract", "videos", "flow", *SMALL, "--deadline", "5"], "needs workers"),
