@@ -221,7 +221,7 @@ def _kind(output: Any) -> str:
 
 
 def describe(model: nn.Module, *inputs: Any) -> None:
-    """Prints path, type and output shape of every module of a model, in the order of definition.
+    """Print path, type and output shape of every module of a model, in the order of definition.
 
     The model runs once, in evaluation mode and without gradient, and is left as it was.
 
@@ -235,6 +235,19 @@ def describe(model: nn.Module, *inputs: Any) -> None:
               Sequential  (2, 4)
         0     Linear      (2, 4)
         1     ReLU        (2, 4)
+    """
+    rows = [("path", "type", "output"), *layer_rows(model, *inputs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for path, kind, shape in rows:
+        print(f"{path:<{widths[0]}}  {kind:<{widths[1]}}  {shape}")
+
+
+def layer_rows(model: nn.Module, *inputs: Any) -> list[tuple[str, str, str]]:
+    """Return (path, type, output shape) of every module of a model, as `describe` prints them.
+
+    Examples:
+        >>> layer_rows(nn.Linear(3, 4), torch.zeros(2, 3))
+        [('', 'Linear', '(2, 4)')]
     """
     shapes: dict[nn.Module, str] = {}
     modes = {module: module.training for module in model.modules()}
@@ -250,17 +263,10 @@ def describe(model: nn.Module, *inputs: Any) -> None:
             handle.remove()
         for module, mode in modes.items():
             module.training = mode
-    rows = [
+    return [
         (path, type(module).__name__, shapes.get(module, "not run"))
         for path, module in model.named_modules(remove_duplicate=False)
     ]
-    _print_table([("path", "type", "output"), *rows])
-
-
-def _print_table(rows: list[tuple[str, str, str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    for path, kind, shape in rows:
-        print(f"{path:<{widths[0]}}  {kind:<{widths[1]}}  {shape}")
 
 
 def _shapes(output: Any) -> str:

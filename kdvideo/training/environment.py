@@ -42,7 +42,7 @@ def environment(command: str, *, threads: int | None = None, packages: Iterable[
     return {
         "command": command,
         "threads": torch.get_num_threads() if threads is None else threads,
-        "hardware": f"{_processor()}, {os.cpu_count()} cores, {device}",
+        "hardware": f"{processor_name()}, {os.cpu_count()} cores, {device}",
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "load_average": round(os.getloadavg()[0], 2),
         "versions": versions,
@@ -73,7 +73,8 @@ def _git(*arguments: str) -> str:
         return ""
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Return the name of the processor, as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
