@@ -90,7 +90,7 @@ def test_version(capsys: Captured) -> None:
     ("error", "status", "message"),
     [
         (KeyboardInterrupt(), 130, "stopped by Ctrl-C\n"),
-        (ModuleNotFoundError("x", name="av.video"), 1, 'error: av.video is not installed: run pip install "kdvideo[video]"\n'),
+        (ModuleNotFoundError("x", name="av"), 1, 'error: av is not installed: run pip install "kdvideo[video]"\n'),
     ],
 )
 def test_what_every_command_may_meet(
@@ -195,7 +195,9 @@ class TestDescribe:
         table = lines[lines.index("") + 2 :]
         assert len(table) == len(dict(network.named_modules(remove_duplicate=False)))
 
-    @pytest.mark.parametrize("name", ["s3dg", "x3d_s", "slowfast_r50", "slow_r50_detection", "torchvision:r3d_18", "timm:resnet18"])
+    @pytest.mark.parametrize(
+        "name", ["s3dg", "x3d_s", "slowfast_r50", "slow_r50_detection", "torchvision:r3d_18", "timm:resnet18"]
+    )
     def test_a_network(self, name: str, capsys: Captured) -> None:
         assert run("describe", name) == 0
         facts, _, table = capsys.readouterr().out.partition("\n\n")
