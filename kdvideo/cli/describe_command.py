@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ def describe(network: Network, info: dict[str, Any], *, every_module: bool = Fal
     # The detectors of pytorchvideo are called on boxes too.
     boxes = (torch.empty(1, 5, device="meta"),) if type(network).__name__ == "BoxAdapter" else ()
     cost = models.summary(network, *boxes)
-    seen = info.get("input") or {"range": list(spec.range), "mean": list(spec.mean), "std": list(spec.std)}
+    seen = info.get("input") or asdict(spec)
     facts = {
         "format": info.get("format", "a network with fresh weights"),
         "network": network.config.get("name", network.config["architecture"]),
