@@ -1,11 +1,11 @@
-"""Timings of several functions side by side: every arm once per round, one after the other, ratios within a round.
+"""Time functions side by side: every arm once per round, one after the other, ratios within a round.
 
-What slows the machine down slows all arms of a round down, so the ratios hold on a noisy machine, as long as an arm
-that is timed twice (an A/A control) stays near 1 against itself.
+These numbers hold on a noisy machine as long as an arm that runs twice (A/A) stays near 1 against itself.
 """
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -16,33 +16,33 @@ Arm = Callable[[], object]
 
 
 class Timings:
-    """Wall and processor seconds of every arm in every round, and what it returned last.
+    """Wall and processor seconds of every arm in every round (`wall`, `cpu`), and what it returned last (`last`).
 
     Args:
-        arms: name -> function without arguments; GPU work is waited for.
-        rounds: how often each arm is timed, at least 1.
-        warm: rounds before them that are not counted.
+        arms: name -> what is timed; the same function under a second name is the control (A/A).
+        rounds: how often each is timed.
+        warm: rounds before these that are not timed.
         quiet: print nothing.
-
-    Attributes:
-        wall: name -> seconds of wall time, one a round.
-        cpu: name -> seconds of processor time of this process, one a round.
-        last: name -> what the arm returned last.
+        shuffle: run the arms of a round in an order drawn anew for each (always the same draws), so that none always
+            follows the same other one; otherwise in the order of `arms`.
 
     Examples:
-        >>> timings = Timings({"sum": lambda: sum(range(10)), "max": lambda: max(range(10))}, 3, quiet=True)
-        >>> timings.last, len(timings.wall["sum"])
-        ({'sum': 45, 'max': 9}, 3)
+        >>> times = Timings({"sum": lambda: sum(range(9)), "again": lambda: sum(range(9))}, rounds=3, quiet=True)
+        >>> times.last["sum"], len(times.wall["sum"]), sorted(times.cost("sum", "again"))
+        (36, 3, ['max', 'median', 'min'])
     """
 
-    def __init__(self, arms: Mapping[str, Arm], rounds: int, *, warm: int = 1, quiet: bool = False) -> None:
+    def __init__(
+        self, arms: Mapping[str, Arm], rounds: int, *, warm: int = 1, quiet: bool = False, shuffle: bool = False
+    ) -> None:
         self.wall: dict[str, list[float]] = {name: [] for name in arms}
         self.cpu: dict[str, list[float]] = {name: [] for name in arms}
         self.last: dict[str, object] = {}
+        draws = random.Random(0)
         for number in range(-warm, rounds):
-            for name, run in arms.items():
+            for name in draws.sample(list(arms), len(arms)) if shuffle else arms:
                 wall, cpu = time.perf_counter(), time.process_time()
-                self.last[name] = run()
+                self.last[name] = arms[name]()
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
                 if number >= 0:
@@ -60,19 +60,11 @@ class Timings:
         return spread_of([a / b for a, b in zip(self.wall[name], self.wall[reference], strict=True)])
 
     def rate(self, name: str, units: int) -> dict[str, float]:
-        """Compute units per second of wall time, where one call works on `units`."""
+        """Compute units per second of wall time."""
         return spread_of([units / seconds for seconds in self.wall[name]])
 
 
 def spread_of(values: list[float]) -> dict[str, float]:
-    """Compute median, minimum and maximum, rounded to four decimal places.
-
-    Args:
-        values: at least one.
-
-    Examples:
-        >>> spread_of([1.0, 2.0, 4.0])
-        {'median': 2.0, 'min': 1.0, 'max': 4.0}
-    """
+    """Compute median and range, rounded to four decimals."""
     keep = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return {name: round(value, 4) for name, value in keep.items()}

@@ -1,68 +1,41 @@
-"""Timings on a clock that is set by the arms: nothing here measures time."""
-
-from collections.abc import Callable
+"""Timings: what runs when, and the ratios."""
 
 import pytest
 
-from kdvideo.training import Timings, timing
+from kdvideo.training import Timings
 from kdvideo.training.timing import spread_of
 
 
-class Clock:
-    """Wall time that passes only in an arm; the processor is busy for half of it."""
-
-    def __init__(self) -> None:
-        self.now, self.calls = 0.0, []
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def process_time(self) -> float:
-        return self.now / 2
-
-    def arm(self, name: str, *seconds: float) -> Callable[[], str]:
-        """A function that takes so long in its first, second ... call."""
-        left = list(seconds)
-
-        def run() -> str:
-            self.now += left.pop(0)
-            self.calls.append(name)
-            return f"{name}, {len(left)} left"
-
-        return run
+def ran(rounds: int, **options: bool | int) -> tuple[list[str], Timings]:
+    """Which arm ran at each turn."""
+    order: list[str] = []
+    times = Timings({name: lambda name=name: order.append(name) or name for name in "abc"}, rounds, **options)
+    return order, times
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(timing, "time", clock)
-    return clock
+def test_every_arm_runs_once_a_round_in_its_order(capsys):
+    order, times = ran(2)
+    assert "".join(order) == "abc" * 3  # a round to warm up
+    assert times.last == {"a": "a", "b": "b", "c": "c"}
+    assert {len(spent) for kind in (times.wall, times.cpu) for spent in kind.values()} == {2}
+    assert len(capsys.readouterr().out.splitlines()) == 9
 
 
-def test_rounds_interleave_the_arms_and_leave_the_warm_ones_out(clock: Clock) -> None:
-    arms = {"a": clock.arm("a", 9, 1, 2), "b": clock.arm("b", 9, 4, 4)}
-    timings = Timings(arms, 2, quiet=True)
-    assert clock.calls == ["a", "b"] * 3
-    assert timings.wall == {"a": [1, 2], "b": [4, 4]}
-    assert timings.cpu == {"a": [0.5, 1], "b": [2, 2]}
-    assert timings.last == {"a": "a, 0 left", "b": "b, 0 left"}
-
-
-def test_ratios_are_taken_within_a_round(clock: Clock) -> None:
-    timings = Timings({"a": clock.arm("a", 1, 2, 8), "b": clock.arm("b", 4, 4, 4)}, 3, warm=0, quiet=True)
-    assert timings.ratio("a", "b") == {"median": 2.0, "min": 0.5, "max": 4.0}
-    assert timings.cost("a", "b") == {"median": 0.5, "min": 0.25, "max": 2.0}
-    assert timings.ratio("a", "a") == {"median": 1.0, "min": 1.0, "max": 1.0}
-    assert timings.rate("b", 8) == {"median": 2.0, "min": 2.0, "max": 2.0}
-
-
-def test_every_call_is_printed_unless_quiet(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    Timings({"a": clock.arm("a", 9, 1)}, 1)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in lines] == [["round", "-1", "a", "9.000", "s"], ["round", "0", "a", "1.000", "s"]]
-    Timings({"a": clock.arm("a", 1)}, 1, warm=0, quiet=True)
+def test_a_shuffled_order_is_drawn_anew_for_every_round_and_the_same_in_every_run(capsys):
+    order, times = ran(50, shuffle=True, warm=0, quiet=True)
+    rounds = {"".join(order[3 * n : 3 * n + 3]) for n in range(50)}
+    assert {"".join(sorted(one)) for one in rounds} == {"abc"}
+    assert len(rounds) == 6
+    assert order == ran(50, shuffle=True, warm=0, quiet=True)[0]
+    assert {len(spent) for spent in times.cpu.values()} == {50}
     assert capsys.readouterr().out == ""
 
 
-def test_spread() -> None:
-    assert spread_of([3.0, 1.0, 2.000049]) == {"median": 2.0, "min": 1.0, "max": 3.0}
+def test_ratios_are_formed_within_a_round():
+    _, times = ran(3, quiet=True)
+    times.wall.update(a=[1.0, 2.0, 4.0], b=[2.0, 2.0, 2.0])
+    assert times.cost("a", "b") == {"median": 1.0, "min": 0.5, "max": 2.0}
+    assert times.ratio("a", "b") == {"median": 1.0, "min": 0.5, "max": 2.0}
+    assert times.ratio("a", "a") == {"median": 1.0, "min": 1.0, "max": 1.0}
+    assert times.rate("a", 8) == {"median": 4.0, "min": 2.0, "max": 8.0}
+    assert spread_of([1 / 3]) == pytest.approx({"median": 0.3333, "min": 0.3333, "max": 0.3333}, abs=1e-12)
