@@ -42,7 +42,7 @@ def test_bare_weights_see_what_their_spec_says(tmp_path, seen, build, channels):
 
 def test_a_network_of_other_channels_is_refused(tmp_path):
     torch.save(models.i3d(3, in_channels=4, depth_multiplier=0.125).state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match=r"must see 3 \(RGB\) or 2 \(flow\) channels, got one for 4"):
+    with pytest.raises(ValueError, match=r"must see 3 .* got 4"):
         predict.predict(tmp_path / "weights.pt", tmp_path / "clip.mp4")
 
 

@@ -75,7 +75,7 @@ def test_classes_of_a_backbone(heads, classes, tmp_path, monkeypatch):
     ("arguments", "words"),
     [
         (["none.pth", "b.safetensors"], "none.pth: no such file"),
-        (["a.pth", "names.txt"], "names.txt must not exist yet: pass force=True (--force)"),
+        (["a.pth", "names.txt"], "names.txt: exists: set force to replace it"),
         (["a.pth", "b.safetensors", "--classes", "names.txt"], "2 class names for 3 classes"),
         (["a.pth", "b.safetensors", "--name", "x3d"], "unknown network 'x3d'"),
         (["a.pth", "b.safetensors", "--name", "x3d_xs"], "the weights do not fit the model"),

@@ -38,7 +38,7 @@ def convert(
         FileNotFoundError, ValueError: as `load` and `save`.
     """
     if Path(target).exists() and not force:
-        raise FileExistsError(f"{target} must not exist yet: pass force=True (--force) to replace it")
+        raise FileExistsError(f"{target}: exists: set force to replace it")
     network, info = load(source, backbone_for(backbone, source) if backbone else None, input_range=input_range)
     names = classes or info["classes"] or [str(k) for k in range(network.num_classes)]
     save(network, target, classes=names, input=info["input"])
