@@ -1,7 +1,7 @@
 """Knowledge distillation for PyTorch in which teacher and student may see different inputs.
 
-`import kdvideo as kd` loads torch and the distillation half only; `kd.models`, `kd.flow` and `kd.data` are
-imported when they are first used.
+`import kdvideo as kd` loads torch and the distillation half only; `kd.models`, `kd.flow`, `kd.data`, `kd.detection`,
+`kd.training` and `kd.extraction` are imported when they are first used.
 """
 
 from importlib import import_module
@@ -34,7 +34,7 @@ __all__ = [
     "schedules",
 ]
 
-_ON_FIRST_USE = ("data", "flow", "models")
+_ON_FIRST_USE = ("data", "detection", "extraction", "flow", "models", "training")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""From the names of layers to paths of modules that a hook may be put on."""
+"""Resolution of layer names to the paths of modules that a hook may be put on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def roles_to_paths(model: nn.Module, layers: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-    """Role -> module path; ValueError where a layer is unknown, compiled, or shares its role with another."""
+    """Map each role to its module path; ValueError where a layer is unknown or compiled, or a role occurs twice."""
     if isinstance(layers, str):
         raise ValueError(f"layers= must be a mapping or a sequence of paths, got the string {layers!r}")
     if layers and _is_compiled(model):

@@ -1,4 +1,4 @@
-"""The files of a teacher cache, each a row per item and the clip and view of each row, and where an item is."""
+"""The files of a teacher cache, each with a row per item and its clip and view, and the index of the items."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ class Shard:
     file: Any
 
     def row(self, name: str, number: int) -> Tensor:
-        """One row, (1, ...): nothing else of the file is read."""
+        """Read one row, (1, ...): nothing else of the file is read."""
         row: Tensor = self.file.get_slice(name)[number : number + 1]
         return row
 
     def verify(self) -> None:
-        """Raises ValueError unless every byte is the one that was written."""
+        """Raise ValueError unless every byte is the one that was written."""
         if _digest(self.path.read_bytes()) + SUFFIX != self.path.name:
             raise damaged(self.path, "its bytes are not those that were written")
 
 
 def open_shard(path: Path) -> tuple[Shard, list[str], Tensor]:
-    """A file, and the clip and the view of each of its rows. Raises ValueError, naming it, where it is damaged."""
+    """Open a file and return it with the clip and the view of each row; ValueError names it where it is damaged."""
     try:
         file: Any = safe_open(path, framework="pt")
         fingerprint = dict(json.loads(file.metadata()[_FINGERPRINT]))
@@ -81,18 +81,18 @@ def open_shard(path: Path) -> tuple[Shard, list[str], Tensor]:
 
 
 def damaged(path: Path, reason: str) -> ValueError:
-    """The error for a file that cannot be used."""
+    """Return the error for a file that cannot be used."""
     return ValueError(f"{path} is damaged ({reason}): delete it, and write again what is then missing")
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:
-    """The values of a tensor as bytes, without NumPy."""
+    """Return the values of a tensor as bytes, without NumPy."""
     tensor = tensor.detach().cpu().contiguous()
     return ctypes.string_at(tensor.data_ptr(), tensor.nbytes) if tensor.nbytes else b""
 
 
 class Index:
-    """(clip id, view) -> place, in two sorted arrays: Python objects for each item would take 10 times as much."""
+    """Map of (clip id, view) to a place, in two sorted arrays: Python objects would take 10 times as much."""
 
     def __init__(self) -> None:
         self._number: dict[str, int] = {}
@@ -104,12 +104,12 @@ class Index:
         return len(self._keys)
 
     def add(self, shard: int, ids: Sequence[str], views: Tensor) -> None:
-        """Take in the rows of one file."""
+        """Add the rows of one file."""
         numbers = torch.tensor([self._number.setdefault(clip, len(self._number)) for clip in ids], dtype=torch.int64)
         self._new.append(((numbers << BITS) + views, (shard << BITS) + torch.arange(len(ids))))
 
     def find(self, ids: Sequence[str], views: Sequence[int]) -> list[int]:
-        """The place of each pair, -1 where it is unknown."""
+        """Return the place of each pair, -1 where it is unknown."""
         self._sort()
         numbers = torch.tensor([self._number.get(clip, -1) for clip in ids], dtype=torch.int64)
         keys = (numbers << BITS) + torch.tensor(views, dtype=torch.int64)
@@ -120,7 +120,7 @@ class Index:
         return places
 
     def views(self, clip: str) -> list[int]:
-        """All views of a clip, ascending."""
+        """Return all views of a clip, ascending."""
         number = self._number.get(clip, -1)
         views: list[int] = (self._keys[self._keys >> BITS == number] % 2**BITS).tolist()
         return views

@@ -1,4 +1,4 @@
-"""What a teacher said, kept on disk by clip and view: it need not run while the student learns."""
+"""Outputs of a teacher on disk, by clip and view: the teacher need not run while the student learns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOGITS, _FEATURE = "logits", "feature."
 
 
 def weights_fingerprint(module: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and bytes of a state_dict; the device does not matter.
+    """Compute the SHA-256 over the names, types, shapes and bytes of a state_dict; the device does not matter.
 
     Examples:
         >>> weights_fingerprint(nn.Linear(2, 3)) == weights_fingerprint(nn.Linear(2, 3))  # other random weights
@@ -38,7 +38,7 @@ class TeacherCache:
     """Outputs of a teacher on disk, keyed by clip id and view number: read them where `teacher(flow)` stood.
 
     Values are float16, in files of a few hundred items that appear whole or not at all, so that a killed pass
-    goes on where it was and several processes write into one folder. Every file holds the fingerprint; opening
+    continues where it was and several processes write into one folder. Every file holds the fingerprint; opening
     a folder with another one raises. Reading takes single rows out of memory-mapped files. Opening one took
     0.6 µs and 75 bytes of memory per item, measured on 400 thousand items at 8 views a clip.
 
@@ -77,7 +77,7 @@ class TeacherCache:
         self._look()
 
     def __len__(self) -> int:
-        """How many items there are."""
+        """Return the number of items."""
         return len(self._index)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -85,13 +85,13 @@ class TeacherCache:
         return functools.partial(TeacherCache, self.folder, **kwargs), ()
 
     def writer(self, *, items: int = 512) -> CacheWriter:
-        """A context manager whose `add` takes batches; a file is written every `items` items and at the end."""
+        """Return a context manager whose `add` takes batches; a file is written every `items` items and at the end."""
         if items < 1:
             raise ValueError(f"items must be at least 1, got {items}")
         return CacheWriter(self, items)
 
     def missing(self, ids: Sequence[str], views: Sequence[int] | Tensor) -> list[tuple[str, int]]:
-        """Those of the pairs (ids[k], views[k]) that are in no finished file yet, in their order."""
+        """Return the pairs (ids[k], views[k]) that are in no finished file yet, in their order."""
         ids, views = _pairs(ids, views)
         self._look()
         places = self._index.find(ids, views)
@@ -105,7 +105,7 @@ class TeacherCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> Output:
-        """The outputs for the pairs (ids[k], views[k]), in their order.
+        """Read the outputs for the pairs (ids[k], views[k]), in their order.
 
         Raises:
             KeyError: the cache does not hold them all; says what is missing and what is there.
@@ -126,13 +126,13 @@ class TeacherCache:
         return Output(logits, {role: rows(_FEATURE + role) for role in self.features})
 
     def verify(self) -> None:
-        """Reads every file; ValueError names one whose bytes are not those that were written."""
+        """Read every file; ValueError names one whose bytes are not those that were written."""
         self._look()
         for shard in self._shards:
             shard.verify()
 
     def _look(self) -> None:
-        """Take in the files that are new since the last time."""
+        """Index the files that are new since the last time."""
         known = {shard.path for shard in self._shards}
         for path in sorted(self.folder.glob("*" + SUFFIX)):
             if path not in known:
@@ -155,7 +155,7 @@ class TeacherCache:
         self._expect(shard.shapes, f"items of {shard.path}")
 
     def _expect(self, shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
-        """Raises ValueError unless items have the shapes of those before them."""
+        """Raise ValueError unless items have the shapes of those before them."""
         if self._shapes and shapes != self._shapes:
             raise ValueError(f"{what} have the shapes {dict(shapes)}, but those before them {self._shapes}")
         self._shapes = dict(shapes)
@@ -170,7 +170,7 @@ class TeacherCache:
 
 
 class CacheWriter:
-    """Writes a `TeacherCache`; made by `TeacherCache.writer`."""
+    """A writer of a `TeacherCache`; made by `TeacherCache.writer`."""
 
     def __init__(self, cache: TeacherCache, items: int) -> None:
         self._cache, self._items = cache, items
@@ -179,7 +179,7 @@ class CacheWriter:
         self._batches: list[dict[str, Tensor]] = []
 
     def add(self, ids: Sequence[str], views: Sequence[int] | Tensor, output: Output) -> None:
-        """Takes the outputs of a batch; row k belongs to (ids[k], views[k]).
+        """Add the outputs of a batch; row k belongs to (ids[k], views[k]).
 
         Raises:
             ValueError: there is not one row for each pair, a feature is not in `output`, shapes are not those
@@ -202,7 +202,7 @@ class CacheWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what was added since the last file."""
+        """Write what was added since the last file."""
         if self._ids:
             rows = {name: torch.cat([batch[name] for batch in self._batches]) for name in self._batches[0]}
             write_shard(self._cache.folder, rows, self._ids, self._views, self._cache.fingerprint)

@@ -17,7 +17,7 @@ Selector = Callable[[Any], Tensor]
 
 
 class Output(NamedTuple):
-    """What a teacher or a student returns: its logits, and its features by role.
+    """Logits of a teacher or a student, and its features by role.
 
     A plain tuple, so it passes through DDP, FSDP2, `torch.compile`, pickle and pytrees unharmed.
 
@@ -39,12 +39,12 @@ class CaptureError(RuntimeError):
 
 
 def itself(output: Any) -> Any:
-    """Returns what it is given: the default of `logits=` and `select=`, for outputs that are tensors."""
+    """Return what it is given: the default of `logits=` and `select=`, for outputs that are tensors."""
     return output
 
 
 class FeatureExtractor(nn.Module):
-    """Runs a model and returns its logits together with the outputs of named layers.
+    """A model that returns its logits together with the outputs of named layers.
 
     The hooks are put on once, here, and record only while this wrapper's own forward runs; nothing is kept
     afterwards. No output bit and no state_dict key of `model` changes. Wrap first, compile after:
@@ -97,12 +97,12 @@ class FeatureExtractor(nn.Module):
             self._handles.append(model.get_submodule(path).register_forward_hook(tap))
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
-        """Runs the model on the given inputs and returns its `Output`."""
+        """Run the model on the given inputs and return its `Output`."""
         raw, seen = self._record(inputs, kwargs)
         return Output(self._logits(raw), self._features(seen))
 
     def remove(self) -> nn.Module:
-        """Takes the hooks off again and returns the model as it was given."""
+        """Take the hooks off again and return the model as it was given."""
         for handle in self._handles:
             handle.remove()
         return self.model
@@ -165,7 +165,7 @@ _Seen = dict[str, list[_Capture]]
 
 
 class _Recorder(threading.local):
-    """What the taps of one extractor saw in the running forward pass, per thread; None between passes."""
+    """Captures of one extractor in the running forward pass, per thread; None between passes."""
 
     def __init__(self) -> None:
         self.seen: _Seen | None = None
@@ -175,7 +175,7 @@ class _Recorder(threading.local):
 
 
 class _EveryLayerRan(BaseException):
-    """Ends a forward pass early; not an Exception, so that no model swallows it."""
+    """Signal that ends a forward pass early; not an Exception, so that no model swallows it."""
 
     def __init__(self, recorder: _Recorder) -> None:
         self.recorder = recorder
@@ -221,7 +221,7 @@ def _kind(output: Any) -> str:
 
 
 def describe(model: nn.Module, *inputs: Any) -> None:
-    """Prints path, type and output shape of every module of a model, in the order of definition.
+    """Print path, type and output shape of every module of a model, in the order of definition.
 
     The model runs once, in evaluation mode and without gradient, and is left as it was.
 
@@ -235,6 +235,19 @@ def describe(model: nn.Module, *inputs: Any) -> None:
               Sequential  (2, 4)
         0     Linear      (2, 4)
         1     ReLU        (2, 4)
+    """
+    rows = [("path", "type", "output"), *layer_rows(model, *inputs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for path, kind, shape in rows:
+        print(f"{path:<{widths[0]}}  {kind:<{widths[1]}}  {shape}")
+
+
+def layer_rows(model: nn.Module, *inputs: Any) -> list[tuple[str, str, str]]:
+    """Return (path, type, output shape) of every module of a model, as `describe` prints them.
+
+    Examples:
+        >>> layer_rows(nn.Linear(3, 4), torch.zeros(2, 3))
+        [('', 'Linear', '(2, 4)')]
     """
     shapes: dict[nn.Module, str] = {}
     modes = {module: module.training for module in model.modules()}
@@ -250,17 +263,10 @@ def describe(model: nn.Module, *inputs: Any) -> None:
             handle.remove()
         for module, mode in modes.items():
             module.training = mode
-    rows = [
+    return [
         (path, type(module).__name__, shapes.get(module, "not run"))
         for path, module in model.named_modules(remove_duplicate=False)
     ]
-    _print_table([("path", "type", "output"), *rows])
-
-
-def _print_table(rows: list[tuple[str, str, str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    for path, kind, shape in rows:
-        print(f"{path:<{widths[0]}}  {kind:<{widths[1]}}  {shape}")
 
 
 def _shapes(output: Any) -> str:

@@ -1,4 +1,8 @@
-"""Writing files whole or not at all."""
+"""Atomic writes: a file appears whole or not at all.
+
+`write_atomic` is the one atomic write of kdvideo; `temporary`, `sync` and `publish` are its parts, for data that comes
+in pieces.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,11 @@ TEMPORARY = ".writing-"
 
 @contextmanager
 def temporary(folder: Path, tag: str = "") -> Iterator[io.BufferedRandom]:
-    """A new file in `folder`, made if need be; it is gone at the end unless `publish` renamed it.
+    """Open a new file in a folder, which is removed at the end unless `publish` renamed it.
 
-    The name begins with `.writing-` and `tag`: whoever finds it after a crash can tell whose it was.
+    Args:
+        folder: made if need be.
+        tag: the name begins with `.writing-` and this, so that a file left by a crash names its writer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{TEMPORARY}{tag}{uuid.uuid4().hex}"
@@ -28,19 +34,19 @@ def temporary(folder: Path, tag: str = "") -> Iterator[io.BufferedRandom]:
 
 
 def sync(file: io.BufferedRandom) -> None:
-    """Bring the file to the disk: what can fail, fails here."""
+    """Flush a file to the disk: a full disk fails here, not later."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def publish(file: io.BufferedRandom, path: Path) -> None:
-    """Give a synced temporary file its name, at one stroke and lastingly."""
+    """Rename a synced temporary file to `path`, atomically, and flush the rename to the disk."""
     os.replace(file.name, path)
     sync_path(path.parent)
 
 
 def sync_path(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -49,7 +55,22 @@ def sync_path(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write beside `path`, flush to the disk, then rename: a crash leaves the old file, or none."""
+    """Write a file atomically: beside `path`, flushed to the disk, then renamed. A crash leaves the old file, or none.
+
+    Args:
+        path: the file; its folder is made if need be, and an older file is replaced.
+        data: all of its bytes.
+
+    Raises:
+        OSError: it cannot be written, for instance on a full disk; no temporary file is left.
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "report.json"
+        >>> write_atomic(path, b"{}")
+        >>> path.read_bytes(), [file.name for file in path.parent.iterdir()]
+        (b'{}', ['report.json'])
+    """
     with temporary(path.parent) as file:
         file.write(data)
         sync(file)

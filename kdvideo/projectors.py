@@ -1,4 +1,4 @@
-"""Maps a student's feature to the shape of the teacher's; pass them to `Student(..., projectors=)`."""
+"""Projectors from a student's feature to the shape of the teacher's: `Student(..., projectors=)` takes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Size = tuple[int | None, int | None, int | None]
 
 
 def linear(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Linear:
-    """A linear map of the last axis, for pooled features (B, C) and tokens (B, N, C).
+    """Build a linear map of the last axis, for pooled features (B, C) and tokens (B, N, C).
 
     Examples:
         >>> import torch
@@ -22,7 +22,7 @@ def linear(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Line
 
 
 def conv(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Conv3d:
-    """A 1×1×1 convolution: a linear map of the channels of (B, C, T, H, W).
+    """Build a 1×1×1 convolution: a linear map of the channels of (B, C, T, H, W).
 
     Examples:
         >>> import torch
@@ -36,7 +36,7 @@ def conv(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Conv3d
 
 
 def conv_bn(in_channels: int, out_channels: int, *, norm: Callable[[int], nn.Module] = nn.BatchNorm3d) -> nn.Sequential:
-    """A 1×1×1 convolution without bias, then a norm over the `out_channels`.
+    """Build a 1×1×1 convolution without bias, then a norm over the `out_channels`.
 
     Examples:
         >>> import torch
@@ -47,7 +47,7 @@ def conv_bn(in_channels: int, out_channels: int, *, norm: Callable[[int], nn.Mod
 
 
 def pool(size: Size) -> nn.AdaptiveAvgPool3d:
-    """Average pooling of (B, C, T, H, W) down to T×H×W; None keeps an axis.
+    """Build an average pooling of (B, C, T, H, W) down to T×H×W; None keeps an axis.
 
     Examples:
         >>> import torch
@@ -74,6 +74,6 @@ class Interpolate(nn.Module):
         self.size = size
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Interpolates with half-pixel centres (`align_corners=False`)."""
+        """Interpolate with half-pixel centres (`align_corners=False`)."""
         size = [wanted or given for wanted, given in zip(self.size, feature.shape[2:], strict=True)]
         return F.interpolate(feature, size=size, mode="trilinear", align_corners=False)

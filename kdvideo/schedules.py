@@ -1,4 +1,4 @@
-"""Weights as pure functions of the step: `schedule(step)` is a number, and nothing is remembered.
+"""Schedules of a weight or a rate as pure functions of the step: `schedule(step)` is a number.
 
 Multiply a loss by one, `Linear(0.0, 1.0, steps=1000) * LogitMSE()`, and pass the step where the loss is
 called. They serve `torch.optim.lr_scheduler.LambdaLR` just as well.
@@ -23,7 +23,7 @@ class Constant:
     value: float
 
     def __call__(self, step: int) -> float:
-        """The value at a step ≥ 0."""
+        """Return the value at a step ≥ 0."""
         _check(step)
         return self.value
 
@@ -45,7 +45,7 @@ class Linear:
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
-        """The value at a step ≥ 0."""
+        """Return the value at a step ≥ 0."""
         _check(step)
         return self.start + (self.stop - self.start) * min(1.0, step / self.steps)
 
@@ -70,7 +70,7 @@ class Cosine:
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
-        """The value at a step ≥ 0."""
+        """Return the value at a step ≥ 0."""
         _check(step)
         wave = (1.0 - math.cos(math.pi * min(1.0, step / self.steps))) / 2.0
         return self.start + (self.stop - self.start) * wave
@@ -90,7 +90,7 @@ class Milestones:
     values: Mapping[int, float]
 
     def __call__(self, step: int) -> float:
-        """The value at a step ≥ 0."""
+        """Return the value at a step ≥ 0."""
         _check(step)
         reached = [milestone for milestone in self.values if milestone <= step]
         return self.values[max(reached)] if reached else self.start
@@ -112,14 +112,14 @@ class Warmup:
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
-        """The value at a step ≥ 0."""
+        """Return the value at a step ≥ 0."""
         _check(step)
         return self.then(step) * min(1.0, (step + 1) / self.steps)
 
 
 def _check(step: int) -> None:
     if step < 0:
-        raise ValueError(f"a step is counted from 0, got {step}")
+        raise ValueError(f"step must be at least 0, got {step}")
 
 
 def _check_length(steps: int) -> None:

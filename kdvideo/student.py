@@ -12,9 +12,9 @@ from kdvideo.features import FeatureExtractor, Output, Selector, itself
 
 
 class Student(FeatureExtractor):
-    """The network that learns, with a projector on each feature whose shape differs from the teacher's.
+    """A network that learns, with a projector on each feature whose shape differs from the teacher's.
 
-    Optimise `student.parameters()`, which include the projectors; wrap this whole module in DDP, FSDP2 or
+    Optimize `student.parameters()`, which include the projectors; wrap this whole module in DDP, FSDP2 or
     `torch.compile`; save `student.model.state_dict()`, which is the bare network.
 
     Args:
@@ -52,7 +52,7 @@ class Student(FeatureExtractor):
         self.projectors = nn.ModuleDict({_key(role): module for role, module in projectors.items()})
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
-        """Runs the network, then the projectors on its features, and returns the `Output`."""
+        """Run the network, then the projectors on its features, and return the `Output`."""
         logits, features = super().forward(*inputs, **kwargs)
         for role, feature in features.items():
             if _key(role) in self.projectors:

@@ -56,12 +56,12 @@ class Teacher(FeatureExtractor):
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Teacher:
-        """Stays in evaluation mode, whatever is asked."""
+        """Stay in evaluation mode, whatever `mode` says."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
-        """Runs the frozen network on the given inputs and returns its `Output`, which carries no gradient."""
+        """Run the frozen network on the given inputs and return its `Output`, which carries no gradient."""
         if any(module.training for module in self.modules()):
             self.eval()
         if self.dtype is None:
@@ -69,7 +69,7 @@ class Teacher(FeatureExtractor):
         return self._forward_as(self.dtype, inputs, kwargs)
 
     def release(self) -> nn.Module:
-        """Gives the network back as it was given: training modes, requires_grad, no hooks.
+        """Return the network as it was given: training modes, requires_grad, no hooks.
 
         Examples:
             >>> net = nn.Linear(3, 5)

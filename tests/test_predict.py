@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kdvideo import models, predict
+from kdvideo.cli import main
 from kdvideo.models.inception import backbone as inception
 from tests.data.videos import write_video
 
@@ -41,7 +42,7 @@ def test_bare_weights_see_what_their_spec_says(tmp_path, seen, build, channels):
 
 def test_a_network_of_other_channels_is_refused(tmp_path):
     torch.save(models.i3d(3, in_channels=4, depth_multiplier=0.125).state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match="sees 4 channels"):
+    with pytest.raises(ValueError, match=r"must see 3 .* got 4"):
         predict.predict(tmp_path / "weights.pt", tmp_path / "clip.mp4")
 
 
@@ -50,13 +51,17 @@ def test_a_network_that_only_the_recipe_builds_is_named(tmp_path, capsys, archit
     network = models.s3dg(2, depth_multiplier=0.125)
     network.config = {**network.config, "architecture": architecture}
     models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input={"stream": "rgb"})
-    with pytest.raises(SystemExit, match="1"):
-        predict.main(["--weights", str(tmp_path / "a"), "clip.mp4"])
+    assert main(["predict", "--weights", str(tmp_path / "a"), "clip.mp4"]) == 1
     assert re.match(rf"error: .*a: '{architecture}' .*examples.d3d.networks.load reads", capsys.readouterr().err)
 
 
 def test_an_incomplete_input_is_named(tmp_path):
     network = models.i3d(2, depth_multiplier=0.125, min_depth=8)
     models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input={"stream": "rgb", "fps": 25})
-    with pytest.raises(ValueError, match=r"does not tell \['crop', 'flow_bound', 'frames', 'short_side'\]"):
+    with pytest.raises(ValueError, match=r"lacks \['crop', 'flow_bound', 'frames', 'short_side'\]"):
         predict.predict(tmp_path / "a", tmp_path / "clip.mp4")
+
+
+def test_views_below_one_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="views must be at least 1, got 0"):
+        predict.predict(tmp_path / "weights.pt", tmp_path / "clip.mp4", views=0)

@@ -173,7 +173,7 @@ def check_classes(weights: Path, classes: list[str] | None, manifest: Dataset) -
     """Raises ValueError unless the network of a file knows the classes of the clips."""
     wanted = manifest.features["label"].names
     if classes is None:
-        way = "python -m kdvideo.models.checkpoints.conversion --classes writes a file that does"
+        way = "kdvideo convert --classes writes a file that does"
         raise ValueError(f"{weights} does not name its classes, the clips have {wanted}; {way}")
     if classes != wanted:
         raise ValueError(f"{weights} knows the classes {classes}, the clips {wanted}")

@@ -1,110 +1,142 @@
-"""Extracting the flow of many clips into a `FlowStore`, whatever happens meanwhile."""
+"""The work on one clip, from the video file to its flow in the store, and its outcome."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import closing
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
-from kdvideo.extraction.clip import Job, Row
-from kdvideo.extraction.folder import claim, clean
+import torch
+from torch import Tensor
+
+from kdvideo.data import ClipError, ClipInfo, probe, read_frames
 from kdvideo.extraction.locks import Locks
-from kdvideo.extraction.summary import Bar, Summary
-from kdvideo.extraction.workers import EVERYBODYS, ExtractionError, Pool, sentence
+from kdvideo.files import TEMPORARY
 from kdvideo.flow import FlowStore
+from kdvideo.flow.store.sidecars import tag
 
-WAIT = 1.0  # seconds between two looks at clips that other processes are at
+FRAME_BYTES = 256 * 2**20  # of the frames held at once: some 40 s at 25 fps and 256 x 340 pixels
+PAIRS = 64  # whose flow is computed at once
+
+ClipRow = Mapping[str, Any]
 
 
-def extract(
-    manifest: Iterable[Row],
-    store: FlowStore,
-    *,
-    short_side: int | None = 256,
-    workers: int = 0,
-    devices: Sequence[str] = ("cpu",),
-    deadline: float | None = None,
-    retry_failed: bool = False,
-    progress: bool = False,
-) -> Summary:
-    """Compute the flow of every clip that has no status in the store yet.
+class Outcome(NamedTuple):
+    """Status of a clip: `"busy"` where another process works on it; `new` where this job computed it."""
 
-    At the end every clip is either done, with one flow less than frames (a clip of one frame has none), or failed
-    with a reason. Killed at any instant, the same call continues, and the files come out the same. Several
-    processes and machines may work on one list in one folder; no clip is made by two of them at once. The clips
-    that another one is at when this one's are finished are waited for.
+    status: Literal["done", "failed", "busy"]
+    flows: int = 0
+    reason: str = ""
+    new: bool = False
 
-    Arguments:
-        manifest: rows with `path`, `clip` (a unique id), `start` and `end` in seconds or None.
-        store: where the flow goes; its estimator, bound, frame rate and codec are used.
-        short_side: pixels of the shorter side of the frames (None: as they are).
-        workers: processes, each of one thread; 0 works in this one. A worker that crashes costs one clip. They
-            are started anew: a script that calls this must be guarded by `if __name__ == "__main__"`.
-        devices: of the workers in turn, for instance `("cuda:0", "cuda:1")`.
-        deadline: seconds that a clip may take; needs workers. None sets no limit.
-        retry_failed: try the clips again that have failed before.
-        progress: show a bar.
 
-    Raises:
-        ValueError: an argument is out of its range, an id is not unique or no relative path, the estimator cannot
-            run here, or the folder holds flow of other settings (the message names them).
-        ExtractionError: the folder cannot be written (a full disk), a worker cannot start, or a device is out of
-            memory. What is done stays done.
+@dataclass(frozen=True)
+class Job:
+    """Settings of an extraction, and the work on one clip."""
 
-    Examples:
-        >>> import tempfile
-        >>> from kdvideo import data, flow
-        >>> from kdvideo.data import synthetic
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     root = synthetic.write_dataset(f"{folder}/clips", clips_per_class={"train": 1}, frames=4, fps=10)
-        ...     clips = data.from_folder(root / "train").select(range(2))
-        ...     print(extract(clips, flow.FlowStore(f"{folder}/flow", fps=10), short_side=32))
-        2 clips done (6 flows), 0 failed
-    """
-    _check(workers, devices, deadline, store.fps, short_side)
-    job = Job(store, short_side, retry_failed, devices[0])
-    rows = _rows(manifest, store)
-    job.warm_up()
+    store: FlowStore
+    short_side: int | None
+    retry_failed: bool = False
+    device: str = "cpu"
+
+    def warm_up(self) -> None:
+        """Run the estimator once, so that an estimator that cannot run is not blamed on the clips.
+
+        Raises:
+            ValueError: it cannot run; says why.
+        """
+        try:
+            self.store.estimator(torch.zeros(2, 3, 128, 128, dtype=torch.uint8, device=self.device))
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(f"the estimator does not run on {self.device}: {type(error).__name__}: {error}") from error
+
+    def known_outcome(self, clip_id: str) -> Outcome | None:
+        """Return the outcome of a clip that needs no work, or None.
+
+        Raises:
+            ValueError: its flow was made with other settings.
+        """
+        try:
+            info = self.store.info(clip_id)
+        except ValueError:  # a damaged sidecar: the clip is computed again
+            return None
+        if info is None:
+            return None
+        if info["status"] == "failed":
+            return None if self.retry_failed else Outcome("failed", reason=info["reason"])
+        self.store.check(clip_id, info)
+        file = self.store.sidecar(clip_id).with_name(info["file"])
+        whole = file.is_file() and file.stat().st_size == info["bytes"]
+        return Outcome("done", info["flows"]) if whole else None
+
+    def run(self, row: ClipRow, locks: Locks) -> Outcome:
+        """Compute and store the flow of a clip, unless another process does so or has done so."""
+        clip_id = row["clip"]
+        with locks.try_lock(tag(clip_id)) as acquired:
+            if not acquired:
+                return Outcome("busy")
+            known = self.known_outcome(clip_id)
+            if known is not None:
+                return known
+            try:
+                return Outcome("done", self._store_flow(row), new=True)
+            except (ClipError, ValueError) as error:
+                reason = error.reason if isinstance(error, ClipError) else str(error)
+                self.store.fail(clip_id, reason)
+                return Outcome("failed", reason=reason, new=True)
+
+    def record_failure(self, row: ClipRow, reason: str, locks: Locks) -> Outcome:
+        """Record the failure of a clip whose worker died."""
+        clip_id = row["clip"]
+        with locks.try_lock(tag(clip_id)) as acquired:
+            if not acquired:
+                return Outcome("busy")
+            self.remove_temporary(clip_id)
+            known = self.known_outcome(clip_id)
+            if known is not None:
+                return known
+            self.store.fail(clip_id, reason)
+            return Outcome("failed", reason=reason, new=True)
+
+    def remove_temporary(self, clip_id: str) -> None:
+        """Remove the temporary files of a clip, whose lock must be held."""
+        for path in self.store.sidecar(clip_id).parent.glob(f"{TEMPORARY}{tag(clip_id)}*"):
+            path.unlink(missing_ok=True)
+
+    def _store_flow(self, row: ClipRow) -> int:
+        """Write the flow of a clip into the store and return the number of flows."""
+        sampling = {"start": row["start"], "end": row["end"], "fps": self.store.fps, "short_side": self.short_side}
+        with _clip_errors(row):
+            info = probe(row["path"], **sampling)
+        size = (info.height, info.width)
+        with self.store.writer(row["clip"], flows=info.length - 1, size=size) as add:
+            for flow in self._flow(row, info, sampling):
+                add(flow)
+        return info.length - 1
+
+    def _flow(self, row: ClipRow, info: ClipInfo, sampling: Mapping[str, Any]) -> Iterator[Tensor]:
+        """Yield the flow of a clip in pieces of bounded memory: neighbouring windows share one frame."""
+        step = max(FRAME_BYTES // (3 * info.height * info.width), 2) - 1
+        for start in range(0, info.length - 1, step):
+            window = range(start, min(start + step + 1, info.length))
+            with _clip_errors(row):
+                frames = read_frames(row["path"], window=window, **sampling)
+            for first in range(0, len(frames) - 1, PAIRS):
+                with _clip_errors(row):
+                    flow = self.store.estimator(frames[first : first + PAIRS + 1].to(self.device))
+                yield flow
+
+
+@contextmanager
+def _clip_errors(row: ClipRow) -> Iterator[None]:
+    """Turn any error into a `ClipError` of this clip, except those that the next clip would meet too."""
     try:
-        with closing(Locks(store.folder)) as locks, Bar(len(rows), progress) as bar:
-            claim(job, locks)
-            clean(store.folder, locks)
-            with Pool(job, locks, workers=workers, devices=devices, deadline=deadline) as pool:
-                _work_off(rows, job, pool, bar)
-            return bar.summary
-    except EVERYBODYS as error:
-        raise ExtractionError(sentence(error, job)) from error
-
-
-def _check(
-    workers: int, devices: Sequence[str], deadline: float | None, fps: float | None, short_side: int | None
-) -> None:
-    if workers < 0 or not devices:
-        raise ValueError(f"workers must be at least 0, and devices named, got {workers} and {devices}")
-    if deadline is not None and not (deadline > 0 and workers > 0):
-        raise ValueError(f"deadline must be positive and needs workers, got {deadline} and {workers} workers")
-    if (fps is not None and not 0 < fps < 1e4) or (short_side is not None and short_side < 1):
-        raise ValueError(f"fps and short_side must be positive, got {fps} and {short_side}")
-
-
-def _rows(manifest: Iterable[Row], store: FlowStore) -> list[dict[str, Any]]:
-    rows = [{name: row[name] for name in ("path", "clip", "start", "end")} for row in manifest]
-    twice = [clip for clip, count in Counter(row["clip"] for row in rows).items() if count > 1]
-    if twice:
-        raise ValueError(f"the column `clip` of the manifest must name every clip once, got {twice[0]!r} again")
-    for row in rows:
-        store.path(row["clip"])
-    return rows
-
-
-def _work_off(rows: Sequence[Row], job: Job, pool: Pool, bar: Bar) -> None:
-    """All clips, and again those that other processes were at, until each has an outcome."""
-    todo = list(rows)
-    while todo:
-        todo = [row for row in todo if not bar.take(row, job.known(row["clip"]))]
-        todo = [row for row, outcome in pool.run(todo) if not bar.take(row, outcome)]
-        if todo:
-            bar.say(f"waiting for {len(todo)} clips of another extraction", refresh=True)
-            time.sleep(WAIT)
+        yield
+    except (ClipError, ValueError, torch.OutOfMemoryError, torch.AcceleratorError):
+        raise
+    except Exception as error:
+        text = str(error).strip().partition("\n")[0]
+        raise ClipError(row["path"], f"{type(error).__name__}: {text}") from error

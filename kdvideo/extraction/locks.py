@@ -1,4 +1,4 @@
-"""Which clips are being made at this moment, by any process on any machine that shares the folder."""
+"""Locks on single clips among all processes and machines that share a folder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ NAME = ".lock"
 
 
 class Locks:
-    """One lock per clip, all in one file: byte ranges, which the kernel lets go when their holder dies.
+    """One lock per clip, all in one file: byte ranges, which the kernel releases when their holder dies.
 
-    Nothing goes stale, a stopped process keeps what it holds, and network file systems pass the locks on. They
-    belong to the process: open them once in each, for closing any descriptor of the file drops all of them.
+    No lock goes stale, a stopped process keeps what it holds, and network file systems pass the locks on. They
+    belong to the process: open them once in each, for closing any descriptor of the file releases all of them.
 
-    Arguments:
+    Args:
         folder: where the file `.lock` is; both are made if need be.
     """
 
@@ -26,29 +26,31 @@ class Locks:
         self._file = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
 
     def close(self) -> None:
-        """Let go of all locks."""
+        """Release all locks."""
         os.close(self._file)
 
     @contextmanager
-    def held(self, tag: str) -> Iterator[bool]:
-        """Whether the lock `tag` (hexadecimal, up to 16 digits) is this process's, until the end of the context."""
-        at = int(tag, 16) >> 2  # offsets have 62 bits
+    def try_lock(self, tag: str) -> Iterator[bool]:
+        """Hold the lock `tag` (hexadecimal, up to 16 digits) if it is free; yields whether it was."""
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, at)
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(tag))
         except (BlockingIOError, PermissionError):  # POSIX allows both
             yield False
             return
         try:
             yield True
         finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, at)
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _offset(tag))
 
     @contextmanager
-    def waited_for(self, tag: str) -> Iterator[None]:
-        """As `held`, but waits until the lock is free."""
-        at = int(tag, 16) >> 2
-        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, at)
+    def lock(self, tag: str) -> Iterator[None]:
+        """Wait until the lock `tag` is free, and hold it."""
+        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, _offset(tag))
         try:
             yield
         finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, at)
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _offset(tag))
+
+
+def _offset(tag: str) -> int:
+    return int(tag, 16) >> 2  # offsets have 62 bits

@@ -1,4 +1,4 @@
-"""Going through all flow of a folder to see whether it is whole."""
+"""Verification of all flow in a folder: sizes, counts, checksums and settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kdvideo.extraction.folder import SETTINGS
+from kdvideo.extraction.output_folder import SETTINGS
 from kdvideo.files import TEMPORARY
 from kdvideo.flow import LOSSLESS, FlowCodec
 from kdvideo.flow.store import sidecars
@@ -25,14 +25,14 @@ class Problem(NamedTuple):
 
 
 def verify(folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS, progress: bool = False) -> list[Problem]:
-    """Everything that is wrong in a folder of flow, sorted by file: nothing is changed.
+    """Return everything that is wrong in a folder of flow, sorted by file; nothing is changed.
 
     Each file of flow is read and compared with the size, number and checksums in its sidecar, and the sidecar with
     the settings of the extraction. Failed clips, flow without a sidecar and temporary files are problems, too.
 
-    Arguments:
+    Args:
         folder: that of a `FlowStore`.
-        codec: where the flow was written with one's own.
+        codec: needed only for flow that was written with a codec of your own.
         progress: show a bar.
 
     Raises:
@@ -50,11 +50,11 @@ def verify(folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS, progr
 
     top = Path(folder)
     if not top.is_dir():
-        raise ValueError(f"{top} is no folder of flow: there is no such folder")
+        raise ValueError(f"folder must be a folder of flow, got {top}: no such folder")
     settings, problems = _settings(top)
     files = sorted(path for path in top.rglob("*") if not path.is_dir())
     for path in tqdm(files, unit="file", disable=not progress, dynamic_ncols=True):
-        problems += [Problem(path.relative_to(top).as_posix(), text) for text in _wrong(path, settings, codec)]
+        problems += [Problem(path.relative_to(top).as_posix(), text) for text in _check_file(path, settings, codec)]
     return sorted(problems)
 
 
@@ -67,22 +67,22 @@ def _settings(top: Path) -> tuple[dict[str, Any], list[Problem]]:
         return {}, [Problem(SETTINGS, f"damaged: {error}")]
 
 
-def _wrong(path: Path, settings: dict[str, Any], codec: FlowCodec) -> Iterator[str]:
+def _check_file(path: Path, settings: dict[str, Any], codec: FlowCodec) -> Iterator[str]:
     if path.name.startswith(TEMPORARY):
-        yield "temporary file of a writer that is at work or was killed; extraction removes it"
+        yield "temporary file of a writer that is running or was killed; extraction removes those of killed ones"
     elif path.name.endswith(sidecars.SUFFIX):
-        yield from _wrong_clip(path, settings, codec)
+        yield from _check_clip(path, settings, codec)
     elif ".flow." in path.name:
         sidecar = path.with_name(path.name.rpartition(".flow.")[0] + sidecars.SUFFIX)
         try:
             info = sidecars.load(sidecar)
         except ValueError:
-            return  # said of the sidecar
+            return  # reported for the sidecar
         if info is None or info.get("file") != path.name:
-            yield "flow without a sidecar that says so; extraction makes it anew"
+            yield "flow without a sidecar that says so; extraction computes it again"
 
 
-def _wrong_clip(sidecar: Path, settings: dict[str, Any], codec: FlowCodec) -> Iterator[str]:
+def _check_clip(sidecar: Path, settings: dict[str, Any], codec: FlowCodec) -> Iterator[str]:
     try:
         info = sidecars.load(sidecar)
         assert info is not None

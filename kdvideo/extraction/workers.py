@@ -1,7 +1,8 @@
-"""Processes that make the flow of clips, may crash or hang, and die with their parent."""
+"""Worker processes that compute the flow of clips; they may crash or hang, and end with their parent."""
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -16,21 +17,21 @@ from types import TracebackType
 
 import torch
 
-from kdvideo.extraction.clip import Job, Outcome, Row
+from kdvideo.extraction.job import ClipRow, Job, Outcome
 from kdvideo.extraction.locks import Locks
 from kdvideo.flow.store.sidecars import tag
 
 
 class ExtractionError(RuntimeError):
-    """Extraction cannot go on; the clips that are done stay, and the same command continues."""
+    """An extraction cannot continue; the clips that are done stay, and the same call continues."""
 
 
-EVERYBODYS = (OSError, torch.OutOfMemoryError, torch.AcceleratorError)
-"""Errors that are no fault of the clip at hand: the next one would meet them too."""
+# Errors that stop the whole job: the next clip would meet them too.
+JOB_ERRORS = (OSError, torch.OutOfMemoryError, torch.AcceleratorError)
 
 
-def sentence(error: BaseException, job: Job) -> str:
-    """What stops a job, for a person to read."""
+def stop_message(error: BaseException, job: Job) -> str:
+    """Return the message of an error that stops a job."""
     if isinstance(error, OSError):
         return f"{job.store.folder} cannot be written: {error.strerror or error}"
     if isinstance(error, torch.OutOfMemoryError):
@@ -39,9 +40,9 @@ def sentence(error: BaseException, job: Job) -> str:
 
 
 def _work(connection: Connection, job: Job) -> None:
-    """Life of a worker: one clip after the other, until None comes or the parent is gone."""
+    """Process clips in a worker, one after the other, until None comes or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which decides
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
         locks = Locks(job.store.folder)
@@ -51,10 +52,10 @@ def _work(connection: Connection, job: Job) -> None:
     except EOFError:
         pass
     except Exception as error:
-        connection.send(sentence(error, job))
+        connection.send(stop_message(error, job))
 
 
-def _die_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -63,7 +64,7 @@ def _die_with_parent() -> None:
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """A process started meanwhile is deaf to Ctrl-C from its first instant."""
+    """Block SIGINT, so that a process started meanwhile ignores Ctrl-C from its first instant."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -72,24 +73,26 @@ def _sigint_blocked() -> Iterator[None]:
 
 
 class _Worker:
+    """A process, the clip that it works on, and since when."""
+
     def __init__(self, job: Job) -> None:
         # Not a fork: neither CUDA, nor the threads of torch, nor this parent's locks would survive one.
         context = multiprocessing.get_context("spawn")
         self.job, self.since, self.ready = job, 0.0, False
-        self.row: Row | None = None
+        self.row: ClipRow | None = None
         self.connection, child = context.Pipe()
         self.process = context.Process(target=_work, args=(child, job), daemon=True)
         with _sigint_blocked():
             self.process.start()
         child.close()
 
-    def give(self, row: Row) -> None:
+    def start(self, row: ClipRow) -> None:
         self.row, self.since = row, time.monotonic()
-        with suppress(OSError):  # it died just now; its end of the pipe will say so
+        with suppress(OSError):  # it died just now, which the next wait on its pipe reports
             self.connection.send(dict(row))
 
-    def end(self, patience: float = 0) -> int | None:
-        """Wait for its own end for `patience` seconds, then kill it; its exit code."""
+    def stop(self, patience: float = 0) -> int | None:
+        """Wait `patience` seconds for the process to end, kill it if it has not, and return its exit code."""
         self.process.join(patience)
         self.process.kill()
         self.process.join(10)
@@ -98,13 +101,13 @@ class _Worker:
 
 
 class Pool:
-    """Worker processes that make the flow of clips; to be used as a context, at whose end they are gone.
+    """Worker processes that compute the flow of clips; a context manager that ends them.
 
-    Arguments:
-        job: what to do.
+    Args:
+        job: the work on a clip.
         locks: those of this process.
         workers: how many; 0 works in this process.
-        devices: dealt out to the workers in turn.
+        devices: assigned to the workers in turn.
         deadline: seconds that a clip may take until its worker is killed; None sets no limit.
     """
 
@@ -113,7 +116,7 @@ class Pool:
     ) -> None:
         self.jobs = [replace(job, device=devices[i % len(devices)]) for i in range(max(workers, 1))]
         self.locks, self.deadline, self.in_process = locks, deadline, workers == 0
-        self.team: list[_Worker] = []
+        self.workers: list[_Worker] = []
         self.killed: set[str] = set()
 
     def __enter__(self) -> Pool:
@@ -122,79 +125,79 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self.team:
-            worker.end()
+        for worker in self.workers:
+            worker.stop()
             if worker.row is not None:
                 clip_id = worker.row["clip"]
-                with self.locks.held(tag(clip_id)) as mine:
-                    if mine:
-                        worker.job.clear(clip_id)
-        self.team = []
+                with self.locks.try_lock(tag(clip_id)) as acquired:
+                    if acquired:
+                        worker.job.remove_temporary(clip_id)
+        self.workers = []
 
-    def run(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Outcome]]:
-        """Each row with its outcome, in the order in which they are finished.
+    def run(self, rows: Iterable[ClipRow]) -> Iterator[tuple[ClipRow, Outcome]]:
+        """Process clips and yield each row with its outcome, in the order in which they finish.
 
         Raises:
-            ExtractionError: a worker cannot start, or came upon one of `EVERYBODYS`, which is raised as it is in
-                this process.
+            ExtractionError: a worker cannot start, or met one of `JOB_ERRORS`; without workers, such an error is
+                raised as it is.
         """
         if self.in_process:
             yield from ((row, self.jobs[0].run(row, self.locks)) for row in rows)
             return
         queue = deque(rows)
-        while len(self.team) < min(len(self.jobs), len(queue)):
-            self.team.append(_Worker(self.jobs[len(self.team)]))
-        while queue or any(worker.row is not None for worker in self.team):
-            for worker in self.team:
+        while len(self.workers) < min(len(self.jobs), len(queue)):
+            self.workers.append(_Worker(self.jobs[len(self.workers)]))
+        while queue or any(worker.row is not None for worker in self.workers):
+            for worker in self.workers:
                 if worker.ready and worker.row is None and queue:
-                    worker.give(queue.popleft())
-            for place in self._stirring():
-                row = self.team[place].row
-                outcome = self._hear(place)
+                    worker.start(queue.popleft())
+            for index in self._wait_for_any():
+                row = self.workers[index].row
+                outcome = self._receive(index)
                 if row is not None and outcome is not None:
                     yield row, outcome
                 elif row is not None:
                     queue.appendleft(row)
 
-    def _stirring(self) -> list[int]:
-        """Places of the workers that have sent something, died, or are past the deadline; waits for one."""
-        soonest = min(self._left(worker) for worker in self.team)
-        heard = wait([w.connection for w in self.team], None if soonest == float("inf") else max(soonest, 0))
-        return [i for i, w in enumerate(self.team) if w.connection in heard or self._left(w) <= 0]
+    def _wait_for_any(self) -> list[int]:
+        """Wait for workers that have sent something, died, or are past the deadline, and return their indices."""
+        soonest = min(self._seconds_left(worker) for worker in self.workers)
+        ready = wait([w.connection for w in self.workers], None if soonest == math.inf else max(soonest, 0))
+        return [i for i, w in enumerate(self.workers) if w.connection in ready or self._seconds_left(w) <= 0]
 
-    def _left(self, worker: _Worker) -> float:
-        """Seconds until a worker is past the deadline."""
+    def _seconds_left(self, worker: _Worker) -> float:
+        """Return the seconds until a worker is past the deadline."""
         if self.deadline is None or worker.row is None:
-            return float("inf")
+            return math.inf
         return worker.since + self.deadline - time.monotonic()
 
-    def _hear(self, place: int) -> Outcome | None:
-        """The outcome of the clip of a worker that stirs; None means that the clip, if any, is to be given again."""
-        worker = self.team[place]
+    def _receive(self, index: int) -> Outcome | None:
+        """Return the outcome of a worker's clip; None means that the clip, if any, must be started again."""
+        worker = self.workers[index]
         if not worker.connection.poll():
-            return self._bury(place, f"took longer than {self.deadline:g} s")
+            return self._replace(index, f"took longer than {self.deadline:g} s")
         try:
             message: Outcome | str | None = worker.connection.recv()
         except (EOFError, OSError):
-            return self._bury(place, None)
+            return self._replace(index, None)
         if isinstance(message, str):
             raise ExtractionError(message)
         worker.ready, worker.row = True, None
         return message
 
-    def _bury(self, place: int, reason: str | None) -> Outcome | None:
-        """Put a new worker in the place of one that is dead or late; the outcome of its clip."""
-        worker = self.team[place]
-        code = worker.end(patience=5 if reason is None else 0)
+    def _replace(self, index: int, reason: str | None) -> Outcome | None:
+        """Replace a worker that died, or is late for a `reason`, and return the outcome of its clip."""
+        worker = self.workers[index]
+        code = worker.stop(patience=5 if reason is None else 0)
         if not worker.ready:
             raise ExtractionError(f"a worker process ended before it could start (exit code {code})")
-        self.team[place] = _Worker(worker.job)
+        self.workers[index] = _Worker(worker.job)
         if worker.row is None:
             return None
         if reason is None and code == -signal.SIGKILL and worker.row["clip"] not in self.killed:
-            self.killed.add(worker.row["clip"])  # by a person or for want of memory: that may be no fault of the clip
+            self.killed.add(worker.row["clip"])  # by a person or for lack of memory: maybe not the fault of the clip
             return None
-        return worker.job.give_up(worker.row, reason or _cause(code), self.locks)
+        return worker.job.record_failure(worker.row, reason or _cause(code), self.locks)
 
 
 def _cause(code: int | None) -> str:

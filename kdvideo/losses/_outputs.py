@@ -1,4 +1,4 @@
-"""What the loss objects take from a pair of `Output`s."""
+"""Access to the logits and features of a pair of `Output`s."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kdvideo.features import Output
 
 
 def logits_of(student: Output, teacher: Output) -> tuple[Tensor, Tensor]:
-    """The logits of both; ValueError where one of them has none."""
+    """Return the logits of both; ValueError where one of them has none."""
     if student.logits is None or teacher.logits is None:
         who = "student" if student.logits is None else "teacher"
         raise ValueError(f"the {who} returned no logits: do not build it with logits=None, or drop this loss")
@@ -16,7 +16,7 @@ def logits_of(student: Output, teacher: Output) -> tuple[Tensor, Tensor]:
 
 
 def features_of(student: Output, teacher: Output, role: str) -> tuple[Tensor, Tensor]:
-    """The features of one role of both; ValueError where one of them has none."""
+    """Return the features of one role of both; ValueError where one of them has none."""
     for who, output in (("student", student), ("teacher", teacher)):
         if role not in output.features:
             raise ValueError(f"the {who} has no feature {role!r}; its roles are {list(output.features)}")

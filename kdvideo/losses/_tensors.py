@@ -1,4 +1,4 @@
-"""What the losses do to their tensors alike: check, upcast, reduce."""
+"""Checks, upcasts and reductions that all losses share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 def matched(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Checks that two tensors agree and brings half precision to float32; float64 stays.
+    """Check that two tensors agree and cast half precision to float32; float64 stays.
 
     Raises:
         ValueError: the shapes differ, or there is no class axis 1, no element, or no floating-point dtype.
@@ -30,7 +30,7 @@ def matched(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def reduced(elements: Tensor, reduction: Reduction) -> Tensor:
-    """Reduces axis 1 as `reduction` says and takes the mean over the rest; "none" reduces nothing."""
+    """Reduce axis 1 as `reduction` says and take the mean over the rest; "none" reduces nothing."""
     check_reduction(reduction)
     if reduction == "none":
         return elements
@@ -38,7 +38,7 @@ def reduced(elements: Tensor, reduction: Reduction) -> Tensor:
 
 
 def squared_error(student: Tensor, teacher: Tensor, reduction: Reduction) -> Tensor:
-    """(student - teacher)², reduced."""
+    """Compute (student - teacher)², reduced."""
     student, teacher = matched(student, teacher)
     if reduction == "mean":
         return F.mse_loss(student, teacher)
@@ -46,7 +46,7 @@ def squared_error(student: Tensor, teacher: Tensor, reduction: Reduction) -> Ten
 
 
 def check_reduction(reduction: str) -> None:
-    """Raises ValueError unless the reduction is a known one."""
+    """Raise ValueError unless the reduction is a known one."""
     if reduction not in get_args(Reduction):
         raise ValueError(f"reduction must be one of {get_args(Reduction)}, got {reduction!r}")
 

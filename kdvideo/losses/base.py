@@ -1,4 +1,4 @@
-"""What every loss object shares: it compares two `Output`s, and sums and weights compose."""
+"""The base class of loss objects, which compare two `Output`s and compose by sums and weights."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Loss(nn.Module):
     name: str
 
     def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
-        """The value of the loss; `step` is needed only where a weight is a schedule."""
+        """Compute the loss; `step` is needed only where a weight is a schedule."""
         raise NotImplementedError
 
     def terms(self, student: Output, teacher: Output, *, step: int | None = None) -> dict[str, Tensor]:
-        """Every weighted term by name; their sum is the value of the loss."""
+        """Compute every weighted term by name; their sum is the value of the loss."""
         return {self.name: self(student, teacher, step=step)}
 
     def _parts(self) -> list[Part]:
@@ -59,7 +59,7 @@ class Loss(nn.Module):
 
 
 class WeightedSum(Loss):
-    """What `+` and `*` make of losses: a flat sum of weighted losses.
+    """A flat sum of weighted losses, which `+` and `*` build.
 
     Raises:
         ValueError: two terms have one name; in forward, terms of different shapes (as `reduction="none"`
@@ -77,7 +77,7 @@ class WeightedSum(Loss):
         self.name = " + ".join(self.names)
 
     def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
-        """The sum of the terms."""
+        """Compute the sum of the terms."""
         terms = self.terms(student, teacher, step=step)
         if len({term.shape for term in terms.values()}) > 1:
             shapes = {name: tuple(term.shape) for name, term in terms.items()}
@@ -85,7 +85,7 @@ class WeightedSum(Loss):
         return functools.reduce(torch.add, terms.values())
 
     def terms(self, student: Output, teacher: Output, *, step: int | None = None) -> dict[str, Tensor]:
-        """Every weighted term by name, such as "0.5*feature_mse[4c]"."""
+        """Compute every weighted term by name, such as "0.5*feature_mse[4c]"."""
         return {
             name: _weighted(loss(student, teacher, step=step), weights, step)
             for name, (weights, loss) in zip(self.names, self._parts(), strict=True)
@@ -95,7 +95,7 @@ class WeightedSum(Loss):
         return [(weights, loss) for weights, loss in zip(self.weights, self.losses, strict=True)]  # type: ignore[misc]
 
     def extra_repr(self) -> str:
-        """The sum as it is written."""
+        """Return the sum as it is written."""
         return self.name
 
 

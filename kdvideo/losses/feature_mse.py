@@ -11,7 +11,7 @@ from kdvideo.losses.base import Loss
 
 
 def feature_mse(student: Tensor, teacher: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    """Squared error between a feature of the student and one of the teacher.
+    """Compute the squared error between a feature of the student and one of the teacher.
 
     L = mean over batch, time and space of ‖s − t‖², the squared norm averaged or summed over channels.
 
@@ -41,7 +41,7 @@ def feature_mse(student: Tensor, teacher: Tensor, *, reduction: Reduction = "mea
 
 
 class FeatureMSE(Loss):
-    """`feature_mse` between the features of one role; a projector, where one is needed, lives in `Student`.
+    """Loss object for `feature_mse` between the features of one role; `Student` holds a projector if one is needed.
 
     Args:
         role: the role that the layers have in `Student` and `Teacher`.
@@ -66,5 +66,5 @@ class FeatureMSE(Loss):
         self.name = f"feature_mse[{role}]"
 
     def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
-        """The value of the loss; `step` is not used."""
+        """Compute the loss; `step` is not used."""
         return feature_mse(*features_of(student, teacher, self.role), reduction=self.reduction)

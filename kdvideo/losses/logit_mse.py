@@ -11,7 +11,7 @@ from kdvideo.losses.base import Loss
 
 
 def logit_mse(student: Tensor, teacher: Tensor, *, reduction: Reduction = "mean") -> Tensor:
-    """Squared error between the pre-softmax logits of student and teacher.
+    """Compute the squared error between the pre-softmax logits of student and teacher.
 
     L = 1/N Σ_i ‖s_i − t_i‖², equation 2 of the paper, with the squared norm summed or averaged over classes.
 
@@ -44,7 +44,7 @@ def logit_mse(student: Tensor, teacher: Tensor, *, reduction: Reduction = "mean"
 
 
 class LogitMSE(Loss):
-    """`logit_mse` between the logits of two `Output`s; its weight in D3D is λ = 1.
+    """Loss object for `logit_mse` between the logits of two `Output`s; its weight in D3D is λ = 1.
 
     Args:
         reduction: as in `logit_mse`.
@@ -67,5 +67,5 @@ class LogitMSE(Loss):
         self.reduction: Reduction = reduction
 
     def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
-        """The value of the loss; `step` is not used."""
+        """Compute the loss; `step` is not used."""
         return logit_mse(*logits_of(student, teacher), reduction=self.reduction)

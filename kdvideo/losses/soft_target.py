@@ -12,7 +12,7 @@ from kdvideo.losses.base import Loss
 
 
 def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, reduction: Reduction = "sum") -> Tensor:
-    """Divergence of the student's softened probabilities from the teacher's.
+    """Compute the KL divergence between softened class probabilities.
 
     L = T² · 1/N Σ_i KL(softmax(t_i / T) ‖ softmax(s_i / T)).
     T² keeps the size of the gradient when T changes.
@@ -50,7 +50,7 @@ def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, r
 
 
 class SoftTarget(Loss):
-    """`soft_target` between the logits of two `Output`s.
+    """Loss object for `soft_target` between the logits of two `Output`s.
 
     Args:
         temperature: T > 0.
@@ -77,12 +77,12 @@ class SoftTarget(Loss):
         self.reduction: Reduction = reduction
 
     def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
-        """The value of the loss; `step` is not used."""
+        """Compute the loss; `step` is not used."""
         pair = logits_of(student, teacher)
         return soft_target(*pair, temperature=self.temperature, reduction=self.reduction)
 
 
 def check_temperature(temperature: float) -> None:
-    """Raises ValueError unless the temperature is positive and finite."""
+    """Raise ValueError unless the temperature is positive and finite."""
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature must be positive and finite, got {temperature}")

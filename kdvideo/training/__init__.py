@@ -1,4 +1,7 @@
-"""What any training loop needs to survive; usable without the rest of kdvideo."""
+"""What any training loop needs besides the model: checkpoints, order of the data, stop requests, metrics, records.
+
+Usable without the rest of kdvideo.
+"""
 
 from kdvideo.training.checkpoint import CheckpointError, Checkpoints
 from kdvideo.training.environment import environment, settings_hash

@@ -1,4 +1,4 @@
-"""Checkpoints that a crash, a full disk or a flipped bit cannot turn into a loss."""
+"""Checkpoints that survive a crash, a full disk and a flipped bit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STATE, _MANIFEST, _PREFIX, _TEMPORARY = "state.pt", "manifest.json", "step_", "
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint could not be written or none could be read; names the folder and the reason."""
+    """A checkpoint cannot be written, or none can be read; names the folder and the reason."""
 
 
 def _sha256(path: Path) -> str:
@@ -30,16 +30,16 @@ def _sha256(path: Path) -> str:
 class Checkpoints:
     """Numbered checkpoints in one folder: written atomically, verified when read, rotated after the write.
 
-    A checkpoint is a folder ``step_<n>`` that appears by one rename once its files are on disk; its manifest
-    holds the SHA-256 of the state. Only whole, valid checkpoints count for ``keep`` and for :meth:`load`, so a
-    process killed at any instant leaves the previous checkpoint as it was.
+    A checkpoint is a folder `step_<n>` that appears by one rename once its files are on disk; its manifest
+    holds the SHA-256 of the state. Only finished checkpoints count for `keep` and for `load`, so a process killed
+    at any instant leaves the previous checkpoint as it was.
 
     Args:
-        folder: where the checkpoints live; made at the first save.
-        keep: how many valid checkpoints stay, at least 1.
+        folder: where the checkpoints are; made at the first save.
+        keep: how many finished checkpoints stay, at least 1.
 
     Raises:
-        ValueError: ``keep`` below 1.
+        ValueError: `keep` is below 1.
 
     Examples:
         >>> import tempfile
@@ -55,22 +55,29 @@ class Checkpoints:
 
     def __init__(self, folder: str | os.PathLike[str], *, keep: int = 2) -> None:
         if keep < 1:
-            raise ValueError(f"keep must be at least 1, not {keep}")
+            raise ValueError(f"keep must be at least 1, got {keep}")
         self.folder, self.keep = Path(folder), keep
 
     def _path(self, step: int) -> Path:
         return self.folder / f"{_PREFIX}{step:09d}"
 
     def steps(self) -> list[int]:
-        """The steps of all finished checkpoints, ascending (their contents are verified by :meth:`load`)."""
+        """Return the steps of all finished checkpoints, ascending; `load` verifies their contents."""
         found = self.folder.glob(f"{_PREFIX}*/{_MANIFEST}") if self.folder.is_dir() else []
         return sorted(int(path.parent.name.removeprefix(_PREFIX)) for path in found)
 
     def save(self, step: int, state: Mapping[str, Any]) -> Path:
-        """Write ``state`` (tensors, numbers, strings and containers of them) as the checkpoint of ``step``.
+        """Write the checkpoint of a step, then remove those beyond `keep`.
+
+        Args:
+            step: its number, at least 0; a checkpoint of the same step is replaced.
+            state: tensors, numbers, strings and containers of them.
+
+        Returns:
+            The folder of the checkpoint.
 
         Raises:
-            CheckpointError: the disk refused; earlier checkpoints are untouched and no temporary file is left.
+            CheckpointError: it cannot be written; earlier checkpoints are untouched and no temporary file is left.
         """
         temporary = self.folder / f"{_TEMPORARY}{step}_{os.getpid()}"
         try:
@@ -107,12 +114,18 @@ class Checkpoints:
             return False
 
     def load(self, *, map_location: str | torch.device = "cpu") -> tuple[int, dict[str, Any]] | None:
-        """The newest valid checkpoint as (step, state), or None where there is none.
+        """Read the newest valid checkpoint.
 
-        A damaged checkpoint is skipped with a warning. Nothing in the file is run (``weights_only=True``).
+        A damaged checkpoint is skipped with a warning. No code in the file is run (`weights_only=True`).
+
+        Args:
+            map_location: the device of the tensors.
+
+        Returns:
+            (step, state), or None where there is no checkpoint.
 
         Raises:
-            CheckpointError: checkpoints are there, but every one is damaged.
+            CheckpointError: there are checkpoints, but every one is damaged.
         """
         steps = self.steps()
         for step in reversed(steps):

@@ -1,4 +1,4 @@
-"""What a reader needs to judge a number: hardware, versions, commit, command and date."""
+"""The record of an environment: hardware, versions, commit, command and date; and a hash that names settings."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def environment(command: str, *, threads: int | None = None, packages: Iterable[
         packages: distributions whose versions are listed, where they are installed.
 
     Returns:
-        `command`, `threads`, `hardware`, `cpu_capability`, `load_average`, `versions`, `commit` and
-        `uncommitted_changes` of the folder in which the process runs (empty without git), `date`.
+        `command`, `threads`, `hardware`, `cpu_capability`, `load_average` (of the last minute), `versions`, `commit`
+        and `uncommitted_changes` of the folder in which the process runs (empty and False without git), `date`. The
+        environment variable `COMMIT` takes the place of a missing history.
 
     Examples:
         >>> environment("python train.py")["versions"]["torch"] == torch.__version__.split("+")[0]
@@ -42,7 +43,7 @@ def environment(command: str, *, threads: int | None = None, packages: Iterable[
     return {
         "command": command,
         "threads": torch.get_num_threads() if threads is None else threads,
-        "hardware": f"{_processor()}, {os.cpu_count()} cores, {device}",
+        "hardware": f"{processor_name()}, {os.cpu_count()} cores, {device}",
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "load_average": round(os.getloadavg()[0], 2),
         "versions": versions,
@@ -53,10 +54,13 @@ def environment(command: str, *, threads: int | None = None, packages: Iterable[
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
-    """Compute 16 hexadecimal digits that name some settings: equal settings, equal name, in any order of the keys.
+    """Compute 16 hexadecimal digits that name some settings; the order of the keys does not matter.
 
     Args:
         settings: what JSON can hold; paths and other objects count by their text.
+
+    Returns:
+        The first 16 digits of the SHA-256 of the settings as JSON with sorted keys.
 
     Examples:
         >>> settings_hash({"seed": 0, "lr": 0.1}) == settings_hash({"lr": 0.1, "seed": 0})
@@ -73,7 +77,8 @@ def _git(*arguments: str) -> str:
         return ""
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Return the name of the processor, as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

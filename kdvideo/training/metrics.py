@@ -1,4 +1,4 @@
-"""Accuracy, confusion and spread."""
+"""Accuracy, the confusion matrix, and the standard error of a mean."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from torch import Tensor
 
 
 def confusion_matrix(predicted: Tensor, label: Tensor, num_classes: int) -> Tensor:
-    """Counts C[i, j] of clips of class i that were predicted as class j; integer (K,K).
+    """Count the clips of class i that were predicted as class j: C[i, j].
+
+    Args:
+        predicted: predicted classes, integer (B,), in 0 … K-1.
+        label: true classes, integer (B,), in 0 … K-1.
+        num_classes: K.
+
+    Returns:
+        The counts, integer (K, K).
 
     Raises:
-        ValueError: different lengths, or a class outside 0 … num_classes-1.
+        ValueError: different lengths, or a class outside 0 … K-1.
 
     Examples:
         >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2)
@@ -21,33 +29,52 @@ def confusion_matrix(predicted: Tensor, label: Tensor, num_classes: int) -> Tens
                 [0, 1]])
     """
     if predicted.shape != label.shape or predicted.dim() != 1:
-        raise ValueError(f"predicted {tuple(predicted.shape)} and label {tuple(label.shape)} must be equal vectors")
-    if len(label) and not all(int(x.min()) >= 0 and int(x.max()) < num_classes for x in (predicted, label)):
-        raise ValueError(f"classes must lie in 0 … {num_classes - 1}")
+        raise ValueError(f"predicted and label must be (B,), got {tuple(predicted.shape)} and {tuple(label.shape)}")
+    found = torch.cat((predicted, label))
+    if len(found) and not (int(found.min()) >= 0 and int(found.max()) < num_classes):
+        raise ValueError(f"classes must be in 0 … {num_classes - 1}, got {int(found.min())} … {int(found.max())}")
     return torch.bincount(label * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def accuracy(scores: Tensor, label: Tensor, *, top: int = 1) -> float:
-    """Share of rows of ``scores`` (B,K) whose label is among the ``top`` highest classes, in [0, 1].
+    """Compute the share of clips whose label is among the highest scores.
+
+    Args:
+        scores: logits or probabilities, (B, K), B ≥ 1.
+        label: true classes, integer (B,).
+        top: how many of the highest scores count, 1 to K.
+
+    Returns:
+        A share in [0, 1].
+
+    Raises:
+        ValueError: other shapes, or an empty batch.
 
     Examples:
         >>> accuracy(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1]))
         0.5
     """
     if scores.dim() != 2 or scores.shape[:1] != label.shape or not len(label):
-        raise ValueError(f"scores {tuple(scores.shape)} and label {tuple(label.shape)} must be (B,K) and (B,), B ≥ 1")
+        shapes = f"{tuple(scores.shape)} and {tuple(label.shape)}"
+        raise ValueError(f"scores and label must be (B, K) and (B,) with B ≥ 1, got {shapes}")
     return float((scores.topk(top, dim=1).indices == label[:, None]).any(1).double().mean())
 
 
 def mean_and_standard_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean x̄ and its standard error s/√n with s² = Σ(x−x̄)²/(n−1); the error of one value is NaN.
+    """Compute the mean x̄ of n values and its standard error s/√n, with s² = Σ(x − x̄)²/(n − 1).
+
+    Returns:
+        (mean, standard error); the error of one value is NaN.
+
+    Raises:
+        ValueError: no values.
 
     Examples:
         >>> mean_and_standard_error([1.0, 2.0, 3.0])  # doctest: +ELLIPSIS
         (2.0, 0.57735026918962...)
     """
     if not values:
-        raise ValueError("no values to average")
+        raise ValueError("values must hold at least one number, got none")
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return mean, math.nan

@@ -1,4 +1,4 @@
-"""Stopping at a step boundary when a person or a scheduler asks for it."""
+"""Stop requests of a person or a scheduler, answered between two steps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class StopRequest:
-    """Turns SIGINT and SIGTERM into a flag that a training loop reads between steps.
+    """A context in which SIGINT and SIGTERM set a flag that a training loop reads between steps.
 
-    The first signal sets the flag, a second one raises ``KeyboardInterrupt`` at once. On exit the handlers that
-    were there before are back. Use it in the main thread.
+    The first signal sets the flag, a second one raises `KeyboardInterrupt` at once. On exit the earlier handlers
+    are restored. Use it in the main thread.
 
     Examples:
         >>> import os
@@ -30,7 +30,7 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as shells report it; 0 when none came."""
+        """Exit status as shells report it: 128 + the signal's number, or 0 when none came."""
         return 0 if self.received is None else 128 + self.received
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
@@ -51,6 +51,9 @@ class StopRequest:
 
 
 def ignore_signals(worker: int = 0) -> None:
-    """A DataLoader ``worker_init_fn``: workers outlive the signal, so that the main process can still checkpoint."""
+    """Ignore SIGINT and SIGTERM in this process: the `worker_init_fn` of a DataLoader.
+
+    The workers then outlive the signal, so that the main process can finish its step and write a checkpoint.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The order of the data as a pure function of (seed, step): resuming needs one integer."""
+"""The order of the data and the random seeds as pure functions of (seed, step): resuming needs one integer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from torch.utils.data import Sampler
 
 
 def step_seed(seed: int, step: int, rank: int = 0) -> int:
-    """A seed for everything random in one training step, so that no generator state has to be saved.
+    """Compute a seed for everything random in one training step, so that no generator state must be saved.
+
+    Args:
+        seed: of the run.
+        step: of the training, from 0.
+        rank: of the process, from 0.
+
+    Returns:
+        An integer in 0 … 2^63 - 1.
 
     Examples:
         >>> step_seed(0, 5) == step_seed(0, 5), step_seed(0, 5) == step_seed(0, 6)
@@ -21,21 +29,21 @@ def step_seed(seed: int, step: int, rank: int = 0) -> int:
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) for steps ``start`` … ``steps``-1; every epoch is a fresh permutation.
+    """Batches of (epoch, index) for the steps `start` … `steps` - 1; every epoch is a fresh permutation.
 
     The samples of a step depend on (seed, step) and the global batch only: a resumed run continues with the
     sample that comes next, and another number of processes sees the same global batches.
 
     Args:
         length: number of samples in the data set, at least 1.
-        batch_size: samples of one step over all processes; a multiple of ``world_size``.
+        batch_size: samples of one step over all processes; a multiple of `world_size`.
         steps: the step at which the run ends.
         seed: of the permutations.
         start: the first step to yield.
-        rank, world_size: this process and the number of processes; each takes every ``world_size``-th sample.
+        rank, world_size: this process and the number of processes; each takes every `world_size`-th sample.
 
     Raises:
-        ValueError: no samples, or a batch that does not divide among the processes.
+        ValueError: `length` is below 1, or `batch_size` is not a positive multiple of `world_size`.
 
     Examples:
         >>> whole = list(StepSampler(4, batch_size=2, steps=3, seed=0))
@@ -57,9 +65,9 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         world_size: int = 1,
     ) -> None:
         if length < 1:
-            raise ValueError("the data set is empty: there is nothing to sample")
+            raise ValueError(f"length must be at least 1, got {length}: the data set is empty")
         if batch_size < 1 or batch_size % world_size:
-            raise ValueError(f"batch_size {batch_size} does not divide among {world_size} processes")
+            raise ValueError(f"batch_size must be a positive multiple of world_size={world_size}, got {batch_size}")
         self.length, self.batch_size, self.steps, self.seed = length, batch_size, steps, seed
         self.start, self.rank, self.world_size = start, rank, world_size
 

@@ -20,6 +20,7 @@ NAMES = [
     "projectors",
     "schedules",
 ]
+ROOMS = ("data", "detection", "extraction", "flow", "models", "training")
 
 
 def test_public_names() -> None:
@@ -42,7 +43,14 @@ def test_every_public_name_is_documented() -> None:
 
 def test_unknown_attribute_is_an_attribute_error() -> None:
     assert not hasattr(kd, "trainer")
-    assert {"data", "flow", "models", "Teacher"} <= set(dir(kd))
+    assert {*ROOMS, "Teacher"} <= set(dir(kd))
+
+
+def test_rooms_are_imported_when_they_are_first_used() -> None:
+    for room in ROOMS:
+        module = getattr(kd, room)
+        assert module.__name__ == f"kdvideo.{room}"
+        assert all(hasattr(module, name) for name in module.__all__)
 
 
 ADDED = """
@@ -59,5 +67,5 @@ def test_import_brings_nothing_but_the_core() -> None:
     run = subprocess.run([sys.executable, "-c", ADDED], check=True, capture_output=True, text=True)
     foreign, own = run.stdout.splitlines()
     assert {name.split(".")[0] for name in foreign.split()} <= sys.stdlib_module_names | {"safetensors"}
-    for room in ("data", "flow", "models", "training"):
+    for room in ROOMS:
         assert f"kdvideo.{room}" not in own.split()

@@ -49,7 +49,7 @@ def test_ramps_stay_between_their_ends_and_hold_the_last(kind, steps: int, step:
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_negative_step_is_refused(schedule) -> None:
-    with pytest.raises(ValueError, match="counted from 0, got -1"):
+    with pytest.raises(ValueError, match="step must be at least 0, got -1"):
         schedule(-1)
 
 

@@ -213,7 +213,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path, workers: str) -> None:
     for i in range(20):
         write_clip(tmp_path / "videos" / f"{i:02d}.mp4", 10 + i, frames=20)
     (tmp_path / "flow").mkdir()
-    extract_ = [sys.executable, "-m", "kdvideo.flow", "extract", "videos", "flow", "--fps", "10", "--short-side", "96"]
+    extract_ = [sys.executable, "-m", "kdvideo", "extract", "videos", "flow", "--fps", "10", "--short-side", "96"]
     extract_ += ["--preset", "fast", "--backend", "eager", "--codec", "raw", "--workers", workers]
     command = ["unshare", "-Urm", "bash", "-c", FULL, "full", "flow", *extract_]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

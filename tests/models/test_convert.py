@@ -1,18 +1,18 @@
-"""Any file of weights into kdvideo's own, from the command line."""
+"""Any file of weights into kdvideo's own, by `kdvideo convert`."""
 
 import pytest
 import torch
 
 from kdvideo import models
+from kdvideo.cli import main
 from kdvideo.models import checkpoints
 from kdvideo.models.checkpoints import conversion as convert
-from kdvideo.models.checkpoints.conversion import main
 
 SMALL = {"depth_multiplier": 0.125, "min_depth": 8}
 
 
 def run(*arguments):
-    main([str(argument) for argument in arguments])
+    return main(["convert", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_classes_of_a_backbone(heads, classes, tmp_path, monkeypatch):
     ("arguments", "words"),
     [
         (["none.pth", "b.safetensors"], "none.pth: no such file"),
-        (["a.pth", "names.txt"], "names.txt: exists; --force replaces it"),
+        (["a.pth", "names.txt"], "names.txt: exists: set force to replace it"),
         (["a.pth", "b.safetensors", "--classes", "names.txt"], "2 class names for 3 classes"),
         (["a.pth", "b.safetensors", "--name", "x3d"], "unknown network 'x3d'"),
         (["a.pth", "b.safetensors", "--name", "x3d_xs"], "the weights do not fit the model"),
@@ -85,10 +85,9 @@ def test_classes_of_a_backbone(heads, classes, tmp_path, monkeypatch):
 def test_errors_are_one_line(arguments, words, source, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "names.txt").write_text("a\nb\n")
-    with pytest.raises(SystemExit) as status:
-        run(*arguments)
+    status = run(*arguments)
     out, err = capsys.readouterr()
-    assert (status.value.code, out) == (1, "")
+    assert (status, out) == (1, "")
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert words in err

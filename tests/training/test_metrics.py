@@ -1,8 +1,6 @@
 """Accuracy, confusion and spread against plain loops."""
 
 import math
-import os
-import signal
 import statistics
 
 import pytest
@@ -10,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdvideo.training import StopRequest, accuracy, confusion_matrix, ignore_signals, mean_and_standard_error
+from kdvideo.training import accuracy, confusion_matrix, mean_and_standard_error
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=30))
@@ -46,26 +44,3 @@ def test_standard_error_is_the_textbook_one(values: list[float]) -> None:
 
 def test_one_value_has_no_spread() -> None:
     assert math.isnan(mean_and_standard_error([0.5])[1])
-
-
-def test_a_second_signal_stops_at_once_and_handlers_come_back() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with StopRequest() as stop:
-        assert not stop
-        assert stop.exit_code == 0
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop
-        assert stop.exit_code == 130
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_workers_ignore_signals() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        ignore_signals(0)
-        os.kill(os.getpid(), signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGINT, before[0])
-        signal.signal(signal.SIGTERM, before[1])

@@ -44,7 +44,7 @@ def test_epochs_and_seeds_differ() -> None:
 def test_bad_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         StepSampler(0, batch_size=1, steps=1, seed=0)
-    with pytest.raises(ValueError, match="3 does not divide among 2"):
+    with pytest.raises(ValueError, match="multiple of world_size=2, got 3"):
         StepSampler(5, batch_size=3, steps=1, seed=0, world_size=2)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
-import textwrap
 from pathlib import Path
 
 from kdvideo.models.adapters import pytorchvideo
@@ -40,8 +38,8 @@ def convert(
         FileNotFoundError, ValueError: as `load` and `save`.
     """
     if Path(target).exists() and not force:
-        raise FileExistsError(f"{target}: exists; --force replaces it")
-    network, info = load(source, _backbone(backbone, source) if backbone else None, input_range=input_range)
+        raise FileExistsError(f"{target}: exists: set force to replace it")
+    network, info = load(source, backbone_for(backbone, source) if backbone else None, input_range=input_range)
     names = classes or info["classes"] or [str(k) for k in range(network.num_classes)]
     save(network, target, classes=names, input=info["input"])
     weights = sum(parameter.numel() for parameter in network.parameters())
@@ -56,38 +54,13 @@ def convert(
     return "\n".join(f"{key:<9} {value}" for key, value in lines.items())
 
 
-def _backbone(name: str, source: str | Path) -> Network:
-    """The backbone with as many classes as the weights have."""
+def backbone_for(name: str, source: str | Path) -> Network:
+    """Build the backbone of pytorchvideo that a file of weights belongs to, with as many classes as the weights have.
+
+    Args:
+        name: a key of `models.BACKBONES`.
+        source: the file of weights.
+    """
     tensors, _ = read_weights(Path(source))
     heads = {int(match[1] or sys.maxsize): key for key in tensors if (match := HEAD.search(key))}
     return pytorchvideo(name, **({"num_classes": len(tensors[heads[max(heads)]])} if heads else {}))
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Command line; errors are one line and exit status 1."""
-    parser = argparse.ArgumentParser(prog="python -m kdvideo.models.checkpoints.conversion", description=__doc__)
-    parser.add_argument("source", metavar="SRC", help="a file or folder of weights, or a TensorFlow prefix")
-    parser.add_argument("target", metavar="DST.safetensors", help="the file to write")
-    parser.add_argument("--classes", metavar="FILE", help="class names, one a line, in the order of the logits")
-    parser.add_argument("--input-range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="what the weights see")
-    parser.add_argument("--name", metavar="BACKBONE", help="of a pytorchvideo file, e.g. x3d_s")
-    parser.add_argument("--force", action="store_true", help="replace DST")
-    options = parser.parse_args(arguments)
-    try:
-        names = Path(options.classes).read_text(encoding="utf-8").splitlines() if options.classes else None
-        found = convert(
-            options.source,
-            options.target,
-            classes=[name.strip() for name in names if name.strip()] if names else None,
-            input_range=tuple(options.input_range) if options.input_range else None,
-            backbone=options.name,
-            force=options.force,
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {textwrap.shorten(str(error), 500)}", file=sys.stderr)
-        sys.exit(1)
-    print(found)
-
-
-if __name__ == "__main__":
-    main()

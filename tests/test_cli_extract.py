@@ -1,18 +1,18 @@
-"""The command: what a person reads, and the exit status."""
+"""`kdvideo extract` and `kdvideo verify`: what a person reads, and the exit status."""
 
 from pathlib import Path
 
 import pytest
 
 from kdvideo import flow as kf
-from kdvideo.extraction import command
+from kdvideo.cli import extract_command, main
 from tests.extraction.fakes import clips, files, write_clip
 
 SMALL = ["--short-side", "24", "--fps", "10", "--preset", "fast", "--backend", "eager", "--workers", "0"]
 
 
 def run(*arguments: object) -> int:
-    return command.main([str(argument) for argument in arguments])
+    return main([str(argument) for argument in arguments])
 
 
 def test_extract_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,7 +26,7 @@ def test_extract_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr() == ("", "no problem\n")
 
 
-def test_failures_are_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_are_printed_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_clip(tmp_path / "a.mp4", 10)
     (tmp_path / "list.csv").write_text("a.mp4,run\nb.mp4,run\n")
     assert run("extract", tmp_path / "list.csv", tmp_path / "flow", *SMALL) == 1
@@ -51,7 +51,8 @@ def test_flow_below_the_videos_is_not_taken_for_a_video(tmp_path: Path) -> None:
         (["extract", "nowhere", "flow"], "no such file or folder"),
         (["extract", "empty", "flow"], "no video below it"),
         (["extract", "videos", "videos"], "OUT must be another folder than VIDEOS"),
-        (["extract", "videos", "flow", *SMALL, "--fps", "0"], "fps and short_side must be positive"),
+        (["extract", "videos", "flow", *SMALL, "--fps", "0"], "fps must be positive"),
+        (["extract", "videos", "flow", "--fps", "10", "--short-side", "0"], "short_side must be at least 1"),
         (["extract", "videos", "flow", *SMALL, "--bound", "-1"], "bound must be a positive number"),
         (["extract", "videos", "flow", *SMALL, "--backend", "abacus"], "abacus"),
         (["extract", "videos", "flow", *SMALL, "--deadline", "5"], "needs workers"),
@@ -76,12 +77,21 @@ def test_bad_usage(
     assert not Path("flow").exists()
 
 
-@pytest.mark.parametrize("wrong", [["extract", "a"], ["extract", "a", "b", "--codec", "zip"], []])
+@pytest.mark.parametrize("wrong", [["extract", "a"], ["extract", "a", "b", "--codec", "zip"], ["verify"]])
 def test_bad_options(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         run(*wrong)
     assert exit_.value.code == 2
-    assert "usage: python -m kdvideo.flow" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("error: ")
+    assert err.endswith(f"; see kdvideo {wrong[0]} --help\n")
+
+
+def test_the_choices_are_those_of_flow() -> None:
+    assert sorted(extract_command.PRESETS) == sorted(kf.PRESETS)
+    codecs = {name: getattr(kf, attribute) for name, attribute in extract_command.CODECS.items()}
+    assert codecs == {"lossless": kf.LOSSLESS, "near-lossless": kf.NEAR_LOSSLESS, "raw": kf.RAW}
 
 
 def test_a_disk_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

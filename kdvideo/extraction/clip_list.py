@@ -1,4 +1,4 @@
-"""Which clips to extract: a folder, a list, or one file; nothing here needs `datasets` or class folders."""
+"""The clips of a folder, a list or one file; nothing here needs `datasets` or class folders."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from kdvideo.data.manifests.manifest import EXTENSIONS, Checked
 
 
 def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None = None) -> list[dict[str, Any]]:
-    """Rows (path, clip, start, end) of the clips of a folder, of a csv list, or of one video.
+    """List the clips of a folder, of a csv list, or of one video, as rows for `extract`.
 
     The ids are those of `data.from_folder` and `data.from_csv`. Listed files need not be there.
 
-    Arguments:
+    Args:
         videos: a folder, of which all videos below are taken, a list as `data.from_csv` reads it, or a video.
         root: the folder that the paths of a list are relative to; the default is that of the list.
-        leave_out: a folder within `videos` that is passed over.
+        leave_out: a folder within `videos` to skip.
+
+    Returns:
+        Rows with `path`, `clip`, and `start` and `end` in seconds or None.
 
     Raises:
-        ManifestError: there is nothing, or a row of the list is wrong.
+        ManifestError: there is no video, or a row of the list is wrong; every wrong row is named.
     """
     if videos.is_dir():
         return _of_folder(videos, leave_out)

@@ -1,4 +1,4 @@
-"""What became of the clips of a job, at the end and while it runs."""
+"""The result of an extraction, and the progress bar while it grows."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from kdvideo.extraction.clip import Outcome, Row
+from kdvideo.extraction.job import ClipRow, Outcome
 
 
 @dataclass
-class Summary:
-    """What became of the clips of a job: counts, and the reason of each failure by clip id."""
+class ExtractionResult:
+    """Counts of an extraction, and the reason of each failure by clip id.
+
+    Attributes:
+        done: clips whose flow is in the store.
+        new: clips that this extraction computed, failed ones among them.
+        frames: frames of the clips that are done.
+        flows: flows of the clips that are done.
+        failed: clip id -> reason.
+    """
 
     done: int = 0
     new: int = 0
@@ -37,33 +45,33 @@ class Summary:
         return "\n".join(lines)
 
 
-class Bar:
-    """The summary as it grows and, if `shown`, a bar with rate and remaining time on the terminal."""
+class Progress:
+    """The result so far and, if `shown`, a bar with rate and remaining time on the terminal."""
 
     def __init__(self, total: int, shown: bool) -> None:
         from tqdm import tqdm
 
-        self.summary, self.made, self.began = Summary(), 0, time.monotonic()
+        self.result, self.computed, self.began = ExtractionResult(), 0, time.monotonic()
         self.bar: Any = tqdm(total=total, unit="clip", disable=not shown, smoothing=0.05, dynamic_ncols=True)
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def say(self, text: str, *, refresh: bool = False) -> None:
+    def show(self, text: str, *, refresh: bool = False) -> None:
         """Show a text in place of the counts, at once or with the next clip."""
         self.bar.set_postfix_str(text, refresh=refresh)
 
-    def take(self, row: Row, outcome: Outcome | None) -> bool:
-        """Count a clip; False if it has no outcome yet."""
+    def count(self, row: ClipRow, outcome: Outcome | None) -> bool:
+        """Count a clip and return True, or return False if it has no outcome yet."""
         if outcome is None or outcome.status == "busy":
             return False
-        self.summary.add(row["clip"], outcome)
-        self.made += outcome.flows if outcome.new else 0
-        rate = self.made / max(time.monotonic() - self.began, 1e-9)
-        self.say(f"{self.summary.done} done, {len(self.summary.failed)} failed, {rate:.1f} flows/s")
+        self.result.add(row["clip"], outcome)
+        self.computed += outcome.flows if outcome.new else 0
+        rate = self.computed / max(time.monotonic() - self.began, 1e-9)
+        self.show(f"{self.result.done} done, {len(self.result.failed)} failed, {rate:.1f} flows/s")
         if not (outcome.new or self.bar.disable):  # no work: it must not count for the remaining time
             self.bar.initial += 1
         self.bar.update()
