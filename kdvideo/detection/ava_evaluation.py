@@ -147,8 +147,8 @@ def _check_listed(actions: Array, classes: Mapping[int, str], source: str) -> No
     if not listed.all():
         ids = ", ".join(map(str, np.unique(actions[~listed]).tolist()))
         raise ValueError(
-            f"{source}: action ids of detections must be in the label map, got {ids}: leave these rows out, or name the "
-            "actions in the label map"
+            f"{source}: action ids of detections must be in the label map, got {ids}: leave these rows out, or name "
+            "the actions in the label map"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +55,19 @@ def read_detections(path: PathLike, *, num_actions: int = ACTIONS) -> Detections
 
 
 def detection_parts(path: PathLike, *, num_actions: int) -> Iterator[Detections]:
-    """Read what `read_detections` reads some hundred thousand rows at a time.
+    """Read what `read_detections` reads some hundred thousand rows at a time, the next while one is evaluated.
 
     Rows of a key frame that follow each other are in one part, so a file of tens of millions of rows need not be in
     memory at once.
     """
-    for part in read_parts(path, DETECTIONS, num_actions=num_actions):
-        videos, columns = _joined([part])
-        yield Detections(videos, **columns)
+    parts = read_parts(path, DETECTIONS, num_actions=num_actions)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, parts, None)
+        while part := coming.result():
+            coming = pool.submit(next, parts, None)
+            videos, columns = _joined([part])
+            if videos:
+                yield Detections(videos, **columns)
 
 
 def read_proposals(path: PathLike, *, annotations: Boxes | None = None) -> Proposals:

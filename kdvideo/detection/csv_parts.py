@@ -80,16 +80,13 @@ def read_places(path: PathLike) -> list[tuple[str, float]]:
 def _texts(path: PathLike) -> Iterator[bytes]:
     """Yield the file in pieces, each of which begins with a line of another key frame than the line before."""
     with open(path, "rb") as stream:
-        text = stream.read(PART).removeprefix(MARK)
-        while text:
-            text += stream.readline()
-            last = text.rstrip()
-            place = b",".join(last[last.rfind(b"\n") + 1 :].split(b",", 2)[:2])
-            lines = [text]
+        line = stream.readline().removeprefix(MARK)
+        while line:
+            lines = [line, stream.read(PART), stream.readline(), stream.readline()]
+            place = b",".join(lines[-1].split(b",", 2)[:2])
             while (line := stream.readline()) and line.startswith(place):
                 lines.append(line)
             yield b"".join(lines)
-            text = line and line + stream.read(PART)
 
 
 def _names(path: PathLike, text: bytes, before: int, layouts: Sequence[Form]) -> Form | None:
@@ -133,9 +130,8 @@ def _part(path: PathLike, text: bytes, before: int, names: Form, num_actions: in
 
 def _rows(path: PathLike, text: bytes, before: int) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not blank, with their lines."""
-    reader = None
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(text), encoding="utf-8", newline=""), strict=True)
     try:
-        reader = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
         yield from ((before + reader.line_num, values) for values in reader if values)
     except UnicodeDecodeError as error:
         raise ValueError(f"{os.fspath(path)}: the file must be UTF-8 text: {error}") from error

@@ -14,7 +14,7 @@ _ID = re.compile(r"\b(?:label_id|id)\s*:\s*(?P<id>-?\d+)\b(?!\.)")
 
 
 def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
-    """The classes of a `.pbtxt` file, id -> name, in its order.
+    r"""Read the classes of a `.pbtxt` file: id -> name, in its order.
 
     Both of AVA's layouts are read: `item { name: "sit" id: 11 }` of the 60 evaluated classes, and
     `label { name: "sit" label_id: 11 label_type: PERSON_MOVEMENT }` of all 80.
@@ -26,7 +26,7 @@ def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
     Examples:
         >>> import tempfile, pathlib
         >>> file = pathlib.Path(tempfile.mkdtemp(), "list.pbtxt")
-        >>> _ = file.write_text('item {\\n  name: "sit"\\n  id: 11\\n}\\nitem {\\n  name: "stand"\\n  id: 12\\n}\\n')
+        >>> _ = file.write_text('item {\n  name: "sit"\n  id: 11\n}\nitem {\n  name: "stand"\n  id: 12\n}\n')
         >>> read_label_map(file)
         {11: 'sit', 12: 'stand'}
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def first_problems(broken: Sequence[tuple[str, Array]]) -> tuple[list[tuple[int,
     return [(row, next(rule for rule, mask in broken if mask[row])) for row in rows[:SHOWN].tolist()], len(rows)
 
 
-def refuse(source: str, problems: Sequence[tuple[int, str]], count: int, *, place: str = "line") -> None:
+def refuse(source: str, problems: Sequence[tuple[int, str]], count: int, *, place: str = "line") -> NoReturn:
     """Raise a `ValueError` that shows the first problems by their places and counts all.
 
     Raises:
