@@ -147,7 +147,7 @@ def test_the_label_map_decides_which_actions_are_evaluated(tmp_path: Path) -> No
     assert frame_map(truth, found, CLASSES, excluded=[("a", 904)]).left_out == 2
     wrong = write(tmp_path, "d.csv", f"a,902,{BOX},7,0.5", f"a,902,{BOX},80,0.5", f"a,902,{BOX},12,0.5")
     for given, source in ((wrong, r"d\.csv"), (read_detections(wrong), "the detections")):
-        with pytest.raises(ValueError, match=rf"{source}: action ids of .* must be in the label map, got 12, 80: leave"):
+        with pytest.raises(ValueError, match=rf"{source}: action ids .* must be in the label map, got 12, 80: leave"):
             frame_map(truth, given, CLASSES)
 
 
