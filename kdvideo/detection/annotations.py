@@ -34,7 +34,7 @@ class Boxes:
         return len(self.video)
 
     def by_key_frame(self) -> dict[KeyFrameId, Tensor]:
-        """Group the rows: (video, second) -> the numbers of its rows, in order; key frames in the order of their first row.
+        """Return (video, second) -> the numbers of its rows, in order; key frames in the order of their first row.
 
         Examples:
             >>> one = torch.tensor([[0.1, 0.1, 0.4, 0.9]]).double()
@@ -139,8 +139,8 @@ def _check_scored(rows: Detections) -> None:
     if outside.double().mean() > 0.5:
         example = rows.boxes[outside][0].tolist()
         raise ValueError(
-            f"boxes must be fractions of width and height, not pixels, got {int(outside.sum())} of {len(rows)} rows with "
-            f"boxes outside the frame, such as {example}"
+            f"boxes must be fractions of width and height, not pixels, got {int(outside.sum())} of {len(rows)} rows "
+            f"with boxes outside the frame, such as {example}"
         )
 
 

@@ -49,7 +49,7 @@ def crop(
     left, top, right, bottom = window
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1 and 0 <= min_visible <= 1):
         raise ValueError(
-            f"window must have 0 <= x1 < x2 <= 1, same for y, and min_visible be in [0, 1], got {window}, {min_visible}"
+            f"window must have 0 <= x1 < x2 <= 1, same for y, and min_visible be in [0, 1], got {window}, {min_visible=}"
         )
     low, high = boxes.new_tensor([left, top]), boxes.new_tensor([right, bottom])
     cut = torch.cat([boxes[:, :2].maximum(low), boxes[:, 2:].minimum(high)], 1)
@@ -104,7 +104,7 @@ class BoxCoder:
         return torch.cat([self.center * (xy - xy_p) / wh_p, self.size * (wh / wh_p).log()], 1)
 
     def decode(self, proposals: Tensor, offsets: Tensor) -> Tensor:
-        """Compute the boxes (N, 4) at offsets (N, 4) from proposals (N, 4), at most 62.5 times their size; not clipped."""
+        """Compute boxes (N, 4) at offsets (N, 4) from proposals (N, 4), at most 62.5 times their size; not clipped."""
         xy_p, wh_p = _center_and_size(proposals)
         xy = xy_p + offsets[:, :2] / self.center * wh_p
         half = (offsets[:, 2:] / self.size).clamp(max=math.log(1000 / 16)).exp() * wh_p / 2

@@ -73,7 +73,7 @@ class RoIHead(nn.Module):
         nn.init.zeros_(self.regress.bias)
 
     def forward(self, features: Tensor, boxes: Sequence[Tensor]) -> RoIOutput:
-        """Compute logits and offsets of boxes, given as fractions of the frame in one (N_i, 4) for each of the B clips."""
+        """Compute logits and offsets of boxes, fractions of the frame in one (N_i, 4) for each of the B clips."""
         pooled = self.dropout(self.pool(features, boxes).mean((2, 3)))
         return RoIOutput(self.classify(pooled), self.regress(pooled))
 

@@ -35,12 +35,12 @@ def key_frame_window(
         (tensor([0, 0, 0, 1]), tensor([48, 49, 50, 50]))
     """
     if not (fps > 0 and length >= 1 and frames >= 1 and math.isfinite(fps * second)):
-        raise ValueError(f"second, fps, length and frames must be positive, got {second=}, {fps=}, {length=}, {frames=}")
+        raise ValueError(f"fps, length and frames must be positive numbers, got {second=}, {fps=}, {length=}, {frames=}")
     center = math.floor((second - clip_start) * fps + 0.5)
     if not 0 <= center < length:
         end = clip_start + length / fps
         raise ValueError(
-            f"the second must be in the file ({clip_start:g} to {end:g} s), got {second:g}: pass clip_start=0 for whole "
-            "videos"
+            f"the second must be in the file ({clip_start:g} to {end:g} s), got {second:g}: "
+            "pass clip_start=0 for whole videos"
         )
     return (torch.arange(frames) + center - frames // 2).clamp(0, length - 1)
