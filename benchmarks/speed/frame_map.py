@@ -161,11 +161,11 @@ def side_by_side(frames: int, form: str, rounds: int) -> dict[str, Any]:
             "kdvideo again": partial(ours, folder),
         }
         timings = Timings(arms, rounds)
-        values = [np.array(list(timings.last[arm].values())) for arm in ("kdvideo", "plain")]  # type: ignore[attr-defined]
-        np.testing.assert_allclose(*values, rtol=0, atol=1e-12)
+        found, expected = (np.array(list(timings.last[arm].values())) for arm in ("kdvideo", "plain"))  # type: ignore[attr-defined]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
     return {
         "rows": rows,
-        "mAP": round(float(np.nanmean(values[0])), 6),
+        "mAP": round(float(np.nanmean(found)), 6),
         "speed": timings.ratio("kdvideo", "plain"),
         "control": timings.ratio("kdvideo again", "kdvideo"),
         "processor": spread_of([a / b for a, b in zip(timings.cpu["plain"], timings.cpu["kdvideo"], strict=True)]),

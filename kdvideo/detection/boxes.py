@@ -1,4 +1,4 @@
-"""Boxes under crop and mirror, and the offsets that a head learns; x1, y1, x2, y2 as fractions of width and height."""
+"""Crop and flip of boxes (x1, y1, x2, y2 as fractions of width and height), and the offsets that a head learns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def hflip(boxes: Tensor) -> Tensor:
-    """Boxes (N, 4) in the mirrored frame: x1, x2 become 1 - x2, 1 - x1.
+    """Flip boxes (N, 4) with the frame: x1, x2 become 1 - x2, 1 - x1.
 
     Examples:
         >>> hflip(torch.tensor([[0.0, 0.1, 0.25, 0.9]]))
@@ -26,10 +26,10 @@ def hflip(boxes: Tensor) -> Tensor:
 def crop(
     boxes: Tensor, window: tuple[float, float, float, float], *, min_visible: float = 0.3
 ) -> tuple[Tensor, Tensor]:
-    """Boxes (N, 4) as fractions of a window of the frame, and which of them stay, (N,) bool.
+    """Crop boxes (N, 4) to a window of the frame; return them as fractions of it, and which of them stay, (N,) bool.
 
     A box is dropped if its center lies outside the window, or if less than `min_visible` of its area is inside (our
-    choice; AVA's papers do not tell theirs). What stays is cut at the window's border.
+    choice; AVA's papers do not give theirs). What stays is cut at the window's border.
 
     Args:
         boxes: fractions of the frame.
@@ -48,7 +48,9 @@ def crop(
     check(boxes)
     left, top, right, bottom = window
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1 and 0 <= min_visible <= 1):
-        raise ValueError(f"window {window} with min_visible={min_visible}; expected 0 <= x1 < x2 <= 1, same for y")
+        raise ValueError(
+            f"window must have 0 <= x1 < x2 <= 1, same for y, and min_visible be in [0, 1], got {window}, {min_visible=}"
+        )
     low, high = boxes.new_tensor([left, top]), boxes.new_tensor([right, bottom])
     cut = torch.cat([boxes[:, :2].maximum(low), boxes[:, 2:].minimum(high)], 1)
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -64,17 +66,17 @@ def _area(boxes: Tensor) -> Tensor:
 def check(boxes: Tensor) -> None:
     """Raise `ValueError` unless boxes are float (N, 4), x1 <= x2 and y1 <= y2, at most a frame's size outside it."""
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
-        raise ValueError(f"boxes {tuple(boxes.shape)} of {boxes.dtype}; expected float (N, 4): x1, y1, x2, y2")
+        raise ValueError(f"boxes must be float (N, 4): x1, y1, x2, y2, got {tuple(boxes.shape)} of {boxes.dtype}")
     if not bool((boxes[:, :2] <= boxes[:, 2:]).all()):
-        raise ValueError("boxes with NaN, x1 > x2 or y1 > y2; expected x1, y1, x2, y2 (not x, y, width, height)")
+        raise ValueError("boxes must be x1, y1, x2, y2 (not x, y, width, height), got NaN, x1 > x2 or y1 > y2")
     if not bool(((boxes >= -1) & (boxes <= 2)).all()):
         reach = f"{float(boxes.min()):g} … {float(boxes.max()):g}"
-        raise ValueError(f"boxes with coordinates in {reach}; expected fractions of width and height, not pixels")
+        raise ValueError(f"boxes must be fractions of width and height, not pixels, got coordinates in {reach}")
 
 
 @dataclass(frozen=True)
 class BoxCoder:
-    """Where a box is relative to a proposal, as four offsets that a head can learn.
+    """Coder between boxes and their offsets from proposals, which a head can learn.
 
     With center (x, y), width w and height h of a box, and those of the proposal with index p:
     offsets = (a·(x - xₚ)/wₚ, a·(y - yₚ)/hₚ, b·ln(w/wₚ), b·ln(h/hₚ)).
@@ -97,18 +99,18 @@ class BoxCoder:
     size: float = 5.0
 
     def encode(self, proposals: Tensor, boxes: Tensor) -> Tensor:
-        """The offsets (N, 4) that turn proposals (N, 4) into boxes (N, 4)."""
-        (xy_p, wh_p), (xy, wh) = _centred(proposals), _centred(boxes)
+        """Compute the offsets (N, 4) that turn proposals (N, 4) into boxes (N, 4)."""
+        (xy_p, wh_p), (xy, wh) = _center_and_size(proposals), _center_and_size(boxes)
         return torch.cat([self.center * (xy - xy_p) / wh_p, self.size * (wh / wh_p).log()], 1)
 
     def decode(self, proposals: Tensor, offsets: Tensor) -> Tensor:
-        """The boxes (N, 4) at offsets (N, 4) from proposals (N, 4), at most 62.5 times their size; not clipped."""
-        xy_p, wh_p = _centred(proposals)
+        """Compute boxes (N, 4) at offsets (N, 4) from proposals (N, 4), at most 62.5 times their size; not clipped."""
+        xy_p, wh_p = _center_and_size(proposals)
         xy = xy_p + offsets[:, :2] / self.center * wh_p
         half = (offsets[:, 2:] / self.size).clamp(max=math.log(1000 / 16)).exp() * wh_p / 2
         return torch.cat([xy - half, xy + half], 1)
 
 
-def _centred(boxes: Tensor) -> tuple[Tensor, Tensor]:
+def _center_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
     size = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-6)  # boxes without area have no offsets otherwise
     return (boxes[:, :2] + boxes[:, 2:]) / 2, size

@@ -1,4 +1,4 @@
-"""A video network and a head on one of its layers."""
+"""Detector: a video network and a head on one of its layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kdvideo.features import FeatureExtractor
 
 
 class Detector(nn.Module):
-    """Runs a network up to a layer, and the head on that layer's output and the boxes.
+    """A network run up to a layer, and a head on that layer's output and the boxes.
 
     Args:
         backbone: a network from `kdvideo.models`, or any module that takes clips; held as `.backbone`.
@@ -28,7 +28,7 @@ class Detector(nn.Module):
         >>> detector(torch.zeros(1, 3, 8, 64, 64), [torch.tensor([[0.1, 0.1, 0.4, 0.9]])]).logits.shape
         torch.Size([1, 60])
 
-    The layers behind the tapped one do not run and get no gradient: leave them out of the optimiser, or pass
+    The layers behind the tapped one do not run and get no gradient: leave them out of the optimizer, or pass
     `find_unused_parameters=True` to DistributedDataParallel.
     """
 
@@ -39,10 +39,10 @@ class Detector(nn.Module):
 
     @property
     def backbone(self) -> nn.Module:
-        """The network that was given."""
+        """Return the network that was given."""
         return self.features.model
 
     def forward(self, clip: Tensor, boxes: Sequence[Tensor]) -> RoIOutput:
-        """What the head says about boxes on the key frames of clips (B, C, T, H, W); one (N_i, 4) for each clip."""
+        """Classify and refine boxes on the key frames of clips (B, C, T, H, W), one (N_i, 4) for each clip."""
         output: RoIOutput = self.head(self.features(clip).features["tapped"], boxes)
         return output

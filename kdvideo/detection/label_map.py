@@ -1,4 +1,4 @@
-"""Label maps: which action ids count, and what they are called."""
+"""Label maps: the evaluated action ids and their names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ID = re.compile(r"\b(?:label_id|id)\s*:\s*(?P<id>-?\d+)\b(?!\.)")
 
 
 def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
-    """The classes of a `.pbtxt` file, id -> name, in its order.
+    r"""Read the classes of a `.pbtxt` file: id -> name, in its order.
 
     Both of AVA's layouts are read: `item { name: "sit" id: 11 }` of the 60 evaluated classes, and
     `label { name: "sit" label_id: 11 label_type: PERSON_MOVEMENT }` of all 80.
@@ -26,14 +26,14 @@ def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
     Examples:
         >>> import tempfile, pathlib
         >>> file = pathlib.Path(tempfile.mkdtemp(), "list.pbtxt")
-        >>> _ = file.write_text('item {\\n  name: "sit"\\n  id: 11\\n}\\nitem {\\n  name: "stand"\\n  id: 12\\n}\\n')
+        >>> _ = file.write_text('item {\n  name: "sit"\n  id: 11\n}\nitem {\n  name: "stand"\n  id: 12\n}\n')
         >>> read_label_map(file)
         {11: 'sit', 12: 'stand'}
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{os.fspath(path)}: not UTF-8 text: {error}") from error
+        raise ValueError(f"{os.fspath(path)}: the file must be UTF-8 text: {error}") from error
     text = _COMMENT.sub(lambda found: found["kept"] or "", text)
     classes: dict[int, str] = {}
     for item in _ITEM.finditer(text):
@@ -41,12 +41,12 @@ def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
         body = _NAME.sub("", item["body"])
         name, number = _NAME.search(item["body"]), _ID.search(body)
         if name is None or number is None or not item["end"]:
-            raise ValueError(f"{where}: a class needs a name, an id and a closing brace, got {item[0]!r}")
+            raise ValueError(f"{where}: a class must have a name, an id and a closing brace, got {item[0]!r}")
         action = int(number["id"])
         if action < 1 or action in classes:
-            problem = "is given twice" if action in classes else "is under 1: ids count from 1"
-            raise ValueError(f"{where}: id {action} {problem}")
+            rule = "must be given once" if action in classes else "must be 1 or more"
+            raise ValueError(f"{where}: ids {rule}, got {action}{' again' if action in classes else ''}")
         classes[action] = name["double"] if name["single"] is None else name["single"]
     if not classes:
-        raise ValueError(f'{os.fspath(path)}: no class in it; expected blocks like item {{ name: "sit" id: 11 }}')
+        raise ValueError(f'{os.fspath(path)}: no class in it: blocks must be like item {{ name: "sit" id: 11 }}')
     return classes

@@ -1,4 +1,4 @@
-"""The loss of a detector: which actions, and where."""
+"""Loss of a detector: classification of the actions and regression of the boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kdvideo.detection.roi_head import RoIOutput
 
 
 class DetectionLoss(NamedTuple):
-    """The two terms, to be weighted and added.
+    """The two terms of the loss, to be weighted and added.
 
     Args:
         actions: binary cross-entropy.
@@ -26,7 +26,7 @@ class DetectionLoss(NamedTuple):
 
 
 def match(proposals: Tensor, boxes: Tensor, *, iou: float = 0.5) -> Tensor:
-    """For each proposal (N, 4) the box (M, 4) that it overlaps most, (N,) int64; -1 where that is less than `iou`.
+    """Return for each proposal (N, 4) the box (M, 4) that it overlaps most, (N,) int64; -1 where that is under `iou`.
 
     Examples:
         >>> proposals = torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]])
@@ -50,7 +50,7 @@ def detection_loss(
     coder: BoxCoder | None = None,
     iou: float = 0.5,
 ) -> DetectionLoss:
-    """Binary cross-entropy of every proposal, and smooth L1 of the offsets of those that match a box.
+    """Compute the binary cross-entropy of every proposal, and smooth L1 of the offsets of those that match a box.
 
     actions = Σₙ Σₖ BCE(logitₙₖ, yₙₖ) / (N·K), where y is the labels of the box that the proposal matches, or 0;
     boxes = Σ over matched n and four offsets of smoothL1(tₙ - encode(proposalₙ, boxₙ)) / N. Without proposals both
@@ -95,12 +95,14 @@ def detection_loss(
 
 def _check(output: RoIOutput, proposals: Sequence[Tensor], boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> None:
     if not len(proposals) == len(boxes) == len(labels):
-        raise ValueError(f"{len(proposals)} proposals, {len(boxes)} boxes, {len(labels)} labels; expected one per clip")
+        raise ValueError(
+            f"proposals, boxes and labels must be one per clip, got {len(proposals)}, {len(boxes)} and {len(labels)}"
+        )
     count, classes = output.logits.shape
     if sum(map(len, proposals)) != count:
-        raise ValueError(f"{sum(map(len, proposals))} proposals and {count} rows of output; expected as many")
+        raise ValueError(f"output must have a row per proposal, got {count} for {sum(map(len, proposals))} proposals")
     for truth, marks in zip(boxes, labels, strict=True):
         if truth.shape != (len(truth), 4) or marks.shape != (len(truth), classes):
             raise ValueError(
-                f"boxes {tuple(truth.shape)}, labels {tuple(marks.shape)}; expected (M, 4) and (M, {classes})"
+                f"boxes and labels must be (M, 4) and (M, {classes}), got {tuple(truth.shape)} and {tuple(marks.shape)}"
             )

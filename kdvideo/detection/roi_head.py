@@ -1,4 +1,4 @@
-"""From the features of a clip and boxes on its key frame to actions and better boxes."""
+"""RoI head: actions and refined boxes from the features of a clip and boxes on its key frame."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kdvideo.detection.boxes import BoxCoder, check
 
 
 class RoIOutput(NamedTuple):
-    """What the head says about N boxes, those of the first clip first.
+    """Output of the head for N boxes, those of the first clip first.
 
     Args:
         logits: (N, K), for a sigmoid each: a person may do several things at once.
-        offsets: (N, 4) of a better box from each proposal, one set whatever the class; see `BoxCoder`.
+        offsets: (N, 4) of a refined box from each proposal, one set whatever the class; see `BoxCoder`.
     """
 
     logits: Tensor
@@ -58,7 +58,10 @@ class RoIHead(nn.Module):
     ) -> None:
         super().__init__()
         if in_channels < 1 or num_classes < 1 or resolution < 1 or sampling_ratio < 0:
-            raise ValueError(f"{in_channels=}, {num_classes=}, {resolution=}, {sampling_ratio=}; expected 1 or more")
+            raise ValueError(
+                "in_channels, num_classes, resolution must be 1 or more and sampling_ratio 0 or more, got "
+                f"{in_channels=}, {num_classes=}, {resolution=}, {sampling_ratio=}"
+            )
         self.in_channels, self.num_classes = in_channels, num_classes
         self.resolution, self.sampling_ratio = resolution, sampling_ratio
         self.dropout = nn.Dropout(dropout)
@@ -70,16 +73,16 @@ class RoIHead(nn.Module):
         nn.init.zeros_(self.regress.bias)
 
     def forward(self, features: Tensor, boxes: Sequence[Tensor]) -> RoIOutput:
-        """Logits and offsets of boxes, given as fractions of the frame in one (N_i, 4) for each of the B clips."""
+        """Compute logits and offsets of boxes, fractions of the frame in one (N_i, 4) for each of the B clips."""
         pooled = self.dropout(self.pool(features, boxes).mean((2, 3)))
         return RoIOutput(self.classify(pooled), self.regress(pooled))
 
     def pool(self, features: Tensor, boxes: Sequence[Tensor]) -> Tensor:
-        """The features of each box, (N, C, resolution, resolution); half precision becomes float32."""
+        """Pool the features of each box, (N, C, resolution, resolution); half precision becomes float32."""
         if features.ndim != 5 or features.shape[1] != self.in_channels:
-            raise ValueError(f"features {tuple(features.shape)}; expected (B, {self.in_channels}, T, H, W)")
+            raise ValueError(f"features must be (B, {self.in_channels}, T, H, W), got {tuple(features.shape)}")
         if len(boxes) != len(features):
-            raise ValueError(f"boxes for {len(boxes)} clips and features of {len(features)}; expected one for each")
+            raise ValueError(f"boxes must be one tensor per clip, got {len(boxes)} for {len(features)} clips")
         for part in boxes:
             check(part)
         from torchvision.ops import roi_align  # here: its import takes seconds
@@ -97,7 +100,7 @@ class RoIHead(nn.Module):
 def decode(
     output: RoIOutput, proposals: Sequence[Tensor], coder: BoxCoder | None = None
 ) -> list[tuple[Tensor, Tensor]]:
-    """For each clip its boxes (N_i, 4), clipped to the frame, and scores (N_i, K) in [0, 1].
+    """Decode for each clip its boxes (N_i, 4), clipped to the frame, and scores (N_i, K) in [0, 1].
 
     Args:
         output: what `RoIHead` gives for the proposals.
@@ -111,7 +114,7 @@ def decode(
     """
     sizes = [len(part) for part in proposals]
     if sum(sizes) != len(output.logits):
-        raise ValueError(f"{sum(sizes)} proposals and {len(output.logits)} rows of output; expected as many")
+        raise ValueError(f"output must have a row per proposal, got {len(output.logits)} for {sum(sizes)} proposals")
     together = torch.cat([part.to(output.offsets) for part in proposals])
     boxes = (coder or BoxCoder()).decode(together, output.offsets).clamp(0, 1)
     scores = output.logits.sigmoid()

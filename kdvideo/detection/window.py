@@ -1,4 +1,4 @@
-"""Frames round a key frame."""
+"""Indices of the frames around a key frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLIP_START = 900.0  # AVA annotates minutes 15 to 30; its clips are commonly cut
 def key_frame_window(
     second: float, fps: float, length: int, *, frames: int = 50, clip_start: float = CLIP_START
 ) -> Tensor:
-    """The indices (frames,) of the frames round a key frame, which is at place frames // 2; int64.
+    """Compute the indices (frames,) int64 of the frames around a key frame, which is at place frames // 2.
 
     The key frame is frame round((second - clip_start) · fps), .5 upwards. Indices before the first or after the last
     frame of the file repeat that frame.
@@ -35,11 +35,12 @@ def key_frame_window(
         (tensor([0, 0, 0, 1]), tensor([48, 49, 50, 50]))
     """
     if not (fps > 0 and length >= 1 and frames >= 1 and math.isfinite(fps * second)):
-        raise ValueError(f"second={second}, fps={fps}, length={length}, frames={frames}; expected positive numbers")
+        raise ValueError(f"fps, length and frames must be positive numbers, got {second=}, {fps=}, {length=}, {frames=}")
     center = math.floor((second - clip_start) * fps + 0.5)
     if not 0 <= center < length:
         end = clip_start + length / fps
         raise ValueError(
-            f"second {second:g} is not in a file from {clip_start:g} to {end:g} s; pass clip_start=0 for whole videos"
+            f"the second must be in the file ({clip_start:g} to {end:g} s), got {second:g}: "
+            "pass clip_start=0 for whole videos"
         )
     return (torch.arange(frames) + center - frames // 2).clamp(0, length - 1)

@@ -90,7 +90,7 @@ def test_bad_windows(window: tuple[float, float, float, float]) -> None:
         (torch.zeros(2, 4, dtype=torch.int64), "int64"),
         (torch.tensor([[0.5, 0.1, 0.4, 0.9]]), "x1 > x2"),
         (torch.tensor([[0.5, 0.1, 0.6, math.nan]]), "NaN"),
-        (torch.tensor([[0.5, 0.1, 0.6, 0.9], [3.0, 2.0, 31.0, 20.0]]), "in 0.1 … 31; expected fractions .* not pixels"),
+        (torch.tensor([[0.5, 0.1, 0.6, 0.9], [3.0, 2.0, 31.0, 20.0]]), "not pixels, got coordinates in 0.1 … 31"),
         (torch.tensor([[-9.0, 0.1, 0.6, 0.9]]), "in -9 … 0.9"),
     ],
 )

@@ -42,7 +42,7 @@ def test_comments_and_braces_in_names(tmp_path: Path) -> None:
 def test_other_encodings(tmp_path: Path) -> None:
     path = tmp_path / "list.pbtxt"
     path.write_bytes('item { name: "café" id: 1 }'.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"list\.pbtxt: not UTF-8"):
+    with pytest.raises(ValueError, match=r"list\.pbtxt: the file must be UTF-8"):
         read_label_map(path)
 
 
@@ -51,13 +51,13 @@ def test_other_encodings(tmp_path: Path) -> None:
     [
         ("", "no class in it"),
         ("sit\nstand\n", "no class in it"),
-        ('item {\n  name: "a"\n  id: 1\n}\nitem {\n  name: "b"\n  id: 1\n}\n', "line 5: id 1 is given twice"),
-        ('item {\n  name: "a"\n  id: 0\n}\n', "line 1: id 0 is under 1"),
-        ('item {\n  name: "a"\n}\n', "line 1: a class needs a name, an id"),
-        ("item {\n  id: 1\n}\n", "line 1: a class needs a name, an id"),
-        ('item { name: "a" id: 1.5 }', "line 1: a class needs a name, an id"),
+        ('item {\n  name: "a"\n  id: 1\n}\nitem {\n  name: "b"\n  id: 1\n}\n', "line 5: ids must be given once, got 1 again"),
+        ('item {\n  name: "a"\n  id: 0\n}\n', "line 1: ids must be 1 or more, got 0"),
+        ('item {\n  name: "a"\n}\n', "line 1: a class must have a name, an id"),
+        ("item {\n  id: 1\n}\n", "line 1: a class must have a name, an id"),
+        ('item { name: "a" id: 1.5 }', "line 1: a class must have a name, an id"),
         ('item { name: "a" id: 1 }\nitem {\n name: "b"\n id: 2\n', "line 2: .*and a closing brace"),
-        ('item { name: "a" id: 1 }\nitem { name: "b"\nitem { name: "c" id: 3 }', "line 2: a class needs"),
+        ('item { name: "a" id: 1 }\nitem { name: "b"\nitem { name: "c" id: 3 }', "line 2: a class must have"),
     ],
 )
 def test_bad_lists(tmp_path: Path, text: str, message: str) -> None:

@@ -75,11 +75,11 @@ def test_half_precision_is_summed_in_float32() -> None:
 @pytest.mark.parametrize(
     ("proposals", "truth", "labels", "message"),
     [
-        (PROPOSALS, TRUTH[:1], LABELS, "2 proposals, 1 boxes, 2 labels"),
-        (PROPOSALS[:1], TRUTH[:1], LABELS[:1], "2 proposals and 3 rows"),
-        (PROPOSALS, TRUTH, [LABELS[0][:1], LABELS[1]], r"labels \(1, 3\); expected \(M, 4\) and \(M, 3\)"),
-        (PROPOSALS, TRUTH, [torch.zeros(2, 80), LABELS[1]], r"labels \(2, 80\)"),
-        (PROPOSALS, [torch.zeros(2, 5), TRUTH[1]], LABELS, r"boxes \(2, 5\)"),
+        (PROPOSALS, TRUTH[:1], LABELS, "must be one per clip, got 2, 1 and 2"),
+        (PROPOSALS[:1], TRUTH[:1], LABELS[:1], "got 3 for 2 proposals"),
+        (PROPOSALS, TRUTH, [LABELS[0][:1], LABELS[1]], r"must be \(M, 4\) and \(M, 3\), got \(2, 4\) and \(1, 3\)"),
+        (PROPOSALS, TRUTH, [torch.zeros(2, 80), LABELS[1]], r"and \(2, 80\)"),
+        (PROPOSALS, [torch.zeros(2, 5), TRUTH[1]], LABELS, r"got \(2, 5\)"),
     ],
 )
 def test_bad_input(proposals: list[Tensor], truth: list[Tensor], labels: list[Tensor], message: str) -> None:

@@ -75,9 +75,9 @@ def test_half_precision_and_no_boxes() -> None:
 @pytest.mark.parametrize(
     ("features", "boxes", "message"),
     [
-        (torch.zeros(1, 6, 7, 7), [torch.zeros(1, 4)], r"\(1, 6, 7, 7\); expected \(B, 6, T, H, W\)"),
-        (torch.zeros(1, 5, 2, 7, 7), [torch.zeros(1, 4)], "expected"),
-        (torch.zeros(2, 6, 2, 7, 7), [torch.zeros(1, 4)], "boxes for 1 clips and features of 2"),
+        (torch.zeros(1, 6, 7, 7), [torch.zeros(1, 4)], r"must be \(B, 6, T, H, W\), got \(1, 6, 7, 7\)"),
+        (torch.zeros(1, 5, 2, 7, 7), [torch.zeros(1, 4)], "features must be"),
+        (torch.zeros(2, 6, 2, 7, 7), [torch.zeros(1, 4)], "one tensor per clip, got 1 for 2 clips"),
         (torch.zeros(1, 6, 2, 7, 7), [torch.zeros(1, 5)], r"\(1, 5\)"),
         (torch.zeros(1, 6, 2, 7, 7), [torch.tensor([[0.5, 0.1, 0.2, 0.3]])], "x, y, width, height"),
     ],
@@ -101,5 +101,5 @@ def test_decoding_clips_and_splits() -> None:
     torch.testing.assert_close(scores, output.logits[:1].sigmoid())
     assert nothing.shape == (0, 4)
     torch.testing.assert_close(moved, torch.tensor([[0.9, 0.2, 1.0, 0.8]]))
-    with pytest.raises(ValueError, match="1 proposals and 2 rows"):
+    with pytest.raises(ValueError, match="got 2 for 1 proposals"):
         decode(output, proposals[:2])

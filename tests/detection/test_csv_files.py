@@ -1,7 +1,6 @@
 """AVA's csv files."""
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +11,14 @@ from hypothesis import strategies as st
 
 from kdvideo.detection import (
     Detections,
-    _csv,
-    _fast,
+    csv_parts,
     read_annotations,
     read_detections,
     read_excluded,
     read_proposals,
     write_detections,
 )
+from kdvideo.detection.csv_files import detection_parts
 
 BOX = "0.031,0.162,0.670,0.995"
 GOOD = f"a,0902,{BOX},12,0"
@@ -81,88 +80,76 @@ def content(rows: Detections) -> list[tuple[object, ...]]:
 
 @settings(deadline=None, max_examples=40)
 @given(rows=st.lists(ROWS, min_size=1, max_size=8))
-def test_written_and_read_by_each_parser(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
+def test_written_and_read(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
     path = tmp_path_factory.mktemp("csv") / "d.csv"
     write_detections(path, table(rows))
-    layout = _csv.Layout(action=True, last="score", last_optional=False)
-    expected = content(table(rows))
-    assert content(read_detections(path)) == expected
-    names = layout.names(8)
-    assert names is not None
-    fast = [_fast._with_numpy(path, names, layout), _csv.parse_lines(path, layout)]
-    if not any('"' in row[0] for row in rows):
-        pytest.importorskip("pyarrow")
-        fast.append(_fast._with_arrow(path, names, layout))
-    for found in fast:
-        assert found is not None
-        assert [found.videos[v] for v in found.video] == [row[0] for row in expected]
-        got = zip(found.second, found.boxes.tolist(), found.action, found.last, strict=True)
-        assert [tuple(row) for row in got] == [row[1:] for row in expected]
+    assert content(read_detections(path)) == content(table(rows))
 
 
-def test_plain_files_are_parsed_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pyarrow")
-    monkeypatch.setattr("kdvideo.detection.reading.parse_lines", None)
-    monkeypatch.setattr(_fast, "_with_numpy", None)
-    assert len(read_detections(write(tmp_path, f"a,902,{BOX},3,0.25\na,902,{BOX},4,0.5\n"))) == 2
-    assert len(read_annotations(write(tmp_path, f"a,902,{BOX},3\na,902,{BOX},4\n"))) == 2
-    assert len(read_proposals(write(tmp_path, f"a,902,{BOX},,0.25\nb,902,{BOX},,0.5\n"))) == 2
-
-
-def test_files_of_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each block has its own dictionary of videos."""
-    pytest.importorskip("pyarrow")
+@pytest.mark.parametrize("part", [1, 300, 10**6])
+def test_files_of_many_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+    """Each part has its own numbers of videos, and the lines of bad rows count from the start of the file."""
     lines = [f"v{n % 7 + n // 9},{900 + n},0.{n + 100},0.2,0.9,0.{n + 300},{n % 80 + 1},0.{n}5" for n in range(99)]
-    path = write(tmp_path, "\n".join(lines))
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    expected = content(read_detections(path))
-    monkeypatch.undo()
-    monkeypatch.setattr(_fast, "BLOCK", 128)
-    monkeypatch.setattr("kdvideo.detection.reading.parse_lines", None)
-    monkeypatch.setattr(_fast, "_with_numpy", None)
+    rows = [tuple(line.split(",")) for line in lines]
+    expected = [(v, float(s), [*map(float, box)], int(a), float(score)) for v, s, *box, a, score in rows]
+    monkeypatch.setattr(csv_parts, "PART", part)
+    path = write(tmp_path, "\ufeff" + "\r\n".join(lines))
     assert content(read_detections(path)) == expected
+    assert [row for found in detection_parts(path, num_actions=80) for row in content(found)] == expected
+    for bad, message in (("x", "score must be a number"), ("nan", "the score must be a finite number")):
+        with pytest.raises(ValueError, match=rf"rows\.csv: line 102: .*{message}"):
+            read_detections(write(tmp_path, "\n".join([*lines, "", "", f"a,902,{BOX},3,{bad}"])))
 
 
-def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path, f"b,902,{BOX},3,0.25\na,902,{BOX},4,0.5\nb,903,{BOX},5,1e-05\n")
-    expected = content(read_detections(path))
-    monkeypatch.setattr("kdvideo.detection.reading.parse_lines", None)  # too slow for files of millions of rows
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert content(read_detections(path)) == expected
-    assert [row[0] for row in expected] == ["b", "a", "b"]
+def test_rows_of_a_key_frame_are_in_one_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_parts, "PART", 1)
+    places = [("a", 902), ("b", 902), ("b", 903), ("a", 902), ("c", 1)]
+    path = write(tmp_path, "".join(f"{video},{second},{BOX},3,0.5\n" * 3 for video, second in places))
+    sizes = [len(part) for part in detection_parts(path, num_actions=80)]
+    assert sum(sizes) == 15
+    assert len(sizes) > 1
+    assert all(size % 3 == 0 for size in sizes)
 
 
-def test_long_names_are_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    rows = read_detections(write(tmp_path, f"{'x' * 70}1,902,{BOX},3,1\n{'x' * 70}2,902,{BOX},3,1\n"))
-    assert rows.videos == ("x" * 70 + "1", "x" * 70 + "2")
+def test_blocks_of_a_part_share_their_videos(tmp_path: Path) -> None:
+    """A part is parsed in blocks of 1 MiB."""
+    lines = [f"v{n // 7000},{900 + n // 50},0.1,0.2,0.9,0.9,{n % 80 + 1},0.5" for n in range(60_000)]
+    rows = read_detections(write(tmp_path, "\n".join(lines)))
+    assert rows.videos == tuple(f"v{n}" for n in range(9))
+    assert rows.video.tolist() == [n // 7000 for n in range(60_000)]
+
+
+def test_rows_without_a_box_keep_their_order(tmp_path: Path) -> None:
+    places = [("v", 900.0 + n) for n in range(200_000)]
+    text = "\n".join(f"{video},{second:g}" for video, second in places)
+    assert read_annotations(write(tmp_path, f"{GOOD}\n{text}\n{GOOD}\n")).empty == tuple(places)
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (f"a,902,{BOX}", "6 columns; expected video,second,x1,y1,x2,y2,action,\\[person\\]"),
-        (f"a,902,{BOX},12,0,1", "9 columns"),
-        ("a,902,0.1,0.1,0.5", "5 columns"),
-        (f"a,x,{BOX},12,0", "second 'x' is not a number"),
-        (f"a,,{BOX},12,0", "second '' is not a number"),
-        ("a,902,0.1,0.1,o.5,0.9,12,0", "x2 'o.5' is not a number"),
-        (f"a,902,{BOX},1.5,0", "action '1.5' is not a whole number"),
-        (f"a,902,{BOX},99999999999999999999,0", "action '9*' is not a whole number of 64 bits"),
-        (f",902,{BOX},12,0", "no name"),
+        (f"a,902,{BOX}", "rows must be video,second,x1,y1,x2,y2,action,person, got a,902,0.031"),
+        (f"a,902,{BOX},12,0,1", "rows must be video,second"),
+        ("a,902,0.1,0.1,0.5", "rows must be video,second"),
+        (f"a,x,{BOX},12,0", "second must be a number, got a,x,"),
+        (f"a,,{BOX},12,0", "second must be a number, got a,,"),
+        ("a,902,0.1,0.1,o.5,0.9,12,0", "x2 must be a number, got a,902,0.1,0.1,o.5"),
+        (f"a,902,{BOX},1.5,0", "action must be a whole number of 64 bits, got .*,1.5,0"),
+        (f"a,902,{BOX},99999999999999999999,0", "action must be a whole number of 64 bits, got .*,9*,0"),
+        (f",902,{BOX},12,0", "the video must have a name"),
         ("a,902,32,40,310,200,12,0", "not pixels"),
-        ("a,902,0.1,0.1,1.02,0.9,12,0", "outside the frame"),
-        ("a,902,-0.02,0.1,0.5,0.9,12,0", "outside the frame"),
-        ("a,902,nan,0.1,0.5,0.9,12,0", "outside the frame"),
-        ("a,902,0.5,0.1,0.4,0.9,12,0", "reversed"),
-        ("a,902,0.1,0.9,0.4,0.1,12,0", "reversed"),
-        (f"a,902,{BOX},0,0", "count from 1 to 80"),
-        (f"a,902,{BOX},81,0", "count from 1 to 80"),
-        (f"a,-1,{BOX},12,0", "second is not in 0"),
-        (f"a,nan,{BOX},12,0", "second is not in 0"),
-        (f"a,902000000,{BOX},12,0", "second is not in 0"),
-        (f"a,902,{BOX},12,0.5", "person is not a whole number"),
-        (f"a,902,{BOX},12,nan", "person is not a whole number"),
+        ("a,902,0.1,0.1,1.02,0.9,12,0", "must lie in the frame"),
+        ("a,902,-0.02,0.1,0.5,0.9,12,0", "must lie in the frame"),
+        ("a,902,nan,0.1,0.5,0.9,12,0", "must lie in the frame"),
+        ("a,902,0.5,0.1,0.4,0.9,12,0", "must have x1 <= x2 and y1 <= y2"),
+        ("a,902,0.1,0.9,0.4,0.1,12,0", "must have x1 <= x2 and y1 <= y2"),
+        (f"a,902,{BOX},0,0", "action ids must be in 1 … 80"),
+        (f"a,902,{BOX},81,0", "action ids must be in 1 … 80"),
+        (f"a,-1,{BOX},12,0", "the second must be in 0 … 1e.06"),
+        (f"a,nan,{BOX},12,0", "the second must be in 0 … 1e.06"),
+        (f"a,902000000,{BOX},12,0", "the second must be in 0 … 1e.06"),
+        (f"a,902,{BOX},12,0.5", "the person must be a whole number"),
+        (f"a,902,{BOX},12,nan", "the person must be a whole number"),
         (f'a,902,"{BOX},12,0', "cannot be read"),
     ],
 )
@@ -175,7 +162,7 @@ def test_bad_rows_are_named_by_line(tmp_path: Path, row: str, message: str) -> N
 def test_other_encodings(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(f"{GOOD}\né{GOOD}\n".encode("latin-1"))
-    with pytest.raises(ValueError, match="not UTF-8"):
+    with pytest.raises(ValueError, match="must be UTF-8"):
         read_annotations(path)
 
 
@@ -202,12 +189,12 @@ def test_scores_are_numbers(tmp_path: Path, score: str) -> None:
 @pytest.mark.parametrize("read", [read_annotations, read_detections, read_proposals])
 @pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
 def test_empty_files(tmp_path: Path, read: Callable[[Path], object], text: str) -> None:
-    with pytest.raises(ValueError, match=r"rows\.csv: no box in it; expected rows video,second"):
+    with pytest.raises(ValueError, match=r"rows\.csv: no box in it: rows must be video,second"):
         read(write(tmp_path, text))
 
 
 def test_detections_need_a_score(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="line 1: 7 columns"):
+    with pytest.raises(ValueError, match=r"line 1: rows must be .*,action,score, got a,902"):
         read_detections(write(tmp_path, f"a,902,{BOX},12\n"))
 
 
@@ -229,15 +216,15 @@ def test_proposals(tmp_path: Path) -> None:
 
 def test_excluded(tmp_path: Path) -> None:
     assert read_excluded(write(tmp_path, "")) == frozenset()
-    with pytest.raises(ValueError, match=r"rows\.csv: line 2: expected video,second .*, got 'a,0902,1'"):
+    with pytest.raises(ValueError, match=r"rows\.csv: line 2: rows must be video,second, got a,0902,1"):
         read_excluded(write(tmp_path, "a,0902\na,0902,1\n"))
     for row in ("a,x", "a,nan", "a,-1", "a,902000000", ",0902"):
-        with pytest.raises(ValueError, match=rf"line 2: expected video,second .* in 0 … 1e\+06, got '{row}'"):
+        with pytest.raises(ValueError, match=rf"line 2: .* must .*, got {row}"):
             read_excluded(write(tmp_path, f"a,0902\n{row}\n"))
     with pytest.raises(ValueError, match="cannot be read"):
         read_excluded(write(tmp_path, 'a,"0902\n'))
     (tmp_path / "rows.csv").write_bytes(b"\xe9,0902\n")
-    with pytest.raises(ValueError, match=r"rows\.csv: not UTF-8"):
+    with pytest.raises(ValueError, match=r"rows\.csv: the file must be UTF-8"):
         read_excluded(tmp_path / "rows.csv")
 
 
@@ -245,11 +232,11 @@ def test_excluded(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"boxes": [[32.0, 40.0, 310.0, 200.0]]}, "not pixels"),
-        ({"boxes": [[0.5, 0.1, 0.4, 0.9]]}, "reversed"),
-        ({"action": [0]}, "count from 1"),
-        ({"score": [float("inf")]}, "score is not a finite number"),
-        ({"second": [float("nan")]}, "second is not in 0"),
-        ({"action": [3, 4]}, r"columns of shapes .*\(2,\)"),
+        ({"boxes": [[0.5, 0.1, 0.4, 0.9]]}, "must have x1 <= x2 and y1 <= y2"),
+        ({"action": [0]}, "action ids must be in 1 … 80"),
+        ({"score": [float("inf")]}, "the score must be a finite number"),
+        ({"second": [float("nan")]}, "the second must be in 0 … 1e.06"),
+        ({"action": [3, 4]}, r"columns must have shapes .*\(3,\)"),
     ],
 )
 def test_what_could_not_be_read_is_not_written(tmp_path: Path, change: dict[str, list], message: str) -> None:
@@ -257,7 +244,7 @@ def test_what_could_not_be_read_is_not_written(tmp_path: Path, change: dict[str,
     bad = dataclasses.replace(
         good, **{name: torch.tensor([*rows, *getattr(good, name)[1:].tolist()]) for name, rows in change.items()}
     )
-    with pytest.raises(ValueError, match=rf"the detections: (row 0: a,.*)?{message}"):
+    with pytest.raises(ValueError, match=rf"the detections: (row 0: .*)?{message}"):
         write_detections(tmp_path / "d.csv", bad)
     assert not list(tmp_path.iterdir())
     write_detections(tmp_path / "d.csv", dataclasses.replace(good, action=good.action + 500))

@@ -1,4 +1,4 @@
-"""Boxes on the key frames of videos, row by row, as AVA's files hold them."""
+"""Tables of boxes on the key frames of videos, row by row as in AVA's files, and the training targets made of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Boxes:
         return len(self.video)
 
     def by_key_frame(self) -> dict[KeyFrameId, Tensor]:
-        """(video, second) -> the numbers of its rows, in order; key frames in the order of their first row.
+        """Return (video, second) -> the numbers of its rows, in order; key frames in the order of their first row.
 
         Examples:
             >>> one = torch.tensor([[0.1, 0.1, 0.4, 0.9]]).double()
@@ -54,7 +54,7 @@ class Annotations(Boxes):
 
     Attributes:
         action: (N,) int64 ids from 1, as in the file.
-        person: (N,) int64; -1 where the file does not tell.
+        person: (N,) int64; -1 where the file has none.
         empty: key frames that the file names without a box.
     """
 
@@ -69,7 +69,7 @@ class Detections(Boxes):
 
     Attributes:
         action: (N,) int64 ids from 1.
-        score: (N,) float64, higher is surer.
+        score: (N,) float64, higher is more certain.
     """
 
     action: Tensor
@@ -79,7 +79,7 @@ class Detections(Boxes):
     def from_scores(
         key_frames: Iterable[tuple[str, float, Tensor, Tensor]], *, classes: Sequence[int] = range(1, ACTIONS + 1)
     ) -> Detections:
-        """Every (box, class) pair of every key frame as a row.
+        """Make a row of every (box, class) pair of every key frame.
 
         Args:
             key_frames: (video, second, boxes (N, 4), scores (N, K)); boxes are clipped to the frame.
@@ -102,8 +102,8 @@ class Detections(Boxes):
             count = len(boxes)
             if boxes.shape != (count, 4) or scores.shape != (count, len(ids)):
                 raise ValueError(
-                    f"{video}, second {second}: boxes {tuple(boxes.shape)} and scores {tuple(scores.shape)}; "
-                    f"expected (N, 4) and (N, {len(ids)}), a score for each of the classes"
+                    f"{video}, second {second}: boxes and scores must be (N, 4) and (N, {len(ids)}), a score for each "
+                    f"of the classes, got {tuple(boxes.shape)} and {tuple(scores.shape)}"
                 )
             index = names.setdefault(video, len(names))
             rows = count * len(ids)
@@ -117,7 +117,7 @@ class Detections(Boxes):
                 )
             )
         if not parts:
-            raise ValueError("no key frames")
+            raise ValueError("key_frames must not be empty, got no key frame")
         video_of, seconds, corners, actions, values = (torch.cat(column) for column in zip(*parts, strict=True))
         found = Detections(tuple(names), video_of, seconds, corners, actions, values)
         _check_scored(found)
@@ -132,15 +132,15 @@ def _check_scored(rows: Detections) -> None:
         row = int(wrong.nonzero()[0])
         place = f"{rows.videos[rows.video[row]]}, second {float(rows.second[row]):g}"
         raise ValueError(
-            f"{place}: box {rows.boxes[row].tolist()} with score {float(rows.score[row])}; expected finite numbers, "
-            "x1 <= x2 and y1 <= y2"
+            f"{place}: boxes and scores must be finite numbers, with x1 <= x2 and y1 <= y2, got box "
+            f"{rows.boxes[row].tolist()} with score {float(rows.score[row])}"
         )
     outside = (x1 >= 1) | (y1 >= 1) | (x2 <= 0) | (y2 <= 0)
     if outside.double().mean() > 0.5:
         example = rows.boxes[outside][0].tolist()
         raise ValueError(
-            f"{int(outside.sum())} of {len(rows)} rows have boxes outside the frame, such as {example}; expected "
-            "fractions of width and height, not pixels"
+            f"boxes must be fractions of width and height, not pixels, got {int(outside.sum())} of {len(rows)} rows "
+            f"with boxes outside the frame, such as {example}"
         )
 
 
@@ -149,7 +149,7 @@ class Proposals(Boxes):
     """Person boxes of a detector.
 
     Attributes:
-        score: (N,) float64, how sure the detector is that this is a person.
+        score: (N,) float64, the detector's score that this is a person.
     """
 
     score: Tensor
@@ -172,7 +172,7 @@ class KeyFrame(NamedTuple):
 
 
 def key_frames(annotations: Annotations, *, classes: Sequence[int] = range(1, ACTIONS + 1)) -> list[KeyFrame]:
-    """Ground truth as targets: a row for each person of a key frame, with a column for each class.
+    """Make targets of ground truth: a row for each person of a key frame, with a column for each class.
 
     Rows with the same person and box are one person. People whose actions are all outside `classes` stay, with zeros.
 
@@ -181,7 +181,7 @@ def key_frames(annotations: Annotations, *, classes: Sequence[int] = range(1, AC
         classes: action ids, from 1, in the order of the network's K outputs.
 
     Raises:
-        ValueError: a class is named twice, or with an id under 1.
+        ValueError: a class is given twice, or with an id under 1.
 
     Examples:
         >>> box = torch.tensor([[0.1, 0.1, 0.4, 0.9]]).double().expand(2, 4)
@@ -206,10 +206,10 @@ def key_frames(annotations: Annotations, *, classes: Sequence[int] = range(1, AC
 
 
 def _columns(classes: Sequence[int]) -> dict[int, int]:
-    """Action id -> number of its column."""
+    """Return action id -> number of its column."""
     column = {action: number for number, action in enumerate(classes)}
     if len(column) != len(classes):
-        raise ValueError(f"a class is named twice in {list(classes)}")
+        raise ValueError(f"classes must be given once each, got one twice in {list(classes)}")
     if column and min(column) < 1:
-        raise ValueError(f"classes have the id {min(column)}; action ids count from 1")
+        raise ValueError(f"action ids must be 1 or more, got {min(column)} in classes")
     return column

@@ -1,4 +1,4 @@
-"""Frame-mAP on arrays."""
+"""Average precision on tensors."""
 
 import math
 import random
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdvideo.detection import FrameBoxes, FrameMAP, frame_ap
+from kdvideo.detection import FrameBoxes, FrameMAP, average_precision
 from tests.detection import reference
 from tests.detection.reference import Row
 
@@ -24,7 +24,7 @@ def frame_boxes(rows: list[Row], *, scored: bool = True) -> FrameBoxes:
 
 
 def ours(truth: list[Row], detections: list[Row], **options: object) -> FrameMAP:
-    return frame_ap(frame_boxes(truth), frame_boxes(detections), classes=CLASSES, **options)  # type: ignore[arg-type]
+    return average_precision(frame_boxes(truth), frame_boxes(detections), classes=CLASSES, **options)  # type: ignore[arg-type]
 
 
 def random_rows(draw: random.Random) -> tuple[list[Row], list[Row]]:
@@ -94,7 +94,7 @@ def test_ids_and_frames_may_be_any_whole_numbers(ids: dict[int, int]) -> None:
         except ValueError:
             continue
         names = {ids[label]: name for label, name in CLASSES.items()}
-        assert repr(frame_ap(known, found, classes=names)) == repr(expected), seed
+        assert repr(average_precision(known, found, classes=names)) == repr(expected), seed
         compared += 1
     assert compared > 20
 
@@ -150,6 +150,11 @@ def test_fifty_rows_of_a_frame_count() -> None:
     assert ours(truth, [*others, (0, 5, BOX, 0.9), (0, 7, BOX, 0.5)]).per_class["sit"] == 0.5  # 5 is not listed
 
 
+def test_ground_truth_of_other_classes_is_counted() -> None:
+    truth = [(0, 7, BOX, 0.0), (0, 5, BOX, 0.0), (1, 6, BOX, 0.0)]
+    assert ours(truth, [(0, 7, BOX, 0.5), (0, 5, BOX, 0.9)])[::2] == (1.0, 2)
+
+
 def test_classes_without_ground_truth_are_no_part_of_the_mean() -> None:
     result = ours([(0, 7, BOX, 0.0), (0, 3, BOX, 0.0)], [(0, 7, BOX, 0.5), (0, 11, BOX, 0.5)])
     assert result.per_class["sit"] == 1
@@ -173,7 +178,7 @@ def test_boxes_may_be_in_any_unit_that_both_share() -> None:
 
 def test_names_given_twice_are_told_apart() -> None:
     rows = frame_boxes([(0, 79, BOX, 0.5)])
-    assert list(frame_ap(rows, rows, classes={79: "talk", 80: "talk", 3: "sit"}).per_class) == [
+    assert list(average_precision(rows, rows, classes={79: "talk", 80: "talk", 3: "sit"}).per_class) == [
         "talk (79)",
         "talk (80)",
         "sit",
@@ -184,7 +189,7 @@ def test_takes_what_a_network_gives() -> None:
     truth, found = frame_boxes([(0, 7, BOX, 0.0)], scored=False), frame_boxes([(0, 7, BOX, 0.5)])
     weights = found.score.float().requires_grad_()
     half = FrameBoxes(found.frame.int(), found.boxes.float(), found.label.int(), weights * 1)
-    assert frame_ap(truth, half, classes=CLASSES).mean == 1
+    assert average_precision(truth, half, classes=CLASSES).mean == 1
 
 
 TRUTH = [(0, 7, BOX, 0.0)]
@@ -202,23 +207,29 @@ UNEVEN = frame_boxes(TRUTH)._replace(boxes=torch.zeros(2, 4))
         (lambda: ours(TRUTH, [(0, 5, BOX, 0.5)]), "count from 1"),
         (lambda: ours([(0, 5, BOX, 0.5)], [(0, 7, BOX, 0.5)]), "no ground truth of the 3 listed"),
         (lambda: ours(TRUTH, [(1, 7, BOX, 0.5)]), "seconds"),
-        (lambda: ours(TRUTH, [(0, 3, BOX, 0.5)]), "no class in common: ids 7 and ids 3"),
+        (
+            lambda: ours(TRUTH, [(0, 3, BOX, 0.5)]),
+            r"nowhere do ground truth \(ids 7\) and detections \(ids 3\) have a class in common",
+        ),
         (lambda: ours(CROSSED, [(0, 3, BOX, 0.5), (1, 7, BOX, 0.5)]), "on no key frame .* a class in common"),
-        (lambda: ours(TRUTH, [(0, 7, FLAT, 0.5)]), "no box of the detections has an area"),
-        (lambda: ours([(0, 7, FLAT, 0.0)], [(0, 7, BOX, 0.5)]), "no box of the ground truth has an area"),
+        (lambda: ours(TRUTH, [(0, 7, FLAT, 0.5)]), "got no box of the detections that has an area"),
+        (lambda: ours([(0, 7, FLAT, 0.0)], [(0, 7, BOX, 0.5)]), "got no box of the ground truth that has an area"),
         (
             lambda: ours(TRUTH, [(0, 7, PIXELS, 0.5)]),
-            "boxes reach to 0.9 in the ground truth and 310 in the detections",
+            "boxes that reach to 0.9 in the ground truth and 310 in the detections",
         ),
-        (lambda: ours([(0, 7, PIXELS, 0.5)], TRUTH), "boxes reach to 310 in the ground truth and 0.9 in the"),
-        (lambda: ours(TRUTH, [(0, 7, BOX, math.nan)]), "detections: NaN"),
-        (lambda: ours(TRUTH, [(0, 7, REVERSED, 0.5)]), "detections: NaN, or boxes with x1 > x2"),
-        (lambda: ours([(0, 7, (math.nan, 0.1, 0.5, 0.9), 0.0)], TRUTH), "truth: NaN"),
+        (lambda: ours([(0, 7, PIXELS, 0.5)], TRUTH), "boxes that reach to 310 in the ground truth and 0.9 in the"),
+        (lambda: ours(TRUTH, [(0, 7, BOX, math.nan)]), "detections: .* got NaN"),
+        (lambda: ours(TRUTH, [(0, 7, REVERSED, 0.5)]), "detections: boxes must have x1 <= x2"),
+        (lambda: ours([(0, 7, (math.nan, 0.1, 0.5, 0.9), 0.0)], TRUTH), "truth: .* got NaN"),
         (lambda: ours(TRUTH, TRUTH, iou=0.0), "iou=0"),
         (lambda: ours(TRUTH, TRUTH, keep=0), "keep=0"),
-        (lambda: frame_ap(frame_boxes(TRUTH), frame_boxes(TRUTH), classes={}), "0 classes"),
-        (lambda: frame_ap(frame_boxes(TRUTH), frame_boxes(TRUTH, scored=False), classes=CLASSES), "no score"),
-        (lambda: frame_ap(UNEVEN, frame_boxes(TRUTH), classes=CLASSES), r"truth: .*\(2, 4\)"),
+        (lambda: average_precision(frame_boxes(TRUTH), frame_boxes(TRUTH), classes={}), "classes={}"),
+        (
+            lambda: average_precision(frame_boxes(TRUTH), frame_boxes(TRUTH, scored=False), classes=CLASSES),
+            "must have a score",
+        ),
+        (lambda: average_precision(UNEVEN, frame_boxes(TRUTH), classes=CLASSES), r"truth: .*\(2, 4\)"),
     ],
 )
 def test_what_cannot_be_evaluated(call: Callable[[], object], message: str) -> None:

@@ -53,22 +53,22 @@ def test_detections_from_scores() -> None:
 
 def test_ids_count_from_1() -> None:
     boxes = torch.tensor([[0.1, 0.1, 0.5, 0.9]])
-    with pytest.raises(ValueError, match="the id 0; action ids count from 1"):
+    with pytest.raises(ValueError, match="action ids must be 1 or more, got 0 in classes"):
         Detections.from_scores([("a", 1, boxes, torch.zeros(1, 80))], classes=range(80))
     with pytest.raises(ValueError, match="twice"):
         Detections.from_scores([("a", 1, boxes, torch.zeros(1, 2))], classes=(3, 3))
-    with pytest.raises(ValueError, match="the id 0; action ids count from 1"):
+    with pytest.raises(ValueError, match="action ids must be 1 or more, got 0 in classes"):
         key_frames(annotations([(0, 902.0, 0, 1, -1)]), classes=range(80))
 
 
 @pytest.mark.parametrize(
     ("box", "score", "message"),
     [
-        ((32.0, 40.0, 310.0, 200.0), 0.5, r"1 of 1 rows have boxes outside the frame, such as \[32.0.*not pixels"),
+        ((32.0, 40.0, 310.0, 200.0), 0.5, r"not pixels, got 1 of 1 rows with boxes outside the frame, such as \[32.0"),
         ((1.0, 1.0, 1.0, 1.0), 0.5, "outside the frame"),  # pixels that were clipped before
         ((-0.5, 0.1, -0.1, 0.5), 0.5, "outside the frame"),
-        ((0.5, 0.1, 0.4, 0.9), 0.5, r"a, second 902: box .* with score 0.5; expected finite numbers, x1 <= x2"),
-        ((0.1, math.nan, 0.4, 0.9), 0.5, "expected finite numbers"),
+        ((0.5, 0.1, 0.4, 0.9), 0.5, r"a, second 902: .* must be finite numbers, with x1 <= x2.*with score 0.5"),
+        ((0.1, math.nan, 0.4, 0.9), 0.5, "must be finite numbers"),
         ((0.1, 0.1, 0.4, 0.9), math.nan, "with score nan"),
         ((0.1, 0.1, 0.4, 0.9), math.inf, "with score inf"),
     ],
@@ -88,5 +88,5 @@ def test_scores_of_another_shape(shapes: tuple[tuple[int, ...], tuple[int, ...]]
     boxes, scores = map(torch.zeros, shapes)
     with pytest.raises(ValueError, match="a, second 902: boxes"):
         Detections.from_scores([("a", 902, boxes, scores)])
-    with pytest.raises(ValueError, match="no key frames"):
+    with pytest.raises(ValueError, match="no key frame"):
         Detections.from_scores([])
