@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks import record
-from benchmarks.render import where
+from benchmarks.markdown import where
 from kdvideo import models
 from kdvideo.models.adapters.torchvision import INPUT_SPECS
 from kdvideo.models.network import Network

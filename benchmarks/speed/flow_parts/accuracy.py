@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.speed.flow_parts.frames import fit, grey, load_pairs, videos
+from benchmarks.speed.flow_parts.real_frames import fit, grey, load_pairs, videos
 from benchmarks.speed.flow_parts.others import opencv, over_pairs, skimage
 from kdvideo import flow as kf
 

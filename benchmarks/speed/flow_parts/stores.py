@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.speed.flow_parts.frames import videos
+from benchmarks.speed.flow_parts.real_frames import videos
 from benchmarks.speed.flow_parts.speeds import KINETICS_PAIRS
 from kdvideo import data
 from kdvideo import flow as kf

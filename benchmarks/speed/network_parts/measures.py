@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.speed import networks as networks_table
 from benchmarks.speed.network_parts import roofline
-from benchmarks.speed.network_parts.steps import FAST, PLAIN, RECOMMENDED, Settings, forward, peak_memory, training
+from benchmarks.speed.network_parts.passes import FAST, PLAIN, RECOMMENDED, Settings, forward, peak_memory, training
 from kdvideo import flow, models
 from kdvideo.training.timing import Timings
 

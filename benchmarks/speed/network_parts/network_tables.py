@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.render import Part, document, spread
+from benchmarks.markdown import Part, document, spread
 
 Result = dict[str, Any]
 
