@@ -1,10 +1,11 @@
-"""Timing side by side: every arm once per round, one after the other, ratios within a round.
+"""Time functions side by side: every arm once per round, one after the other, ratios within a round.
 
 These numbers hold on a noisy machine as long as an arm that runs twice (A/A) stays near 1 against itself.
 """
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -15,16 +16,33 @@ Arm = Callable[[], object]
 
 
 class Timings:
-    """Wall and processor seconds of every arm in every round, and what it returned last."""
+    """Wall and processor seconds of every arm in every round (`wall`, `cpu`), and what it returned last (`last`).
 
-    def __init__(self, arms: Mapping[str, Arm], rounds: int, *, warm: int = 1, quiet: bool = False) -> None:
+    Args:
+        arms: name -> what is timed; the same function under a second name is the control (A/A).
+        rounds: how often each is timed.
+        warm: rounds before these that are not timed.
+        quiet: print nothing.
+        shuffle: run the arms of a round in an order drawn anew for each (always the same draws), so that none always
+            follows the same other one; otherwise in the order of `arms`.
+
+    Examples:
+        >>> times = Timings({"sum": lambda: sum(range(9)), "again": lambda: sum(range(9))}, rounds=3, quiet=True)
+        >>> times.last["sum"], len(times.wall["sum"]), sorted(times.cost("sum", "again"))
+        (36, 3, ['max', 'median', 'min'])
+    """
+
+    def __init__(
+        self, arms: Mapping[str, Arm], rounds: int, *, warm: int = 1, quiet: bool = False, shuffle: bool = False
+    ) -> None:
         self.wall: dict[str, list[float]] = {name: [] for name in arms}
         self.cpu: dict[str, list[float]] = {name: [] for name in arms}
         self.last: dict[str, object] = {}
+        draws = random.Random(0)
         for number in range(-warm, rounds):
-            for name, run in arms.items():
+            for name in draws.sample(list(arms), len(arms)) if shuffle else arms:
                 wall, cpu = time.perf_counter(), time.process_time()
-                self.last[name] = run()
+                self.last[name] = arms[name]()
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
                 if number >= 0:
@@ -34,19 +52,19 @@ class Timings:
                     print(f"round {number:2d}  {name:24} {time.perf_counter() - wall:9.3f} s", flush=True)
 
     def ratio(self, name: str, reference: str) -> dict[str, float]:
-        """Speed of an arm relative to the reference, in wall time: above 1 is faster."""
+        """Compute the speed of an arm relative to the reference, in wall time: above 1 is faster."""
         return spread_of([a / b for a, b in zip(self.wall[reference], self.wall[name], strict=True)])
 
     def cost(self, name: str, reference: str) -> dict[str, float]:
-        """Time of an arm relative to the reference: above 1 is slower."""
+        """Compute the wall time of an arm relative to the reference: above 1 is slower."""
         return spread_of([a / b for a, b in zip(self.wall[name], self.wall[reference], strict=True)])
 
     def rate(self, name: str, units: int) -> dict[str, float]:
-        """Units per second of wall time."""
+        """Compute units per second of wall time."""
         return spread_of([units / seconds for seconds in self.wall[name]])
 
 
 def spread_of(values: list[float]) -> dict[str, float]:
-    """Median and range."""
+    """Compute median and range, rounded to four decimals."""
     keep = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return {name: round(value, 4) for name, value in keep.items()}

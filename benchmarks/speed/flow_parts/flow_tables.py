@@ -4,86 +4,75 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.markdown import Part, document, spread
+from benchmarks.markdown import Part, document, spread, table
 
 
 def markdown(record: dict[str, Any]) -> str:
-    """All parts; one that has no record is "not run"."""
+    """Render all parts of the record; one that it lacks is "Not run"."""
     return document(record, PARTS)
 
 
 def _speed(result: dict[str, Any]) -> list[str]:
     sizes = list(result)
-    lines = [
-        "| pairs per second relative to OpenCV's DualTVL1 | " + " | ".join(sizes) + " |",
-        "|---|" + "---|" * len(sizes),
+    rows = [
+        (name, *(spread(result[size]["methods"][name]["times_opencv"]) for size in sizes))
+        for name in result[sizes[0]]["methods"]
     ]
-    for name in result[sizes[0]]["methods"]:
-        cells = [spread(result[size]["methods"][name]["times_opencv"]) for size in sizes]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     control = ", ".join(f"{size} {spread(result[size]['a_over_a'])}" for size in sizes)
     pairs = result[sizes[0]]["pairs"]
     return [
-        *lines,
+        *table(("pairs per second relative to OpenCV's DualTVL1", *sizes), rows),
         "",
         f"{pairs} real pairs, median (range) over the rounds. The C++ backend against itself: {control}.",
     ]
 
 
 def _gpu_speed(result: dict[str, Any]) -> list[str]:
-    lines = [
-        "| backend | size | pairs per second | share of the two-kernel bound | hours for Kinetics-400 |",
-        "|---|---|---|---|---|",
-    ]
+    headings = ("backend", "size", "pairs per second", "share of the two-kernel bound", "hours for Kinetics-400")
+    rows = []
     for size, one in result.items():
         for name, row in one["methods"].items():
             share, hours = row["share_of_bound"], row["kinetics_400_hours"]
-            lines.append(f"| {name} | {size} | {spread(row['pairs_per_s'], '', 0)} | {share:.2f} | {hours:.1f} |")
-    return lines
+            rows.append((name, size, spread(row["pairs_per_s"], "", 0), f"{share:.2f}", f"{hours:.1f}"))
+    return table(headings, rows)
 
 
 def _accuracy(result: dict[str, Any]) -> list[str]:
     large = result["large_motion"]["methods"]
     columns = [name for name in next(iter(large.values())) if name != "mean"]
-    head = ["RubberWhale", *(f"up to {name}" for name in columns), "mean of these"]
-    lines = ["| endpoint error, px | " + " | ".join(head) + " |", "|---|" + "---|" * len(head)]
+    rows = []
     for name, errors in large.items():
         known = result["rubberwhale"].get(name)
-        cells = [f"{known:.4f}" if known is not None else "", *(f"{errors[c]:.2f}" for c in (*columns, "mean"))]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        cells = [f"{errors[column]:.2f}" for column in (*columns, "mean")]
+        rows.append((name, f"{known:.4f}" if known is not None else "", *cells))
+    headings = ("endpoint error, px", "RubberWhale", *(f"up to {name}" for name in columns), "mean of these")
     frames = result["large_motion"]["frames"]
-    lines += ["", f"Large motion: {frames} real frames warped by known smooth fields.", ""]
-    lines += [
-        "| mean distance of two backends on 16 real pairs, px | mean | worst pair | median pixel |",
-        "|---|---|---|---|",
+    lines = [*table(headings, rows), "", f"Large motion: {frames} real frames warped by known smooth fields.", ""]
+    backends = [
+        (name, f"{row['mean']:.4f}", f"{row['largest']:.3f}", f"{row['median']:.5f}")
+        for name, row in result["backends"].items()
     ]
-    for name, row in result["backends"].items():
-        lines.append(f"| {name} | {row['mean']:.4f} | {row['largest']:.3f} | {row['median']:.5f} |")
-    return lines
+    about = "mean distance of two backends on 16 real pairs, px"
+    return [*lines, *table((about, "mean", "worst pair", "median pixel"), backends)]
 
 
 def _steps(result: dict[str, Any]) -> list[str]:
-    lines = ["| training step | time relative to a plain RGB step |", "|---|---|"]
-    lines += [f"| {name} | {spread(row)} |" for name, row in result["over_plain_rgb"].items()]
+    rows = [(name, spread(row)) for name, row in result["over_plain_rgb"].items()]
     setting = result["setting"]
     clips = f"{setting['batch']} clips of {setting['frames']} frames of {setting['side']}×{setting['side']}"
-    return [*lines, "", f"{clips}, depth multiplier {setting['depth_multiplier']:g}, {result['rounds']} rounds."]
+    about = f"{clips}, depth multiplier {setting['depth_multiplier']:g}, {result['rounds']} rounds."
+    return [*table(("training step", "time relative to a plain RGB step"), rows), "", about]
 
 
 def _stores(result: dict[str, Any]) -> list[str]:
-    lines = [
-        "| store | kB per pair at 256×340 (range over clips) | endpoint error, px | Kinetics-400 |",
-        "|---|---|---|---|",
-    ]
+    headings = ("store", "kB per pair at 256×340 (range over clips)", "endpoint error, px", "Kinetics-400")
+    rows = []
     for name, row in result["stores"].items():
-        spread = f"{row['kilobytes_per_pair_at_256x340']:.1f} ({row['smallest']:.1f}–{row['largest']:.1f})"
-        lines.append(f"| {name} | {spread} | {row['endpoint_error_px']:.3f} | {row['kinetics_400_terabytes']:.2f} TB |")
-    count = len(result["clips"])
-    return [
-        *lines,
-        "",
-        f"{count} real clips, short side 256, truncated to ±{result['bound_px']:g} px; scaled by pixels.",
-    ]
+        kilobytes = f"{row['kilobytes_per_pair_at_256x340']:.1f} ({row['smallest']:.1f}–{row['largest']:.1f})"
+        terabytes = f"{row['kinetics_400_terabytes']:.2f} TB"
+        rows.append((name, kilobytes, f"{row['endpoint_error_px']:.3f}", terabytes))
+    about = f"{len(result['clips'])} real clips, short side 256, truncated to ±{result['bound_px']:g} px; scaled by pixels."
+    return [*table(headings, rows), "", about]
 
 
 PARTS: dict[str, Part] = {
