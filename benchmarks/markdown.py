@@ -22,13 +22,13 @@ def document(record: Mapping[str, Any], parts: Mapping[str, Part]) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table: headings, rule, rows.
+    r"""Return the lines of a table: headings, rule, rows.
 
     Raises:
-        ValueError: A row has another number of cells than there are headings.
+        ValueError: a row has another number of cells than there are headings.
 
     Examples:
-        >>> print(*table(["network", "ms"], [("S3D", "1.5"), ("I3D", "2.0")]), sep="\\n")
+        >>> print(*table(["network", "ms"], [("S3D", "1.5"), ("I3D", "2.0")]), sep="\n")
         | network | ms |
         |---|---|
         | S3D | 1.5 |

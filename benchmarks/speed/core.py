@@ -40,16 +40,19 @@ class Micro(nn.Module):
         self.head = nn.Linear(8, 10)
 
     def forward(self, clip: Tensor) -> Tensor:
+        """Compute the logits."""
         logits: Tensor = self.head(self.body(self.stem(clip)).mean((2, 3, 4)))
         return logits
 
     def with_features(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the logits and the features of stem and body."""
         low = self.stem(clip)
         high = self.body(low)
         return self.head(high.mean((2, 3, 4))), low, high
 
 
 def networks() -> tuple[Micro, Micro, nn.Conv3d]:
+    """Build student, teacher and projector, the same at every call."""
     torch.manual_seed(0)
     return Micro(3), Micro(2), kd.projectors.conv(8, 8)
 

@@ -1,4 +1,4 @@
-"""The tables of the flow benchmark, rendered from its record."""
+"""Render the tables of `benchmarks.speed.flow` from its record."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def _stores(result: dict[str, Any]) -> list[str]:
         kilobytes = f"{row['kilobytes_per_pair_at_256x340']:.1f} ({row['smallest']:.1f}–{row['largest']:.1f})"
         terabytes = f"{row['kinetics_400_terabytes']:.2f} TB"
         rows.append((name, kilobytes, f"{row['endpoint_error_px']:.3f}", terabytes))
-    about = f"{len(result['clips'])} real clips, short side 256, truncated to ±{result['bound_px']:g} px; scaled by pixels."
+    count, bound = len(result["clips"]), result["bound_px"]
+    about = f"{count} real clips, short side 256, truncated to ±{bound:g} px; scaled by pixels."
     return [*table(headings, rows), "", about]
 
 

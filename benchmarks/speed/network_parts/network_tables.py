@@ -1,4 +1,4 @@
-"""The tables of `benchmarks.speed.models`, rendered from its record."""
+"""Render the tables of `benchmarks.speed.models` from its record."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def markdown(record: Result) -> str:
 
 
 def _torchvision(result: Result) -> list[str]:
-    headings = ("S3D", "speed, torchvision's defaults = 1", "speed, torchvision, same settings = 1", "clips/s", "peak GiB")
+    speeds = "speed, torchvision's defaults = 1", "speed, torchvision, same settings = 1"
     rows = []
     for name, row in result["methods"].items():
         rate, peak = row["clips_per_s"], row["peak_gib"]
-        speeds = spread(row["over_torchvision_plain"]), spread(row["over_torchvision_same_settings"])
-        rows.append((name, *speeds, spread(rate, "", 0) if rate else "", f"{peak:.2f}" if peak is not None else ""))
+        over = spread(row["over_torchvision_plain"]), spread(row["over_torchvision_same_settings"])
+        rows.append((name, *over, spread(rate, "", 0) if rate else "", f"{peak:.2f}" if peak is not None else ""))
     about = f"{_batch(result['batch'])}, {result['rounds']} rounds, median (range); above 1 is faster."
-    return [*table(headings, rows), "", about]
+    return [*table(("S3D", *speeds, "clips/s", "peak GiB"), rows), "", about]
 
 
 def _batch(shape: list[int]) -> str:
