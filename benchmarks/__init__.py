@@ -1,0 +1,1 @@
+"""Measurements of kdvideo and their records."""

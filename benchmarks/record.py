@@ -1,4 +1,4 @@
-"""The record of a benchmark: ``results/<name>.json``, and the Markdown rendered from it for the docs."""
+"""Write the record of a benchmark, `results/<name>.json`, and the Markdown rendered from it for the docs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdvideo import training
+from kdvideo.files import write_atomic
 
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = (
@@ -27,16 +28,15 @@ Render = Callable[[dict[str, Any]], str]
 
 
 def write(name: str, result: dict[str, Any], render: Render) -> None:
-    """Write the record and its table."""
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    table = render(result)
-    (FOLDER / f"{name}.md").write_text(table)
-    print(table)
+    """Write a record and its Markdown; print the Markdown."""
+    write_atomic(FOLDER / f"{name}.json", (json.dumps(result, indent=1) + "\n").encode())
+    text = render(result)
+    write_atomic(FOLDER / f"{name}.md", text.encode())
+    print(text)
 
 
 def update(name: str, part: str, result: dict[str, Any], render: Render) -> None:
-    """Write one part of a record whose parts are measured apart; the others stay."""
+    """Write one part of a record whose parts are measured apart; keep the others."""
     path = FOLDER / f"{name}.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     write(name, known | {part: result}, render)

@@ -1,0 +1,1 @@
+"""Speed and cost of the wrappers, networks, flow and metrics."""

@@ -1,4 +1,4 @@
-"""Overhead of the wrappers: one distillation step through kdvideo beside the same step written by hand.
+"""Measure the overhead of the wrappers: a distillation step through kdvideo beside the same step written by hand.
 
 A micro network, where every microsecond of Python shows: two tapped layers, a projector, cross-entropy, the
 error of logits and of features, backward pass and optimiser. Every round runs, in random order, the wrapper
@@ -11,13 +11,10 @@ runs (A/A) shows how much the machine itself varies. Seconds are CPU seconds of 
 from __future__ import annotations
 
 import argparse
-import datetime
-import platform
 import random
 import statistics
-import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +23,7 @@ from torch.nn import functional as F
 
 import kdvideo as kd
 from benchmarks import record
+from kdvideo.training import Timings
 
 LIMIT = 1.02
 LAYERS = {"stem": "low", "body": "high"}
@@ -33,7 +31,7 @@ LABEL = torch.tensor([0, 1, 2, 3])
 
 
 class Micro(nn.Module):
-    """(B, C, T, H, W) -> logits (B, 10)."""
+    """A network from clips (B,C,T,H,W) to logits (B,10)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -42,21 +40,25 @@ class Micro(nn.Module):
         self.head = nn.Linear(8, 10)
 
     def forward(self, clip: Tensor) -> Tensor:
-        return self.head(self.body(self.stem(clip)).mean((2, 3, 4)))
+        """Compute the logits."""
+        logits: Tensor = self.head(self.body(self.stem(clip)).mean((2, 3, 4)))
+        return logits
 
     def with_features(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the logits and the features of stem and body."""
         low = self.stem(clip)
         high = self.body(low)
         return self.head(high.mean((2, 3, 4))), low, high
 
 
 def networks() -> tuple[Micro, Micro, nn.Conv3d]:
+    """Build student, teacher and projector, the same at every call."""
     torch.manual_seed(0)
     return Micro(3), Micro(2), kd.projectors.conv(8, 8)
 
 
 def by_hand(rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]:
-    """One step of the loop without kdvideo."""
+    """Return one step of the loop without kdvideo."""
     student, teacher, projector = networks()
     teacher.eval().requires_grad_(False)
     optimizer = torch.optim.SGD([*student.parameters(), *projector.parameters()], lr=0.01)
@@ -68,7 +70,7 @@ def by_hand(rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]:
         loss = F.cross_entropy(logits, LABEL) + F.mse_loss(logits, target)
         loss = loss + 0.5 * F.mse_loss(projector(low), target_low) + 0.5 * F.mse_loss(high, target_high)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.detach()
 
@@ -76,7 +78,7 @@ def by_hand(rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]:
 
 
 def wrapped(rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]:
-    """The same step with Student, Teacher and loss objects."""
+    """Return the same step with Student, Teacher and loss objects."""
     net, teacher_net, projector = networks()
     student = kd.Student(net, LAYERS, projectors={"low": projector})
     teacher = kd.Teacher(teacher_net, LAYERS)
@@ -86,24 +88,17 @@ def wrapped(rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]:
     def step() -> Tensor:
         t = teacher(flow)
         s = student(rgb)
-        loss = F.cross_entropy(s.logits, LABEL) + criterion(s, t)
+        loss: Tensor = F.cross_entropy(s.logits, LABEL) + criterion(s, t)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.detach()
 
     return step
 
 
-def seconds(step: Callable[[], Tensor], steps: int) -> float:
-    start = time.process_time()
-    for _ in range(steps):
-        step()
-    return (time.process_time() - start) / steps
-
-
 def measure(rounds: int, steps: int, size: int) -> dict[str, list[float]]:
-    """CPU seconds per step of every arm in every round."""
+    """Measure the CPU seconds per step of every arm in every round."""
     rgb, flow = torch.randn(4, 3, 4, size, size), torch.randn(4, 2, 4, size, size)
     arms = {
         "kdvideo": wrapped(rgb, flow),
@@ -112,16 +107,18 @@ def measure(rounds: int, steps: int, size: int) -> dict[str, list[float]]:
     }
     values = [[step().item() for step in arms.values()] for _ in range(3)]
     torch.testing.assert_close([v[0] for v in values], [v[1] for v in values])
-    spent: dict[str, list[float]] = {name: [] for name in arms}
-    order = random.Random(0)
-    for _ in range(rounds):
-        for name in order.sample(list(arms), len(arms)):
-            spent[name].append(seconds(arms[name], steps))
-    return spent
+    repeated = {name: partial(_repeat, arm, steps) for name, arm in arms.items()}
+    times = Timings(repeated, rounds, warm=0, quiet=True, shuffle=True)
+    return {name: [seconds / steps for seconds in spent] for name, spent in times.cpu.items()}
+
+
+def _repeat(step: Callable[[], Tensor], steps: int) -> None:
+    for _ in range(steps):
+        step()
 
 
 def ratios(top: list[float], bottom: list[float]) -> dict[str, float]:
-    """Median and quartiles of the ratio within a round, and the standard error of the median (bootstrap)."""
+    """Compute median and quartiles of the ratio within a round, and the median's standard error (bootstrap)."""
     each = [a / b for a, b in zip(top, bottom, strict=True)]
     low, _, high = statistics.quantiles(each, n=4)
     draws = random.Random(0)
@@ -135,38 +132,21 @@ def ratios(top: list[float], bottom: list[float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def report(spent: dict[str, list[float]], arguments: argparse.Namespace) -> dict[str, object]:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+def report(spent: dict[str, list[float]], options: argparse.Namespace) -> dict[str, Any]:
+    """Return what is recorded."""
     return {
         "benchmark": "speed_core",
         "kdvideo_over_by_hand": ratios(spent["kdvideo"], spent["by hand"]),
         "by_hand_over_by_hand": ratios(spent["by hand again"], spent["by hand"]),
         "limit": LIMIT,
         "milliseconds_per_step": {name: round(1e3 * statistics.median(v), 4) for name, v in spent.items()},
-        **{name: getattr(arguments, name) for name in ("rounds", "steps", "size")},
-        "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "kdvideo": kd.__version__},
-        "hardware": f"{platform.machine()}, CPU",
-        "commit": commit.stdout.strip(),
-        "command": "python -m benchmarks.speed.core",
-        "date": datetime.date.today().isoformat(),
+        **{name: getattr(options, name) for name in ("rounds", "steps", "size")},
+        **record.environment("python -m benchmarks.speed.core", torch.get_num_threads()),
     }
 
 
-def main() -> None:
-    """Measure, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=300)
-    parser.add_argument("--steps", type=int, default=20, help="steps per arm and round")
-    parser.add_argument("--size", type=int, default=16, help="height and width of a clip")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    found = report(measure(arguments.rounds, arguments.steps, arguments.size), arguments)
-    record.write("speed_core", found, markdown)
-
-
 def markdown(result: dict[str, Any]) -> str:
-    """The sentence; every number comes from ``result``."""
+    """Render the record as a sentence."""
     ours, control = result["kdvideo_over_by_hand"], result["by_hand_over_by_hand"]
     return (
         "Training step of a micro network through `Student`, `Teacher` and the loss objects, relative to the same step "
@@ -174,6 +154,23 @@ def markdown(result: dict[str, Any]) -> str:
         f"(quartiles {ours['quartile_low']:.3f}–{ours['quartile_high']:.3f}); by hand against itself "
         f"{control['median']:.3f}× ({control['quartile_low']:.3f}–{control['quartile_high']:.3f}).\n"
     )
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=20, help="steps per arm and round")
+    parser.add_argument("--size", type=int, default=16, help="height and width of a clip")
+    return parser.parse_args(given)
+
+
+def main() -> None:
+    """Measure, print and record."""
+    options = arguments()
+    torch.set_num_threads(1)
+    found = report(measure(options.rounds, options.steps, options.size), options)
+    record.write("speed_core", found, markdown)
 
 
 if __name__ == "__main__":

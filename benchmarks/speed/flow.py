@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks import record
-from benchmarks.speed.flow_parts import accuracy, frames, speeds, steps, stores, table
+from benchmarks.speed.flow_parts import accuracy, flow_tables, real_frames, speeds, stores, training_steps
 
 PARTS = ("speed", "accuracy", "steps", "stores", "gpu_speed", "gpu_steps")
 
@@ -40,7 +40,7 @@ def main() -> None:
             continue
         result = MEASURES[part](options)
         environment = record.environment(f"python -m benchmarks.speed.flow --only {part}", options.threads)
-        record.update("speed_flow", part, {"result": result, "environment": environment}, table.markdown)
+        record.update("speed_flow", part, {"result": result, "environment": environment}, flow_tables.markdown)
         print(json.dumps(result, indent=1), flush=True)
 
 
@@ -67,7 +67,7 @@ def _key(size: tuple[int, int]) -> str:
 def _pairs(options: argparse.Namespace, size: tuple[int, int]) -> Tensor:
     if options.frames:
         return load_file(options.frames)[_key(size)]
-    return frames.load_pairs(options.clips, size, options.pairs)
+    return real_frames.load_pairs(options.clips, size, options.pairs)
 
 
 def _by_size(measure: Callable[[Tensor], dict[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
@@ -77,10 +77,10 @@ def _by_size(measure: Callable[[Tensor], dict[str, Any]], options: argparse.Name
 MEASURES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "speed": lambda o: _by_size(lambda pairs: speeds.on_cpu(pairs, o.threads, o.rounds), o),
     "accuracy": lambda o: accuracy.measure(o.clips, o.rubberwhale, o.threads),
-    "steps": lambda o: steps.measure(o.step_rounds, "cpu"),
+    "steps": lambda o: training_steps.measure(o.step_rounds, "cpu"),
     "stores": lambda o: stores.measure(o.clips),
     "gpu_speed": lambda o: _by_size(lambda pairs: speeds.on_gpu(pairs, o.rounds), o),
-    "gpu_steps": lambda o: steps.measure(o.step_rounds, "cuda"),
+    "gpu_steps": lambda o: training_steps.measure(o.step_rounds, "cuda"),
 }
 
 

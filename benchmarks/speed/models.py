@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks import record
-from benchmarks.speed.network_parts import measures, table
+from benchmarks.speed.network_parts import measures, network_tables
 
 PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "inference": partial(measures.torchvision, kind="inference"),
@@ -47,7 +47,7 @@ def main() -> None:
         result = PARTS[part](options.rounds)
         command = f"python -m benchmarks.speed.models --only {part} --rounds {options.rounds}"
         entry = {"result": result, "environment": record.environment(command, options.threads)}
-        record.update("speed_models", f"{part}_{device}", entry, table.markdown)
+        record.update("speed_models", f"{part}_{device}", entry, network_tables.markdown)
         torch.compiler.reset()
 
 

@@ -1,8 +1,8 @@
-"""Every network's size and cost: parameters, and multiply-adds of one clip, counted and not timed.
+"""Count every network's parameters, and the multiply-adds of one clip; nothing is timed.
 
     python -m benchmarks.speed.networks
 
-Each is counted at the clip that its published weights were fed (``input_spec``); timm's are counted on one frame, the
+Each is counted at the clip that its published weights were fed (`input_spec`); timm's are counted on one frame, the
 detectors with one box. Clips per second are measured by `benchmarks.speed.models` and joined in from its record.
 """
 
@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import torch
 
 from benchmarks import record
-from benchmarks.render import where
-from kdvideo import models
+from benchmarks.markdown import table, where
+from kdvideo import models, training
 from kdvideo.models.adapters.torchvision import INPUT_SPECS
 from kdvideo.models.network import Network
 
@@ -27,8 +26,8 @@ COMMAND = "python -m benchmarks.speed.networks"
 
 
 def rows() -> dict[str, Callable[[], Network]]:
-    """Name -> builder of every row, in the table's order."""
-    own = {
+    """Return the builder of every row by its name, in the table's order."""
+    own: dict[str, Callable[[], Network]] = {
         "S3D-G": models.s3dg,
         "S3D-G, flow": partial(models.s3dg, in_channels=2),
         "NL S3D-G": partial(models.s3dg, non_local=models.NON_LOCAL),
@@ -48,7 +47,7 @@ def rows() -> dict[str, Callable[[], Network]]:
 
 
 def measure(name: str) -> Record:
-    """One row, as JSON holds it."""
+    """Count the parameters and multiply-adds of one row."""
     # pytorchvideo's MViT reads the values of a tensor while it is built.
     with torch.device("cpu" if "mvit_base" in name else "meta"):
         model = rows()[name]()
@@ -58,39 +57,37 @@ def measure(name: str) -> Record:
 
 
 def markdown(result: Record, speeds: Record) -> str:
-    """The table; ``speeds`` is the part of the record of `benchmarks.speed.models`, empty where that was not run."""
-    lines = [
-        "| network | classes | input (C × T × H × W) | parameters (M) | multiply-adds (G) | clips/s (GPU) |",
-        "|---|---|---|---|---|---|",
-    ]
-    rates = speeds.get("result", {})
+    """Render the table.
+
+    Args:
+        result: the record of this benchmark.
+        speeds: the part of the record of `benchmarks.speed.models` with clips per second, empty where it was not run.
+    """
+    headings = ("network", "classes", "input (C × T × H × W)", "parameters (M)", "multiply-adds (G)", "clips/s (GPU)")
+    rates, rows = speeds.get("result", {}), []
     for name, row in result["rows"].items():
         size = " × ".join(map(str, row["input"]))
-        cost = f"{row['parameters'] / 1e6:.2f} | {row['multiply_adds'] / 1e9:.2f}"
-        lines.append(f"| {name} | {row['classes']} | {size} | {cost} | {_speed(rates.get(name, {}))} |")
+        cost = f"{row['parameters'] / 1e6:.2f}", f"{row['multiply_adds'] / 1e9:.2f}"
+        rate = rates.get(name, {}).get("clips_per_s")
+        rows.append((name, str(row["classes"]), size, *cost, f"{rate['median']:.1f}" if rate else "not run"))
     versions = ", ".join(f"{package} {number}" for package, number in result["versions"].items())
-    lines += ["", "Counted for one clip: timm's networks on one frame, detectors with one box."]
+    lines = [*table(headings, rows), "", "Counted for one clip: timm's networks on one frame, detectors with one box."]
     lines += ["", f"*{versions}; {result['date']}; `{result['command']}`*"]
     return "\n".join([*lines, *(["", f"Clips per second: {where(speeds['environment'])}"] if speeds else []), ""])
 
 
 def clips_per_second() -> Record:
-    """The part of the record of `benchmarks.speed.models` with clips per second by row, or nothing."""
+    """Read the clips per second of every row from the record of `benchmarks.speed.models`; empty without it."""
     path = record.FOLDER / "speed_models.json"
     known: Record = json.loads(path.read_text()) if path.exists() else {}
     part: Record = known.get("backbones_gpu", {})
     return part
 
 
-def _speed(row: Record) -> str:
-    return f"{row['clips_per_s']['median']:.1f}" if row.get("clips_per_s") else "not run"
-
-
 def main() -> None:
     """Count all rows and write the record."""
-    environment = record.environment(COMMAND, torch.get_num_threads())
-    about = {key: environment[key] for key in ("command", "commit", "date")}
-    about["versions"] = {name: version(name) for name in ("kdvideo", "torch", "pytorchvideo", "torchvision", "timm")}
+    environment = training.environment(COMMAND, packages=("kdvideo", "torch", "pytorchvideo", "torchvision", "timm"))
+    about = {key: environment[key] for key in ("command", "commit", "date", "versions")}
     result = {"rows": {name: measure(name) for name in rows()}, **about}
     record.write("networks", result, partial(markdown, speeds=clips_per_second()))
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Names and not the objects: importing kdvideo.flow for them would slow every command down.
 PRESETS = ("default", "fast", "opencv")
-CODECS = {"lossless": "LOSSLESS", "near-lossless": "NEAR_LOSSLESS", "raw": "RAW"}
+CODECS = {"lossless": "LOSSLESS", "near-lossless": "NEAR_LOSSLESS", "raw": "UNCOMPRESSED"}
 CONTINUE = "What is done is kept; run the same command again to continue."
 
 

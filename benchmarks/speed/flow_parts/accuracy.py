@@ -1,4 +1,4 @@
-"""Errors of TV-L1: against ground truth, on large motion, and between the backends."""
+"""Measure the errors of TV-L1: against ground truth, on large motion, and between the backends."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.speed.flow_parts.frames import fit, grey, load_pairs, videos
 from benchmarks.speed.flow_parts.others import opencv, over_pairs, skimage
+from benchmarks.speed.flow_parts.real_frames import fit, gray_frames, load_pairs, videos
 from kdvideo import flow as kf
 
 SIDE, MARGIN = 256, 40
@@ -23,7 +23,7 @@ LARGE = (10.0, 20.0, 30.0)
 
 
 def measure(clips: Path, rubberwhale: Path, threads: int) -> dict[str, Any]:
-    """All errors, in pixels."""
+    """Measure all errors, in pixels."""
     return {
         "rubberwhale": on_rubberwhale(rubberwhale),
         "large_motion": on_large_motion(clips, threads),
@@ -32,7 +32,7 @@ def measure(clips: Path, rubberwhale: Path, threads: int) -> dict[str, Any]:
 
 
 def on_rubberwhale(folder: Path) -> dict[str, float]:
-    """Endpoint error on the known pixels of Middlebury's RubberWhale."""
+    """Measure the endpoint error on the known pixels of Middlebury's RubberWhale."""
     from torchvision.io import ImageReadMode, read_image
 
     pair = torch.stack([read_image(str(folder / f"RubberWhale{i}.png"), ImageReadMode.GRAY) for i in (1, 2)])[:, None]
@@ -43,7 +43,7 @@ def on_rubberwhale(folder: Path) -> dict[str, float]:
 
 
 def methods(pool: ThreadPoolExecutor) -> dict[str, Any]:
-    """What is compared: pairs (2,N,1,H,W) uint8 -> flow (N,2,H,W)."""
+    """Return the methods compared, from pairs (2,N,1,H,W) uint8 to flow (N,2,H,W), by their names."""
     return {
         "kdvideo default": lambda pairs: kf.tvl1(*pairs),
         "kdvideo fast": lambda pairs: kf.tvl1(*pairs, preset=kf.FAST),
@@ -54,7 +54,7 @@ def methods(pool: ThreadPoolExecutor) -> dict[str, Any]:
 
 
 def on_large_motion(clips: Path, threads: int) -> dict[str, Any]:
-    """Endpoint error on real frames warped by known smooth fields, by the largest motion in the frame."""
+    """Measure the endpoint error on real frames warped by known smooth fields, by the largest motion in the frame."""
     frames = torch.cat([_texture(video) for video in videos(clips)])
     result: dict[str, Any] = {"frames": len(frames), "size": [SIDE, SIDE], "methods": {}}
     with ThreadPoolExecutor(threads) as pool:
@@ -72,14 +72,14 @@ def on_large_motion(clips: Path, threads: int) -> dict[str, Any]:
 
 def _texture(video: Path) -> Tensor:
     side = SIDE + 2 * MARGIN
-    frames = grey(video)
+    frames = gray_frames(video)
     return fit(frames[len(frames) // 2][None], (side, side))
 
 
 def warped(frames: Tensor, largest: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs (2,N,1,SIDE,SIDE), their flow (N,2,SIDE,SIDE), and where what moves stays within the frame.
+    """Return pairs (2,N,1,SIDE,SIDE), their flow (N,2,SIDE,SIDE), and where what moves stays within the frame.
 
-    previous(x) = next(x + u(x)) by construction: `next` is the real frame, `previous` its warped copy.
+    first(x) = second(x + u(x)) by construction: `second` is the real frame, `first` its warped copy.
     """
     generator = torch.Generator().manual_seed(int(largest))
     truth = torch.stack([field(largest, generator) for _ in frames])
@@ -87,25 +87,26 @@ def warped(frames: Tensor, largest: float) -> tuple[Tensor, Tensor, Tensor]:
     at = truth + torch.stack([x, y])
     side = frames.shape[-1]
     grid = ((at + MARGIN) * 2 + 1) / side - 1
-    previous = F.grid_sample(frames.float(), grid.permute(0, 2, 3, 1), "bicubic", "border", align_corners=False)
-    next = frames[..., MARGIN : MARGIN + SIDE, MARGIN : MARGIN + SIDE]
+    first = F.grid_sample(frames.float(), grid.permute(0, 2, 3, 1), "bicubic", "border", align_corners=False)
+    second = frames[..., MARGIN : MARGIN + SIDE, MARGIN : MARGIN + SIDE]
     seen = ((at >= 0) & (at <= SIDE - 1)).all(1)
-    return torch.stack([previous.round().clamp(0, 255).byte(), next]), truth, seen
+    return torch.stack([first.round().clamp(0, 255).byte(), second]), truth, seen
 
 
 def field(largest: float, generator: torch.Generator) -> Tensor:
-    """A smooth flow field (2,SIDE,SIDE): translation, rotation, zoom, gentle waves; its fastest pixel is `largest`."""
+    """Draw a smooth flow field (2,SIDE,SIDE): translation, rotation, zoom, waves; its fastest pixel is `largest`."""
     draw = torch.rand(8, generator=generator) * 2 - 1
     y, x = torch.meshgrid(torch.linspace(-1, 1, SIDE), torch.linspace(-1, 1, SIDE), indexing="ij")
     angle = float(draw[0]) * math.pi
     u = math.cos(angle) + 0.4 * (draw[1] * x - draw[2] * y) + 0.3 * torch.sin(math.pi * (y + draw[3]))
     v = math.sin(angle) + 0.4 * (draw[2] * x + draw[1] * y) + 0.3 * torch.sin(math.pi * (x + draw[4]))
     flow = torch.stack([u, v])
-    return flow * (largest / flow.norm(dim=0).max())
+    scale: Tensor = largest / flow.norm(dim=0).max()
+    return flow * scale
 
 
 def between_backends(pairs: Tensor) -> dict[str, Any]:
-    """Mean distance of backends on real pairs, px: the mean and the largest of the pairs' means."""
+    """Measure the mean distance of backends on real pairs, px: the mean and the largest of the pairs' means."""
     zeros = replace(kf.DEFAULT, border="zeros")
     compared = {
         "cpp, eager": (kf.DEFAULT, "cpp", "eager"),

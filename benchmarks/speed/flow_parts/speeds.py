@@ -1,11 +1,11 @@
-"""Speed of the TV-L1 backends beside OpenCV's DualTVL1 and scikit-image, and on a GPU beside the memory bound."""
+"""Time the TV-L1 backends beside OpenCV's DualTVL1 and scikit-image, and on a GPU beside the memory bound."""
 
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from kdvideo import flow as kf
 from kdvideo.training.timing import Timings, spread_of
 
 SIZES = ((224, 224), (256, 340))
-BACKENDS = ("cpp", "eager")
+BACKENDS: tuple[Literal["cpp", "eager"], ...] = ("cpp", "eager")
 KINETICS_PAIRS = 56.3e6  # 226 thousand clips of 250 frames
 # Pairs per second of an H200 at 4.3 TB/s, if each iteration only moved its 84 bytes a pixel: two kernels, float32,
 # five levels of the pyramid, five warps, 30 iterations.
@@ -23,7 +23,7 @@ BOUND = {(224, 224): 2750.0, (256, 340): 1580.0}
 
 
 def on_cpu(pairs: Tensor, threads: int, rounds: int) -> dict[str, Any]:
-    """Every method on the same pairs (2,N,1,H,W), all on the same number of threads."""
+    """Time every method on the same pairs (2,N,1,H,W), all on the same number of threads."""
     torch.set_num_threads(threads)
     with (
         ThreadPoolExecutor(threads) as thread_pool,
@@ -49,7 +49,7 @@ def on_cpu(pairs: Tensor, threads: int, rounds: int) -> dict[str, Any]:
 
 
 def on_gpu(pairs: Tensor, rounds: int, copies: int = 8) -> dict[str, Any]:
-    """Pairs per second of the backends, their share of the bound, and hours for Kinetics-400 from it."""
+    """Measure the pairs per second of the backends, their share of the bound, and hours for Kinetics-400 from it."""
     size = (pairs.shape[-2], pairs.shape[-1])
     previous, next = pairs.repeat(1, copies, 1, 1, 1).cuda()
     arms: dict[str, Any] = {"triton": partial(kf.tvl1, previous, next, backend="triton")}

@@ -1,4 +1,4 @@
-"""Bytes and error of every way to store flow, on real clips and scaled to Kinetics-400."""
+"""Measure bytes and error of every way to store flow, on real clips and scaled to Kinetics-400."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.speed.flow_parts.frames import videos
+from benchmarks.speed.flow_parts.real_frames import videos
 from benchmarks.speed.flow_parts.speeds import KINETICS_PAIRS
 from kdvideo import data
 from kdvideo import flow as kf
 
 FRAMES, SHORT_SIDE, BOUND = 65, 256, 20.0
 KINETICS_PIXELS = 256 * 340
-CODECS = {
+CODECS: dict[str, kf.FlowCodec] = {
     "raw 8 bit": kf.UNCOMPRESSED,
     "lossless video (FFV1)": kf.LOSSLESS,
     "near-lossless video (H.264, crf 16)": kf.NEAR_LOSSLESS,
@@ -27,7 +27,7 @@ CODECS = {
 
 
 def measure(clips: Path) -> dict[str, Any]:
-    """Every store on the first flows of each clip at 25 fps; medians over the clips."""
+    """Measure every store on the first flows of each clip at 25 fps; medians over the clips."""
     cells: dict[str, list[tuple[float, float]]] = {}
     names = []
     for video in videos(clips):
@@ -39,14 +39,14 @@ def measure(clips: Path) -> dict[str, Any]:
         names.append(video.name)
         flow = kf.tvl1(frames)
         for name, (size, read) in _stored(flow).items():
-            error = float(kf.endpoint_error(read, kf.truncate(flow, BOUND)))
-            cells.setdefault(name, []).append((size / flow[:, 0].numel(), error))
+            distance = float(kf.endpoint_error(read, kf.truncate(flow, BOUND)))
+            cells.setdefault(name, []).append((size / flow[:, 0].numel(), distance))
         print(names[-1], flush=True)
     return {"clips": names, "bound_px": BOUND, "stores": {name: _row(values) for name, values in cells.items()}}
 
 
 def _stored(flow: Tensor) -> dict[str, tuple[int, Tensor]]:
-    """(bytes, flow read back) by the name of the store."""
+    """Return (bytes, flow read back) by the name of the store."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, codec) in enumerate(CODECS.items()):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.speed import networks as networks_table
 from benchmarks.speed.network_parts import roofline
-from benchmarks.speed.network_parts.steps import FAST, PLAIN, RECOMMENDED, Settings, forward, peak_memory, training
+from benchmarks.speed.network_parts.passes import FAST, PLAIN, RECOMMENDED, Settings, forward, peak_memory, training
 from kdvideo import flow, models
 from kdvideo.training.timing import Timings
 
@@ -41,7 +41,7 @@ def _theirs() -> nn.Module:
 
 
 def torchvision(rounds: int, kind: str) -> Result:
-    """S3D here beside torchvision's: with PyTorch's defaults, in the fast layout and type, and compiled."""
+    """Time S3D beside torchvision's: with PyTorch's defaults, in the fast layout and type, and compiled."""
     clip, step = _clip(_shape()), KINDS[kind]
     settings = {"plain": PLAIN}
     if clip.is_cuda:
@@ -66,9 +66,10 @@ def torchvision(rounds: int, kind: str) -> Result:
 
 
 def roof(rounds: int) -> Result:
-    """Time of a forward pass over its floor, eager and compiled."""
+    """Compare the time of a forward pass with its floor, eager and compiled."""
     limits, rows = roofline.ceilings(), {}
-    for name, build in {"S3D-G": models.s3dg, "S3D": models.s3d, "I3D": models.i3d}.items():
+    builders: dict[str, Callable[[], nn.Module]] = {"S3D-G": models.s3dg, "S3D": models.s3d, "I3D": models.i3d}
+    for name, build in builders.items():
         clip = _clip(GPU_SHAPE)
         arms = {"eager": forward(build(), clip, FAST), "compiled": forward(build(), clip, RECOMMENDED)}
         times = Timings(arms, rounds, warm=2, quiet=True)
@@ -80,7 +81,7 @@ def roof(rounds: int) -> Result:
 
 
 def growth(rounds: int) -> Result:
-    """Time of S3D-G's forward pass on one clip as frames and size grow, relative to the first of each."""
+    """Time S3D-G's forward pass on one clip as frames and size grow, relative to the first of each."""
     gpu = torch.cuda.is_available()
     frames = {f"{t} frames": (t, *((224, 224) if gpu else (64, 64))) for t in (16, 32, 64, 128, 256)}
     sizes = {
@@ -98,7 +99,7 @@ def growth(rounds: int) -> Result:
 
 
 def two_stream(rounds: int) -> Result:
-    """What a clip costs to classify: D3D (RGB alone), and two streams with TV-L1 flow."""
+    """Time the classification of a clip by D3D (RGB alone), and by two streams with TV-L1 flow."""
     gpu = torch.cuda.is_available()
     count, _, frames, side, _ = (1, *GPU_SHAPE[1:]) if gpu else (1, 3, 16, 112, 112)
     setting = FAST if gpu else PLAIN
@@ -127,7 +128,7 @@ def two_stream(rounds: int) -> Result:
 
 
 def backbones(rounds: int) -> Result:
-    """Clips per second of every network at the clip of its published weights, in bfloat16 with the channels last."""
+    """Measure the clips per second of every network in bfloat16, at the clip of its published weights."""
     rows: Result = {}
     for name, build in networks_table.rows().items():
         network = build()

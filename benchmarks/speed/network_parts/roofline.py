@@ -12,7 +12,7 @@ from kdvideo import models
 
 
 def traffic(network: nn.Module, clip: Tensor) -> int:
-    """Elements that the convolutions, linear layers and pools read and write at least, each tensor once.
+    """Count the elements that convolutions, linear layers and pools read and write at least, each tensor once.
 
     What lies between them (norms, activations, gates) can be fused into them.
     """
@@ -31,7 +31,7 @@ def traffic(network: nn.Module, clip: Tensor) -> int:
 
 
 def floor(build: Any, shape: tuple[int, ...], ceilings: dict[str, float]) -> dict[str, float]:
-    """Milliseconds of arithmetic and of traffic in bfloat16 for a batch of clips (B,C,T,H,W)."""
+    """Compute the milliseconds of arithmetic and of traffic in bfloat16 for a batch of clips (B,C,T,H,W)."""
     with torch.device("meta"):
         network, clip = build().eval(), torch.empty(shape)
     flops = 2 * models.multiply_adds(network, clip)
@@ -43,7 +43,7 @@ def floor(build: Any, shape: tuple[int, ...], ceilings: dict[str, float]) -> dic
 
 
 def ceilings() -> dict[str, float]:
-    """Measured here: bfloat16 matrix products, and copies counting bytes read and written."""
+    """Measure the rates of bfloat16 matrix products, and of copies counting bytes read and written."""
     a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     source = torch.empty(2**30, device="cuda", dtype=torch.float32)
     target = torch.empty_like(source)

@@ -1,4 +1,4 @@
-"""What one arm of the networks' benchmarks runs: a forward pass or a training step under some settings."""
+"""Forward passes and training steps under some settings: what the arms of `benchmarks.speed.models` run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECOMMENDED = Settings(bfloat16=True, channels_last=True, compile=True)
 
 
 def forward(network: nn.Module, clip: Tensor, settings: Settings) -> Callable[[], None]:
-    """A forward pass in eval mode without gradients."""
+    """Return a forward pass in eval mode without gradients."""
     run, clip = _ready(network.eval(), clip, settings)
 
     @torch.no_grad()
@@ -37,7 +37,7 @@ def forward(network: nn.Module, clip: Tensor, settings: Settings) -> Callable[[]
 
 
 def training(network: nn.Module, clip: Tensor, settings: Settings) -> Callable[[], None]:
-    """Forward pass, cross-entropy, backward pass and a step of SGD."""
+    """Return a training step: forward pass, cross-entropy, backward pass, SGD."""
     run, clip = _ready(network.train(), clip, settings)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9)
     label = torch.zeros(len(clip), dtype=torch.long, device=clip.device)
@@ -45,7 +45,7 @@ def training(network: nn.Module, clip: Tensor, settings: Settings) -> Callable[[
     def step() -> None:
         with torch.autocast(clip.device.type, torch.bfloat16, enabled=settings.bfloat16):
             logits = run(clip)
-        F.cross_entropy(logits.float(), label).backward()
+        F.cross_entropy(logits.float(), label).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
 
@@ -56,13 +56,13 @@ def _ready(network: nn.Module, clip: Tensor, settings: Settings) -> tuple[Callab
     layout = torch.channels_last_3d if settings.channels_last else torch.contiguous_format
     network = network.to(clip.device)
     if any(p.dim() == 5 for p in network.parameters()):  # an image network on frames has no such layout
-        network = network.to(memory_format=layout)
+        network = network.to(memory_format=layout)  # type: ignore[call-overload]
     run: Callable[[Tensor], Tensor] = torch.compile(network) if settings.compile else network
     return run, clip.contiguous(memory_format=layout)
 
 
 def peak_memory(step: Callable[[], None]) -> float | None:
-    """GiB that a step takes at most on the GPU beyond what is there between steps; None on a CPU."""
+    """Measure the GiB that a step takes at most on the GPU beyond what is there between steps; None on a CPU."""
     if not torch.cuda.is_available():
         return None
     step()

@@ -1,30 +1,28 @@
-"""The tables of `benchmarks.speed.models`, rendered from its record."""
+"""Render the tables of `benchmarks.speed.models` from its record."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.render import Part, document, spread
+from benchmarks.markdown import Part, document, spread, table
 
 Result = dict[str, Any]
 
 
 def markdown(record: Result) -> str:
-    """All parts; one that has no record is "not run"."""
+    """Render all parts of the record; one that it lacks is "Not run"."""
     return document(record, PARTS)
 
 
 def _torchvision(result: Result) -> list[str]:
-    lines = [
-        "| S3D | speed, torchvision's defaults = 1 | speed, torchvision, same settings = 1 | clips/s | peak GiB |",
-        "|---|---|---|---|---|",
-    ]
+    speeds = "speed, torchvision's defaults = 1", "speed, torchvision, same settings = 1"
+    rows = []
     for name, row in result["methods"].items():
         rate, peak = row["clips_per_s"], row["peak_gib"]
-        cells = [spread(row["over_torchvision_plain"]), spread(row["over_torchvision_same_settings"])]
-        cells += [spread(rate, "", 0) if rate else "", f"{peak:.2f}" if peak is not None else ""]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return [*lines, "", _batch(result["batch"]) + f", {result['rounds']} rounds, median (range); above 1 is faster."]
+        over = spread(row["over_torchvision_plain"]), spread(row["over_torchvision_same_settings"])
+        rows.append((name, *over, spread(rate, "", 0) if rate else "", f"{peak:.2f}" if peak is not None else ""))
+    about = f"{_batch(result['batch'])}, {result['rounds']} rounds, median (range); above 1 is faster."
+    return [*table(("S3D", *speeds, "clips/s", "peak GiB"), rows), "", about]
 
 
 def _batch(shape: list[int]) -> str:
@@ -33,34 +31,29 @@ def _batch(shape: list[int]) -> str:
 
 
 def _growth(result: Result) -> list[str]:
-    lines = ["| S3D-G, one forward pass | time relative to the first row |", "|---|---|"]
-    for name in ("frames", "size"):
-        lines += [f"| {key} | {spread(cost)} |" for key, cost in result[name]["cost"].items()]
+    rows = [(key, spread(cost)) for name in ("frames", "size") for key, cost in result[name]["cost"].items()]
+    lines = table(("S3D-G, one forward pass", "time relative to the first row"), rows)
     frames, size = result["frames"]["fixed"], result["size"]["fixed"]
     return [*lines, "", f"Frames at {frames[1]} × {frames[2]}, sizes at {size[0]} frames; each block starts at 1."]
 
 
 def _two_stream(result: Result) -> list[str]:
     known = result["milliseconds"]
-    lines = ["| one clip | time relative to D3D | ms |", "|---|---|---|"]
-    for name, cost in result["over_d3d"].items():
-        lines.append(f"| {name} | {spread(cost)} | {known[name] if known else ''} |")
+    rows = [(name, spread(cost), str(known[name]) if known else "") for name, cost in result["over_d3d"].items()]
+    lines = table(("one clip", "time relative to D3D", "ms"), rows)
     _, frames, height, width = result["clip"]
     return [*lines, "", f"S3D-G, {frames} frames of {height} × {width}; two streams: both networks and TV-L1 flow."]
 
 
 def _roofline(result: Result) -> list[str]:
-    lines = [
-        "| forward pass | arithmetic, ms | memory traffic, ms | eager, ms (share) | compiled, ms (share) |",
-        "|---|---|---|---|---|",
-    ]
+    headings = ("forward pass", "arithmetic, ms", "memory traffic, ms", "eager, ms (share)", "compiled, ms (share)")
+    rows = []
     for name, row in result["networks"].items():
-        cells = [f"{row['arithmetic_ms']:.2f}", f"{row['traffic_ms']:.2f}"]
-        cells += [f"{row['ms'][arm]:.2f} ({100 * row['share'][arm]:.0f} %)" for arm in ("eager", "compiled")]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        took = [f"{row['ms'][arm]:.2f} ({100 * row['share'][arm]:.0f} %)" for arm in ("eager", "compiled")]
+        rows.append((name, f"{row['arithmetic_ms']:.2f}", f"{row['traffic_ms']:.2f}", *took))
     limits = result["ceilings"]
     return [
-        *lines,
+        *table(headings, rows),
         "",
         f"{_batch(result['batch'])}, bfloat16, channels last. Ceilings measured in the same run: "
         f"{limits['flops_per_s'] / 1e12:.0f} TFLOP/s, {limits['bytes_per_s'] / 1e12:.1f} TB/s. The first two columns "

@@ -1,4 +1,4 @@
-"""Frames of real clips for the flow benchmarks."""
+"""Read frames of real clips for the flow benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Size = tuple[int, int]
 
 
 def videos(folder: Path) -> list[Path]:
-    """All videos below a folder; ends the program where there is none."""
+    """List all videos below a folder; end the program where there is none."""
     found = sorted(p for p in folder.rglob("*") if p.suffix in {".mp4", ".avi", ".webm"})
     if not found:
         sys.exit(f"no videos in {folder}: name a folder of real clips with --clips")
@@ -21,7 +21,7 @@ def videos(folder: Path) -> list[Path]:
 
 
 def load_pairs(folder: Path, size: Size, count: int) -> Tensor:
-    """Grey frame pairs (2,count,1,H,W) uint8, spread over the videos of a folder."""
+    """Read gray frame pairs (2,count,1,H,W) uint8, spread over the videos of a folder."""
     files = videos(folder)
     each = -(-count // len(files))
     pairs = [pair for file in files for pair in _pairs_of(file, size, each)]
@@ -29,13 +29,13 @@ def load_pairs(folder: Path, size: Size, count: int) -> Tensor:
 
 
 def _pairs_of(video: Path, size: Size, count: int) -> list[Tensor]:
-    frames = grey(video)
+    frames = gray_frames(video)
     starts = torch.linspace(0, len(frames) - 2, count + 2).long()[1:-1]
     return [fit(torch.stack([frames[i], frames[i + 1]]), size) for i in starts]
 
 
-def grey(video: Path) -> list[Tensor]:
-    """All frames (H,W) uint8 of a video as its own luma."""
+def gray_frames(video: Path) -> list[Tensor]:
+    """Read all frames (H,W) uint8 of a video as its own luma."""
     import av
 
     with av.open(str(video), metadata_errors="ignore") as container:
@@ -43,7 +43,7 @@ def grey(video: Path) -> list[Tensor]:
 
 
 def fit(frames: Tensor, size: Size) -> Tensor:
-    """(N,H,W) resized to cover `size`, then cut to it at the centre: (N,1,*size) uint8."""
+    """Resize frames (N,H,W) to cover `size`, then crop them to it at the centre: (N,1,*size) uint8."""
     scale = max(size[0] / frames.shape[-2], size[1] / frames.shape[-1])
     target = [max(side, round(have * scale)) for side, have in zip(size, frames.shape[-2:], strict=True)]
     small = F.interpolate(frames[:, None].float(), target, mode="bilinear", antialias=True)

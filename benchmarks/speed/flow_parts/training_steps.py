@@ -1,6 +1,6 @@
-"""A training step of D3D by the way its teaching comes, relative to a plain step on RGB.
+"""Time a training step of D3D by where the teacher's logits come from, relative to a plain step on RGB.
 
-The batch of RGB lies ready in memory for every way; what a way adds is inside its step: reading the cache, reading
+The batch of RGB is in memory before every step; what a source adds is inside the step: reading the cache, reading
 stored flow and running the teacher, or computing flow and running the teacher.
 """
 
@@ -28,7 +28,7 @@ Target = Callable[[], kd.Output]
 
 @dataclass(frozen=True)
 class Setting:
-    """What is trained on."""
+    """The size of the network and of its batches."""
 
     classes: int
     depth_multiplier: float
@@ -43,7 +43,7 @@ PAPER = Setting(classes=400, depth_multiplier=1.0, batch=6, frames=64, side=224,
 
 
 def measure(rounds: int, device: str) -> dict[str, Any]:
-    """Time of a step relative to a plain RGB step, by the way."""
+    """Time a step relative to a plain RGB step, by where the teacher's logits come from."""
     setting = POCKET if device == "cpu" else PAPER
     with _material(setting, device) as (rgb, targets):
         arms = {name: _step(setting, rgb, target) for name, target in targets.items()}
@@ -55,7 +55,7 @@ def measure(rounds: int, device: str) -> dict[str, Any]:
 
 @contextmanager
 def _material(setting: Setting, device: str) -> Iterator[tuple[Tensor, dict[str, Target | None]]]:
-    """A batch of moving textures, its stored flow, and the teacher's outputs in a cache."""
+    """Make a batch of moving textures, its stored flow, and the teacher's outputs in a cache."""
     frames = _moving(setting)
     rgb = (frames.movedim(1, 2).float() / 127.5 - 1).to(device)
     teacher = kd.Teacher(_network(setting, 2)).to(device)
@@ -72,7 +72,8 @@ def _material(setting: Setting, device: str) -> Iterator[tuple[Tensor, dict[str,
 
         def stored() -> kd.Output:
             flow = torch.stack([store.read(name) for name in ids]).to(device)
-            return teacher(kf.to_unit(flow, BOUND).movedim(1, 2))
+            output: kd.Output = teacher(kf.to_unit(flow, BOUND).movedim(1, 2))
+            return output
 
         targets: dict[str, Target | None] = {
             "plain RGB": None,
@@ -85,7 +86,7 @@ def _material(setting: Setting, device: str) -> Iterator[tuple[Tensor, dict[str,
 
 
 def _moving(setting: Setting) -> Tensor:
-    """(B,T,3,H,W) uint8 textures that move one pixel a frame."""
+    """Draw textures (B,T,3,H,W) uint8 that move one pixel a frame."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(setting.batch, 3, setting.side // 4, setting.side // 4, generator=generator)
     picture = F.interpolate(coarse, (setting.side, setting.side), mode="bicubic").clamp(0, 1)
@@ -111,8 +112,10 @@ def _step(setting: Setting, rgb: Tensor, target: Target | None) -> Callable[[], 
             logits = network(rgb)
             loss = F.cross_entropy(logits.float(), label)
             if target is not None:
-                loss = loss + kd.functional.logit_mse(logits, target().logits)
-        loss.backward()
+                output = target()
+                assert output.logits is not None
+                loss = loss + kd.functional.logit_mse(logits, output.logits)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
 

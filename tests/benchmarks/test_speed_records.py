@@ -1,0 +1,66 @@
+"""Every committed speed record renders to the Markdown committed beside it; and the helpers that render it."""
+
+import json
+from functools import partial
+
+import pytest
+
+from benchmarks import markdown, record
+from benchmarks.speed import core, frame_map, networks
+from benchmarks.speed.flow_parts import flow_tables
+from benchmarks.speed.network_parts import network_tables
+
+RENDERERS = {
+    "speed_core": core.markdown,
+    "speed_flow": flow_tables.markdown,
+    "speed_models": network_tables.markdown,
+    "speed_frame_map": frame_map.markdown,
+    "networks": partial(networks.markdown, speeds=networks.clips_per_second()),
+}
+
+
+def test_every_record_has_a_renderer():
+    assert {path.stem for path in record.FOLDER.glob("speed_*.json")} <= set(RENDERERS)
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+def test_the_committed_table_is_rendered_from_the_committed_record(name):
+    known = json.loads((record.FOLDER / f"{name}.json").read_text())
+    assert RENDERERS[name](known) == (record.FOLDER / f"{name}.md").read_text()
+
+
+def test_a_part_without_a_record_is_not_run():
+    parts = {"a": ("First", lambda result: [str(result)]), "b": ("Second", str)}
+    about = {"hardware": "a CPU", "threads": 2, "versions": {"torch": "2"}, "date": "today", "command": "python x"}
+    text = markdown.document({"a": {"result": 1, "environment": about}}, parts)
+    machine = "*a CPU, 2 threads; torch 2; today; `python x`*"
+    assert text == f"### First\n\n1\n\n{machine}\n\n### Second\n\nNot run.\n"
+
+
+def test_table():
+    assert markdown.table(["", "top-1"], [("D3D", "1"), ["MARS", ""]]) == [
+        "| | top-1 |",
+        "|---|---|",
+        "| D3D | 1 |",
+        "| MARS |  |",
+    ]
+    assert markdown.table(["a"], []) == ["| a |", "|---|"]
+    with pytest.raises(ValueError, match="2 cells, one for each heading, got 3: 'xyz'"):
+        markdown.table(["a", "b"], ["xyz"])
+
+
+def test_a_record_is_written_with_its_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(record, "FOLDER", tmp_path / "results")
+    record.update("x", "one", {"value": 1}, lambda result: f"{result}\n")
+    record.update("x", "two", {"value": 2}, lambda result: f"{result}\n")
+    both = {"one": {"value": 1}, "two": {"value": 2}}
+    assert (tmp_path / "results" / "x.json").read_text() == json.dumps(both, indent=1) + "\n"
+    assert (tmp_path / "results" / "x.md").read_text() == f"{both}\n"
+    assert str(both) in capsys.readouterr().out
+    assert len(list((tmp_path / "results").iterdir())) == 2
+
+
+def test_core_runs_and_renders():
+    arguments = core.arguments(["--rounds", "2", "--steps", "1", "--size", "4"])
+    text = core.markdown(core.report(core.measure(arguments.rounds, arguments.steps, arguments.size), arguments))
+    assert "2 rounds interleaved" in text
