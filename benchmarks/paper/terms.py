@@ -1,29 +1,29 @@
-"""What a training optimises: the network with what its method adds to it, and the terms of the loss."""
+"""What the methods of the tables optimize: the network with its taps, and the terms of the loss."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import kdvideo as kd
-from examples.d3d import networks, predicted_flow, taps
+from benchmarks.paper import predicted_flow, taps
+from benchmarks.paper.methods import Method
+from benchmarks.paper.networks import Trained
 from examples.d3d.config import Config
-from examples.d3d.runs import Run
-from examples.d3d.teaching import Target
+from examples.d3d.teacher import Target
+from examples.d3d.training import Batch, Losses
 from kdvideo import flow, models
 
 FLOW_ROLE = "flow"
 
 
-def make_student(run: Run, network: models.Network) -> kd.Student:
-    """The network with the tap, and the projector or the flow decoder, that the method's loss needs."""
-    method = run.method
+def student(method: Method, network: models.Network, teacher: Trained | None) -> kd.Student:
+    """Wrap the network with the tap, and the projector or the flow decoder, that the method's loss needs."""
     if not method.action:
         taps.detach_classifier(network)
-    if run.distills:
-        return kd.Student(network, **taps.tap(network, method.layer), projectors=_projector(run, network))
+    if method.distills and teacher:
+        projectors = {} if method.layer == "logits" else _projector(method.layer, network, teacher.network)
+        return kd.Student(network, **taps.tap(network, method.layer), projectors=projectors)
     if not method.flow_loss_weight:
         return kd.Student(network)
     if isinstance(network, predicted_flow.FlowPredictor):
@@ -34,45 +34,43 @@ def make_student(run: Run, network: models.Network) -> kd.Student:
     return kd.Student(network, {predicted_flow.TAP: FLOW_ROLE}, projectors={FLOW_ROLE: decoder})
 
 
-def _projector(run: Run, network: models.Network) -> dict[str, nn.Module]:
-    """To the width of the teacher's features, where the student's is another."""
-    layer = run.method.layer
-    if layer == "logits":
-        return {}
-    assert run.teacher is not None
-    widths = [taps.channels(one, layer) for one in (network, networks.load(run.teacher)[0])]
+def _projector(layer: str, network: models.Network, teacher: models.Network) -> dict[str, nn.Module]:
+    """A projector to the width of the teacher's features, where the student's is another."""
+    widths = [taps.channels(one, layer) for one in (network, teacher)]
     if widths[0] == widths[1]:
         return {}
     return {layer: kd.projectors.linear(*widths) if layer == "pooled" else kd.projectors.conv(*widths)}
 
 
-def losses(run: Run, student: nn.Module, target: Target | None, batch: dict[str, Any]) -> dict[str, Tensor]:
-    """The weighted terms of the loss of one batch, by name."""
-    output: kd.Output = student(batch[run.stream])
-    terms = {}
-    if output.logits is not None:
-        terms["action"] = F.cross_entropy(output.logits.float(), batch["label"])
-    if target is not None:
-        terms["distill"] = run.distill_weight * criterion(run)(output, target(batch))
-    if run.method.flow_loss_weight:
-        distance = flow_loss(run.config, output.features[FLOW_ROLE], batch["flow"])
-        terms["flow"] = run.method.flow_loss_weight * distance
+def losses(method: Method, config: Config, target: Target) -> Losses:
+    """Return (student, batch) -> the weighted terms of the loss by name."""
+    weight = config.distill_weight * method.distill_weight
+    criterion: kd.Loss = kd.LogitMSE(reduction=config.class_reduction)
+    if method.layer != "logits":
+        criterion = kd.FeatureMSE(method.layer)  # of features it is always the mean
+
+    def terms(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        output: kd.Output = model(batch[method.stream])
+        found = {}
+        if output.logits is not None:
+            found["action"] = F.cross_entropy(output.logits.float(), batch["label"])
+        if method.distills:
+            found["distill"] = (weight * criterion)(output, target(batch))
+        if method.flow_loss_weight:
+            distance = flow_loss(config, output.features[FLOW_ROLE], batch["flow"])
+            found["flow"] = method.flow_loss_weight * distance
+        return found
+
     return terms
 
 
-def criterion(run: Run) -> kd.Loss:
-    """What tells student and teacher apart; of features it is always the mean."""
-    layer = run.method.layer
-    return kd.LogitMSE(reduction=run.config.class_reduction) if layer == "logits" else kd.FeatureMSE(layer)
-
-
 def flow_loss(config: Config, predicted: Tensor, clip: Tensor) -> Tensor:
-    """The decoder's loss against the flow of the very view that the network sees, as a flow network is fed it."""
+    """Compute the decoder's loss against the flow of the very view that the network sees."""
     return flow.decoder_loss(predicted, flow_target(config, predicted, clip))
 
 
 def flow_target(config: Config, predicted: Tensor, clip: Tensor) -> Tensor:
-    """What a decoder should have predicted from that view."""
+    """Compute what a decoder should have predicted from that view."""
     bound = config.input.flow_bound
     stride = -(-config.input.frames // predicted.shape[2])
     pixels = flow.clip_to_pixels(clip, bound=bound)

@@ -41,11 +41,11 @@ def loss_curves(config: Config, path: Path) -> None:
             log = config.folder(seed, network) / "log.jsonl"
             if not log.exists():  # a teacher that was given
                 continue
-            rows = StepLog.read(log)
+            rows, color = StepLog.read(log), COLORS[network]
             label = name if seed == config.seeds[0] else None
-            action.plot(_smooth([row["action"] for row in rows], 20), color=COLORS[network], alpha=0.7, label=label)
+            action.plot(_smooth([row["action"] for row in rows], 20), color=color, alpha=0.7, label=label)
             if "distill" in rows[0]:
-                distill.plot(_smooth([row["distill"] for row in rows], 20), color=COLORS[network], alpha=0.7, label=label)
+                distill.plot(_smooth([row["distill"] for row in rows], 20), color=color, alpha=0.7, label=label)
     action.set(title="action loss (cross-entropy)", xlabel="step")
     distill.set(title="distillation loss, λ · logit MSE", xlabel="step", yscale="log")
     for axis in (action, distill):
