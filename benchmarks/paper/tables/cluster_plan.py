@@ -76,7 +76,7 @@ def _of_table(table: Table, config: Config, options: argparse.Namespace) -> Iter
 
 
 def trainings(table: Table) -> tuple[list[str], int]:
-    """Return the names of the networks that a table needs for one seed, teachers too, and the number of flow decoders."""
+    """Return the networks that a table needs for one seed, teachers too, and the number of its flow decoders."""
     of = {one for row in table.rows for one in row.of}
     features = {one for one in of if isinstance(one, decoding.Features) and one.method}
     wanted = [(one.method, 0) for one in features] + [(one, 0) for one in of if isinstance(one, Method)]
