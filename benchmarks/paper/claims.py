@@ -20,10 +20,10 @@ from typing import Any
 
 from benchmarks import record
 from benchmarks.paper import figure3_layers
-from benchmarks.paper.tables import scripts, statistics
+from benchmarks.paper.tables import paired_statistics, scripts
+from benchmarks.paper.tables.paired_statistics import Comparison, Verdict
 from benchmarks.paper.tables.records import RecordFile, values
 from benchmarks.paper.tables.scales import SCALES, Scale
-from benchmarks.paper.tables.statistics import Comparison, Verdict
 from benchmarks.paper.tables.table import Record, Row, Table
 from examples.d3d.config import plain_errors
 
@@ -35,7 +35,7 @@ Rule = Callable[[Comparison], Verdict]
 class Claim:
     """What the paper says of the rows of one table: each pair (first, second) must obey the rule.
 
-    Arguments:
+    Args:
         text: the claim.
         table: name of the table.
         pairs: names of rows.
@@ -45,15 +45,15 @@ class Claim:
     text: str
     table: str
     pairs: tuple[tuple[str, str], ...]
-    rule: Rule = statistics.greater
+    rule: Rule = paired_statistics.greater
 
 
 def _gains_nothing(comparison: Comparison) -> Verdict:
-    return statistics.at_most(comparison, margin=MARGIN)
+    return paired_statistics.at_most(comparison, margin=MARGIN)
 
 
 def _about_equal(comparison: Comparison) -> Verdict:
-    return statistics.about_equal(comparison, margin=MARGIN)
+    return paired_statistics.about_equal(comparison, margin=MARGIN)
 
 
 SPATIAL, SPATIAL_TAUGHT = "S3D-G spatial stream", "D3D distilled from spatial stream"
@@ -96,12 +96,12 @@ CLAIMS = (
 
 
 def check(claim: Claim, measured: Record) -> dict[str, Any]:
-    """The verdict of one claim, and the numbers behind it."""
+    """Return the verdict of one claim, and the numbers behind it."""
     table: Table = scripts.load(claim.table).TABLE
     comparisons, links = [], []
     for names in claim.pairs:
         first, second = (values(measured, name) for name in names)
-        comparison = statistics.compare(first, second, names=names) if first.keys() & second.keys() else None
+        comparison = paired_statistics.compare(first, second, names=names) if first.keys() & second.keys() else None
         comparisons.append(claim.rule(comparison) if comparison else Verdict.CANNOT_TELL)
         links.append(
             {
@@ -131,7 +131,7 @@ def _published(table: Table, first: Row, second: Row) -> float | None:
 
 
 def result(scale: Scale, folder: Path) -> dict[str, Any]:
-    """All claims at one scale."""
+    """Check all claims at one scale."""
     tables: Mapping[str, Table] = {claim.table: scripts.load(claim.table).TABLE for claim in CLAIMS}
     records = {name: RecordFile(table, scale, folder).read() for name, table in tables.items()}
     data = {records[claim.table]["data"]: None for claim in CLAIMS}
@@ -140,7 +140,7 @@ def result(scale: Scale, folder: Path) -> dict[str, Any]:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """The table of the claims; every number comes from ``found``."""
+    """Render the table of the claims; every number comes from `found`."""
     lines = [
         f"Scale {found['scale']}: {'; '.join(found['data'])}. The paper's claims are about Kinetics; this says whether "
         f"their shape is seen here. Differences are paired by seed; a claim holds where their 95 % interval lies "
@@ -178,7 +178,7 @@ def write(scale: str, folder: Path) -> None:
 
 @plain_errors
 def main() -> None:
-    """The command."""
+    """Check the claims of a scale and print the table."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--scale", choices=SCALES, default="pocket")
     flags.add_argument("--results", type=Path, default=record.FOLDER)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import record
 from examples.d3d import report, run
+from kdvideo.training import environment
 
 SEEDS = tuple(range(6))
 
@@ -21,7 +22,7 @@ def main() -> None:
     output = Path("runs/d3d_synthetic")
     run.main(["pocket", "--seeds", *map(str, SEEDS), "--output-dir", str(output), *sys.argv[1:]])
     result = json.loads((output / "report.json").read_text())
-    result["environment"] = report.environment("benchmarks.paper.d3d_synthetic")
+    result["environment"] = environment("python -m benchmarks.paper.d3d_synthetic")
     record.write("d3d_synthetic", result, report.table)
     for picture in report.PICTURES:
         shutil.copyfile(output / picture, Path("docs/img") / f"synthetic_{picture}")

@@ -5,10 +5,11 @@ python -m benchmarks.paper.figure3_layers --scale pocket
 
 from __future__ import annotations
 
-from benchmarks.paper.tables import decoding, drawing, markdown, running
-from benchmarks.paper.tables.decoding import Features
+from benchmarks.paper import decoding, drawing
+from benchmarks.paper.decoding import Features
+from benchmarks.paper.methods import D3D, RGB
+from benchmarks.paper.tables import markdown, running
 from benchmarks.paper.tables.table import EPE, Record, Row, Table
-from examples.d3d.methods import D3D, RGB
 
 LAYERS = ("2C", "3A", "3C", "4C", "4F")
 NETWORKS = {

@@ -5,10 +5,11 @@ python -m benchmarks.paper.figure4_flow --scale pocket
 
 from __future__ import annotations
 
-from benchmarks.paper.tables import decoding, drawing, running
-from benchmarks.paper.tables.decoding import Features
+from benchmarks.paper import decoding, drawing
+from benchmarks.paper.decoding import Features
+from benchmarks.paper.methods import D3D, RGB
+from benchmarks.paper.tables import running
 from benchmarks.paper.tables.table import EPE, Row, Table
-from examples.d3d.methods import D3D, RGB
 
 SHOWN = {"S3D-G": Features(RGB), "D3D": Features(D3D)}
 TABLE = Table(

@@ -11,65 +11,60 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from accelerate import Accelerator
 
 from benchmarks import record
-from examples.d3d import clips, report
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.methods import D3D, FLOW, RGB
 from examples.d3d.config import POCKET, Config
-from examples.d3d.evaluate import weights_scores
-from examples.d3d.runs import Run
-from examples.d3d.train import fit, make_accelerator
-from examples.d3d.train_student import student
-from examples.d3d.train_teacher import teacher
-from kdvideo.training import accuracy, mean_and_standard_error
+from examples.d3d.training import make_accelerator
+from kdvideo.training import StepLog, accuracy, environment, mean_and_standard_error
 
+Way = Literal["store", "online", "cache"]
 VIEWS, STEPS = 8, 20
-WAYS = {"stored flow": "store", "on the fly": "online", "teacher cache": "cache"}
+WAYS: Mapping[str, Way] = {"stored flow": "store", "on the fly": "online", "teacher cache": "cache"}
 STILL = {"name": "sgd", "lr": 1e-7, "momentum": 0.0, "warmup": 0.0}  # a student that stays where it is
 
 
-def ways(config: Config, seed: int, accelerator: Any) -> dict[str, Path]:
-    """The weights of every way's student, and of S3D-G on RGB alone."""
-    base = dataclasses.replace(config, teacher=teacher(config, seed, accelerator), distinct_views=VIEWS)
-    found = {"S3D-G RGB": student(dataclasses.replace(base, distill_weight=0.0), seed, accelerator)}
-    for name, way in WAYS.items():
-        found[f"D3D, {name}"] = student(dataclasses.replace(base, flow_from=way), seed, accelerator)
-    return found
+def taught(config: Config, way: Way, seed: int, accelerator: Accelerator, **changes: Any) -> Lab:
+    """Return the laboratory of one way, whose teacher is that of the seed on stored flow."""
+    teacher = Lab(config, accelerator).train(FLOW, seed).path
+    settings = dataclasses.replace(config, teacher=teacher, distinct_views=VIEWS, flow_from=way, **changes)
+    return Lab(settings, accelerator)
 
 
-def accuracies(config: Config, seeds: list[int], accelerator: Any) -> dict[str, list[float]]:
-    """Top-1 on the test clips, one number a seed."""
-    _, test = clips.manifests(config)
-    label = torch.tensor(test["label"])
+def accuracies(config: Config, seeds: list[int], accelerator: Accelerator) -> dict[str, list[float]]:
+    """Compute top-1 on the test clips, one number a seed, of every way's student and of S3D-G on RGB alone."""
     cells: dict[str, list[float]] = {}
     for seed in seeds:
-        for name, weights in ways(config, seed, accelerator).items():
-            score = weights_scores(weights, config, test, None, accelerator)
-            cells.setdefault(name, []).append(accuracy(score, label))
+        labs = {f"D3D, {name}": taught(config, way, seed, accelerator) for name, way in WAYS.items()}
+        plain = Lab(config, accelerator)
+        found = {"S3D-G RGB": plain.train(RGB, seed)} | {name: lab.train(D3D, seed) for name, lab in labs.items()}
+        for name, trained in found.items():
+            cells.setdefault(name, []).append(accuracy(plain.scores(trained), plain.labels))
             print(f"seed {seed}  {name}: {cells[name][-1]:.3f}", flush=True)
     return cells
 
 
-def losses(config: Config, way: str, accelerator: Any, *, threads: int, **optimizer: Any) -> list[float]:
-    """The sum of the losses of the first steps of a training that is done anew."""
+def losses(config: Config, way: Way, accelerator: Accelerator, *, threads: int, **optimizer: Any) -> list[float]:
+    """Sum the losses of the first steps of a training that is done anew."""
     torch.set_num_threads(threads)
     few = dataclasses.replace(config.optimizer, steps=STEPS, **optimizer)
-    known = teacher(config, 0, accelerator)
-    one = dataclasses.replace(config, distinct_views=VIEWS, optimizer=few, flow_from=way, teacher=known)
-    run = Run(one, accelerator, "rgb", 0, clips.manifests(one)[0], known)
-    shutil.rmtree(run.folder, ignore_errors=True)
-    fit(run)
-    rows = [json.loads(line) for line in run.log.read_text().splitlines()]
-    return [row["action"] + row["distill"] for row in rows]
+    lab = taught(config, way, 0, accelerator, optimizer=few)
+    folder = lab.train(D3D, 0).path.parent
+    shutil.rmtree(folder)
+    lab.train(D3D, 0)
+    return [row["action"] + row["distill"] for row in StepLog.read(folder / "log.jsonl")]
 
 
-def curves(config: Config, accelerator: Any) -> dict[str, Any]:
-    """Largest distance between two loss curves, by what differs between the runs."""
+def curves(config: Config, accelerator: Accelerator) -> dict[str, Any]:
+    """Compute the largest distance between two loss curves, by what differs between the runs."""
     found: dict[str, Any] = {"steps": STEPS}
     for name, optimizer in (("recipe", {}), ("student held still", STILL)):
         live = losses(config, "store", accelerator, threads=1, **optimizer)
@@ -100,19 +95,19 @@ def main() -> None:
 
 
 def summary(cells: dict[str, list[float]], seeds: list[int]) -> dict[str, Any]:
-    """Mean and standard error over the seeds, and differences to stored flow paired by seed."""
+    """Compute mean and standard error over the seeds, and differences to stored flow paired by seed."""
     stored = cells["D3D, stored flow"]
     rows = []
     for name, values in cells.items():
         mean, error = mean_and_standard_error(values)
         paired = mean_and_standard_error([a - b for a, b in zip(values, stored, strict=True)])
         rows.append({"method": name, "top1": values, "mean": mean, "standard_error": error, "minus_stored": paired})
-    environment = report.environment("benchmarks.paper.flow_ways")
-    return {"rows": rows, "seeds": seeds, "views": VIEWS, "environment": environment}
+    known = environment("python -m benchmarks.paper.flow_ways")
+    return {"rows": rows, "seeds": seeds, "views": VIEWS, "environment": known}
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table; every number comes from ``result``."""
+    """Render the table; every number comes from `result`."""
     lines = [
         f"Synthetic videos, pocket preset, {len(result['seeds'])} seeds, {result['views']} views of every clip; "
         "top-1 on the test clips in per cent ± standard error.",

@@ -30,7 +30,7 @@ import argparse
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from benchmarks.paper import claims
 from benchmarks.paper.tables import running, scripts
@@ -38,11 +38,11 @@ from benchmarks.paper.tables.preparing import prepare_flow
 from benchmarks.paper.tables.scales import SCALES, Scale
 from benchmarks.paper.tables.table import Table
 from examples.d3d.config import plain_errors
-from examples.d3d.train import make_accelerator
+from examples.d3d.training import make_accelerator
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of one script, and which scripts."""
+    """Return the flags of one script, and which scripts."""
     flags = running.parser(__doc__)
     flags.add_argument("--only", nargs="+", metavar="NAME", help="such as table6 figure3")
     flags.add_argument("--workers", type=running.positive, default=1, help="processes that share out the seeds")
@@ -57,25 +57,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(given)
     options.seeds = options.worker or options.seeds
     scale = SCALES[options.scale]
-    tables = [scripts.table(name, options) for name in options.only or scripts.modules()]
+    tables = [scripts.table(name, scale, options) for name in options.only or scripts.modules()]
+    if not options.render and (said := scale.plan(tables, options)):
+        print(said)
+        return
     failures: list[str] = []
     running.environment(options.threads)
-    if options.workers > 1 and not (options.worker or options.render) and scale.name != "paper":
+    if options.workers > 1 and not (options.worker or options.render or scale.published):
         _prepare(tables, scale, options)
         failures += _share(options.seeds or scale.seeds, options.workers, given)
     failures += running.run(tables, options, pictures=not options.worker)
-    if (scale.name != "paper" or options.run) and not options.worker:
+    if not options.worker:
         claims.write(scale.name, options.results)
     if failures:
         raise SystemExit("error: " + "; ".join(failures))
 
 
 def _prepare(tables: Sequence[Table], scale: Scale, options: argparse.Namespace) -> None:
-    """Clips and flow that all workers use."""
+    """Prepare the clips and the flow that all workers use."""
+    accelerator = make_accelerator(scale.config)
     for part, needs_flow in {(table.part, table.needs_flow) for table in tables if table.part in scale.data}:
-        for draw in scale.draws(part, options.seeds or scale.seeds, options):
+        draws = scale.draws(part, options.seeds or scale.seeds, options, accelerator)
+        for lab in {id(draw.lab): draw.lab for draw in draws}.values():
             if needs_flow:
-                prepare_flow(draw.config, make_accelerator(draw.config))
+                prepare_flow(lab)
+
+
+def _terminate(processes: Sequence[subprocess.Popen[bytes]]) -> Callable[..., None]:
+    def handler(*_: object) -> None:
+        for process in processes:
+            process.terminate()
+
+    return handler
 
 
 def _share(seeds: Sequence[int], workers: int, given: Sequence[str]) -> list[str]:
@@ -83,7 +96,7 @@ def _share(seeds: Sequence[int], workers: int, given: Sequence[str]) -> list[str
     shares = [list(map(str, seeds[k::workers])) for k in range(workers)]
     command = [sys.executable, "-m", "benchmarks.paper.run_all", *given, "--worker"]
     processes = [subprocess.Popen([*command, *share]) for share in shares if share]
-    before = signal.signal(signal.SIGTERM, lambda *_: [process.terminate() for process in processes])
+    before = signal.signal(signal.SIGTERM, _terminate(processes))
     try:
         codes = [process.wait() for process in processes]
     except KeyboardInterrupt:  # the workers got it too, and end with a checkpoint

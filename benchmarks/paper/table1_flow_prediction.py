@@ -5,10 +5,11 @@ python -m benchmarks.paper.table1_flow_prediction --scale pocket
 
 from __future__ import annotations
 
-from benchmarks.paper.tables import decoding, running
-from benchmarks.paper.tables.decoding import Features
+from benchmarks.paper import decoding
+from benchmarks.paper.decoding import Features
+from benchmarks.paper.methods import D3D, FLOW, RGB
+from benchmarks.paper.tables import running
 from benchmarks.paper.tables.table import EPE, Row, Table
-from examples.d3d.methods import D3D, FLOW, RGB
 
 TABLE = Table(
     name="table1",

@@ -8,9 +8,10 @@ stands where the paper has Kinetics-600.
 
 from __future__ import annotations
 
-from benchmarks.paper.tables import accuracies, running
+from benchmarks.paper import accuracies
+from benchmarks.paper.methods import D3D, FLOW, I3D_RGB, RGB
+from benchmarks.paper.tables import running
 from benchmarks.paper.tables.table import TOP1, Row, Table
-from examples.d3d.methods import D3D, FLOW, I3D_RGB, RGB
 
 
 def _paper(method: str, modality: str) -> dict[str, str | None]:

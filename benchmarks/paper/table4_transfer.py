@@ -13,26 +13,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from accelerate import Accelerator
-
-from benchmarks.paper import ut_interaction
-from benchmarks.paper.tables import accuracies, markdown, published, running
+from benchmarks.paper import accuracies, fine_tuning, networks, official_splits, ut_interaction
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.methods import D3D, RGB, Method
+from benchmarks.paper.networks import Trained
+from benchmarks.paper.tables import cluster_plan, markdown, running
+from benchmarks.paper.tables.gpu_shares import fitting
 from benchmarks.paper.tables.preparing import prepare_flow
 from benchmarks.paper.tables.records import values
-from benchmarks.paper.tables.scales import Scale, fitting, shared
+from benchmarks.paper.tables.scales import Scale
 from benchmarks.paper.tables.table import TOP1, Measured, Record, Row, Table
-from examples.d3d.clips import file_hash
 from examples.d3d.config import Config
-from examples.d3d.methods import D3D, RGB, Method
-from examples.d3d.students import train_method
-from examples.d3d.train import make_accelerator
-from examples.transfer import targets, tuning
 
 SYNTHETIC, UT, UCF, HMDB = "synthetic videos", "UT-Interaction", "UCF-101", "HMDB-51"
 
@@ -63,81 +60,74 @@ OTHERS = (
 )
 
 
-def available(options: argparse.Namespace) -> tuple[str, ...]:
-    """The data sets on which networks can be fine-tuned."""
+def available(scale: Scale, options: argparse.Namespace) -> tuple[str, ...]:
+    """Return the data sets on which networks can be fine-tuned."""
     there = {
-        SYNTHETIC: options.scale != "paper",
-        UT: options.scale != "paper" and Path(options.clips).is_dir(),
+        SYNTHETIC: not scale.published,
+        UT: not scale.published and Path(options.clips).is_dir(),
         UCF: options.ucf101 is not None,
         HMDB: options.hmdb51 is not None,
     }
     return tuple(name for name, here in there.items() if here)
 
 
-def target(name: str, config: Config, options: argparse.Namespace) -> Config:
-    """The settings of fine-tuning on one data set, of which ``config`` has the synthetic one."""
-    config = dataclasses.replace(config, optimizer=tuning.schedule(config.optimizer))
-    if options.scale == "paper":
-        config = shared(config, options.gpus)
+def target(name: str, config: Config, scale: Scale, options: argparse.Namespace) -> Config:
+    """Return the settings of fine-tuning on one data set, of which `config` has the synthetic one."""
+    config = dataclasses.replace(config, optimizer=fine_tuning.schedule(config.optimizer))
+    config = scale.on_gpus(config, options)
     if name in (UCF, HMDB):
-        return targets.official(config, name, options.ucf101 if name == UCF else options.hmdb51)
+        return official_splits.official(config, name, options.ucf101 if name == UCF else options.hmdb51)
     if name == UT:
         train, test = ut_interaction.fold_files(options.clips, config.work_dir / "ut_interaction", 0)
         return dataclasses.replace(config, train=train, test=test, root=options.clips)
     return config
 
 
-def pretrained(one: Pretraining, config: Config, seed: int, scale: Scale, options: argparse.Namespace) -> Any:
-    """The weights with which fine-tuning starts."""
+def pretrained(one: Pretraining, lab: Lab, seed: int, scale: Scale, options: argparse.Namespace) -> Trained:
+    """Return the network with which fine-tuning starts: that of a given file, or trained here."""
     if given := getattr(options, one.flag):
-        return given
-    if scale.name == "paper":
-        if one.part != "kinetics600" or config.train is None:
-            flag = one.flag.replace("_", "-")
-            raise ValueError(
-                f"give the weights of {one.method.name} ({one.part}) as --{flag} FILE; --train and --test, the clips "
-                "of Kinetics-600, pretrain the other network"
-            )
-        config = shared(config, options.gpus)
-    else:
-        config = scale.data[one.part].chosen(dataclasses.replace(config, train=None, test=None, root=None))
-    accelerator = make_accelerator(config)
-    prepare_flow(config, accelerator)
-    return train_method(config, one.method, seed, accelerator)
+        return networks.given(given)
+    config = scale.pretraining(one.part, lab.config, options)
+    if config is None:
+        flag = one.flag.replace("_", "-")
+        raise ValueError(
+            f"give the weights of {one.method.name} ({one.part}) as --{flag} FILE; --train and --test, the clips "
+            "of Kinetics-600, pretrain the other network"
+        )
+    source = Lab(config, lab.accelerator)
+    prepare_flow(source)
+    return source.train(one.method, seed)
 
 
-def measure(
-    scale: Scale, options: argparse.Namespace, row: Row, config: Config, seed: int, accelerator: Accelerator
-) -> Measured:
-    """Accuracy of the mean of the fine-tuned networks' scores."""
+def measure(scale: Scale, options: argparse.Namespace, row: Row, lab: Lab, seed: int) -> Measured:
+    """Compute the accuracy of the mean of the fine-tuned networks' scores."""
     name, *starts = row.of
-    tuned = target(name, config, options)
+    tuned = Lab(target(name, lab.config, scale, options), lab.accelerator)
     members = []
     for one in starts:
-        start = pretrained(one, config, seed, scale, options) if one else None
-        weights = tuning.fine_tuned(tuned, start, seed, accelerator)
-        members.append(tuning.scores(weights, tuned, accelerator))
-    return accuracies.measured(members, tuned)
+        start = pretrained(one, lab, seed, scale, options) if one else None
+        members.append(fine_tuning.scores(tuned.train(RGB, seed, start=start), tuned))
+    return accuracies.of_scores(members, tuned)
 
 
 def row_name(method: str, data: str) -> str:
-    """The name of one of our rows in the record."""
+    """Return the name of one of our rows in the record."""
     return f"{method}, {data}"
 
 
 def table(scale: Scale, options: argparse.Namespace) -> Table:
-    """The table; a row for each method and data set.
+    """Return the table, with a row for each method and data set.
 
     Raises:
         ValueError: a folder that is given is not that of the data set, or none is given where nothing else can be used.
     """
-    here = available(options)
-    if scale.name == "paper" and options.run and not here:
+    here = available(scale, options)
+    if scale.published and options.run and not here:
         raise ValueError(
             "Table 4 fine-tunes on UCF-101 and HMDB-51: give --ucf101 or --hmdb51, or leave it out by --only"
         )
     for name in () if options.render else {UCF, HMDB} & set(here):  # before anything is trained
-        target(name, dataclasses.replace(scale.config, work_dir=options.work_dir), options)
+        target(name, dataclasses.replace(scale.config, work_dir=options.work_dir), scale, options)
     rows = [
         Row(
             row_name(method, name),
@@ -163,13 +153,17 @@ def table(scale: Scale, options: argparse.Namespace) -> Table:
         part="transfer",
         body=body,
         plan=partial(plan, scale),
-        settings={"given": {flag: path and file_hash(path) for flag in FLAGS for path in [getattr(options, flag)]}},
+        settings={"given": {flag: path and _file_hash(path) for flag in FLAGS for path in [getattr(options, flag)]}},
         needs_flow=False,
     )
 
 
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 def body(table: Table, record: Record) -> list[str]:
-    """One line a method: ours on each data set, and the paper's numbers."""
+    """Render one line a method: ours on each data set, and the paper's numbers."""
     sets = (SYNTHETIC, UT, UCF, HMDB)
     heads = [*(f"ours: {name}" for name in sets), *(f"paper: {name}, split 1" for name in table.paper_columns)]
     lines = [f"| | {' | '.join(heads)} |", "|" + "---|" * (len(heads) + 1)]
@@ -195,8 +189,8 @@ def _value(table: Table, record: Record, row: Row) -> str:
 
 
 def plan(scale: Scale, options: argparse.Namespace) -> str:
-    """What the published protocol takes."""
-    tune, here = tuning.schedule(scale.config.optimizer), available(options)
+    """Say what the published protocol takes."""
+    tune, here = fine_tuning.schedule(scale.config.optimizer), available(scale, options)
     places = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
     places |= {flag: f"{flag.upper()}.safetensors" for flag in FLAGS}
     gpus = max(n for n in fitting(tune.batch_size) if n <= options.gpus)
@@ -206,8 +200,8 @@ def plan(scale: Scale, options: argparse.Namespace) -> str:
     return (
         f"4 fine-tunings of {tune.steps} steps of {tune.batch_size} clips on each of UCF-101 and HMDB-51 (given: "
         f"{', '.join(here) or 'none'}), of networks that Tables 2 and 3 train\n"
-        f"  GPU-hours: {published.cost(8 * tune.steps * tune.batch_size)}\n"
-        f"  {published.launch(gpus, 'benchmarks.paper.table4_transfer', [*flags, '--run'])}"
+        f"  GPU-hours: {cluster_plan.cost(8 * tune.steps * tune.batch_size)}\n"
+        f"  {cluster_plan.launch(gpus, 'benchmarks.paper.table4_transfer', [*flags, '--run'])}"
     )
 
 

@@ -14,39 +14,36 @@ import dataclasses
 import math
 from typing import Any
 
-from accelerate import Accelerator
-
-from benchmarks.paper.tables import published, running
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.methods import D3D, RGB
+from benchmarks.paper.tables import cluster_plan, running
 from benchmarks.paper.tables.table import Measured, Metric, Row, Table
 from examples.ava import config as ava
 from examples.ava.evaluate import evaluate
-from examples.ava.train import make_accelerator, train
+from examples.ava.train import decisive, make_accelerator, train
+from examples.ava.windows import open_split
 from examples.d3d.config import PAPER as KINETICS
-from examples.d3d.config import Config
-from examples.d3d.methods import D3D, RGB
-from examples.d3d.students import train_method
+from kdvideo.training import settings_hash
 
 DETECTOR = dataclasses.replace(ava.POCKET, split="test")
 DECISIVE = ("data_seed", "split", "min_score", "layer", "frozen_statistics", "dropout", "box_weight")
 
 
-def measure(row: Row, config: Config, seed: int, accelerator: Accelerator, *, detector: ava.Config) -> Measured:
-    """Frame-mAP, in per cent, of a detector on the network of the row's method."""
+def measure(row: Row, lab: Lab, seed: int, *, detector: ava.Config | None = None) -> Measured:
+    """Compute the frame-mAP, in per cent, of a detector on the network of the row's method."""
     (method,) = row.of
-    weights = train_method(config, method, seed, accelerator)
-    accelerator = make_accelerator(detector)
-    folder = train(detector, weights, seed, accelerator)
+    detector = detector or dataclasses.replace(DETECTOR, work_dir=lab.config.work_dir)
+    trained, accelerator = lab.train(method, seed), make_accelerator(detector)
+    settings = decisive(detector, trained.network, open_split(detector, "train"), seed, accelerator)
+    folder = detector.work_dir / "detectors" / settings_hash(settings)
+    train(detector, trained.path, seed, accelerator, folder=folder)
     found = evaluate(folder, detector, accelerator, output=folder / f"detections_{detector.split}.csv")
     per_class = {name: 100 * value for name, value in found.per_class.items() if not math.isnan(value)}
     return Measured(100 * found.mean, detector.optimizer.steps, per_class)
 
 
-def _measure(row: Row, config: Config, seed: int, accelerator: Accelerator) -> Measured:
-    return measure(row, config, seed, accelerator, detector=dataclasses.replace(DETECTOR, work_dir=config.work_dir))
-
-
 def _settings(detector: ava.Config) -> dict[str, Any]:
-    """The detector's settings that decide a value."""
+    """Return the detector's settings that decide a value."""
     parts = {name: dataclasses.asdict(getattr(detector, name)) for name in ("input", "optimizer")}
     return {"detector": {name: getattr(detector, name) for name in DECISIVE} | parts}
 
@@ -54,13 +51,14 @@ def _settings(detector: ava.Config) -> dict[str, Any]:
 def _plan(options: argparse.Namespace) -> str:
     steps, batch, frames = ava.PAPER.optimizer.steps, ava.PAPER.optimizer.batch_size, ava.PAPER.input.frames
     gpus, like_kinetics = 11, frames / KINETICS.input.frames
-    train = published.launch(gpus, "examples.ava.train", ["paper", "--root", "AVA", "--weights", "NETWORK.safetensors"])
-    evaluate = published.launch(1, "examples.ava.evaluate", ["paper", "--root", "AVA", "--detector", "FOLDER"])
+    flags = ["paper", "--root", "AVA"]
+    training = cluster_plan.launch(gpus, "examples.ava.train", [*flags, "--weights", "NETWORK.safetensors"])
+    evaluation = cluster_plan.launch(1, "examples.ava.evaluate", [*flags, "--detector", "FOLDER"])
     return (
         f"two detectors of {steps} steps of {batch} windows of {frames} frames\n"
         "  data: AVA's videos and csv files and proposals of a person detector, in a folder as examples/ava/config.py\n"
         "  describes it; two networks trained on Kinetics-400 (benchmarks.paper.table2_kinetics400 --scale paper)\n"
-        f"  GPU-hours: {published.cost(2 * steps * batch * like_kinetics)}\n  {train}\n  {evaluate}"
+        f"  GPU-hours: {cluster_plan.cost(2 * steps * batch * like_kinetics)}\n  {training}\n  {evaluation}"
     )
 
 
@@ -84,7 +82,7 @@ TABLE = Table(
         Row("S3D-G", (RGB,), _paper("S3D-G w/ ResNet RPN"), claim=True),
         Row("D3D", (D3D,), _paper("D3D w/ ResNet RPN"), claim=True),
     ),
-    measure=_measure,
+    measure=measure,
     paper_columns={"AVA v2.1": "frame_map"},
     part="ava",
     settings=_settings(DETECTOR),

@@ -7,9 +7,22 @@ MARS and MERS, which the paper does not have, stand below its rows.
 
 from __future__ import annotations
 
-from benchmarks.paper.tables import accuracies, running
+from benchmarks.paper import accuracies
+from benchmarks.paper.methods import (
+    CNN_FLOW,
+    D3D,
+    D3D_2C,
+    D3D_4C,
+    D3D_SPATIAL,
+    FLOW,
+    FLOW_LOSS,
+    MARS,
+    MERS,
+    RGB,
+    Method,
+)
+from benchmarks.paper.tables import running
 from benchmarks.paper.tables.table import TOP1, Row, Table
-from examples.d3d.methods import CNN_FLOW, D3D, D3D_2C, D3D_4C, D3D_SPATIAL, FLOW, FLOW_LOSS, MARS, MERS, RGB, Method
 
 
 def _row(name: str, method: Method, *, claim: bool = True) -> Row:

@@ -5,9 +5,10 @@ python -m benchmarks.paper.table7_backbones --scale pocket
 
 from __future__ import annotations
 
-from benchmarks.paper.tables import accuracies, running
+from benchmarks.paper import accuracies
+from benchmarks.paper.methods import D3D, I3D_D3D, I3D_RGB, NL_D3D, NL_RGB, RGB
+from benchmarks.paper.tables import running
 from benchmarks.paper.tables.table import TOP1, Row, Table
-from examples.d3d.methods import D3D, I3D_D3D, I3D_RGB, NL_D3D, NL_RGB, RGB
 
 METHODS = {
     "I3D": I3D_RGB,

@@ -5,9 +5,10 @@ python -m benchmarks.paper.table8_ensembling --scale pocket
 
 from __future__ import annotations
 
-from benchmarks.paper.tables import accuracies, running
+from benchmarks.paper import accuracies
+from benchmarks.paper.methods import D3D, FLOW, RGB
+from benchmarks.paper.tables import running
 from benchmarks.paper.tables.table import TOP1, Row, Table
-from examples.d3d.methods import D3D, FLOW, RGB
 
 
 def _row(name: str, modality: str, *methods: object) -> Row:

@@ -21,13 +21,15 @@ from typing import Any
 import torch
 
 from benchmarks import record
-from examples.d3d import clips, report
+from examples.d3d import report
 from examples.d3d.config import POCKET, Config
-from examples.d3d.run import Trained, one_seed
-from examples.d3d.train import make_accelerator
+from examples.d3d.data import open_clips
+from examples.d3d.report import Trained
+from examples.d3d.run import one_seed
+from examples.d3d.training import make_accelerator
 from kdvideo import data
 from kdvideo.files import write_atomic
-from kdvideo.training import accuracy, mean_and_standard_error
+from kdvideo.training import accuracy, environment, mean_and_standard_error
 
 SETTINGS = dataclasses.replace(
     POCKET,
@@ -39,12 +41,12 @@ FOLDS = 3
 
 
 def sequence(row: dict[str, Any]) -> int:
-    """The sequence of a clip: the second number of its file name."""
+    """Return the sequence of a clip: the second number of its file name."""
     return int(Path(row["clip"]).stem.split("_")[1])
 
 
 def fold_files(root: Path, folder: Path, fold: int) -> tuple[Path, Path]:
-    """The csv files of one fold: (training, test)."""
+    """Write the csv files of one fold: (training, test)."""
     parts = [_sorted_rows(root / name, root) for name in ("set1", "set2")]
     rows = [row for part in parts for row in part]
     held = {row["clip"] for row in rows if sequence(row) % FOLDS == fold}
@@ -63,16 +65,15 @@ def _sorted_rows(folder: Path, root: Path) -> list[dict[str, Any]]:
     return [{"clip": f"{folder.name}/{row['clip']}", "label": name(row["label"])} for row in manifest]
 
 
-def fold_config(options: argparse.Namespace, fold: int) -> Config:
-    """The settings of one fold."""
-    work = options.work_dir
-    train, test = fold_files(options.clips, work / "ut_interaction", fold)
-    changes = {"train": train, "test": test, "root": options.clips, "work_dir": work, "seeds": tuple(options.seeds)}
-    return dataclasses.replace(SETTINGS, **changes)
+def fold_config(clips: Path, work_dir: Path, fold: int) -> Config:
+    """Return the settings of one fold."""
+    train, test = fold_files(clips, work_dir / "ut_interaction", fold)
+    output = work_dir / "ut_interaction" / f"fold{fold}"
+    return dataclasses.replace(SETTINGS, train=train, test=test, root=clips, work_dir=work_dir, output_dir=output)
 
 
 def top1(trained: list[Trained], label: torch.Tensor, members: tuple[str, ...]) -> list[float]:
-    """Accuracy of the mean softmax of some networks, one number a seed."""
+    """Compute the accuracy of the mean softmax of some networks, one number a seed."""
     return [accuracy(torch.stack([one.scores[m] for m in members]).mean(0), label) for one in trained]
 
 
@@ -89,18 +90,18 @@ def main() -> None:
     accelerator = make_accelerator(SETTINGS)
     cells: dict[str, dict[str, list[float]]] = {method: {} for method in report.METHODS}
     for fold in options.folds:
-        config = fold_config(options, fold)
-        _, test = clips.manifests(config)
-        trained = [one_seed(config, seed, accelerator) for seed in config.seeds]
+        config = fold_config(options.clips, options.work_dir, fold)
+        clips = open_clips(config)
+        trained = [one_seed(config, clips, seed, accelerator) for seed in options.seeds]
         for method, members in report.METHODS.items():
-            cells[method][f"fold {fold}"] = top1(trained, torch.tensor(test["label"]), members)
+            cells[method][f"fold {fold}"] = top1(trained, torch.tensor(clips.test["label"]), members)
             print(f"fold {fold}", method, cells[method][f"fold {fold}"], flush=True)
     if accelerator.is_main_process:
         record.write("ut_interaction", summary(cells, options), markdown)
 
 
 def summary(cells: dict[str, dict[str, list[float]]], options: argparse.Namespace) -> dict[str, Any]:
-    """Mean over all folds and seeds, its standard error over the folds-and-seeds, and paired differences."""
+    """Compute the mean over all folds and seeds with its standard error, and paired differences."""
     flat = {method: [value for fold in folds.values() for value in fold] for method, folds in cells.items()}
     rows = []
     for method, values in flat.items():
@@ -121,12 +122,12 @@ def summary(cells: dict[str, dict[str, list[float]]], options: argparse.Namespac
         "folds": options.folds,
         "data": "UT-Interaction, 120 clips, whole sequences left out",
         "config": kept,
-        "environment": report.environment("benchmarks.paper.ut_interaction"),
+        "environment": environment("python -m benchmarks.paper.ut_interaction"),
     }
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table; every number comes from ``result``."""
+    """Render the table; every number comes from `result`."""
     folds, seeds = len(result["folds"]), len(result["seeds"])
     lines = [
         f"UT-Interaction (real video, 6 classes), {folds} folds × {seeds} seeds, whole sequences held out. "

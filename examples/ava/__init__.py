@@ -1,0 +1,1 @@
+"""The second recipe: an action detector on a pretrained network, as on AVA."""

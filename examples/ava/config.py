@@ -1,4 +1,4 @@
-"""The settings of AVA detection: two presets, every field a command-line flag."""
+"""Settings of AVA detection: two presets, every field a command-line flag."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class Config:
     """The data: videos/<id>.mp4 (or another ending), train.csv, val.csv, proposals_train.csv, proposals_val.csv,
     actions.pbtxt and, where there is one, excluded_val.csv. None: the synthetic set."""
     work_dir: Path = Path("runs")
-    """The synthetic set and trained detectors; shared by all runs."""
+    """The synthetic set; shared by all runs."""
+    output_dir: Path = Path("runs/ava")
+    """Trained detectors by seed."""
     output: Path = Path("runs/ava/detections.csv")
     """Where evaluate writes the detections."""
     seeds: tuple[int, ...] = (0,)
@@ -72,12 +74,12 @@ class Config:
 
     def __post_init__(self) -> None:
         if not self.seeds:
-            raise ValueError("give at least one seed, as in --seeds 0 1 2")
+            raise ValueError("--seeds must name at least one seed, as in --seeds 0 1 2")
         self.optimizer.check(checkpointing_steps=self.checkpointing_steps)
         if not 0 <= self.missing <= 1:
-            raise ValueError(f"--missing {self.missing} is no fraction in [0, 1]")
+            raise ValueError(f"--missing must be a fraction in [0, 1], got {self.missing}")
         if self.input.crop > self.input.short_side:
-            raise ValueError(f"crop {self.input.crop} is larger than short_side {self.input.short_side}")
+            raise ValueError(f"crop must be at most short_side {self.input.short_side}, got {self.input.crop}")
 
 
 PAPER = Config()
@@ -98,5 +100,5 @@ PRESETS = {
 
 
 def parse(arguments: list[str] | None = None) -> Config:
-    """The settings of one command line such as ``pocket --weights runs/d3d/student.safetensors``."""
+    """Read the settings of a command line such as `pocket --weights runs/d3d/student.safetensors`."""
     return tyro.extras.overridable_config_cli(PRESETS, args=arguments)

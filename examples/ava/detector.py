@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from examples.ava.config import Config
 from examples.d3d.networks import CHANNELS
 from kdvideo import detection, models
+from kdvideo.files import write_atomic
 from kdvideo.training import step_seed
 
 BACKBONE, HEAD = "backbone.safetensors", "head.safetensors"
@@ -29,77 +30,78 @@ class Loaded(NamedTuple):
     input: dict[str, Any]
 
 
-def build(config: Config, weights: Path, num_classes: int, seed: int) -> detection.Detector:
-    """A detector with a fresh head on the network of a file.
+def pretrained(weights: Path) -> tuple[models.Network, list[str]]:
+    """Read a network that sees RGB, and its classes.
 
     Raises:
-        ValueError: no such layer, or a network that does not see RGB.
+        ValueError: it sees something else.
     """
-    network, _ = _pretrained(weights)
-    if network.in_channels != CHANNELS["rgb"]:
-        raise ValueError(f"{weights} sees {network.in_channels} channels; expected a network for RGB")
-    channels = _channels(network, config.layer)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(step_seed(seed, 0))
-        head = detection.RoIHead(channels, num_classes, dropout=config.dropout)
-    return detection.Detector(network, config.layer, head)
-
-
-def _pretrained(weights: Path) -> tuple[models.Network, list[str]]:
-    """The network of a file, which knows what it is to be fed, and its classes."""
     network, info = models.checkpoints.load(weights)
+    if network.in_channels != CHANNELS["rgb"]:
+        raise ValueError(f"{weights} must hold a network for RGB, got one that sees {network.in_channels} channels")
     return network, info["classes"] or [str(k) for k in range(network.num_classes)]
 
 
-def _channels(network: nn.Module, layer: str) -> int:
-    """C of a layer's output, seen on an empty clip."""
+def build(
+    network: models.Network, layer: str, num_classes: int, *, dropout: float = 0.0, seed: int = 0
+) -> detection.Detector:
+    """Put a fresh head on a layer of a network.
+
+    Raises:
+        ValueError: no such layer.
+    """
     probe = detection.Detector(network.eval(), layer, detection.RoIHead(1, 1)).features
     with torch.no_grad():
-        return int(probe(torch.zeros(1, CHANNELS["rgb"], 16, 64, 64)).features["tapped"].shape[1])
+        channels = probe(torch.zeros(1, CHANNELS["rgb"], 16, 64, 64)).features["tapped"].shape[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(step_seed(seed, 0))
+        head = detection.RoIHead(channels, num_classes, dropout=dropout)
+    return detection.Detector(network, layer, head)
 
 
-def input_spec(detector: detection.Detector) -> models.InputSpec:
-    """How the network is to be fed."""
+def backbone(detector: detection.Detector) -> models.Network:
+    """Return the network under the head, which knows how it is to be fed."""
     assert isinstance(detector.backbone, models.Network)
-    return detector.backbone.input_spec
+    return detector.backbone
 
 
-def train_mode(detector: detection.Detector, config: Config) -> None:
-    """Training, with the statistics of batch norm as they are if the settings say so."""
+def set_training(detector: detection.Detector, *, frozen_statistics: bool) -> None:
+    """Switch to training, with the statistics of batch norm as they are if that is asked for."""
     detector.train()
-    if config.frozen_statistics:
+    if frozen_statistics:
         for module in detector.modules():
             if isinstance(module, nn.BatchNorm3d):
                 module.eval()
 
 
-def save(detector: detection.Detector, folder: Path, config: Config, weights: Path, classes: dict[int, str]) -> None:
+def save(
+    detector: detection.Detector, folder: Path, config: Config, names: list[str], classes: dict[int, str]
+) -> None:
     """Write the folder; the head comes last, so that a folder with one is complete."""
-    network, names = _pretrained(weights)
-    models.checkpoints.save(detector.backbone, folder / BACKBONE, classes=names, input=asdict(network.input_spec))
+    network = backbone(detector)
+    models.checkpoints.save(network, folder / BACKBONE, classes=names, input=asdict(network.input_spec))
     seen = {name: getattr(config.input, name) for name in ("frames", "fps", "short_side", "crop")}
     about = {"layer": config.layer, "classes": list(classes.items()), "input": seen}
     tensors = {name: value.detach().cpu().contiguous() for name, value in detector.head.state_dict().items()}
-    temporary = folder / f".{HEAD}.{os.getpid()}"
-    save_file(tensors, temporary, metadata={"detector": json.dumps(about)})
-    os.replace(temporary, folder / HEAD)
+    write_atomic(folder / HEAD, safetensors.torch.save(tensors, {"detector": json.dumps(about)}))
 
 
 def load(folder: Path) -> Loaded:
-    """The detector of a folder, for evaluation.
+    """Read the detector of a folder, for evaluation.
 
     Raises:
         ValueError: no detector there, or one that is damaged.
     """
     if not (folder / HEAD).is_file():
-        raise ValueError(f"{folder}: no trained detector; examples.ava.train prints the folder of one")
+        advice = "examples.ava.train prints the folder of one"
+        raise ValueError(f"{folder} must hold a trained detector, got none: {advice}")
     try:
         with safe_open(folder / HEAD, "pt") as file:
             about = json.loads(file.metadata()["detector"])
         tensors = load_file(folder / HEAD)
     except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / HEAD}: damaged, or not written by examples.ava.train ({error})") from error
-    network, _ = _pretrained(folder / BACKBONE)
+        raise ValueError(f"{folder / HEAD} must be a head that examples.ava.train wrote, got {error!r}") from error
+    network, _ = pretrained(folder / BACKBONE)
     head = detection.RoIHead(tensors["classify.weight"].shape[1], len(about["classes"]))
     head.load_state_dict(tensors)
     detector = detection.Detector(network, about["layer"], head).eval()

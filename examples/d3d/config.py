@@ -1,4 +1,4 @@
-"""The recipe's settings: two presets, every field a command-line flag."""
+"""Settings of the recipe: two presets, and every field a command-line flag."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import tyro
 
-from examples.d3d import methods
 from kdvideo.data import ClipError
 from kdvideo.extraction import ExtractionError
 from kdvideo.flow import PRESETS as FLOW_PRESETS
@@ -53,10 +52,10 @@ class Optimizer:
     weight_decay: float = 1e-7
 
     def check(self, **more: int) -> None:
-        """Raise `ValueError` for numbers under 1."""
+        """Raise `ValueError` for numbers below 1."""
         for name, number in {"steps": self.steps, "batch_size": self.batch_size, **more}.items():
             if number < 1:
-                raise ValueError(f"{name} is {number}; expected 1 or more")
+                raise ValueError(f"{name} must be at least 1, got {number}")
 
 
 @dataclass(frozen=True)
@@ -81,24 +80,20 @@ class Config:
     root: Path | None = None
     """Folder to which the paths of the csv files are relative (default: the folder of the csv)."""
     work_dir: Path = Path("runs")
-    """Synthetic videos, flow and trained networks; shared by all runs."""
+    """Synthetic videos, stored flow and the teacher's cached outputs; shared by all runs."""
     output_dir: Path = Path("runs/d3d")
-    """The report, its pictures and the student."""
+    """Trained networks by seed, the report and its pictures."""
     seeds: tuple[int, ...] = (0,)
     data_seed: int = 0
     """Seed of the synthetic videos; choices were made on seeds >= 1000."""
     split: Literal["val", "test"] = "test"
     """Split of the synthetic videos that is measured; "val" for making choices."""
     teacher: Path | None = None
-    """Weights of a flow network to learn from; None: the teacher that train_teacher makes with the same settings."""
-    method: str = "D3D"
-    """What train_student trains: a name from methods.py, such as D3D_2C."""
-    init_from: Path | None = None
-    """Trained weights with which the network starts, with a fresh classifier; its teachers start as ever."""
+    """Weights of a flow network to learn from; None: the one that train_teacher leaves in output_dir."""
     weights: Path | None = None
     """The network that evaluate measures."""
     distill_weight: float = 1.0
-    """λ of the paper's loss L_action + λ L_distill, times the method's own weight where that is not 1."""
+    """λ of the paper's loss L_action + λ L_distill; 0 trains on RGB alone."""
     class_reduction: Literal["mean", "sum"] = "mean"
     """How the squared logit differences are reduced over the classes: mean or sum (left open by the paper)."""
     flow_preset: str = "default"
@@ -124,25 +119,28 @@ class Config:
 
     def __post_init__(self) -> None:
         if (self.train is None) != (self.test is None):
-            raise ValueError("give --train and --test together, or neither (the synthetic videos)")
+            raise ValueError("--train and --test must be given together, or neither (the synthetic videos)")
         if not self.seeds:
-            raise ValueError("give at least one seed, as in --seeds 0 1 2")
+            raise ValueError("--seeds must name at least one seed, as in --seeds 0 1 2")
         if self.flow_preset not in FLOW_PRESETS:
-            raise ValueError(f"unknown --flow-preset {self.flow_preset!r}; there are {list(FLOW_PRESETS)}")
-        methods.named(self.method)
+            raise ValueError(f"--flow-preset must be one of {list(FLOW_PRESETS)}, got {self.flow_preset!r}")
         parts = self.gradient_accumulation_steps
         self.optimizer.check(checkpointing_steps=self.checkpointing_steps, gradient_accumulation_steps=parts)
         if self.optimizer.batch_size % parts:
-            raise ValueError(f"batch_size {self.optimizer.batch_size} cannot be accumulated in {parts} equal parts")
+            raise ValueError(f"batch_size must divide into {parts} accumulated parts, got {self.optimizer.batch_size}")
         if self.distinct_views < 0:
             raise ValueError(f"--distinct-views must be 0 (never repeat) or more, got {self.distinct_views}")
         if self.input.crop > self.input.short_side:
-            raise ValueError(f"crop {self.input.crop} is larger than short_side {self.input.short_side}")
+            raise ValueError(f"crop must be at most short_side {self.input.short_side}, got {self.input.crop}")
 
     @property
     def stores_flow(self) -> bool:
         """Whether flow is kept on disk for the teacher's training and for tests; else it is computed on the way."""
         return self.flow_from == "store" or (self.flow_from == "cache" and self.cache_flow == "frames")
+
+    def folder(self, seed: int, network: str) -> Path:
+        """Where one network of one seed is trained."""
+        return self.output_dir / f"seed{seed}" / network
 
 
 PAPER = Config()
@@ -163,12 +161,12 @@ PRESETS = {
 
 
 def parse(arguments: list[str] | None = None) -> Config:
-    """The settings of one command line such as ``pocket --seeds 0 1 --optimizer.steps 100``."""
+    """Read the settings of a command line such as `pocket --seeds 0 1 --optimizer.steps 100`."""
     return tyro.extras.overridable_config_cli(PRESETS, args=arguments)
 
 
 def plain_errors(main: Callable[..., None]) -> Callable[..., None]:
-    """Wrong input ends a command with one sentence instead of a traceback."""
+    """Make wrong input end a command with one sentence instead of a traceback."""
 
     @functools.wraps(main)
     def wrapped(*arguments: Any) -> None:

@@ -1,166 +1,122 @@
-"""The network with which a training starts, its optimiser and the rate of every step."""
+"""Networks, their optimizer and learning rate, and what a file of weights must fit."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from examples.d3d import predicted_flow
-from examples.d3d.config import Config, Optimizer
-from examples.d3d.methods import Method
-from examples.d3d.predicted_flow import FlowPredictor, PredictedFlowNetwork
-from examples.d3d.runs import Run
+import kdvideo as kd
+from examples.d3d.config import Network, Optimizer
+from examples.d3d.data import Clips
 from kdvideo import models
 from kdvideo.training import step_seed
 
 CHANNELS = {"rgb": 3, "flow": 2}
-BACKBONES: dict[str, Callable[..., models.Inception3D]] = {
-    "s3dg": models.s3dg,
-    "nl_s3dg": partial(models.s3dg, non_local=models.NON_LOCAL),
-    "i3d": models.i3d,
-}
-RANGE = [-1.0, 1.0]
 
 
-def learning_rate(optimizer: Optimizer, step: int) -> float:
-    """The rate of one step: linear in the batch, a linear rise, then a tenfold fall at each of ``decay_at``."""
-    done = step / optimizer.steps
-    rate = optimizer.lr * optimizer.batch_size / optimizer.reference_batch
-    rise = min(1.0, (step + 1) / (optimizer.warmup * optimizer.steps)) if optimizer.warmup else 1.0
-    return rate * rise * 0.1 ** sum(done >= at for at in optimizer.decay_at)
-
-
-def start(run: Run, num_classes: int) -> models.Network:
-    """The network of a training before its first step: fresh, or made of trained ones."""
-    config, method = run.config, run.method
-    if run.predictor and run.teacher:
-        predictor, temporal = load(run.predictor)[0], load(run.teacher)[0]
-        assert isinstance(predictor, FlowPredictor)
-        network: models.Network = PredictedFlowNetwork(predictor, temporal, bound=config.input.flow_bound)
-    else:
-        network = build(config, method, num_classes, run.seed)
-        if config.init_from:
-            _fill(network, config.init_from)
-    if config.network.fast_start:
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm3d):
-                module.momentum = 0.1
-    return network
-
-
-def build(config: Config, method: Method, num_classes: int, seed: int) -> models.Network:
-    """A fresh network of the method's backbone; I3D keeps its published dropout."""
-    torch.manual_seed(step_seed(seed, 0))
-    options = {} if method.backbone == "i3d" else {"dropout": config.network.dropout}
-    network = BACKBONES[method.backbone](
-        num_classes,
-        in_channels=CHANNELS[method.stream],
-        depth_multiplier=config.network.depth_multiplier,
-        **options,
-    )
-    if config.network.fast_start:
-        _start_fast(network)
-    return FlowPredictor(network) if method.predicted_flow else network
-
-
-def _start_fast(network: nn.Module) -> None:
+def fast_start(network: nn.Module) -> None:
+    """Start a network so that it learns within hundreds of steps, instead of the published hundred thousand."""
     for module in network.modules():
         if isinstance(module, nn.Conv3d) and (module.bias is None or module.kernel_size[0] > 1):
             # Temporal convolutions too: started as the identity they are blind to motion for hundreds of steps.
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    set_momentum(network)
 
 
-def _fill(network: models.Network, path: Path) -> None:
-    """Take over all weights of a file but those of its classifier."""
-    trained, _ = load(path)
-    shown, wanted = _shown(trained), _shown(network)
-    names = ["architecture"] if shown["architecture"] != wanted["architecture"] else {**wanted, **shown}
-    differ = [
-        f"{name} {shown.get(name)}, not {wanted.get(name)}" for name in names if shown.get(name) != wanted.get(name)
-    ]
-    if trained.input_spec.mean:
-        differ.append("an input normalised by mean and std")
-    if differ:
-        raise ValueError(f"{path} cannot start the network of these settings: it has {'; '.join(differ)}")
-    _feed(trained, RANGE)
-    network.load_state_dict(models.inflation.resize_head(trained, network.num_classes).state_dict())
+def set_momentum(network: nn.Module, momentum: float = 0.1) -> None:
+    """Set the momentum of every batch norm; a file of weights does not hold it."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.momentum = momentum
 
 
-@torch.no_grad()
-def _feed(network: models.Network, wanted: Sequence[float]) -> None:
-    """Make the first convolution, in place, give for values in another range what it gave for those of `input_spec`.
-
-    The same but at the border, where padding then stands for another value. With x = a·y + b: W * x = aW * y + b ΣW,
-    and the mean of the batch norm behind it takes the constant.
-    """
-    (low, high), (new_low, new_high) = network.input_spec.range, wanted
-    scale = (high - low) / (new_high - new_low)
-    stem = network.get_submodule("conv_1a")
-    weight, mean = stem.get_parameter("conv.weight"), stem.get_buffer("bn.running_mean")
-    mean -= (low - scale * new_low) * weight.sum((1, 2, 3, 4))
-    weight *= scale
-
-
-def _shown(network: models.Network) -> dict[str, Any]:
-    """What decides which weights there are besides the classifier's."""
-    told_elsewhere = ("num_classes", "dropout", "input_range")
-    config = {name: value for name, value in network.config.items() if name not in told_elsewhere}
-    shown: dict[str, Any] = json.loads(json.dumps(config))
-    return shown
+def s3dg(settings: Network, stream: str, num_classes: int, seed: int) -> models.Network:
+    """Build a fresh S3D-G for a stream, as a function of the seed alone."""
+    torch.manual_seed(step_seed(seed, 0))
+    network = models.s3dg(
+        num_classes,
+        in_channels=CHANNELS[stream],
+        depth_multiplier=settings.depth_multiplier,
+        dropout=settings.dropout,
+    )
+    if settings.fast_start:
+        fast_start(network)
+    return network
 
 
-def seen(network: models.Network, clip: Tensor) -> Tensor:
-    """Clips in [-1, 1], as the recipe makes them, the way the network is to see them."""
+def learning_rate(optimizer: Optimizer) -> kd.schedules.Warmup | kd.schedules.Milestones:
+    """The rate of every step: linear in the batch, a linear rise, then a tenfold fall at each of `decay_at`."""
+    rate = optimizer.lr * optimizer.batch_size / optimizer.reference_batch
+    falls = {math.ceil(at * optimizer.steps - 1e-9): rate * 0.1**k for k, at in enumerate(optimizer.decay_at, 1)}
+    schedule = kd.schedules.Milestones(rate, falls)
+    rise = optimizer.warmup * optimizer.steps
+    return kd.schedules.Warmup(round(rise), then=schedule) if round(rise) else schedule
+
+
+def make_optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
+    """Build SGD or AdamW over what learns, with weight decay on kernels only."""
+    learning = [p for p in network.parameters() if p.requires_grad]
+    kernels, others = ([p for p in learning if (p.dim() > 1) is kernel] for kernel in (True, False))
+    groups = [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if settings.name == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.lr)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+
+
+def feed(network: models.Network, clip: Tensor) -> Tensor:
+    """Turn clips in [-1, 1], as the recipe makes them, into the input that a network's weights were made for."""
     spec = network.input_spec
     low, high = spec.range
-    if [low, high] != RANGE:
-        clip = low + (clip + 1) * ((high - low) / 2)
-    return spec.normalize(clip)
+    return spec.normalize(clip if (low, high) == (-1, 1) else low + (clip + 1) * ((high - low) / 2))
 
 
-def stream(network: models.Network, info: Mapping[str, Any]) -> str:
-    """What a network sees, "rgb" or "flow": by its file or, where that does not tell, by its channels.
+def stream_of(network: models.Network, info: Mapping[str, Any]) -> str:
+    """What a network sees, "rgb" or "flow": by its file or, where that does not say, by its channels.
 
     Raises:
         ValueError: it has another number of channels.
     """
     names = {channels: name for name, channels in CHANNELS.items()}
     if network.in_channels not in names:
-        raise ValueError(f"the network sees {network.in_channels} channels; clips give 3 (RGB) or 2 (flow)")
+        raise ValueError(f"the network must see 3 channels (RGB) or 2 (flow), got {network.in_channels}")
     return str(info["input"].get("stream", names[network.in_channels]))
 
 
-def load(path: Path) -> tuple[models.Network, dict[str, Any]]:
-    """The network in a file and what the file says of it; as `models.checkpoints.load`, with the recipe's own."""
-    config = _recorded(path)
-    if config.get("architecture") not in ("flow_predictor", "predicted_flow"):
-        return models.checkpoints.load(path)
-    with torch.random.fork_rng(devices=[]):
-        network = predicted_flow.build(config)
-    return models.checkpoints.load(path, network.eval())
+def load(path: Path, clips: Clips, *, stream: str | None = None) -> tuple[models.Network, str]:
+    """Read a trained network that fits the clips, and its stream.
+
+    Args:
+        path: the file of weights.
+        clips: the clips that it is to see.
+        stream: the one that it must see, "rgb" or "flow"; None: any.
+
+    Raises:
+        ValueError: the file is damaged, names other classes, sees another stream, or learned from other flow than
+            that of these clips.
+    """
+    network, info = models.checkpoints.load(path)
+    found, wanted = stream_of(network, info), clips.seen("flow")
+    if stream == "flow" or (stream is None and found == "flow"):
+        recorded = info["input"]
+        names = ("stream", "flow", "flow_bound", "fps", "short_side")
+        differ = [f"{n} {recorded.get(n)}, not {wanted[n]}" for n in names if recorded.get(n) != wanted[n]]
+        if differ:
+            raise ValueError(f"{path} must have been trained on this run's flow, got {'; '.join(differ)}")
+    elif stream and found != stream:
+        raise ValueError(f"{path} must see {stream}, got a network for {found}")
+    if info["classes"] is None:
+        way = "write a file that does with `kdvideo convert --classes`"
+        raise ValueError(f"{path} must name its classes, the clips have {clips.classes}: {way}")
+    if info["classes"] != clips.classes:
+        raise ValueError(f"{path} must know the classes of the clips, {clips.classes}, got {info['classes']}")
+    return network, found
 
 
-def _recorded(path: Path) -> dict[str, Any]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            recorded: dict[str, Any] = json.loads((file.metadata() or {}).get("kdvideo", "{}")).get("config", {})
-            return recorded
-    except (SafetensorError, OSError):
-        return {}  # what is wrong with it, or of what kind it is, models.checkpoints.load finds out
-
-
-def make_optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """SGD or AdamW, with weight decay on kernels only."""
-    kernels = [p for p in network.parameters() if p.dim() > 1]
-    others = [p for p in network.parameters() if p.dim() <= 1]
-    groups = [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    if settings.name == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.lr)
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+def save(network: models.Network, path: Path, clips: Clips, stream: str) -> None:
+    """Write the bare network with its classes and what it was trained on."""
+    models.checkpoints.save(network, path, classes=clips.classes, input=clips.seen(stream))

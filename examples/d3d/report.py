@@ -1,29 +1,23 @@
-"""report.json, report.md and the student's file from what was measured."""
+"""The report of a run: `report.json`, `report.md`, its pictures and the student's file."""
 
 from __future__ import annotations
 
 import json
-import platform
 import shutil
-import subprocess
 import sys
-from dataclasses import asdict
-from datetime import date
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from datasets import Dataset
+from torch import Tensor
 
-from examples.d3d import clips, figures
+from examples.d3d import figures
 from examples.d3d.config import Config
-from examples.d3d.timing import inference_cost
-from kdvideo import models
-from kdvideo.training import accuracy, confusion_matrix, mean_and_standard_error
-
-if TYPE_CHECKING:
-    from examples.d3d.run import Trained
+from examples.d3d.data import Clips, fingerprint
+from examples.d3d.train_teacher import WEIGHTS
+from kdvideo import flow, models
+from kdvideo.training import Timings, accuracy, confusion_matrix, environment, mean_and_standard_error, spread_of
 
 METHODS = {
     "S3D-G RGB": ("S3D-G RGB",),
@@ -32,55 +26,62 @@ METHODS = {
     "D3D": ("D3D",),
     "D3D+S3D-G RGB": ("D3D", "S3D-G RGB"),
 }
+COMPARISONS = (("D3D", "S3D-G RGB"), ("S3D-G Flow", "S3D-G RGB"), ("D3D+S3D-G RGB", "D3D"))
 PICTURES = ("losses.png", "confusion.png", "clips.png")
-PACKAGES = ("torch", "kdvideo", "accelerate", "av", "numpy")
 
 
-def write(config: Config, trained: list[Trained], train: Dataset, test: Dataset) -> None:
-    """Write everything that a run leaves in ``output_dir``."""
+@dataclass(frozen=True)
+class Trained:
+    """The three networks of one seed by the paper's names, and their scores (clips, K) on the test clips."""
+
+    seed: int
+    networks: dict[str, models.Network]
+    scores: dict[str, Tensor]
+
+
+def write(config: Config, clips: Clips, trained: list[Trained]) -> None:
+    """Write everything that a run leaves in `output_dir`."""
     folder = config.output_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    result = measure(config, trained, train, test)
+    result = measure(config, clips, trained)
     (folder / "report.json").write_text(json.dumps(result, indent=2))
-    shutil.copyfile(trained[0].weights["D3D"], folder / "student.safetensors")
-    figures.loss_curves(trained, folder / PICTURES[0])
+    shutil.copyfile(config.folder(trained[0].seed, "d3d") / WEIGHTS, folder / "student.safetensors")
+    figures.loss_curves(config, folder / PICTURES[0])
     figures.confusion(result["confusion"], result["classes"], folder / PICTURES[1])
-    figures.contact_sheet(config, trained[0], test, folder / PICTURES[2])
+    figures.contact_sheet(clips, trained[0].scores, folder / PICTURES[2])
     (folder / "report.md").write_text(markdown(result))
     print(f"\n# D3D report\n\n{table(result)}\nreport, pictures and student.safetensors are in {folder}")
 
 
-def measure(config: Config, trained: list[Trained], train: Dataset, test: Dataset) -> dict[str, Any]:
-    """The numbers of the report."""
-    label, classes = torch.tensor(test["label"]), test.features["label"].names
-    networks = {name: models.checkpoints.load(path)[0] for name, path in trained[0].weights.items()}
-    rows = [_row(config, method, trained, label, networks) for method in METHODS]
+def measure(config: Config, clips: Clips, trained: list[Trained]) -> dict[str, Any]:
+    """Compute the numbers of the report."""
+    label, networks = torch.tensor(clips.test["label"]), trained[0].networks
+    rows = [_row(method, clips, trained, label) for method in METHODS]
     top1 = {row["method"]: row["top1"] for row in rows}
     predicted = torch.cat([one.scores["D3D"].argmax(1) for one in trained])
+    command = " ".join(["python", "-m", "examples.d3d.run", *sys.argv[1:]])
     return {
         "rows": rows,
-        "comparisons": {
-            f"{a} - {b}": _difference(top1[a], top1[b])
-            for a, b in (("D3D", "S3D-G RGB"), ("S3D-G Flow", "S3D-G RGB"), ("D3D+S3D-G RGB", "D3D"))
-        },
-        "inference": inference_cost(config, networks),
-        "confusion": confusion_matrix(predicted, label.repeat(len(trained)), len(classes)).tolist(),
-        "classes": classes,
+        "comparisons": {f"{a} - {b}": _difference(top1[a], top1[b]) for a, b in COMPARISONS},
+        "inference": inference_cost(clips, networks),
+        "confusion": confusion_matrix(predicted, label.repeat(len(trained)), len(clips.classes)).tolist(),
+        "classes": clips.classes,
         "seeds": [one.seed for one in trained],
-        "clips": {"train": len(train), "test": len(test)},
+        "clips": {"train": len(clips.train), "test": len(clips.test)},
         "data": "synthetic" if config.train is None else f"{config.train.name} / {Path(str(config.test)).name}",
-        "data_fingerprint": {"train": clips.fingerprint(train), "test": clips.fingerprint(test)},
+        "data_fingerprint": {"train": fingerprint(clips.train), "test": fingerprint(clips.test)},
         "config": json.loads(json.dumps(asdict(config), default=str)),
-        "environment": environment(),
+        "environment": environment(command),
     }
 
 
-def _row(config: Config, method: str, trained: list[Trained], label: torch.Tensor, networks: Any) -> dict[str, Any]:
-    members = METHODS[method]
+def _row(method: str, clips: Clips, trained: list[Trained], label: Tensor) -> dict[str, Any]:
+    members, view = METHODS[method], clips.input
     mixed = [torch.stack([one.scores[member] for member in members]).mean(0) for one in trained]
     top1 = [accuracy(scores, label) for scores in mixed]
     mean, error = mean_and_standard_error(top1)
     correct = torch.stack([scores.argmax(1) == label for scores in mixed]).double().mean(0)
+    networks = [trained[0].networks[member] for member in members]
+    shape = (view.frames, view.crop, view.crop)
     return {
         "method": method,
         "needs_flow": any("Flow" in member for member in members),
@@ -88,14 +89,9 @@ def _row(config: Config, method: str, trained: list[Trained], label: torch.Tenso
         "mean": mean,
         "standard_error": error,
         "per_class": [float(correct[label == k].mean()) for k in sorted(set(label.tolist()))],
-        "parameters": sum(p.numel() for member in members for p in networks[member].parameters()),
-        "multiply_adds": sum(_multiply_adds(config, networks[member]) for member in members),
+        "parameters": sum(p.numel() for one in networks for p in one.parameters()),
+        "multiply_adds": sum(models.multiply_adds(one, torch.empty(1, one.in_channels, *shape)) for one in networks),
     }
-
-
-def _multiply_adds(config: Config, network: Any) -> int:
-    view = config.input
-    return models.multiply_adds(network, torch.empty(1, network.in_channels, view.frames, view.crop, view.crop))
 
 
 def _difference(left: list[float], right: list[float]) -> dict[str, Any]:
@@ -104,27 +100,36 @@ def _difference(left: list[float], right: list[float]) -> dict[str, Any]:
     return {"paired": paired, "mean": mean, "standard_error": error, "above_two_standard_errors": mean > 2 * error}
 
 
-def environment(module: str = "examples.d3d.run") -> dict[str, Any]:
-    """What a number depends on besides the settings."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
-    return {
-        "date": date.today().isoformat(),
-        "commit": commit or None,
-        "command": " ".join(["python", "-m", module, *sys.argv[1:]]),
-        "hardware": f"{device}, {torch.get_num_threads()} threads",
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+@torch.no_grad()
+def inference_cost(clips: Clips, networks: dict[str, models.Network], *, rounds: int = 9) -> dict[str, Any]:
+    """Time one clip relative to D3D, side by side, with D3D against itself as the control."""
+    view, device = clips.input, next(networks["D3D"].parameters()).device
+    shape = (view.frames, view.crop, view.crop)
+    rgb, uv = (torch.randn(1, channels, *shape, device=device) for channels in (3, 2))
+    frames = torch.randint(0, 256, (view.frames + 1, 3, view.crop, view.crop), dtype=torch.uint8, device=device)
+    arms = {
+        "d3d": lambda: networks["D3D"](rgb),
+        "control": lambda: networks["D3D"](rgb),
+        "flow": lambda: flow.tvl1(frames, preset=clips.estimator.preset),
+        "streams": lambda: (networks["S3D-G RGB"](rgb), networks["S3D-G Flow"](uv)),
     }
+    times = Timings(arms, rounds, quiet=True)
+    times.wall["two_stream"] = [a + b for a, b in zip(times.wall["flow"], times.wall["streams"], strict=True)]
+    result: dict[str, Any] = {name: times.cost(name, "d3d") for name in ("control", "flow", "streams", "two_stream")}
+    if device.type == "cuda":
+        milliseconds = {name: spread_of([1e3 * value for value in values]) for name, values in times.wall.items()}
+        result["milliseconds"] = {name: value["median"] for name, value in milliseconds.items()}
+    return result
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The report as Markdown; every number comes from ``result``."""
+    """Render the report as Markdown; every number comes from `result`."""
     pictures = "\n".join(f"![{Path(name).stem}]({name})" for name in PICTURES)
     return f"# D3D report\n\n{table(result)}\n{per_class(result)}\n{pictures}\n"
 
 
 def per_class(result: dict[str, Any]) -> str:
-    """Top-1 of every class that has test clips, the mean over the seeds."""
+    """Render top-1 of every class that has test clips, the mean over the seeds."""
     tested = [name for name, row in zip(result["classes"], result["confusion"], strict=True) if sum(row)]
     lines = ["Top-1 of every class, in per cent:", "", f"| method | {' | '.join(tested)} |"]
     lines.append("|---" * (len(tested) + 1) + "|")
@@ -134,7 +139,7 @@ def per_class(result: dict[str, Any]) -> str:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Its table and its sentences."""
+    """Render the table and the sentences of a report."""
     seeds = result["seeds"]
     lines = [
         f"Data: {result['data']}, {result['clips']['train']} training and {result['clips']['test']} test clips, "

@@ -1,34 +1,70 @@
-"""Train a student: D3D unless another method is named, or S3D-G on RGB alone with --distill-weight 0.
+"""Train D3D: an RGB network that learns its classes and the logits of the flow network.
+
+    L = cross-entropy + λ · 1/B Σ ‖student(rgb) − teacher(flow)‖² / K
 
 python -m examples.d3d.train_student pocket
 python -m examples.d3d.train_student pocket --flow-from cache --distinct-views 8
-python -m examples.d3d.train_student pocket --method D3D_2C
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import torch.nn.functional as F
 from accelerate import Accelerator
+from torch import Tensor, nn
 
-from examples.d3d import methods
+import kdvideo as kd
 from examples.d3d.config import Config, parse, plain_errors
-from examples.d3d.students import train_method
-from examples.d3d.train import make_accelerator
+from examples.d3d.data import Clips, open_clips
+from examples.d3d.teacher import teach
+from examples.d3d.train_teacher import WEIGHTS, Setup, train_s3dg, train_stream
+from examples.d3d.training import Batch, make_accelerator
+from kdvideo import models
 
 
-def student(config: Config, seed: int, accelerator: Accelerator) -> Path:
-    """Weights of the method that the settings name; its teacher is trained first where there is none yet."""
-    return train_method(config, methods.named(config.method), seed, accelerator)
+def train_student(
+    config: Config, clips: Clips, teacher: models.Network, seed: int, accelerator: Accelerator
+) -> models.Network:
+    """Train the student in its folder, unless that is done.
+
+    Raises:
+        ValueError: the folder holds a training with other settings, another teacher among them.
+    """
+
+    def setup() -> Setup:
+        teaching = teach(kd.Teacher(teacher), clips, config, seed, accelerator)
+        criterion = config.distill_weight * kd.LogitMSE(reduction=config.class_reduction)
+
+        def losses(student: nn.Module, batch: Batch) -> dict[str, Tensor]:
+            logits = student(batch["rgb"])
+            action = F.cross_entropy(logits.float(), batch["label"])
+            return {"action": action, "distill": criterion(kd.Output(logits, {}), teaching.target(batch))}
+
+        return teaching.views, losses, teaching.on_device
+
+    decisive = {
+        "teacher": kd.cache.weights_fingerprint(teacher),
+        "distill_weight": config.distill_weight,
+        "class_reduction": config.class_reduction,
+        "flow_from": config.flow_from,
+        "cache_flow": config.cache_flow,
+        "distinct_views": config.distinct_views,
+    }
+    return train_s3dg(config, clips, "d3d", "rgb", seed, decisive, setup, accelerator)
 
 
 @plain_errors
 def main(arguments: list[str] | None = None) -> None:
-    """Train one student per seed and print where its weights are."""
+    """Train one student per seed; its teacher is trained first where there is none yet."""
     config = parse(arguments)
-    accelerator = make_accelerator(config)
+    accelerator, clips = make_accelerator(config), open_clips(config)
     for seed in config.seeds:
-        accelerator.print(f"{config.method}, seed {seed}: {student(config, seed, accelerator)}")
+        if config.distill_weight == 0:
+            train_stream(config, clips, "rgb", seed, accelerator)
+            accelerator.print(f"S3D-G RGB, seed {seed}: {config.folder(seed, 'rgb') / WEIGHTS}")
+        else:
+            teacher = train_stream(config, clips, "flow", seed, accelerator)
+            train_student(config, clips, teacher, seed, accelerator)
+            accelerator.print(f"D3D, seed {seed}: {config.folder(seed, 'd3d') / WEIGHTS}")
 
 
 if __name__ == "__main__":

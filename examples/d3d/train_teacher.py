@@ -1,32 +1,117 @@
-"""Train the teacher: S3D-G on TV-L1 flow, with the action loss.
+"""Train a network on one stream with the action loss: the teacher on flow, or S3D-G on RGB alone.
 
 python -m examples.d3d.train_teacher pocket
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
+import torch.nn.functional as F
 from accelerate import Accelerator
+from torch import Tensor, nn
 
+from examples.d3d import networks
 from examples.d3d.config import Config, parse, plain_errors
-from examples.d3d.methods import FLOW
-from examples.d3d.students import train_method
-from examples.d3d.train import make_accelerator
+from examples.d3d.data import Clips, fingerprint, open_clips, prepare
+from examples.d3d.teacher import online
+from examples.d3d.training import Batch, Losses, Training, fit, make_accelerator, unchanged
+from kdvideo import data, models
+from kdvideo.training import claim_folder
+
+WEIGHTS = "model.safetensors"
+NAMES = {"rgb": "S3D-G RGB", "flow": "S3D-G Flow", "d3d": "D3D"}
+Setup = tuple[data.PairedClips, Losses, Callable[[Batch], Batch]]
 
 
-def teacher(config: Config, seed: int, accelerator: Accelerator) -> Path:
-    """Weights of the flow network: those that ``--teacher`` names, or trained here unless that was done before."""
-    return train_method(config, FLOW, seed, accelerator)
+def train_stream(config: Config, clips: Clips, stream: str, seed: int, accelerator: Accelerator) -> models.Network:
+    """Train S3D-G on "rgb" or "flow" in its folder, unless that is done; the flow network is the teacher.
+
+    Raises:
+        ValueError: `config.teacher` does not fit, or the folder holds a training with other settings.
+    """
+    if stream == "flow" and config.teacher:
+        return networks.load(config.teacher, clips, stream="flow")[0]
+
+    def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        return {"action": F.cross_entropy(network(batch[stream]).float(), batch["label"])}
+
+    def setup() -> Setup:
+        if stream == "flow" and not clips.stores_flow:
+            return clips.views(clips.train, train=True, seed=seed), losses, online(clips)
+        source = prepare(clips, clips.train, accelerator) if stream == "flow" else None
+        return clips.views(clips.train, source, train=True, rgb=stream == "rgb", seed=seed), losses, unchanged
+
+    decisive = {"flow": clips.estimator.fingerprint, "stored": clips.stores_flow} if stream == "flow" else {}
+    return train_s3dg(config, clips, stream, stream, seed, decisive, setup, accelerator)
+
+
+def train_s3dg(
+    config: Config,
+    clips: Clips,
+    name: str,
+    stream: str,
+    seed: int,
+    decisive: dict[str, Any],
+    setup: Callable[[], Setup],
+    accelerator: Accelerator,
+) -> models.Network:
+    """Train S3D-G in the folder of its name, unless that is done; return what the file holds.
+
+    Args:
+        config: the settings.
+        clips: the clips.
+        name: of the folder, a key of `NAMES`.
+        stream: what the network sees.
+        seed: of the network, the views and dropout.
+        decisive: what decides the outcome besides the settings that all trainings have.
+        setup: gives the views, the losses and what happens to a batch on its device, where there is something to do.
+        accelerator: the one of the run.
+    """
+    folder = config.folder(seed, name)
+    common = {
+        "seed": seed,
+        "data": fingerprint(clips.train),
+        "input": {key: value for key, value in clips.seen(stream).items() if key != "flow"},
+        "optimizer": asdict(config.optimizer),
+        "network": asdict(config.network),
+        "mixed_precision": config.mixed_precision,
+        "processes": accelerator.num_processes,
+        "accumulate": config.gradient_accumulation_steps,
+    }
+    claim_folder(folder, common | decisive)
+    if not (folder / WEIGHTS).exists():
+        views, losses, on_device = setup()
+        training = Training(
+            f"{NAMES[name]} seed {seed}",
+            folder,
+            networks.s3dg(config.network, stream, len(clips.classes), seed).train(),
+            losses,
+            views,
+            config.optimizer,
+            seed,
+            on_device,
+            num_workers=config.num_workers,
+            checkpointing_steps=config.checkpointing_steps,
+            accumulate=config.gradient_accumulation_steps,
+        )
+        network = fit(training, accelerator)
+        if accelerator.is_main_process:
+            networks.save(network, folder / WEIGHTS, clips, stream)
+    accelerator.wait_for_everyone()
+    return networks.load(folder / WEIGHTS, clips, stream=stream)[0]
 
 
 @plain_errors
 def main(arguments: list[str] | None = None) -> None:
-    """Train one teacher per seed and print where its weights are."""
+    """Train one teacher per seed."""
     config = parse(arguments)
-    accelerator = make_accelerator(config)
+    accelerator, clips = make_accelerator(config), open_clips(config)
     for seed in config.seeds:
-        accelerator.print(f"teacher, seed {seed}: {teacher(config, seed, accelerator)}")
+        train_stream(config, clips, "flow", seed, accelerator)
+        accelerator.print(f"teacher, seed {seed}: {config.teacher or config.folder(seed, 'flow') / WEIGHTS}")
 
 
 if __name__ == "__main__":

@@ -7,20 +7,24 @@ from kdvideo.training.checkpoint import CheckpointError, Checkpoints
 from kdvideo.training.environment import environment, settings_hash
 from kdvideo.training.metrics import accuracy, confusion_matrix, mean_and_standard_error
 from kdvideo.training.preemption import StopRequest, ignore_signals
+from kdvideo.training.run_folder import StepLog, claim_folder
 from kdvideo.training.sampler import StepSampler, step_seed
-from kdvideo.training.timing import Timings
+from kdvideo.training.timing import Timings, spread_of
 
 __all__ = [
     "CheckpointError",
     "Checkpoints",
+    "StepLog",
     "StepSampler",
     "StopRequest",
     "Timings",
     "accuracy",
+    "claim_folder",
     "confusion_matrix",
     "environment",
     "ignore_signals",
     "mean_and_standard_error",
     "settings_hash",
+    "spread_of",
     "step_seed",
 ]

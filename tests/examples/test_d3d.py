@@ -43,10 +43,22 @@ def test_run_writes_report_student_and_pictures(finished: Path) -> None:
 
 
 def test_a_second_run_trains_nothing(clips: Path, finished: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in finished.glob("trained/*/*")}
+    before = {path: path.stat().st_mtime_ns for path in finished.glob("out/seed*/*/*")}
     inside(recipe.main, clips, finished, "--seeds", "0", "1")
     assert len(before) >= 6 * 3
-    assert {path: path.stat().st_mtime_ns for path in finished.glob("trained/*/*")} == before
+    assert {path: path.stat().st_mtime_ns for path in finished.glob("out/seed*/*/*")} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("--optimizer.lr", "0.5"), "flow must .* got optimizer.lr 0.003, not 0.5: choose another folder"),
+        (("--distill-weight", "2"), r"d3d must .* got distill_weight 1.0, not 2.0"),
+    ],
+)
+def test_a_folder_with_other_settings_is_refused(clips: Path, finished: Path, change: tuple[str, ...], said: str) -> None:
+    with pytest.raises(SystemExit, match=f"^error: .*{said}"):
+        inside(recipe.main, clips, finished, *change)
 
 
 def test_the_student_is_a_plain_file_for_a_bare_network(finished: Path) -> None:
@@ -74,7 +86,10 @@ def test_predict_and_evaluate_read_the_student(clips: Path, finished: Path, caps
 
 
 def logs(work: Path) -> dict[str, list[str]]:
-    return {path.parent.name: path.read_text().splitlines() for path in work.glob("trained/*/log.jsonl")}
+    return {
+        f"{path.parts[-3]}/{path.parts[-2]}": path.read_text().splitlines()
+        for path in work.glob("out/seed*/*/log.jsonl")
+    }
 
 
 def test_a_killed_run_resumes_with_the_same_losses(clips: Path, finished: Path, tmp_path: Path) -> None:
@@ -84,7 +99,7 @@ def test_a_killed_run_resumes_with_the_same_losses(clips: Path, finished: Path, 
         [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 200
-    while not list(tmp_path.glob("trained/*/checkpoints/step_*/manifest.json")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("out/seed*/*/checkpoints/step_*/manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -99,21 +114,21 @@ def test_an_interrupted_run_leaves_a_checkpoint_and_says_how_to_go_on(clips: Pat
     arguments = command(clips, tmp_path, "--optimizer.steps", "100000", module="examples.d3d.train_student")
     process = subprocess.Popen([sys.executable, *arguments, "--distill-weight", "0"], cwd=ROOT, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 200
-    while not list(tmp_path.glob("trained/*/log.jsonl")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("out/seed*/*/log.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"the same command continues from here" in printed
-    assert len(list(tmp_path.glob("trained/*/checkpoints/step_*/manifest.json"))) >= 1
+    assert len(list(tmp_path.glob("out/seed*/*/checkpoints/step_*/manifest.json"))) >= 1
 
 
 def test_two_processes_train_one_network(clips: Path, tmp_path: Path) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29541")
     printed = succeeded(run(command(clips, tmp_path, "--mixed-precision", "bf16"), launcher=launcher))
     assert printed.count("# D3D report") == 1
-    settings = [json.loads(path.read_text()) for path in tmp_path.glob("trained/*/settings.json")]
+    settings = [json.loads(path.read_text()) for path in tmp_path.glob("out/seed*/*/settings.json")]
     assert {one["processes"] for one in settings} == {2}
     assert all(len(lines) == 6 for lines in logs(tmp_path).values())
 
@@ -128,13 +143,13 @@ def test_accumulated_batches_take_as_many_steps(clips: Path, tmp_path: Path) -> 
     ("change", "message"),
     [
         (("--train", "nowhere"), "nowhere"),
-        (("--input.crop", "99"), "crop 99"),
+        (("--input.crop", "99"), "crop must be at most short_side 36, got 99"),
         (("--flow-preset", "guess"), "guess"),
         (("--teacher", "gone.safetensors"), "gone.safetensors"),
         (("--distinct-views", "-1"), "distinct-views"),
-        (("--optimizer.steps", "0"), "steps is 0"),
-        (("--checkpointing-steps", "0"), "checkpointing_steps is 0"),
-        (("--gradient-accumulation-steps", "3"), "batch_size 4 cannot be"),
+        (("--optimizer.steps", "0"), "steps must be at least 1, got 0"),
+        (("--checkpointing-steps", "0"), "checkpointing_steps must be at least 1, got 0"),
+        (("--gradient-accumulation-steps", "3"), "batch_size must divide into 3 accumulated parts, got 4"),
     ],
 )
 def test_bad_settings_end_with_a_sentence(
@@ -144,7 +159,7 @@ def test_bad_settings_end_with_a_sentence(
         inside(recipe.main, clips, tmp_path, *change)
     assert stop.value.code not in (0, None)
     assert message in f"{stop.value.code} {capsys.readouterr().err}"
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("out/*.*"))
 
 
 def test_a_broken_clip_is_named(clips: Path, tmp_path: Path) -> None:
@@ -154,7 +169,7 @@ def test_a_broken_clip_is_named(clips: Path, tmp_path: Path) -> None:
     broken.write_bytes(broken.read_bytes()[:200])
     with pytest.raises(SystemExit, match=f"error: .*{broken.name}"):
         inside(recipe.main, copy, tmp_path / "work")
-    assert not list(tmp_path.glob("work/trained/*/*.safetensors"))
+    assert not list(tmp_path.glob("work/out/seed*/*/*.safetensors"))
 
 
 def test_logged_losses_are_finite_and_fall(finished: Path) -> None:

@@ -11,12 +11,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import kdvideo as kd
-from examples.d3d import clips as recipe_clips
-from examples.d3d import evaluate, teaching, train_student, train_teacher
+from examples.d3d import evaluate, networks, train_student, train_teacher
 from examples.d3d import run as recipe
-from examples.d3d.runs import Run
-from examples.d3d.train import make_accelerator
+from examples.d3d import teacher as teaching
+from examples.d3d.data import open_clips
 from kdvideo import flow, models, predict
+from kdvideo.training import StepLog
 from tests.examples.tiny import CLASSES, command, config, inside, run, succeeded
 
 # At the recipe's own rates, rounding in the seventh digit grows tenfold and more in each of the first steps.
@@ -29,7 +29,7 @@ def make_teacher(path: Path, clips: Path, *, seed: int = 0, stream: str = "flow"
     """An untrained network and what it says of its input."""
     torch.manual_seed(seed)
     network = models.s3dg(2, in_channels={"flow": 2, "rgb": 3}[stream], depth_multiplier=0.25)
-    spec = recipe_clips.input_spec(config(clips, path.parent), stream) | recorded
+    spec = open_clips(config(clips, path.parent)).seen(stream) | recorded
     spec = {name: value for name, value in spec.items() if value is not None}
     models.checkpoints.save(network, path, classes=list(CLASSES), input=spec)
     return path
@@ -39,15 +39,14 @@ def make_teacher(path: Path, clips: Path, *, seed: int = 0, stream: str = "flow"
 def teacher(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     work = tmp_path_factory.mktemp("teacher")
     inside(train_teacher.main, clips, work, "--network.fast-start", "--optimizer.steps", "20")
-    (path,) = work.glob("trained/*/model.safetensors")
-    return str(path)
+    return str(work / "out" / "seed0" / "flow" / "model.safetensors")
 
 
 def student(clips: Path, work: Path, teacher: str, *more: str) -> torch.Tensor:
-    """The losses of a training, (steps, 2): action and distillation."""
-    inside(train_student.main, clips, work, "--teacher", teacher, *STABLE, *more)
-    log = max(work.glob("trained/*/log.jsonl"), key=lambda path: path.stat().st_mtime_ns)
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    """The losses of a training in a folder of its own, (steps, 2): action and distillation."""
+    out = work / f"out{len(list(work.glob('out*')))}"
+    inside(train_student.main, clips, work, "--teacher", teacher, *STABLE, *more, "--output-dir", str(out))
+    rows = StepLog.read(out / "seed0" / "d3d" / "log.jsonl")
     return torch.tensor([[row["action"], row["distill"]] for row in rows])
 
 
@@ -91,14 +90,12 @@ def test_online_flow_teaches_as_the_stored_one_does(clips, teacher, live, tmp_pa
 
 
 def test_online_flow_is_scaled_as_the_stored_one(clips, tmp_path: Path) -> None:
-    run = config(clips, tmp_path)
-    train, _ = recipe_clips.manifests(run)
-    views = recipe_clips.views(run, train, flow.EstimatorSource(recipe_clips.estimator(run)), train=True)
+    opened = open_clips(config(clips, tmp_path))
+    views = opened.views(opened.train, flow.EstimatorSource(opened.estimator), train=True)
     batch = torch.utils.data.default_collate(list(views))
-    online = teaching.add_flow(run, online=True)(batch)["flow"]
+    online = teaching.online(opened)(batch)["flow"]
     slope = (online * batch["flow"]).sum() / batch["flow"].square().sum()
     assert slope == pytest.approx(1, abs=0.2)
-    assert teaching.add_flow(run, online=False)(batch) is batch
 
 
 def test_a_store_that_lacks_a_clip_is_no_hindrance(clips, teacher, tmp_path: Path) -> None:
@@ -173,31 +170,29 @@ def test_everything_online_leaves_no_flow(clips, tmp_path: Path) -> None:
         ({"flow_bound": 4.0}, "flow_bound 4.0, not 5.0"),
         ({"fps": 25.0}, "fps 25.0, not 12.5"),
         ({"short_side": 99}, "short_side 99, not 36"),
-        ({"flow": None, "flow_preset": "fast"}, "flow_preset fast, not default"),
+        ({"flow": None}, r"flow None, not TVL1\("),
         ({"stream": "rgb"}, "stream rgb, not flow"),
     ],
 )
 def test_a_teacher_of_other_flow_is_refused(clips, tmp_path: Path, recorded: dict, message: str) -> None:
     path = str(make_teacher(tmp_path / "teacher.safetensors", clips, **recorded))
-    with pytest.raises(SystemExit, match=f"error: .*trained on other flow.*{message}"):
+    with pytest.raises(SystemExit, match=f"error: .*must have been trained on this run's flow, got .*{message}"):
         inside(train_student.main, clips, tmp_path, "--teacher", path)
     if "stream" not in recorded:
-        with pytest.raises(SystemExit, match=f"error: .*trained on other flow.*{message}"):
+        with pytest.raises(SystemExit, match=f"error: .*must have been trained on this run's flow, got .*{message}"):
             inside(evaluate.main, clips, tmp_path, "--weights", path)
 
 
 def test_what_makes_no_other_flow_is_no_mismatch(clips, tmp_path: Path) -> None:
-    same = recipe_clips.input_spec(config(clips, tmp_path), "flow") | {"frames": 99, "crop": 7, "flip": False}
-    recipe_clips.check_flow(tmp_path, same, config(clips, tmp_path))
-    older = {name: value for name, value in same.items() if name != "flow"}
-    recipe_clips.check_flow(tmp_path, older, config(clips, tmp_path))
+    path = make_teacher(tmp_path / "same.safetensors", clips, frames=99, crop=7, flip=False)
+    assert networks.load(path, open_clips(config(clips, tmp_path)), stream="flow")[1] == "flow"
 
 
 def test_a_teacher_of_other_classes_is_refused(clips, teacher, tmp_path: Path) -> None:
     path, description = tmp_path / "teacher.safetensors", metadata(teacher)
     description["classes"] = description["classes"][::-1]
     save_file(load_file(teacher), path, {"kdvideo": json.dumps(description)})
-    with pytest.raises(SystemExit, match="knows the classes"):
+    with pytest.raises(SystemExit, match="must know the classes of the clips"):
         inside(train_student.main, clips, tmp_path, "--teacher", str(path))
 
 
@@ -208,7 +203,7 @@ def metadata(path: str) -> dict[str, Any]:
 
 def test_trained_networks_record_their_flow(clips, tmp_path: Path) -> None:
     inside(train_teacher.main, clips, tmp_path, "--optimizer.steps", "1", "--flow-preset", "fast")
-    (path,) = tmp_path.glob("trained/*/model.safetensors")
+    path = tmp_path / "out" / "seed0" / "flow" / "model.safetensors"
     assert metadata(str(path))["input"]["flow"] == flow.TVL1Estimator(flow.FAST).fingerprint
 
 
@@ -229,22 +224,6 @@ def test_predicting_uses_the_recorded_flow(clips, tmp_path: Path, monkeypatch) -
         predict.predict(make_teacher(tmp_path / "b.safetensors", clips, flow="RAFT"), clip)
 
 
-def test_runs_are_named_by_what_decides_them(clips, tmp_path: Path) -> None:
-    def key(*more: str, stream: str = "rgb", taught: bool = True) -> str:
-        run = config(clips, tmp_path, *more)
-        train, _ = recipe_clips.manifests(run)
-        weights = make_teacher(tmp_path / "t.safetensors", clips) if taught else None
-        return Run(run, make_accelerator(run), stream, 0, train, weights).key
-
-    ways = [(), ("--flow-from", "online"), CACHE, (*CACHE, "--cache-flow", "online"), TWO, (*CACHE, *TWO)]
-    assert len({key(*way) for way in ways}) == len(ways)
-    assert len({key(*way, taught=False) for way in ways}) == 1
-    assert len({key(*way, stream="flow", taught=False) for way in ways}) == 2  # from a store, online
-    assert key("--input.test-views", "3") == key()
-    assert key("--flow-preset", "fast") != key()
-    assert key("--flow-preset", "fast", taught=False) == key(taught=False)
-
-
 @pytest.mark.slow
 def test_two_processes_fill_one_cache(clips, teacher, tmp_path: Path) -> None:
     expected = student(clips, tmp_path / "one", teacher, *CACHE, *TWO)
@@ -257,6 +236,6 @@ def test_two_processes_fill_one_cache(clips, teacher, tmp_path: Path) -> None:
     cache = kd.TeacherCache(shared[0].parent, fingerprint=fingerprint)
     assert len(cache) == sum(len(load_file(path)["view"]) for path in shared) == 2 * 8
     assert len(shared) == 2
-    (log,) = (tmp_path / "two").glob("trained/*/log.jsonl")
-    losses = [json.loads(line)["distill"] for line in log.read_text().splitlines()]
+    log = tmp_path / "two" / "out" / "seed0" / "d3d" / "log.jsonl"
+    losses = [row["distill"] for row in StepLog.read(log)]
     assert len(losses) == len(expected)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
-from benchmarks.paper.tables import paper, statistics
+from benchmarks.paper.tables import paired_statistics, paper_numbers
 from benchmarks.paper.tables.records import values
+from benchmarks.paper.tables.scales import SCALES
 from benchmarks.paper.tables.table import Record, Row, Table
 
 NOT_RUN = "not run"
@@ -15,7 +16,7 @@ OTHERS = "not run (the paper quotes it)"
 
 
 def document(table: Table, record: Record) -> str:
-    """Caption, table, protocol and how it was run."""
+    """Render caption, table, protocol and how it was run."""
     body = table.body(table, record) if table.body else rows(table, record)
     picture = [f"![{table.name}](img/{record['picture']})", ""] if record.get("picture") else []
     parts = [caption(table, record), "", *body, "", *picture, *per_class(table, record), table.protocol]
@@ -23,17 +24,17 @@ def document(table: Table, record: Record) -> str:
 
 
 def caption(table: Table, record: Record) -> str:
-    """What is shown, and on which data each side was measured."""
+    """Say what is shown, and on which data each side was measured."""
     ours = f"Ours: {table.metric.name} in {table.metric.unit} on {record['data']}, scale {record['scale']}"
     theirs = " The paper's numbers are from the data sets that its columns name." if table.paper_columns else ""
-    kinetics = "" if record["scale"] == "paper" else ", **not on the data of the paper**"
+    kinetics = "" if SCALES[record["scale"]].published else ", **not on the data of the paper**"
     number = table.name.replace("table", "Table ").replace("figure", "Figure ")
-    title = f"**{number} of the paper: {paper.caption(table.name)}.**"
+    title = f"**{number} of the paper: {paper_numbers.caption(table.name)}.**"
     return f"{title} {ours}{kinetics}, mean ± standard error over the seeds.{theirs}"
 
 
 def rows(table: Table, record: Record) -> list[str]:
-    """One line a row: our value, its seeds, the paper's values."""
+    """Render one line a row: our value, its seeds, the paper's values."""
     metric = table.metric
     heads = [f"ours: {metric.name} ({metric.unit})", "seeds", *(f"paper ({head})" for head in table.paper_columns)]
     lines = [f"| | {' | '.join(heads)} |", "|" + "---|" * (len(heads) + 1)]
@@ -46,7 +47,7 @@ def rows(table: Table, record: Record) -> list[str]:
 
 
 def per_class(table: Table, record: Record) -> list[str]:
-    """The mean over the seeds for every class, folded away; no line where the metric knows no classes."""
+    """Render the mean over the seeds for every class, folded away; no line where the metric knows no classes."""
     known = {row.name: found for row in table.rows if (found := _classes(record, row.name))}
     if not known:
         return []
@@ -67,11 +68,11 @@ def _classes(record: Record, row: str) -> dict[str, float]:
 
 
 def value(table: Table, record: Record, row: Row) -> str:
-    """Mean ± standard error of a row, or that it was not run."""
+    """Render mean ± standard error of a row, or that it was not run."""
     known = values(record, row.name)
     if not known:
         return NOT_RUN if row.of else OTHERS
-    summary = statistics.summarize(known)
+    summary = paired_statistics.summarize(known)
     mean = f"{summary.mean:.{table.metric.digits}f}"
     if summary.standard_error is None:
         return f"{mean} (one seed: no spread)"
@@ -79,7 +80,7 @@ def value(table: Table, record: Record, row: Row) -> str:
 
 
 def where(record: Record) -> str:
-    """Hardware, versions, commits, dates and commands behind the values."""
+    """Render hardware, versions, commits, dates and commands behind the values."""
     used = {entry["environment"] for row in record["rows"].values() for entry in row["seeds"].values()}
     environments = [record["environments"][number] for number in sorted(used)]
     if not environments:

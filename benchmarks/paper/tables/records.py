@@ -9,18 +9,19 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.paper.tables import statistics
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.tables import paired_statistics
 from benchmarks.paper.tables.scales import Draw, Scale
 from benchmarks.paper.tables.table import Measured, Record, Row, Table
-from examples.d3d import clips
 from examples.d3d.config import Config
+from kdvideo.files import write_atomic
 
 INCIDENTAL = {
     *("seeds", "work_dir", "output_dir", "train", "test", "root", "weights", "method"),
@@ -41,11 +42,11 @@ class RecordFile:
 
     @property
     def markdown(self) -> Path:
-        """Where its table goes."""
+        """Return where its table goes."""
         return self.path.with_suffix(".md")
 
     def read(self) -> Record:
-        """The record, or an empty one."""
+        """Read the record, or make an empty one."""
         if self.path.exists():
             return self._known()
         data = self.scale.data.get(self.table.part)
@@ -58,23 +59,24 @@ class RecordFile:
             names = found["table"], found["scale"]
             values = [entry["value"] + 0.0 for row in found["rows"].values() for entry in row["seeds"].values()]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{self.path} is no record of a table ({error!r}); move it and measure anew") from None
+            advice = "move it and measure anew"
+            raise ValueError(f"{self.path} must be the record of a table, got {error!r}: {advice}") from None
         if names != (self.table.name, self.scale.name) or not all(map(math.isfinite, values)):
             wanted = f"finite values of {self.table.name} at scale {self.scale.name}"
-            raise ValueError(f"{self.path} holds {' at scale '.join(map(str, names))}; expected {wanted}")
+            raise ValueError(f"{self.path} must hold {wanted}, got {' at scale '.join(map(str, names))}")
         return found
 
-    def check(self, config: Config) -> None:
-        """Raise unless what is recorded was measured with these settings."""
+    def check(self, lab: Lab) -> None:
+        """Raise `ValueError` unless what is recorded was measured with these settings."""
         recorded = self.read()["settings"]
-        differ = list(_differences(recorded, self._settings(config))) if recorded else []
+        differ = list(_differences(recorded, self._settings(lab))) if recorded else []
         if differ:
             raise ValueError(
                 f"{self.path} was measured with other settings ({'; '.join(differ)}); move it, or choose --results"
             )
 
-    def missing(self, draws: list[Draw], row: str) -> list[Draw]:
-        """The draws at which a row has no value yet.
+    def missing(self, draws: Sequence[Draw], row: str) -> list[Draw]:
+        """Return the draws at which a row has no value yet.
 
         Raises:
             ValueError: its values are those of another method.
@@ -90,12 +92,12 @@ class RecordFile:
         """Write one value and the mean over all that the row has now."""
         with self._alone():
             record = self.read()
-            record["settings"] = record["settings"] or self._settings(draw.config)
+            record["settings"] = record["settings"] or self._settings(draw.lab)
             of = described(self.table.row(row))
             entry = measured._asdict() | {"environment": _index(record["environments"], environment)}
             seeds = record["rows"].setdefault(row, {"of": of, "seeds": {}})["seeds"]
             seeds[draw.key] = entry
-            summary = statistics.summarize(values(record, row))
+            summary = paired_statistics.summarize(values(record, row))
             record["rows"][row] |= {"mean": summary.mean, "standard_error": summary.standard_error}
             self._write(record)
         return record
@@ -107,21 +109,14 @@ class RecordFile:
             self._write(record)
         return record
 
-    def _settings(self, config: Config) -> dict[str, Any]:
+    def _settings(self, lab: Lab) -> dict[str, Any]:
         extra: dict[str, Any] = json.loads(json.dumps(self.table.settings))
-        if self.scale.name == "paper" and config.train:
-            extra["clips"] = {
-                side: {"count": len(rows), "fingerprint": clips.fingerprint(rows)}
-                for side, rows in zip(("train", "test"), clips.manifests(config), strict=True)
-            }
-        return settings(config) | extra
+        return settings(lab.config) | extra | self.scale.clips_for_record(lab)
 
     def _write(self, record: Record) -> None:
         order = [row.name for row in self.table.rows]
         record["rows"] = {name: record["rows"][name] for name in order if name in record["rows"]}
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
-        os.replace(temporary, self.path)
+        write_atomic(self.path, (json.dumps(record, indent=1) + "\n").encode())
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -135,7 +130,7 @@ class RecordFile:
 
 
 def values(record: Record, row: str) -> dict[str, float]:
-    """Seed -> value of a row; empty where it was not run.
+    """Return seed -> value of a row; empty where it was not run.
 
     The folds of one seed, "fold 0 seed 7", are one value, their mean, once all are there.
     """
@@ -147,7 +142,7 @@ def values(record: Record, row: str) -> dict[str, float]:
 
 
 def described(row: Row) -> list[Any]:
-    """What a row measures, as JSON holds it."""
+    """Return what a row measures, as JSON holds it."""
     found: list[Any] = json.loads(json.dumps(row.of, default=_plain))
     return found
 
@@ -157,7 +152,7 @@ def _plain(value: Any) -> Any:
 
 
 def settings(config: Config) -> dict[str, Any]:
-    """The settings that decide a value, as JSON holds them; the clips are the scale's."""
+    """Return the settings that decide a value, as JSON holds them; the clips are the scale's."""
     every = json.loads(json.dumps(asdict(config), default=str))
     return {name: value for name, value in every.items() if name not in INCIDENTAL}
 

@@ -9,26 +9,25 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 
 from benchmarks import record
-from benchmarks.paper.tables import markdown, published
+from benchmarks.paper.tables import cluster_plan, markdown
 from benchmarks.paper.tables.preparing import prepare_flow
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import FEW, SCALES, Draw, Scale
 from benchmarks.paper.tables.table import Record, Row, Table
 from examples.d3d.config import plain_errors
-from examples.d3d.train import make_accelerator
+from examples.d3d.training import make_accelerator
 from kdvideo.data import ClipError
 
 RESULTS = record.FOLDER
 PICTURES = Path("docs/img")
-NOT_OF_ONE_MOMENT = ("load_average",)
+VARYING = ("load_average",)  # from moment to moment: one environment stands for many values
 Made = Callable[[Scale, argparse.Namespace], Table]
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
-    """The flags that all scripts of tables and figures have."""
+    """Return the flags that all scripts of tables and figures have."""
     flags = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--scale", choices=SCALES, default="pocket")
     flags.add_argument("--seeds", type=int, nargs="+", help="default: as many as the scale has")
@@ -40,7 +39,7 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     flags.add_argument("--results", type=Path, default=RESULTS, help="folder of the records and their tables")
     flags.add_argument("--render", action="store_true", help="measure nothing, write the tables of the records anew")
     flags.add_argument("--clips", type=Path, default=Path("../shared/data/ut_interaction"), help="of UT-Interaction")
-    published.add_flags(flags)
+    cluster_plan.add_flags(flags)
     own = flags.add_argument_group("Table 4")
     own.add_argument("--ucf101", type=Path, help="folder of UCF-101, as its archives unpack")
     own.add_argument("--hmdb51", type=Path, help="folder of HMDB-51, as its archives unpack")
@@ -50,15 +49,15 @@ def parser(about: str | None) -> argparse.ArgumentParser:
 
 
 def positive(text: str) -> int:
-    """A whole number above 0, as a flag's type."""
+    """Read a whole number above 0, as a flag's type."""
     if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {number}")
+        raise argparse.ArgumentTypeError(f"must be above 0, got {number}")
     return number
 
 
 @plain_errors
 def main(table: Table | Made, about: str | None, arguments: Sequence[str] | None = None) -> None:
-    """The command of one table's script."""
+    """Run the command of one table's script."""
     options = parser(about).parse_args(arguments)
     made = table if isinstance(table, Table) else table(SCALES[options.scale], options)
     if failures := run([made], options):
@@ -68,14 +67,9 @@ def main(table: Table | Made, about: str | None, arguments: Sequence[str] | None
 def run(tables: Sequence[Table], options: argparse.Namespace, *, pictures: bool = True) -> list[str]:
     """Measure what is missing in some tables, write their records and pictures; return what failed."""
     scale = SCALES[options.scale]
-    if scale.name == "paper" and not (options.run or options.render):
-        print(published.plan(tables, scale, options))
+    if not options.render and (said := scale.plan(tables, options)):
+        print(said)
         return []
-    needs_clips = scale.name == "paper" and not options.render and any(table.plan is None for table in tables)
-    if needs_clips and not (options.train and options.test):
-        raise ValueError("the published protocol needs clips: give --train and --test")
-    if needs_clips and len({table.part for table in tables if table.plan is None}) > 1:
-        raise ValueError("Tables 3 and 8 are on other clips: run them by --only, with --train and --test of their own")
     for table in tables:
         if table.part not in scale.data:
             print(f"{table.name} has no clips at scale {scale.name}: not run")
@@ -86,36 +80,33 @@ def run(tables: Sequence[Table], options: argparse.Namespace, *, pictures: bool 
         return []
     torch.set_num_threads(options.threads)
     environment(options.threads)
-    accelerator = make_accelerator(_draws(tables[0], scale, options)[0].config)
-    failures = [failure for table in tables for failure in _measure(table, scale, options, accelerator)]
+    accelerator = make_accelerator(scale.config)
+    parts = dict.fromkeys(table.part for table in tables)
+    draws = {part: scale.draws(part, options.seeds or scale.seeds, options, accelerator) for part in parts}
+    failures = [failure for table in tables for failure in _measure(table, scale, options, draws[table.part])]
     for table in tables if pictures else ():
-        finish(table, scale, options, accelerator)
+        finish(table, scale, options, draws[table.part])
     return failures
 
 
-def _draws(table: Table, scale: Scale, options: argparse.Namespace) -> list[Draw]:
-    return scale.draws(table.part, options.seeds or scale.seeds, options)
-
-
 def plan(table: Table, draws: Sequence[Draw], *, every: bool) -> Iterator[tuple[Row, list[Draw]]]:
-    """The draws at which each row is measured."""
+    """Yield the draws at which each row is measured."""
     for row in table.rows:
         if row.of:
             yield row, [draw for draw in draws if every or row.claim or draw.seed in FEW]
 
 
-def _measure(table: Table, scale: Scale, options: argparse.Namespace, accelerator: Accelerator) -> Iterator[str]:
-    """Row by row and seed by seed; yields what failed, and goes on where that is possible."""
-    file = RecordFile(table, scale, options.results)
-    draws = _draws(table, scale, options)
-    file.check(draws[0].config)
+def _measure(table: Table, scale: Scale, options: argparse.Namespace, draws: Sequence[Draw]) -> Iterator[str]:
+    """Measure row by row and seed by seed; yield what failed, and continue where that is possible."""
+    file, accelerator = RecordFile(table, scale, options.results), draws[0].lab.accelerator
+    file.check(draws[0].lab)
     for row, wanted in plan(table, draws, every=options.every):
         for draw in file.missing(wanted, row.name):
             name = f"{table.name}, {row.name}, seed {draw.key}"
-            if table.needs_flow:
-                prepare_flow(draw.config, accelerator)
             try:
-                measured = table.measure(row, draw.config, draw.seed, accelerator)
+                if table.needs_flow:
+                    prepare_flow(draw.lab)
+                measured = table.measure(row, draw.lab, draw.seed)
             except (ValueError, RuntimeError, ArithmeticError, ClipError) as error:
                 if accelerator.num_processes > 1:  # the others would wait for ever
                     raise
@@ -130,27 +121,26 @@ def _measure(table: Table, scale: Scale, options: argparse.Namespace, accelerato
 
 @cache  # files may change while the code of the first call goes on
 def environment(threads: int) -> Record:
-    """Hardware, versions, commit, command and date of this process."""
+    """Describe hardware, versions, commit, command and date of this process."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     given = [Path(one).name if Path(one).is_absolute() else one for one in sys.argv[1:]]  # nothing of this machine
     command = " ".join(["python", "-m", spec.name if spec else "benchmarks.paper.run_all", *given])
     command = command.split(" --worker ")[0]  # what the user called
     known = record.environment(command, threads)
-    return {name: value for name, value in known.items() if name not in NOT_OF_ONE_MOMENT}
+    return {name: value for name, value in known.items() if name not in VARYING}
 
 
-def finish(table: Table, scale: Scale, options: argparse.Namespace, accelerator: Accelerator) -> None:
+def finish(table: Table, scale: Scale, options: argparse.Namespace, draws: Sequence[Draw]) -> None:
     """Draw the picture of a figure whose rows have their first value, and write the table."""
-    file = RecordFile(table, scale, options.results)
-    first = _draws(table, scale, options)[:1]
-    complete = all(not file.missing(first, row.name) for row in table.rows if row.of)
+    file, lab = RecordFile(table, scale, options.results), draws[0].lab
+    complete = all(not file.missing(draws[:1], row.name) for row in table.rows if row.of)
     if table.picture and complete:
         folder = PICTURES if options.results == RESULTS else options.results
         name = f"{file.path.stem}.png"
-        table.picture(file.read(), first[0].config, first[0].seed, accelerator, folder / name)
-        if accelerator.is_main_process:
+        table.picture(file.read(), lab, draws[0].seed, folder / name)
+        if lab.accelerator.is_main_process:
             file.note("picture", name)
-    if accelerator.is_main_process:
+    if lab.accelerator.is_main_process:
         _render(file)
 
 

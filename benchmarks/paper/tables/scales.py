@@ -14,9 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from accelerate import Accelerator
+
 from benchmarks.paper import ut_interaction
-from examples.d3d import clips
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.tables import cluster_plan, gpu_shares
+from benchmarks.paper.tables.table import Table
 from examples.d3d.config import PAPER, POCKET, Config, Input, Network, Optimizer
+from examples.d3d.data import SYNTHETIC, fingerprint
 from kdvideo.data import synthetic
 
 FEW = (0, 1, 2)  # the seeds of rows on which no claim rests
@@ -34,22 +39,22 @@ BENCH = Config(
 
 
 class Draw(NamedTuple):
-    """One repetition of a measurement: the name under which it is recorded, its settings and its seed."""
+    """One repetition of a measurement: the name under which it is recorded, its laboratory and its seed."""
 
     key: str
-    config: Config
+    lab: Lab
     seed: int
 
 
 @dataclass(frozen=True)
 class Videos:
-    """Synthetic videos; without ``settings`` those that the recipe writes by itself."""
+    """Synthetic videos; without `settings` those that the recipe writes by itself."""
 
     text: str
     settings: Mapping[str, Any] | None = None
 
     def chosen(self, config: Config) -> Config:
-        """The settings with these clips, which are written at the first call."""
+        """Return the settings with these clips, which are written at the first call."""
         if self.settings is None:
             return config
         seed, classes = self.settings["seed"], len(self.settings["classes"])
@@ -67,52 +72,95 @@ class Scale:
     data: Mapping[str, Videos]
     seeds: tuple[int, ...]
 
-    def draws(self, part: str, seeds: Sequence[int], options: argparse.Namespace) -> list[Draw]:
-        """The repetitions of one table."""
+    published = False
+    """Whether the clips are those of the paper, trained as published."""
+
+    def draws(
+        self, part: str, seeds: Sequence[int], options: argparse.Namespace, accelerator: Accelerator
+    ) -> list[Draw]:
+        """Return the repetitions of one table, which share a laboratory."""
+        config = self.data[part].chosen(dataclasses.replace(self.config, work_dir=options.work_dir))
+        lab = Lab(config, accelerator)
+        return [Draw(str(seed), lab, seed) for seed in seeds]
+
+    def plan(self, tables: Sequence[Table], options: argparse.Namespace) -> str | None:
+        """Return what a command says instead of measuring; None: it measures.
+
+        Raises:
+            ValueError: the command line lacks what the scale needs.
+        """
+        return None
+
+    def clips_for_record(self, lab: Lab) -> dict[str, Any]:
+        """Return what a record says of clips that are not ours."""
+        return {}
+
+    def on_gpus(self, config: Config, options: argparse.Namespace) -> Config:
+        """Return the settings for the GPUs that the command line names."""
+        return config
+
+    def pretraining(self, part: str, config: Config, options: argparse.Namespace) -> Config | None:
+        """Return the settings of a pretraining on a part of the data; None where its clips are not given."""
+        return self.data[part].chosen(dataclasses.replace(config, train=None, test=None, root=None))
+
+
+class RealScale(Scale):
+    """The folds of UT-Interaction."""
+
+    def draws(
+        self, part: str, seeds: Sequence[int], options: argparse.Namespace, accelerator: Accelerator
+    ) -> list[Draw]:
+        """Return every fold at every seed."""
+        if not Path(options.clips).is_dir():
+            raise ValueError(f"--clips must be the folder of the UT-Interaction clips, got {options.clips}")
+        folds = range(ut_interaction.FOLDS)
+        configs = [ut_interaction.fold_config(options.clips, options.work_dir, fold) for fold in folds]
+        labs = [Lab(config, accelerator) for config in configs]
+        return [Draw(f"fold {fold} seed {seed}", labs[fold], seed) for seed in seeds for fold in folds]
+
+
+class PaperScale(Scale):
+    """The published protocol, on the clips that the command line names; without --run it only says what it takes."""
+
+    published = True
+
+    def draws(
+        self, part: str, seeds: Sequence[int], options: argparse.Namespace, accelerator: Accelerator
+    ) -> list[Draw]:
+        """Return the seeds on the given clips."""
         config = dataclasses.replace(self.config, work_dir=options.work_dir)
-        if self.name == "ut_interaction":
-            return _folds(seeds, options)
-        if self.name == "paper":
-            config = dataclasses.replace(config, train=options.train, test=options.test, root=options.root)
-            config = config if part == "transfer" else shared(config, options.gpus)
-        else:
-            config = self.data[part].chosen(config)
-        return [Draw(str(seed), config, seed) for seed in seeds]
+        config = dataclasses.replace(config, train=options.train, test=options.test, root=options.root)
+        if part != "transfer":
+            config = self.on_gpus(config, options)
+        lab = Lab(config, accelerator)
+        return [Draw(str(seed), lab, seed) for seed in seeds]
 
+    def plan(self, tables: Sequence[Table], options: argparse.Namespace) -> str | None:
+        """Return the commands, clips and cost of the protocol, unless the command line says --run."""
+        if not options.run:
+            return cluster_plan.plan(tables, self.config, options)
+        parts = {table.part for table in tables if table.plan is None}
+        if parts and not (options.train and options.test):
+            raise ValueError("--train and --test must name the clips of the published protocol")
+        if len(parts) > 1:
+            advice = "run them by --only, with --train and --test of their own"
+            raise ValueError(f"--train and --test must fit all tables, but Tables 3 and 8 are on other clips: {advice}")
+        return None
 
-def _folds(seeds: Sequence[int], options: argparse.Namespace) -> list[Draw]:
-    chosen = argparse.Namespace(clips=options.clips, work_dir=options.work_dir, seeds=seeds)
-    if not Path(options.clips).is_dir():
-        raise ValueError(f"no folder {options.clips}; give the UT-Interaction clips with --clips")
-    folds = range(ut_interaction.FOLDS)
-    configs = {fold: ut_interaction.fold_config(chosen, fold) for fold in folds}
-    return [Draw(f"fold {fold} seed {seed}", configs[fold], seed) for seed in seeds for fold in folds]
+    def clips_for_record(self, lab: Lab) -> dict[str, Any]:
+        """Return the number of clips and their fingerprints."""
+        if lab.config.train is None:
+            return {}
+        sides = {"train": lab.clips.train, "test": lab.clips.test}
+        return {"clips": {side: {"count": len(one), "fingerprint": fingerprint(one)} for side, one in sides.items()}}
 
+    def on_gpus(self, config: Config, options: argparse.Namespace) -> Config:
+        """Return the settings whose batch the given GPUs share."""
+        return gpu_shares.on_gpus(config, options.gpus)
 
-def shared(config: Config, gpus: int) -> Config:
-    """The settings for that many GPUs, with the same batch."""
-    return dataclasses.replace(config, gradient_accumulation_steps=accumulation(config, gpus))
-
-
-def accumulation(config: Config, gpus: int, *, clips_per_gpu: int = 6) -> int:
-    """Parts into which a GPU's share of the batch is cut, so that each holds the paper's 6 clips.
-
-    Raises:
-        ValueError: the batch does not divide that way.
-    """
-    batch = config.optimizer.batch_size
-    if gpus not in fitting(batch, clips_per_gpu):
-        raise ValueError(
-            f"{gpus} GPUs cannot share a batch of {batch} as parts of {clips_per_gpu}; take one of "
-            f"{fitting(batch, clips_per_gpu)}"
-        )
-    return batch // (gpus * clips_per_gpu)
-
-
-def fitting(batch: int, clips_per_gpu: int = 6) -> list[int]:
-    """Numbers of GPUs that can share a batch."""
-    most = batch // clips_per_gpu
-    return [n for n in range(1, most + 1) if batch % (n * clips_per_gpu) == 0]
+    def pretraining(self, part: str, config: Config, options: argparse.Namespace) -> Config | None:
+        """Return the settings on Kinetics-600, whose clips --train and --test may name; other weights are given."""
+        return self.on_gpus(config, options) if part == "kinetics600" and config.train else None
 
 
 def _synthetic(classes: Sequence[str], counts: Mapping[str, int], **settings: Any) -> dict[str, Any]:
@@ -145,7 +193,7 @@ _POCKET = {
     "kinetics600": Videos(
         "a second set of synthetic videos in the place of Kinetics-600 (8 motions, of which two pairs look alike; 160 "
         "training and 320 test clips)",
-        _synthetic(synthetic.MOTIONS, clips.SYNTHETIC, seed=1),
+        _synthetic(synthetic.MOTIONS, SYNTHETIC, seed=1),
     ),
     "ava": Videos("synthetic localisation videos (6 actions, 240 training and 144 test key frames)"),
 }
@@ -175,7 +223,7 @@ _YOURS = {part: Videos("the clips that --train and --test name") for part in ("k
 SCALES = {
     "pocket": Scale("pocket", POCKET, _POCKET | {"transfer": _transfer(_POCKET)}, tuple(range(6))),
     "more_clips": Scale("more_clips", POCKET, _MORE, tuple(range(6))),
-    "ut_interaction": Scale("ut_interaction", ut_interaction.SETTINGS, {"kinetics400": Videos(_REAL)}, (0, 1, 2)),
+    "ut_interaction": RealScale("ut_interaction", ut_interaction.SETTINGS, {"kinetics400": Videos(_REAL)}, (0, 1, 2)),
     "bench": Scale("bench", BENCH, _BENCH | {"transfer": _transfer(_BENCH)}, (0, 1, 2)),
-    "paper": Scale("paper", dataclasses.replace(PAPER, mixed_precision="bf16"), _YOURS, (0,)),
+    "paper": PaperScale("paper", dataclasses.replace(PAPER, mixed_precision="bf16"), _YOURS, (0,)),
 }

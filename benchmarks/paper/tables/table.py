@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from accelerate import Accelerator
-
-from benchmarks.paper.tables import paper
-from examples.d3d.config import Config
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.tables import paper_numbers
 
 Record = dict[str, Any]
 Which = Mapping[str, str | None]
@@ -43,9 +41,9 @@ class Measured(NamedTuple):
 class Row:
     """One line of a table.
 
-    Arguments:
+    Args:
         name: unique in its table.
-        of: what ``measure`` needs: the methods whose scores are averaged, or the features to read; empty for methods
+        of: what `measure` needs: the methods whose scores are averaged, or the features to read; empty for methods
             of others, which the paper quotes and we do not run.
         paper: the fields by which its row in paper.json is found; None for rows that the paper does not have.
         claim: whether a claim of the paper rests on it; other rows are measured at fewer seeds.
@@ -57,20 +55,20 @@ class Row:
     claim: bool = False
 
 
-Measure = Callable[[Row, Config, int, Accelerator], Measured]
-Picture = Callable[[Record, Config, int, Accelerator, Path], None]
+Measure = Callable[[Row, Lab, int], Measured]
+Picture = Callable[[Record, Lab, int, Path], None]
 
 
 @dataclass(frozen=True)
 class Table:
     """A table or figure: what its script holds.
 
-    Arguments:
+    Args:
         name: "table6", the key in paper.json and the first part of the script's name.
         protocol: what is trained and measured, for the reader.
         metric: of all rows.
         rows: in the table's order.
-        measure: (row, config, seed, accelerator) -> Measured.
+        measure: (row, lab, seed) -> Measured.
         paper_columns: heading -> field of paper.json's rows; each says on which data the paper measured.
         part: which data of a scale are used; "kinetics600" for tables that the paper measured there.
         body: renders the record itself, where the plain table of rows does not do.
@@ -96,15 +94,15 @@ class Table:
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]
         if len(set(names)) != len(names):
-            raise ValueError(f"two rows of {self.name} have one name: {names}")
+            raise ValueError(f"the rows of {self.name} must have names of their own, got {names}")
 
     def published(self, row: Row) -> dict[str, float]:
-        """Heading -> the paper's number of a row, where there is one."""
+        """Return heading -> the paper's number of a row, where there is one."""
         if row.paper is None:
             return {}
-        known = paper.row(self.name, row.paper)
+        known = paper_numbers.row(self.name, row.paper)
         return {heading: known[key] for heading, key in self.paper_columns.items() if key in known}
 
     def row(self, name: str) -> Row:
-        """The row of a name."""
+        """Return the row of a name."""
         return next(row for row in self.rows if row.name == name)

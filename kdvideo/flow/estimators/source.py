@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
+from kdvideo.flow.fields.quantize import dequantize, quantize
 
 
 class FlowSource(Protocol):
@@ -23,6 +24,7 @@ class EstimatorSource:
 
     Args:
         estimator: what computes it; the default is TV-L1.
+        bound: in pixels, rounds the flow to 8 bit as a `FlowStore` with this bound does; None: no rounding.
 
     Examples:
         >>> import torch
@@ -30,8 +32,8 @@ class EstimatorSource:
         torch.Size([4, 2, 24, 24])
     """
 
-    def __init__(self, estimator: FlowEstimator | None = None) -> None:
-        self.estimator = TVL1Estimator() if estimator is None else estimator
+    def __init__(self, estimator: FlowEstimator | None = None, *, bound: float | None = None) -> None:
+        self.estimator, self.bound = TVL1Estimator() if estimator is None else estimator, bound
 
     @property
     def fingerprint(self) -> str:
@@ -47,6 +49,7 @@ class EstimatorSource:
         if len(frames) == 1:
             return frames.new_zeros((0, 2, *frames.shape[-2:]), dtype=torch.float32)
         try:
-            return self.estimator(frames)
+            flow = self.estimator(frames)
         except ValueError as error:
             raise ValueError(f"clip {clip_id!r}: {error}") from error
+        return flow if self.bound is None else dequantize(quantize(flow, self.bound), self.bound)

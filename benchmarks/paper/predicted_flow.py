@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from examples.d3d import taps
+from benchmarks.paper import taps
 from kdvideo import flow, models
 
 TAP = "3A"
@@ -29,6 +29,7 @@ class FlowPredictor(models.Network):
         self.layer_names, self.input_spec = {"flow": "decoder"}, s3dg.input_spec
 
     def forward(self, clip: Tensor) -> Tensor:
+        """Predict the encoded flow of clips."""
         encoding: Tensor = self.decoder(self.layers(clip))
         return encoding
 
@@ -53,6 +54,7 @@ class PredictedFlowNetwork(models.Network):
         self.layer_names, self.input_spec = {"flow": "predictor.decoder"}, predictor.input_spec
 
     def forward(self, clip: Tensor) -> Tensor:
+        """Classify clips by the flow that is predicted from them."""
         predicted = flow.decoded_clip(self.predictor(clip), clip.shape[2:], bound=self.bound)
         logits: Tensor = self.temporal(predicted)
         return logits

@@ -13,18 +13,18 @@ FILE = Path(__file__).with_name("paper.json")
 
 @cache
 def tables() -> dict[str, Any]:
-    """Everything in paper.json."""
+    """Read paper.json."""
     found: dict[str, Any] = json.loads(FILE.read_text())
     return found
 
 
 def caption(table: str) -> str:
-    """What the paper shows in a table or figure."""
+    """Return what the paper shows in a table or figure."""
     return str(tables()[table]["caption"])
 
 
 def row(table: str, which: Mapping[str, str | None]) -> dict[str, Any]:
-    """The one row of a table whose fields equal those of ``which``.
+    """Return the one row of a table whose fields equal those of `which`.
 
     Raises:
         ValueError: no such row, or several.
@@ -32,5 +32,5 @@ def row(table: str, which: Mapping[str, str | None]) -> dict[str, Any]:
     rows: list[dict[str, Any]] = tables()[table]["rows"]
     found = [one for one in rows if all(name in one and one[name] == value for name, value in which.items())]
     if len(found) != 1:
-        raise ValueError(f"{len(found)} rows of {table} are {dict(which)}; expected one of {rows}")
+        raise ValueError(f"one row of {table} must be {dict(which)}, got {len(found)} of {rows}")
     return found[0]

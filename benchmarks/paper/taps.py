@@ -13,7 +13,7 @@ from kdvideo import models
 
 
 def tap(network: models.Network, layer: str) -> dict[str, Any]:
-    """What `kd.Teacher` and `kd.Student` need to give a layer's features, with the layer's name as the role."""
+    """Return what `kd.Teacher` and `kd.Student` need to give a layer's features, with the layer's name as the role."""
     if layer == "logits":
         return {}
     if layer != "pooled":
@@ -27,9 +27,10 @@ def _over_positions(pooled: Tensor) -> Tensor:
 
 
 class Detach(nn.Module):
-    """What comes after learns from its loss, what comes before does not."""
+    """Identity without a gradient: what comes after learns from its loss, what comes before does not."""
 
     def forward(self, feature: Tensor) -> Tensor:
+        """Return the feature without its history."""
         return feature.detach()
 
 
@@ -41,7 +42,7 @@ def detach_classifier(network: models.Network) -> None:
 
 @torch.no_grad()
 def channels(network: models.Network, layer: str) -> int:
-    """C of a layer's features."""
+    """Return C of a layer's features."""
     probe = copy.deepcopy(network).to("meta").eval()
     extractor = kd.FeatureExtractor(probe, **tap(probe, layer), logits=None, early_exit=True)
     output: kd.Output = extractor(torch.empty(1, network.in_channels, 8, 32, 32, device="meta"))

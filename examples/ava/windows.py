@@ -5,8 +5,6 @@ Legend: N proposals, M people, K classes, T frames. Boxes are fractions of the f
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from torch.utils.data import Dataset
 from examples.ava.config import Config
 from kdvideo import data, detection
 from kdvideo.data.synthetic import localization
-from kdvideo.training import step_seed
+from kdvideo.training import settings_hash, step_seed
 
 NONE = torch.zeros(0, 4)
 ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov")  # AVA's videos have the first three
@@ -41,22 +39,21 @@ class Split:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what the split lists: key frames, boxes, labels and the sizes of the files."""
+        """Hash what the split lists: key frames, boxes, labels and the sizes of the files."""
         rows = [
             [frame.video, frame.second, *(part.tolist() for part in (frame.boxes, frame.labels, self.given(frame)))]
             for frame in self.frames
         ]
         sizes = {name: path.stat().st_size for name, path in sorted(self.videos.items())}
-        text = json.dumps([rows, sizes, list(self.classes.items())])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return settings_hash({"rows": rows, "sizes": sizes, "classes": list(self.classes.items())})
 
     def given(self, frame: detection.KeyFrame) -> Tensor:
-        """The proposals of a key frame, (N, 4)."""
+        """Return the proposals of a key frame, (N, 4)."""
         return self.proposals.get((frame.video, frame.second), NONE)
 
     @property
     def report(self) -> str:
-        """What a reader needs to know about the data."""
+        """Say what a reader needs to know about the data."""
         found = f"{self.name}: {len(self.frames)} key frames of {len(self.videos)} videos"
         if self.missing:
             found += f"; {_named(self.missing)} missing"
@@ -67,15 +64,15 @@ class Split:
 
 
 def root(config: Config) -> Path:
-    """The folder of the data; the synthetic set is written at the first call."""
+    """Return the folder of the data; the synthetic set is written at the first call."""
     if config.root is not None:
         return config.root
     folder = config.work_dir / "localisation" / f"seed{config.data_seed}"
     return localization.write_dataset(folder, seed=config.data_seed)
 
 
-def split(config: Config, name: str) -> Split:
-    """The key frames of a split.
+def open_split(config: Config, name: str) -> Split:
+    """Read the key frames of a split.
 
     Raises:
         ValueError: a missing or bad file, no listed action in the annotations, no proposal on any key frame, or more
@@ -85,7 +82,7 @@ def split(config: Config, name: str) -> Split:
     _check_files(folder, ("actions.pbtxt", f"{name}.csv", f"proposals_{name}.csv"))
     classes = detection.read_label_map(folder / "actions.pbtxt")
     truth = detection.read_annotations(folder / f"{name}.csv", num_actions=max(AVA_ACTIONS, *classes))
-    ids, counts = (column.tolist() for column in truth.action.unique(return_counts=True))
+    ids, counts = (column.tolist() for column in torch.unique(truth.action, return_counts=True))
     unlisted = {action: count for action, count in zip(ids, counts, strict=True) if action not in classes}
     if len(unlisted) == len(ids):
         raise ValueError(f"{name}.csv has no action of actions.pbtxt: ids {ids[:5]} and {list(classes)[:5]}")
@@ -201,6 +198,6 @@ class Windows(Dataset[dict[str, Any]]):
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """One batch: the clips stacked, everything else as lists."""
+    """Make one batch: the clips stacked, everything else as lists."""
     batch: dict[str, Any] = {name: [item[name] for item in items] for name in items[0]}
     return batch | {"clip": torch.stack(batch["clip"])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from datasets import Dataset
 
 from examples.d3d.config import Config
 from kdvideo import data
+from kdvideo.files import write_atomic
 
 READERS: dict[str, Callable[..., Dataset]] = {"UCF-101": data.ucf101, "HMDB-51": data.hmdb51}
 MISSING = 0.01
@@ -19,7 +21,7 @@ MISSING = 0.01
 
 
 def official(config: Config, name: str, root: Path, *, split: int = 1) -> Config:
-    """The settings with training and test clips of one split of "UCF-101" or "HMDB-51".
+    """Return the settings with training and test clips of one split of "UCF-101" or "HMDB-51".
 
     Raises:
         ManifestError: files, class folders or more than one in a hundred clips are not there.
@@ -33,11 +35,10 @@ def official(config: Config, name: str, root: Path, *, split: int = 1) -> Config
 
 
 def write_list(manifest: Dataset, file: Path) -> None:
-    """A csv of path,label, with absolute paths."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Write a csv of path,label, with absolute paths."""
     label = manifest.features["label"].int2str
-    rows = [(os.path.abspath(row["path"]), label(row["label"])) for row in manifest]
-    partial = file.with_name(f".{file.name}.{os.getpid()}")  # several processes may write the same list
-    with partial.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([("path", "label"), *rows])
-    os.replace(partial, file)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(
+        [("path", "label"), *((os.path.abspath(row["path"]), label(row["label"])) for row in manifest)]
+    )
+    write_atomic(file, text.getvalue().encode())  # several processes may write the same list

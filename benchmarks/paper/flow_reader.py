@@ -1,4 +1,4 @@
-"""Networks from which a clip's flow is read, and the one that predicts that nothing moves."""
+"""Networks that read flow out of the features of others, and one that predicts that nothing moves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import kdvideo as kd
+from benchmarks.paper.methods import RGB
+from benchmarks.paper.networks import build
 from examples.d3d.config import Config
-from examples.d3d.methods import RGB
-from examples.d3d.networks import build
 from kdvideo import flow, models
 
 
@@ -28,7 +28,7 @@ class FlowReader(nn.Module):
             _freeze_unused(network, feature)
 
     def forward(self, clip: Tensor) -> Tensor:
-        """The flow that is read from a clip."""
+        """Read the encoded flow of clips."""
         encoding: Tensor = self.decoder(self.features(clip).features[self.layer])
         return encoding
 
@@ -46,10 +46,10 @@ class Zeros(nn.Module):
 
     def __init__(self, config: Config, layer: str) -> None:
         super().__init__()
-        network = kd.Teacher(build(config, RGB, 2, 0), [layer], logits=None, early_exit=True)
+        network = kd.Teacher(build(RGB, config, 2, 0), [layer], logits=None, early_exit=True)
         clip = torch.zeros(1, 3, config.input.frames, config.input.crop, config.input.crop)
         self.size = network(clip).features[layer].shape[2:]
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Zero flow."""
+        """Return zero flow."""
         return clip.new_zeros(len(clip), 3, *self.size)

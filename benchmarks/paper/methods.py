@@ -50,14 +50,11 @@ class Method:
         return self.teacher is not None and not self.predicted_flow
 
     @property
-    def special(self) -> dict[str, Any]:
-        """What sets it apart from the S3D-G streams and D3D, which are told by the other settings of a run."""
-        told_elsewhere = ("name", "stream", "teacher", "distill_weight")
-        found = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in told_elsewhere}
-        found = {name: value for name, value in found.items() if value != getattr(Method, name)}
-        if self.teacher and self.teacher.stream == "rgb":
-            found["teacher_stream"] = "rgb"
-        return found
+    def decisive(self) -> dict[str, Any]:
+        """What decides the outcome besides the weights of its teacher and the settings of the recipe."""
+        elsewhere = ("name", "teacher", "distill_weight")
+        found = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in elsewhere}
+        return found | {"teacher_stream": self.teacher.stream if self.teacher else None}
 
 
 # The streams, and D3D with the paper's weight, 1 (Tables 2, 3, 8).
@@ -92,11 +89,11 @@ FLOW_PREDICTION = Method("3D CNN flow", predicted_flow=True, flow_loss_weight=1.
 
 
 def named(name: str) -> Method:
-    """The method that a command line names.
+    """Return the method that a command line names.
 
     Raises:
         ValueError: there is none; the message lists them.
     """
     if name not in METHODS:
-        raise ValueError(f"unknown --method {name!r}; there are {', '.join(METHODS)}")
+        raise ValueError(f"--method must be one of {', '.join(METHODS)}, got {name!r}")
     return METHODS[name]

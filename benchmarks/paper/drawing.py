@@ -8,16 +8,15 @@ from typing import Any
 
 import matplotlib
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from benchmarks.paper.tables import decoding, statistics
-from benchmarks.paper.tables.decoding import Features
+from benchmarks.paper import decoding
+from benchmarks.paper.decoding import Features
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.tables import paired_statistics
 from benchmarks.paper.tables.records import values
 from benchmarks.paper.tables.table import Picture, Record
-from examples.d3d import clips
-from examples.d3d.config import Config
 from kdvideo import flow
 
 matplotlib.use("Agg")
@@ -32,14 +31,14 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def lines(rows: Mapping[str, Sequence[str]], places: Sequence[str]) -> Picture:
-    """A line for each name over the given places, from the record alone, with standard errors."""
+    """Draw a line for each name over the given places, from the record alone, with standard errors."""
 
-    def draw(record: Record, config: Config, seed: int, accelerator: Accelerator, path: Path) -> None:
-        if not accelerator.is_main_process:
+    def draw(record: Record, lab: Lab, seed: int, path: Path) -> None:
+        if not lab.accelerator.is_main_process:
             return
         figure, axis = plt.subplots(figsize=(6, 4))
         for name, of in rows.items():
-            found = [statistics.summarize(values(record, row)) for row in of]
+            found = [paired_statistics.summarize(values(record, row)) for row in of]
             errors = [one.standard_error or 0.0 for one in found]
             axis.errorbar(places, [one.mean for one in found], yerr=errors, marker="o", capsize=3, label=name)
         axis.set(xlabel="layer", ylabel=f"{record['metric']['name']} ({record['metric']['unit']})")
@@ -52,30 +51,29 @@ def lines(rows: Mapping[str, Sequence[str]], places: Sequence[str]) -> Picture:
 
 
 def decoded(shown: Mapping[str, Features], *, most: int = 8) -> Picture:
-    """Frames of one test clip of each class, their flow, and what was read from some networks."""
+    """Draw frames of one test clip of each class, their flow, and what was read from some networks."""
 
-    def draw(record: Record, config: Config, seed: int, accelerator: Accelerator, path: Path) -> None:
-        readers = {name: decoding.trained(features, config, seed, accelerator) for name, features in shown.items()}
-        batch, names = _one_of_each_class(config, accelerator, most)
-        if not accelerator.is_main_process:
+    def draw(record: Record, lab: Lab, seed: int, path: Path) -> None:
+        readers = {name: decoding.trained(features, lab, seed) for name, features in shown.items()}
+        batch, names = _one_of_each_class(lab, most)
+        if not lab.accelerator.is_main_process:
             return
-        fields = {"TV-L1": flow.clip_to_pixels(batch["flow"], bound=config.input.flow_bound)}
-        for name, (reader, stream, _) in readers.items():
-            reader = reader.to(accelerator.device).eval()
-            read, target = decoding.predictions(reader, stream, batch, config, accelerator)
+        fields = {"TV-L1": flow.clip_to_pixels(batch["flow"], bound=lab.config.input.flow_bound)}
+        for name, reader in readers.items():
+            module = reader.module.to(lab.accelerator.device).eval()
+            with torch.no_grad(), lab.accelerator.autocast():
+                read, target = decoding.predictions(module, reader.stream, batch, lab)
             fields["TV-L1 at 3A"], fields[name] = _field(target), _field(read)
         _sheet(batch["rgb"], fields, names, path)
 
     return draw
 
 
-def _one_of_each_class(config: Config, accelerator: Accelerator, most: int) -> tuple[dict[str, Any], list[str]]:
-    dataset = decoding.test_views(config, accelerator)
-    _, test = clips.manifests(config)
-    label, names = torch.tensor(test["label"]), test.features["label"].names
-    classes = sorted(set(test["label"]))[:most]
-    first = [int((label == k).nonzero()[0]) * config.input.test_views for k in classes]
-    return default_collate([dataset[row] for row in first]), [names[k] for k in classes]
+def _one_of_each_class(lab: Lab, most: int) -> tuple[dict[str, Any], list[str]]:
+    views, label = decoding.test_views(lab), lab.labels
+    classes = sorted(set(label.tolist()))[:most]
+    first = [int((label == k).nonzero()[0]) * lab.config.input.test_views for k in classes]
+    return default_collate([views[row] for row in first]), [lab.clips.classes[k] for k in classes]
 
 
 def _field(encoding: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From values per seed to what may be said of them.
+"""Statistics over seeds: means with their standard error, paired differences, and verdicts on claims.
 
 Every comparison is paired: the difference of two methods at each seed that both have, and the t interval of its mean.
 One rule decides all claims: under `FEWEST` common seeds we cannot tell; otherwise the 95 % interval must lie wholly
@@ -10,14 +10,16 @@ happen to accuracies on few clips, it is a point.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from scipy import stats
 
 from kdvideo.training import mean_and_standard_error
 
 FEWEST = 3
-PerSeed = Mapping[Hashable, float]
+PerSeed = Mapping[str, float]
 
 
 class Verdict(StrEnum):
@@ -29,7 +31,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Summary:
+class MeanOfSeeds:
     """The mean of one method over its seeds; the standard error of one seed is None."""
 
     mean: float
@@ -69,14 +71,14 @@ class Comparison:
         return f"{self.first} {sign} {self.second} by {spread} (paired, {_count(self.seeds)}{left_out})"
 
 
-def summarize(values: PerSeed) -> Summary:
+def summarize(values: PerSeed) -> MeanOfSeeds:
     """Mean and standard error s/√n of one method's values per seed.
 
     Raises:
         ValueError: no seed, or a value that is not finite.
     """
     mean, error = mean_and_standard_error(_finite(values))
-    return Summary(mean, _known(error), len(values))
+    return MeanOfSeeds(mean, _known(error), len(values))
 
 
 def compare(
@@ -85,7 +87,8 @@ def compare(
     """The differences first - second over common seeds, and the t interval of their mean.
 
     Args:
-        first, second: seed -> value, all in the unit that the words shall have.
+        first: seed -> value of the first method, in the unit that the words shall have.
+        second: the same of the second method.
         names: of the two, for the words.
         confidence: of the two-sided interval, mean ± t((1 + confidence) / 2, n - 1) · s/√n.
 
@@ -98,7 +101,7 @@ def compare(
     if not common:
         raise ValueError(f"{names[0]} has the seeds {list(first)}, {names[1]} has {list(second)}: none in common")
     mean, error = mean_and_standard_error(_finite({seed: first[seed] - second[seed] for seed in common}))
-    margin = _t_quantile((1 + confidence) / 2, len(common) - 1) * error
+    margin = float(stats.t.ppf((1 + confidence) / 2, len(common) - 1)) * error
     unpaired = len(first) + len(second) - 2 * len(common)
     ends = _known(mean - margin), _known(mean + margin)
     return Comparison(*names, mean, _known(error), *ends, len(common), unpaired, confidence)
@@ -133,12 +136,6 @@ def _verdict(comparison: Comparison, least: float, most: float, *, strict: bool 
     if (least < low and high < most) if strict else (least <= low and high <= most):
         return Verdict.HOLDS
     return Verdict.DOES_NOT_HOLD if high < least or low > most else Verdict.CANNOT_TELL
-
-
-def _t_quantile(probability: float, freedom: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, probability))
 
 
 def _finite(values: PerSeed) -> list[float]:

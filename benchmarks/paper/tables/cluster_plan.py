@@ -1,4 +1,4 @@
-"""The published protocol: what there is to train, the command that starts it, the clips, and what it will cost.
+"""Plan of the published protocol: what there is to train, the command that starts it, the clips, and the cost.
 
 Nothing is trained without --run, which the command that is printed has.
 """
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import record
-from benchmarks.paper.tables import decoding, scripts
-from benchmarks.paper.tables.scales import Scale, accumulation
+from benchmarks.paper import decoding
+from benchmarks.paper.methods import Method
+from benchmarks.paper.tables import scripts
+from benchmarks.paper.tables.gpu_shares import accumulation
 from benchmarks.paper.tables.table import Table
 from examples.d3d.config import Config
-from examples.d3d.methods import Method
 from kdvideo.data import ClipError, probe
 from kdvideo.extraction import clips_of
 
@@ -28,7 +29,7 @@ STEP = ("gpu_steps", "plain RGB")
 
 
 def add_flags(flags: argparse.ArgumentParser) -> None:
-    """The flags that only the published protocol has."""
+    """Add the flags that only the published protocol has."""
     group = flags.add_argument_group("--scale paper")
     group.add_argument("--train", type=Path, help="training clips: a folder per class, or a csv of path,label")
     group.add_argument("--test", type=Path, help="validation clips, in the same form")
@@ -47,14 +48,14 @@ class Found(NamedTuple):
     readable: int
 
 
-def plan(tables: Sequence[Table], scale: Scale, options: argparse.Namespace) -> str:
-    """Everything to know before the published protocol is run."""
+def plan(tables: Sequence[Table], config: Config, options: argparse.Namespace) -> str:
+    """Say everything that one must know before the published protocol is run."""
     parts = [f"Nothing was trained. {record_of_steps()}"]
     for table in tables:
         parts += (
             ["", f"{table.name}: {table.plan(options)}"]
             if table.plan
-            else ["", *_of_table(table, scale.config, options)]
+            else ["", *_of_table(table, config, options)]
         )
     return "\n".join(parts)
 
@@ -64,9 +65,8 @@ def _of_table(table: Table, config: Config, options: argparse.Namespace) -> Iter
     steps, batch = config.optimizer.steps, config.optimizer.batch_size
     yield f"{table.name}: {len(networks)} networks of {steps} steps of {batch} clips: {'; '.join(networks)}"
     if readers:
-        decoder = decoding.optimizer(config)
-        size = -(-decoder.batch_size // options.gpus) * options.gpus  # every GPU has as many
-        yield f"  {readers} flow decoders of {decoder.steps} steps of {size} clips"
+        decoder = decoding.schedule(config, processes=options.gpus)
+        yield f"  {readers} flow decoders of {decoder.steps} steps of {decoder.batch_size} clips"
     name, count = CLIPS[table.part]
     yield f"  clips: {name}, of which the paper had {count} for training"
     for side in ("train", "test"):
@@ -76,7 +76,7 @@ def _of_table(table: Table, config: Config, options: argparse.Namespace) -> Iter
 
 
 def trainings(table: Table) -> tuple[list[str], int]:
-    """(names of the networks that a table needs for one seed, their teachers among them; number of flow decoders)."""
+    """Return the networks that a table needs for one seed, teachers too, and the number of its flow decoders."""
     of = {one for row in table.rows for one in row.of}
     features = {one for one in of if isinstance(one, decoding.Features) and one.method}
     wanted = [(one.method, 0) for one in features] + [(one, 0) for one in of if isinstance(one, Method)]
@@ -91,7 +91,7 @@ def trainings(table: Table) -> tuple[list[str], int]:
 
 
 def command(table: Table, config: Config, options: argparse.Namespace) -> str:
-    """The line that trains and measures a table on so many GPUs."""
+    """Return the line that trains and measures a table on so many GPUs."""
     accumulation(config, options.gpus)
     script = ["--scale", "paper", "--gpus", str(options.gpus)]
     script += ["--train", str(options.train or "TRAIN"), "--test", str(options.test or "TEST")]
@@ -101,7 +101,7 @@ def command(table: Table, config: Config, options: argparse.Namespace) -> str:
 
 
 def launch(gpus: int, module: str, flags: Sequence[str]) -> str:
-    """The line that starts a module on so many GPUs."""
+    """Return the line that starts a module on so many GPUs."""
     line = f"accelerate launch --num_processes {gpus}"
     if gpus > GPUS_PER_MACHINE:
         machines = -(-gpus // GPUS_PER_MACHINE)
@@ -117,7 +117,7 @@ def _clips(place: Path | None, options: argparse.Namespace) -> str:
 
 
 def examine(place: Path, root: Path | None, *, probe_at_most: int) -> Found:
-    """How many clips of a folder or list are there and, of at most so many evenly chosen ones (0: all), readable."""
+    """Count the clips of a folder or list that are there and, of so many evenly chosen ones (0: all), readable."""
     rows = clips_of(place, root=root)
     there = [row for row in rows if Path(row["path"]).is_file()]
     count = min(probe_at_most or len(there), len(there))
@@ -146,7 +146,7 @@ def _measured_step() -> tuple[float, str] | None:
 
 
 def record_of_steps() -> str:
-    """On what the estimates rest."""
+    """Say on what the estimates rest."""
     step = _measured_step()
     if step is None:
         return "GPU-hours are not known: python -m benchmarks.speed.flow --only gpu_steps on a GPU measures a step."
@@ -157,6 +157,6 @@ def record_of_steps() -> str:
 
 
 def cost(clips: float) -> str:
-    """GPU-hours for so many clips of 64 frames in training."""
+    """Estimate the GPU-hours for so many clips of 64 frames in training."""
     step = _measured_step()
     return "not measured" if step is None else f"about {clips / step[0] / 3600:.0f}"

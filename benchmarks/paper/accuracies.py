@@ -1,0 +1,25 @@
+"""Top-1 of the methods of the tables, alone or averaged."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.tables.table import Measured, Row
+from kdvideo.training import accuracy
+
+
+def measure(row: Row, lab: Lab, seed: int) -> Measured:
+    """Compute the accuracy, in per cent, of the mean softmax of the row's methods on the test clips."""
+    return of_scores([lab.scores(lab.train(method, seed)) for method in row.of], lab)
+
+
+def of_scores(members: list[Tensor], lab: Lab) -> Measured:
+    """Compute the same of scores (clips, K) that are there already; members are averaged, as in the paper."""
+    scores, label = torch.stack(members).mean(0), lab.labels
+    right = (scores.argmax(1) == label).double()
+    per_class = {
+        name: 100 * float(right[label == k].mean()) for k, name in enumerate(lab.clips.classes) if (label == k).any()
+    }
+    return Measured(100 * accuracy(scores, label), lab.config.optimizer.steps, per_class)

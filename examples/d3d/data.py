@@ -1,0 +1,141 @@
+"""The clips of a run: their manifests, their flow, and views of both."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from datasets import Dataset
+
+from examples.d3d.config import Config, Input
+from kdvideo import data, extraction, flow
+from kdvideo.data import synthetic
+
+SYNTHETIC = {"train": 20, "val": 20, "test": 40}  # clips of a class
+FlowSource = flow.FlowStore | flow.EstimatorSource
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Training and test clips, what the networks see of them, and where their flow comes from."""
+
+    train: Dataset
+    test: Dataset
+    input: Input
+    estimator: flow.TVL1Estimator
+    flow_folder: Path
+    """Where stored flow lies."""
+    stores_flow: bool
+    """False: flow is computed from the frames whenever it is asked for."""
+    in_memory: bool = False
+    _opened: dict[tuple[object, ...], data.PairedClips] = field(default_factory=dict, repr=False)
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names in the order of the logits."""
+        names: list[str] = self.train.features["label"].names
+        return names
+
+    def store(self, manifest: Dataset) -> flow.FlowStore:
+        """The store of the clips' flow, filled by `prepare`."""
+        view, root = self.input, manifest[0]["path"].removesuffix(manifest[0]["clip"])
+        place = hashlib.sha256(root.encode()).hexdigest()[:8]  # two data sets may name their clips alike
+        folder = self.flow_folder / f"{view.short_side}px-{view.fps:g}fps-{place}"
+        return flow.FlowStore(folder, bound=view.flow_bound, estimator=self.estimator, fps=view.fps)
+
+    def flow_of(self, manifest: Dataset) -> FlowSource:
+        """The flow of whole frames: stored, or computed when it is asked for."""
+        return self.store(manifest) if self.stores_flow else flow.EstimatorSource(self.estimator)
+
+    def views(
+        self,
+        manifest: Dataset,
+        source: Any = None,
+        *,
+        train: bool,
+        rgb: bool = True,
+        seed: int = 0,
+        distinct_views: int = 0,
+    ) -> data.PairedClips:
+        """Views of RGB, of flow from a source, or of both; with `in_memory` equal ones share the decoded clips."""
+        kind = source and (type(source), source.fingerprint, getattr(source, "folder", None))
+        key = (manifest._fingerprint, train, rgb, kind)
+        if key not in self._opened:
+            view = asdict(self.input)
+            del view["test_views"]
+            count = 1 if train else self.input.test_views
+            options = {"flow": source, "rgb": rgb, "views": count, "in_memory": self.in_memory}
+            self._opened[key] = data.PairedClips(manifest, train=train, **view, **options)
+        shared = copy.copy(self._opened[key])
+        shared.seed, shared.distinct_views = seed, distinct_views or None
+        return shared
+
+    def seen(self, stream: str) -> dict[str, Any]:
+        """What a network is trained on, as its file records it."""
+        view = {name: value for name, value in asdict(self.input).items() if name != "test_views"}
+        return {"stream": stream, "range": [-1.0, 1.0], "flow": self.estimator.fingerprint, **view}
+
+
+def open_clips(config: Config) -> Clips:
+    """Read the manifests that the settings name; the synthetic videos are written at the first call.
+
+    Raises:
+        ValueError: training and test clips have other classes.
+    """
+    if config.train is None or config.test is None:
+        folder = config.work_dir / "synthetic" / f"seed{config.data_seed}"
+        root = synthetic.write_dataset(folder, clips_per_class=SYNTHETIC, seed=config.data_seed)
+        train, test = (data.from_folder(root / split) for split in ("train", config.split))
+    else:
+        train, test = (_manifest(path, config.root) for path in (config.train, config.test))
+    names = [manifest.features["label"].names for manifest in (train, test)]
+    if names[0] != names[1]:
+        raise ValueError(f"the test clips must have the classes of the training clips, {names[0]}, got {names[1]}")
+    return Clips(
+        train,
+        test,
+        config.input,
+        flow.TVL1Estimator(flow.PRESETS[config.flow_preset]),
+        config.work_dir / "flow" / config.flow_preset,
+        config.stores_flow,
+        config.in_memory,
+    )
+
+
+def _manifest(path: Path, root: Path | None) -> Dataset:
+    return data.from_folder(path) if path.is_dir() else data.from_csv(path, root=root)
+
+
+def fingerprint(manifest: Dataset) -> str:
+    """Hash what a manifest lists: clip, label and size of every file."""
+    rows = [(row["clip"], row["label"], Path(row["path"]).stat().st_size) for row in manifest]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+def prepare(clips: Clips, manifest: Dataset, accelerator: Accelerator, **options: Any) -> FlowSource:
+    """Store the flow of every clip that has none yet, where flow is stored; processes share the work.
+
+    Args:
+        clips: where flow is stored, and at which size and rate.
+        manifest: the clips.
+        accelerator: the one of the run.
+        options: of `extraction.extract`, such as `workers` and `devices`.
+
+    Raises:
+        ClipError: the flow of a clip cannot be computed.
+    """
+    source = clips.flow_of(manifest)
+    if isinstance(source, flow.FlowStore) and not all(clip in source for clip in manifest["clip"]):
+        accelerator.print(f"flow of {len(manifest)} clips:")
+        progress = accelerator.is_main_process
+        side = clips.input.short_side
+        done = extraction.extract(manifest, source, short_side=side, retry_failed=True, progress=progress, **options)
+        for clip, reason in done.failed.items():
+            raise data.ClipError(clip, f"{reason} ({len(done.failed)} of {len(manifest)} clips failed)")
+    accelerator.wait_for_everyone()
+    return source

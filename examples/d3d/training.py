@@ -1,0 +1,162 @@
+"""The training loop: plain PyTorch under HF Accelerate, which a stop at any instant does not hurt."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs, tqdm
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from examples.d3d.config import Config, Optimizer
+from examples.d3d.networks import learning_rate, make_optimizer
+from kdvideo import flow
+from kdvideo.training import Checkpoints, StepLog, StepSampler, StopRequest, ignore_signals, step_seed
+
+LONGEST_WAIT = timedelta(hours=6)  # of one process for the others' shares of the flow
+Batch = dict[str, Any]
+Losses = Callable[[nn.Module, Batch], Mapping[str, Tensor]]
+
+
+def unchanged(batch: Batch) -> Batch:
+    """Return the batch as it is."""
+    return batch
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: what learns, from which data, for how long.
+
+    Attributes:
+        name: shown beside the progress bar.
+        folder: gets `log.jsonl` and `checkpoints/`.
+        model: learns; in the mode, training or evaluation, in which it is to learn.
+        losses: (model, batch) -> the weighted terms of the loss by name; their sum is minimized.
+        dataset: its items are asked for by (epoch, index), so that views are functions of both.
+        optimizer: the schedule.
+        seed: of the order of the data and of dropout.
+        on_device: applied to a batch on its device, one batch ahead of the training.
+        accumulate: parts of a batch whose gradients are added up before a step.
+    """
+
+    name: str
+    folder: Path
+    model: nn.Module
+    losses: Losses
+    dataset: Dataset[Any]
+    optimizer: Optimizer
+    seed: int
+    on_device: Callable[[Batch], Batch] = unchanged
+    collate: Callable[[list[Any]], Batch] | None = None
+    num_workers: int = 0
+    checkpointing_steps: int = 1000
+    accumulate: int = 1
+
+
+def make_accelerator(config: Config) -> Accelerator:
+    """Make one Accelerator for all trainings of a process."""
+    return Accelerator(
+        mixed_precision=config.mixed_precision,
+        log_with="tensorboard" if config.with_tracking else None,
+        project_dir=str(config.output_dir),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
+    )
+
+
+def fit(training: Training, accelerator: Accelerator) -> Any:
+    """Train from the newest checkpoint, or from the start; return the bare model.
+
+    Ctrl-C or SIGTERM ends the process after the current step, with a checkpoint from which the same command continues.
+
+    Raises:
+        FloatingPointError: a term of the loss is not finite.
+    """
+    accelerator.gradient_accumulation_steps = training.accumulate  # one Accelerator serves all trainings
+    bare = training.model
+    model, optimizer = accelerator.prepare(bare, make_optimizer(bare, training.optimizer))
+    checkpoints = Checkpoints(training.folder / "checkpoints")
+    first, state = checkpoints.load() or (0, {})
+    if state:
+        bare.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        accelerator.print(f"{training.name}: continuing at step {first}")
+    steps, file = training.optimizer.steps, training.folder / "log.jsonl"
+    log = StepLog(file if accelerator.is_main_process else None, first)
+    if accelerator.log_with:
+        accelerator.init_trackers(f"tensorboard/{training.name.replace(' ', '-')}")
+    bar = tqdm(total=steps, initial=first, desc=training.name, unit="step")
+    with StopRequest() as stop, bar:
+        for step, terms in _steps(training, model, optimizer, accelerator, first):
+            values = {name: value.item() for name, value in terms.items()}
+            log(step, values)
+            bar.update()
+            bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
+            if accelerator.log_with:
+                accelerator.log(values, step=step)
+            done, asked = step + 1, any_process(accelerator, bool(stop))
+            if done == steps or asked or done % training.checkpointing_steps == 0:
+                if accelerator.is_main_process:
+                    checkpoints.save(done, {"model": bare.state_dict(), "optimizer": optimizer.state_dict()})
+                accelerator.wait_for_everyone()
+            if asked and done < steps:
+                accelerator.print(f"\nstopped after step {done}; the same command continues from here")
+                sys.exit(stop.exit_code or 143)
+    return accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+
+
+def _steps(
+    training: Training, model: nn.Module, optimizer: Any, accelerator: Accelerator, first: int
+) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
+    parts, rate = training.accumulate, learning_rate(training.optimizer)
+    loader = _loader(training, accelerator, first)
+    batches = flow.prefetch_to_device(loader, training.on_device, device=accelerator.device)
+    for part, batch in enumerate(batches, first * parts):
+        step = part // parts
+        # A function of (seed, step): a resumed training draws what one that was never stopped draws.
+        torch.manual_seed(step_seed(training.seed, part + 1, accelerator.process_index))
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step)
+        with accelerator.accumulate(model):
+            with accelerator.autocast():
+                terms = training.losses(model, batch)
+            accelerator.backward(sum(terms.values()))
+            optimizer.step()
+            optimizer.zero_grad()
+        if (part + 1) % parts == 0:
+            yield step, terms
+
+
+def _loader(training: Training, accelerator: Accelerator, first: int) -> DataLoader[Any]:
+    parts = training.accumulate
+    sampler = StepSampler(
+        len(training.dataset),  # type: ignore[arg-type]
+        batch_size=training.optimizer.batch_size // parts,
+        steps=training.optimizer.steps * parts,
+        seed=training.seed,
+        start=first * parts,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+    )
+    return DataLoader(
+        training.dataset,
+        batch_sampler=sampler,
+        num_workers=training.num_workers,
+        collate_fn=training.collate,
+        worker_init_fn=ignore_signals,
+        pin_memory=accelerator.device.type == "cuda",
+        persistent_workers=training.num_workers > 0,
+    )
+
+
+def any_process(accelerator: Accelerator, flag: bool) -> bool:
+    """Return whether the flag is set in any process."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum") > 0)

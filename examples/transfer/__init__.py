@@ -1,1 +1,0 @@
-"""Fine-tuning a trained network on another data set: Table 4 of the paper."""

@@ -1,0 +1,98 @@
+"""The folder of one training: whose it is, and the losses of every step in it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdvideo.files import write_atomic
+
+SETTINGS = "settings.json"
+
+
+def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Claim a folder for a training with some settings, so that two trainings never mix in it.
+
+    Args:
+        folder: made if need be; gets `settings.json`.
+        settings: everything that decides the outcome; what JSON cannot hold counts by its text.
+
+    Raises:
+        ValueError: the folder holds a training with other settings; the message names each of them.
+
+    Examples:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> claim_folder(folder, {"seed": 0, "lr": 0.1})
+        >>> claim_folder(folder, {"seed": 0, "lr": 0.1})
+        >>> claim_folder(folder, {"seed": 0, "lr": 0.2})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: ... must be empty or hold a training with these settings, got lr 0.1, not 0.2: ...
+    """
+    path, wanted = folder / SETTINGS, json.loads(json.dumps(settings, default=str))
+    if not path.exists():
+        write_atomic(path, json.dumps(wanted, indent=2).encode())
+        return
+    known = json.loads(path.read_text())
+    differ = "; ".join(_differences(known, wanted))
+    if differ:
+        advice = "choose another folder, or remove this one"
+        raise ValueError(f"{folder} must be empty or hold a training with these settings, got {differ}: {advice}")
+
+
+def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any], inside: str = "") -> list[str]:
+    found = []
+    for name in {**known, **wanted}:
+        old, new = known.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{inside}{name}.")
+        elif old != new:
+            found.append(f"{inside}{name} {old}, not {new}")
+    return found
+
+
+class StepLog:
+    """The losses of every step, as lines of JSON; a resumed training drops the lines of the steps that it repeats.
+
+    Args:
+        path: the file, such as `folder / "log.jsonl"`; None where the losses are checked and not written, as in all
+            processes but the main one.
+        start: the first step of this process; lines of it and of later ones are removed.
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "log.jsonl"
+        >>> log = StepLog(path)
+        >>> for step in range(3):
+        ...     log(step, {"action": 1.0 / (step + 1)})
+        >>> StepLog(path, start=2)(2, {"action": 0.3})
+        >>> [row["action"] for row in StepLog.read(path)]
+        [1.0, 0.5, 0.3]
+    """
+
+    def __init__(self, path: Path | None, start: int = 0) -> None:
+        self.path = path
+        if path:
+            kept = [row for row in self.read(path) if row["step"] < start] if start and path.exists() else []
+            write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+    def __call__(self, step: int, losses: Mapping[str, float]) -> None:
+        """Append one line, or only check it.
+
+        Raises:
+            FloatingPointError: a loss is not finite.
+        """
+        if not all(map(math.isfinite, losses.values())):
+            advice = "lower the learning rate or check the data"
+            raise FloatingPointError(f"losses must be finite, got {dict(losses)} at step {step}: {advice}")
+        if self.path:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": step, **losses}) + "\n")
+
+    @staticmethod
+    def read(path: Path) -> list[dict[str, Any]]:
+        """Read the lines of a log: `step`, and the losses by name."""
+        return [json.loads(line) for line in path.read_text().splitlines()]
