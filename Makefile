@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := env -u UV_FIND_LINKS VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 
-.PHONY: demo test lint docs slow clean
+.PHONY: demo test test-portable lint docs slow clean
 
 $(VENV)/.stamp: requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +17,17 @@ demo: $(VENV)/.stamp  ## train teacher, RGB student and D3D on synthetic videos;
 
 test: $(VENV)/.stamp
 	$(BIN)/python -m pytest
+
+# Files, downloads and builds: they compute nothing that another processor rounds otherwise, and take minutes.
+NOT_NUMERIC := --ignore=tests/models/test_hub.py --ignore=tests/models/test_convert.py \
+  --ignore=tests/models/checkpoints/test_reading.py --ignore=tests/models/checkpoints/test_tf_checkpoint.py \
+  --ignore=tests/flow/test_store.py --ignore=tests/flow/test_sanitized.py \
+  --deselect=tests/flow/test_backends.py::test_processes_build_once_and_leave_one_file \
+  --deselect=tests/models/checkpoints/test_torchvision_s3d.py::test_torchvision_file
+
+test-portable: $(VENV)/.stamp  ## networks and flow again, as a plainer processor rounds: PyTorch without vectors, oneDNN at AVX2
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest tests/models tests/flow $(NOT_NUMERIC)
 
 lint: $(VENV)/.stamp
 	$(BIN)/ruff check .

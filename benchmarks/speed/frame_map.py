@@ -43,7 +43,7 @@ BOXES, KEEP, IDS = 10, 50, 80
 
 
 def write_set(folder: Path, frames: int, form: str, seed: int = 0) -> int:
-    """Ground truth (three people, two actions each) and detections; the number of detection rows."""
+    """Write ground truth (three people, two actions each) and detections; return the number of detection rows."""
     draw = np.random.default_rng(seed)
     rows = 0
     with open(folder / "truth.csv", "w") as truth, open(folder / "detections.csv", "w") as found:
@@ -73,12 +73,12 @@ def _fractions(box: np.ndarray) -> str:
 
 
 def ours(folder: Path) -> dict[str, float]:
-    """Class -> AP, by kdvideo."""
+    """Compute class -> AP with kdvideo."""
     return detection.frame_map(folder / "truth.csv", folder / "detections.csv", CLASSES).per_class
 
 
 def plain(folder: Path) -> dict[str, float]:
-    """Class -> AP, by loops."""
+    """Compute class -> AP with loops."""
     known, found = _heaps(folder / "truth.csv", 0), _heaps(folder / "detections.csv", KEEP)
     totals = np.zeros(IDS, int)
     for _, labels, _ in known.values():
@@ -151,7 +151,7 @@ def _average_precision(scores: list[np.ndarray], right: list[np.ndarray], total:
 
 
 def side_by_side(frames: int, form: str, rounds: int) -> dict[str, Any]:
-    """Both on the same files, in turn; kdvideo twice as the control."""
+    """Time both on the same files, in turn; kdvideo twice as the control."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = write_set(folder, frames, form)
@@ -174,7 +174,7 @@ def side_by_side(frames: int, form: str, rounds: int) -> dict[str, Any]:
 
 
 def alone(form: str, rounds: int) -> dict[str, Any]:
-    """Kdvideo on a set of the size of AVA's validation set: seconds, and the peak memory of a fresh process."""
+    """Measure kdvideo on a set of the size of AVA's validation set: seconds, and the peak memory of a fresh process."""
     with tempfile.TemporaryDirectory() as name:
         rows = write_set(Path(name), VAL_FRAMES, form)
         size = (Path(name) / "detections.csv").stat().st_size
@@ -218,7 +218,7 @@ HEAD = ("key frames", "in the file", "rows", "kdvideo", "plain Python", "faster"
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table; every number comes from ``result``."""
+    """Render the table; every number comes from `result`."""
     rows: list[tuple[str, ...]] = [HEAD, ("---",) * len(HEAD)]
     for form, words in FORMS.items():
         for frames, found in result.get("side_by_side", {}).get("result", {}).get(form, {}).items():

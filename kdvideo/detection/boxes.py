@@ -49,7 +49,8 @@ def crop(
     left, top, right, bottom = window
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1 and 0 <= min_visible <= 1):
         raise ValueError(
-            f"window must have 0 <= x1 < x2 <= 1, same for y, and min_visible be in [0, 1], got {window}, {min_visible=}"
+            f"window must have 0 <= x1 < x2 <= 1, same for y, and min_visible be in [0, 1], got {window=}, "
+            f"{min_visible=}"
         )
     low, high = boxes.new_tensor([left, top]), boxes.new_tensor([right, bottom])
     cut = torch.cat([boxes[:, :2].maximum(low), boxes[:, 2:].minimum(high)], 1)

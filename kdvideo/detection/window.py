@@ -35,7 +35,7 @@ def key_frame_window(
         (tensor([0, 0, 0, 1]), tensor([48, 49, 50, 50]))
     """
     if not (fps > 0 and length >= 1 and frames >= 1 and math.isfinite(fps * second)):
-        raise ValueError(f"fps, length and frames must be positive numbers, got {second=}, {fps=}, {length=}, {frames=}")
+        raise ValueError(f"fps, length and frames must be positive, got {second=}, {fps=}, {length=}, {frames=}")
     center = math.floor((second - clip_start) * fps + 0.5)
     if not 0 <= center < length:
         end = clip_start + length / fps
