@@ -30,7 +30,7 @@ def test_bare_weights_see_what_their_spec_says(tmp_path, seen, build, channels):
     assert sum(p for _, p in classes) == pytest.approx(1, abs=1e-5)
     spec = network.input_spec
     assert seen[0].shape == (1, channels, spec.frames, spec.size, spec.size)
-    low, high = spec.range
+    low, high = spec.value_range
     if spec.mean:
         low, high = (low - max(spec.mean)) / min(spec.std), (high - min(spec.mean)) / min(spec.std)
         assert seen[0].min() < 0, "torchvision's mean is taken off"
@@ -49,7 +49,7 @@ def test_a_network_of_other_channels_is_refused(tmp_path):
 def test_a_network_that_only_the_recipe_builds_is_named(tmp_path, capsys, architecture):
     network = models.s3dg(2, depth_multiplier=0.125)
     network.config = {**network.config, "architecture": architecture}
-    models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input={"stream": "rgb"})
+    models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input_spec={"stream": "rgb"})
     with pytest.raises(SystemExit, match="1"):
         predict.main(["--weights", str(tmp_path / "a"), "clip.mp4"])
     assert re.match(rf"error: .*a: '{architecture}' .*examples.d3d.networks.load reads", capsys.readouterr().err)
@@ -57,6 +57,6 @@ def test_a_network_that_only_the_recipe_builds_is_named(tmp_path, capsys, archit
 
 def test_an_incomplete_input_is_named(tmp_path):
     network = models.i3d(2, depth_multiplier=0.125, min_depth=8)
-    models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input={"stream": "rgb", "fps": 25})
+    models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input_spec={"stream": "rgb", "fps": 25})
     with pytest.raises(ValueError, match=r"does not tell \['crop', 'flow_bound', 'frames', 'short_side'\]"):
         predict.predict(tmp_path / "a", tmp_path / "clip.mp4")

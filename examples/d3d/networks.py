@@ -90,7 +90,7 @@ def _fill(network: models.Network, path: Path) -> None:
     if differ:
         raise ValueError(f"{path} cannot start the network of these settings: it has {'; '.join(differ)}")
     _feed(trained, RANGE)
-    network.load_state_dict(models.inflation.resize_head(trained, network.num_classes).state_dict())
+    network.load_state_dict(models.resize_head(trained, network.num_classes).state_dict())
 
 
 @torch.no_grad()
@@ -100,7 +100,7 @@ def _feed(network: models.Network, wanted: Sequence[float]) -> None:
     The same but at the border, where padding then stands for another value. With x = a·y + b: W * x = aW * y + b ΣW,
     and the mean of the batch norm behind it takes the constant.
     """
-    (low, high), (new_low, new_high) = network.input_spec.range, wanted
+    (low, high), (new_low, new_high) = network.input_spec.value_range, wanted
     scale = (high - low) / (new_high - new_low)
     stem = network.get_submodule("conv_1a")
     weight, mean = stem.get_parameter("conv.weight"), stem.get_buffer("bn.running_mean")
@@ -119,7 +119,7 @@ def _shown(network: models.Network) -> dict[str, Any]:
 def seen(network: models.Network, clip: Tensor) -> Tensor:
     """Clips in [-1, 1], as the recipe makes them, the way the network is to see them."""
     spec = network.input_spec
-    low, high = spec.range
+    low, high = spec.value_range
     if [low, high] != RANGE:
         clip = low + (clip + 1) * ((high - low) / 2)
     return spec.normalize(clip)

@@ -79,7 +79,7 @@ def fit(run: Run) -> Path:
     classes = run.train.features["label"].names
     network = _train(run, dataset, len(classes))
     if accelerator.is_main_process:
-        models.checkpoints.save(network, run.weights, classes=classes, input=clips.input_spec(config, run.stream))
+        models.checkpoints.save(network, run.weights, classes=classes, input_spec=clips.input_spec(config, run.stream))
     accelerator.wait_for_everyone()
     return run.weights
 

@@ -96,7 +96,7 @@ class Trained:
         self.count = 0
         weights = folder / "network.safetensors"
         if not weights.exists():
-            models.checkpoints.save(network(), weights, classes=["a", "b"], input={"stream": "rgb"})
+            models.checkpoints.save(network(), weights, classes=["a", "b"], input_spec={"stream": "rgb"})
         manifest = SimpleNamespace(name="clips")
         monkeypatch.setattr(decoding, "train_method", lambda *_: weights)
         monkeypatch.setattr(decoding.clips, "manifests", lambda config: (manifest, manifest))

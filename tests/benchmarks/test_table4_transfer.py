@@ -133,7 +133,7 @@ def test_scores_are_those_of_one_pass_over_each_clip(run, ucf, tmp_path):
             parameter.mul_(1000)
     file = tmp_path / "network.safetensors"
     names = clips.manifests(config)[0].features["label"].names
-    models.checkpoints.save(network, file, classes=names, input=clips.input_spec(config, "rgb"))
+    models.checkpoints.save(network, file, classes=names, input_spec=clips.input_spec(config, "rgb"))
     found = tuning.scores(file, config, accelerator)
     sizes = {"frames": 8, "fps": 12.5, "short_side": 36, "crop": 32, "train": False}
     whole = data.MultiView(data.PairedClips(clips.manifests(config)[1], **sizes), data.single_pass)

@@ -159,7 +159,7 @@ def test_a_cache_teaches_other_methods_too(setup, accelerator, method: Method) -
 def wide(path: Path, setup: settings.Config, *, stream: str = "flow", classes: tuple[str, ...] = CLASSES) -> Path:
     """An untrained network, twice as wide as those here."""
     network = models.s3dg(len(classes), in_channels=networks.CHANNELS[stream], depth_multiplier=0.25)
-    models.checkpoints.save(network, path, classes=list(classes), input=recipe_clips.input_spec(setup, stream))
+    models.checkpoints.save(network, path, classes=list(classes), input_spec=recipe_clips.input_spec(setup, stream))
     return path
 
 

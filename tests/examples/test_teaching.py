@@ -31,7 +31,7 @@ def make_teacher(path: Path, clips: Path, *, seed: int = 0, stream: str = "flow"
     network = models.s3dg(2, in_channels={"flow": 2, "rgb": 3}[stream], depth_multiplier=0.25)
     spec = recipe_clips.input_spec(config(clips, path.parent), stream) | recorded
     spec = {name: value for name, value in spec.items() if value is not None}
-    models.checkpoints.save(network, path, classes=list(CLASSES), input=spec)
+    models.checkpoints.save(network, path, classes=list(CLASSES), input_spec=spec)
     return path
 
 

@@ -1,0 +1,65 @@
+"""The first convolution of a network for another number of input channels."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Filters = Callable[[Tensor, int], Tensor]  # (weight (O, C, ...), C') -> (O, C', ...)
+
+
+def cycle_filters(weight: Tensor, in_channels: int) -> Tensor:
+    r"""Repeat the input filters in their order, $W'_{o,c} = W_{o, c \bmod C}$.
+
+    This is the one place where the choice is stated. A constructor that is asked for other channels cycles: fresh
+    filters so keep their distribution (`models.torchvision`, and `models.pytorchvideo` where the library knows RGB
+    only). Weights that were trained on RGB and continue on another input are averaged (`average_filters`): that is
+    `models.resize_stem`, and `models.inflated(pretrained=True)`. timm has its own way, which `models.timm` leaves
+    as it is: published filters cycled and scaled by C / C', summed for one channel.
+
+    Examples:
+        >>> cycle_filters(torch.tensor([[1.0, 2.0, 3.0]]), 4)
+        tensor([[1., 2., 3., 1.]])
+    """
+    return weight[:, [channel % weight.shape[1] for channel in range(in_channels)]]
+
+
+def average_filters(weight: Tensor, in_channels: int) -> Tensor:
+    r"""Give every channel the mean of the input filters, $W'_{o,c} = \frac{1}{C} \sum_{i=1}^{C} W_{o,i}$.
+
+    Examples:
+        >>> average_filters(torch.tensor([[1.0, 2.0, 3.0]]), 2)
+        tensor([[2., 2.]])
+
+    Source:
+        Wang et al.: Temporal Segment Networks, ECCV 2016, arXiv 1608.00859 (cross-modality initialization).
+    """
+    return weight.mean(1, keepdim=True).expand(-1, in_channels, *weight.shape[2:])
+
+
+def replace_stem(network: nn.Module, in_channels: int, *, filters: Filters = cycle_filters) -> None:
+    """Let the first convolution take `in_channels` channels, in place; all else about it stays.
+
+    Args:
+        network: its first convolution has one group.
+        in_channels: C', the number of channels wanted.
+        filters: makes the new filters of the old ones.
+    """
+    path, old = next((n, m) for n, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Conv3d)))
+    if old.in_channels == in_channels:
+        return
+    assert old.groups == 1
+    with torch.device("meta"):  # no random numbers are drawn
+        new = type(old)(
+            in_channels,
+            old.out_channels,
+            old.kernel_size,  # type: ignore[arg-type]
+            old.stride,  # type: ignore[arg-type]
+            old.padding,  # type: ignore[arg-type]
+            old.dilation,  # type: ignore[arg-type]
+            bias=old.bias is not None,
+            padding_mode=old.padding_mode,
+        )
+    new.weight = nn.Parameter(filters(old.weight.detach(), in_channels).clone())
+    new.bias = old.bias
+    network.set_submodule(path, new.train(old.training))
