@@ -1,4 +1,4 @@
-"""The top classes of one's own clip: ``python -m kdvideo.predict --weights student.safetensors clip.mp4``."""
+"""The top classes of a video file, by any network that kdvideo can load."""
 
 from __future__ import annotations
 
@@ -21,21 +21,26 @@ class _Files(list[dict[str, Any]]):
 
 @torch.no_grad()
 def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tuple[str, float]]:
-    """(class, probability) of a video file, most probable first: the mean softmax over ``views`` windows.
+    """Return (class, probability) of a video file, most probable first: the mean softmax over `views` windows.
 
     The file of weights says what the network sees: frames, frame rate, size, range, RGB or flow; where others
-    published it, the network's ``input_spec`` does. A flow network gets TV-L1 flow computed from the clip.
+    published it, the network's `input_spec` does. A flow network gets TV-L1 flow computed from the clip.
+
+    Args:
+        weights: any file that `models.checkpoints.load` reads.
+        clip: a video file.
+        views: windows of the clip whose scores are averaged.
 
     Raises:
         ClipError: the clip cannot be read.
-        ValueError: the weights are not a kdvideo network or hold no input description.
+        ValueError: the weights are not of a network that kdvideo builds, or their input description is incomplete.
     """
     network, info = models.checkpoints.load(weights)
     view = info["input"] if "stream" in info["input"] else _published(network)
-    missing = sorted({"stream", "frames", "fps", "short_side", "crop", "flow_bound"} - set(view))
-    if missing:
-        raise ValueError(f"{weights}: its input does not tell {missing}")
     stream, spec = view["stream"], network.input_spec
+    needed = {"frames", "fps", "short_side", "crop", "flow_bound", *(["flow"] if stream == "flow" else [])}
+    if missing := sorted(needed - set(view)):
+        raise ValueError(f"the input described in {weights} must have {sorted(needed)}, it lacks {missing}")
     clips = data.PairedClips(
         _Files([{"path": str(clip), "clip": str(clip), "label": 0, "start": None, "end": None}]),
         frames=view["frames"],
@@ -57,10 +62,10 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
 
 
 def _published(network: models.Network) -> dict[str, Any]:
-    """How clips are made for weights that others trained: frames, rate and crop of ``input_spec``, flow as in D3D."""
+    """Return how clips are made for weights that others trained: by `input_spec`, with the default TV-L1 flow."""
     spec = network.input_spec
     if network.in_channels not in (2, 3):
-        raise ValueError(f"the network sees {network.in_channels} channels; clips give 3 (RGB) or 2 (flow)")
+        raise ValueError(f"the network must see 3 (RGB) or 2 (flow) channels, got {network.in_channels}")
     return {
         "stream": "flow" if network.in_channels == 2 else "rgb",
         "frames": spec.frames,
@@ -68,17 +73,15 @@ def _published(network: models.Network) -> dict[str, Any]:
         "short_side": spec.size * 8 // 7,  # 256 for 224
         "crop": spec.size,
         "flow_bound": 20.0,
-        "flow_preset": "default",
+        "flow": flow.TVL1Estimator(flow.PRESETS["default"]).fingerprint,
     }
 
 
 def _estimator(view: dict[str, Any]) -> flow.FlowEstimator:
-    """That of the flow on which the network was trained."""
-    if "flow" not in view:  # older files know the preset only
-        return flow.TVL1Estimator(flow.PRESETS[view["flow_preset"]])
+    """Return the estimator of the flow on which the network was trained."""
     known = {one.fingerprint: one for one in map(flow.TVL1Estimator, flow.PRESETS.values())}
     if view["flow"] not in known:
-        raise ValueError(f"the network was trained on the flow of {view['flow']}; presets here are {list(known)}")
+        raise ValueError(f"the network's flow must be of one of {list(known)}, got {view['flow']}")
     return known[view["flow"]]
 
 
