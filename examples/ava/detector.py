@@ -75,7 +75,8 @@ def train_mode(detector: detection.Detector, config: Config) -> None:
 def save(detector: detection.Detector, folder: Path, config: Config, weights: Path, classes: dict[int, str]) -> None:
     """Write the folder; the head comes last, so that a folder with one is complete."""
     network, names = _pretrained(weights)
-    models.checkpoints.save(detector.backbone, folder / BACKBONE, classes=names, input_spec=network.input_spec.to_dict())
+    spec = network.input_spec.to_dict()
+    models.checkpoints.save(detector.backbone, folder / BACKBONE, classes=names, input_spec=spec)
     seen = {name: getattr(config.input, name) for name in ("frames", "fps", "short_side", "crop")}
     about = {"layer": config.layer, "classes": list(classes.items()), "input": seen}
     tensors = {name: value.detach().cpu().contiguous() for name, value in detector.head.state_dict().items()}

@@ -36,8 +36,8 @@ def resize_stem(model: AnyNetwork, in_channels: int) -> AnyNetwork:
     Examples:
         >>> from kdvideo.models import s3dg
         >>> rgb = s3dg(5, depth_multiplier=0.125, min_depth=8).eval()
-        >>> flow, grey = resize_stem(rgb, 2), torch.rand(1, 1, 8, 32, 32)
-        >>> torch.allclose(flow(1.5 * grey.expand(-1, 2, -1, -1, -1)), rgb(grey.expand(-1, 3, -1, -1, -1)), atol=1e-5)
+        >>> flow, gray = resize_stem(rgb, 2), torch.rand(1, 1, 8, 32, 32)
+        >>> torch.allclose(flow(1.5 * gray.expand(-1, 2, -1, -1, -1)), rgb(gray.expand(-1, 3, -1, -1, -1)), atol=1e-5)
         True
 
     Source:

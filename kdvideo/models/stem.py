@@ -9,13 +9,19 @@ Filters = Callable[[Tensor, int], Tensor]  # (weight (O, C, ...), C') -> (O, C',
 
 
 def cycle_filters(weight: Tensor, in_channels: int) -> Tensor:
-    r"""Repeat the input filters in their order, $W'_{o,c} = W_{o, c \bmod C}$.
+    r"""Repeat the input filters in their order.
+
+    .. math:: W'_{o,c} = W_{o, c \bmod C} \quad (c = 0 \dots C' - 1)
 
     This is the one place where the choice is stated. A constructor that is asked for other channels cycles: fresh
     filters so keep their distribution (`models.torchvision`, and `models.pytorchvideo` where the library knows RGB
     only). Weights that were trained on RGB and continue on another input are averaged (`average_filters`): that is
     `models.resize_stem`, and `models.inflated(pretrained=True)`. timm has its own way, which `models.timm` leaves
     as it is: published filters cycled and scaled by C / C', summed for one channel.
+
+    Args:
+        weight: (O, C, ...).
+        in_channels: C'.
 
     Examples:
         >>> cycle_filters(torch.tensor([[1.0, 2.0, 3.0]]), 4)
@@ -25,7 +31,13 @@ def cycle_filters(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def average_filters(weight: Tensor, in_channels: int) -> Tensor:
-    r"""Give every channel the mean of the input filters, $W'_{o,c} = \frac{1}{C} \sum_{i=1}^{C} W_{o,i}$.
+    r"""Give every channel the mean of the input filters.
+
+    .. math:: W'_{o,c} = \frac{1}{C} \sum_{i=1}^{C} W_{o,i} \quad (c = 1 \dots C')
+
+    Args:
+        weight: (O, C, ...).
+        in_channels: C'.
 
     Examples:
         >>> average_filters(torch.tensor([[1.0, 2.0, 3.0]]), 2)

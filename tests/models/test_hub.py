@@ -110,7 +110,7 @@ def test_the_card_says_what_is_given_and_nothing_else(folder):
     assert 'from_pretrained("net")' in card.text
 
 
-def test_the_card_tells_step_and_normalisation(tmp_path):
+def test_the_card_has_step_and_normalization(tmp_path):
     models.save_pretrained(BUILDERS["pytorchvideo"](), tmp_path, classes=CLASSES)
     text = (tmp_path / "README.md").read_text()
     assert "one in 12 frames of a video at 30 frames per second; values in [0, 1], then (x - mean) / std" in text

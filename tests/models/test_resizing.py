@@ -70,12 +70,12 @@ def test_the_stem_averages_the_channels(case):
         torch.testing.assert_close(new.weight, old.weight.mean(1, keepdim=True).expand_as(new.weight))
         assert new.in_channels == 2
         assert old.bias is None or torch.equal(old.bias, new.bias)
-    grey = torch.rand(1, 1, 8, 32, 32)
-    expected = model(grey.expand(-1, 3, -1, -1, -1))
-    actual = flow(1.5 * grey.expand(-1, 2, -1, -1, -1))
+    gray = torch.rand(1, 1, 8, 32, 32)
+    expected = model(gray.expand(-1, 3, -1, -1, -1))
+    actual = flow(1.5 * gray.expand(-1, 2, -1, -1, -1))
     largest = expected.abs().max()
     assert (actual - expected).abs().max() < 1e-5 * largest
-    assert (flow(grey.expand(-1, 2, -1, -1, -1)) - expected).abs().max() > 5e-5 * largest
+    assert (flow(gray.expand(-1, 2, -1, -1, -1)) - expected).abs().max() > 5e-5 * largest
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 

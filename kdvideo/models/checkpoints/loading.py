@@ -48,7 +48,7 @@ def load(
 
     They may lie in safetensors, in files of torch.save (also inside "state_dict", "model_state" ..., also with a
     "module." in front) or, where TensorFlow wrote them, in a checkpoint given by its prefix, its index file or its
-    folder. Code in a file is never run. The optimiser's variables are left out (see `drop_optimizer_state`). Classes,
+    folder. Code in a file is never run. The optimizer's variables are left out (see `drop_optimizer_state`). Classes,
     channels, widths, kernels, gates and gammas are read off the shapes; dropout is not in a file of weights.
 
     Args:
@@ -133,7 +133,7 @@ def recognize(tensors: Mapping[str, Tensor]) -> tuple[WeightFormat, str]:
 
 def _configuration(tensors: Mapping[str, Tensor], found: WeightFormat, prefix: str) -> dict[str, Any]:
     if found is PYTORCHVIDEO:
-        raise ValueError("weights of pytorchvideo do not tell their network: pass model=models.pytorchvideo(name)")
+        raise ValueError("the network of pytorchvideo's weights must be given: pass model=models.pytorchvideo(name)")
 
     def shape(key: str) -> Size | None:
         value = tensors.get(prefix + found.rename(key))

@@ -52,7 +52,7 @@ def save(
     if not isinstance(config, dict):
         raise ValueError(f"the model must be a network of kdvideo.models, got {type(model).__name__} without config")
     if "name" in config and config["name"] is None:
-        raise ValueError("the network was inflated without name=, so no file can tell how to build it")
+        raise ValueError("the network must be inflated with name=, got none: no file could rebuild it")
     check_names(classes, config)
     taken = sorted({"kdvideo", "format", "config", "classes", "input"} & set(extra or {}))
     if taken:
