@@ -1,6 +1,6 @@
 """The first convolution of a network for another number of input channels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,10 @@ def cycle_filters(weight: Tensor, in_channels: int) -> Tensor:
     .. math:: W'_{o,c} = W_{o, c \bmod C} \quad (c = 0 \dots C' - 1)
 
     This is the one place where the choice is stated. A constructor that is asked for other channels cycles: fresh
-    filters so keep their distribution (`models.torchvision`, and `models.pytorchvideo` where the library knows RGB
-    only). Weights that were trained on RGB and continue on another input are averaged (`average_filters`): that is
-    `models.resize_stem`, and `models.inflated(pretrained=True)`. timm has its own way, which `models.timm` leaves
-    as it is: published filters cycled and scaled by C / C', summed for one channel.
+    filters so keep their distribution (`models.torchvision`, its published weights too, and `models.pytorchvideo`
+    where the library knows RGB only). Weights that were trained on RGB and continue on another input are averaged
+    (`average_filters`): that is `models.resize_stem`, and `models.inflated(pretrained=True)`. timm has its own way,
+    which `models.timm` leaves as it is: published filters cycled and scaled by C / C', summed for one channel.
 
     Args:
         weight: (O, C, ...).
@@ -49,21 +49,30 @@ def average_filters(weight: Tensor, in_channels: int) -> Tensor:
     return weight.mean(1, keepdim=True).expand(-1, in_channels, *weight.shape[2:])
 
 
-def replace_stem(network: nn.Module, in_channels: int, *, filters: Filters = cycle_filters) -> None:
+def replace_stem(
+    network: nn.Module, in_channels: int, *, paths: Sequence[str] = (), filters: Filters = cycle_filters
+) -> None:
     """Let the first convolution take `in_channels` channels, in place; all else about it stays.
 
     Args:
         network: its first convolution has one group.
         in_channels: C', the number of channels wanted.
+        paths: of the convolutions that see the input, where there are several, as in RepVGG.
         filters: makes the new filters of the old ones.
     """
-    path, old = next((n, m) for n, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Conv3d)))
-    if old.in_channels == in_channels:
-        return
+    convolutions = (name for name, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Conv3d)))
+    for path in paths or [next(convolutions)]:
+        old = network.get_submodule(path)
+        assert isinstance(old, (nn.Conv2d, nn.Conv3d))
+        if old.in_channels != in_channels:
+            network.set_submodule(path, _with_filters(old, filters(old.weight.detach(), in_channels)))
+
+
+def _with_filters(old: nn.Conv2d | nn.Conv3d, weight: Tensor) -> nn.Module:
     assert old.groups == 1
     with torch.device("meta"):  # no random numbers are drawn
         new = type(old)(
-            in_channels,
+            weight.shape[1],
             old.out_channels,
             old.kernel_size,  # type: ignore[arg-type]
             old.stride,  # type: ignore[arg-type]
@@ -72,6 +81,6 @@ def replace_stem(network: nn.Module, in_channels: int, *, filters: Filters = cyc
             bias=old.bias is not None,
             padding_mode=old.padding_mode,
         )
-    new.weight = nn.Parameter(filters(old.weight.detach(), in_channels).clone())
+    new.weight = nn.Parameter(weight.clone(memory_format=torch.contiguous_format))
     new.bias = old.bias
-    network.set_submodule(path, new.train(old.training))
+    return new.train(old.training)

@@ -49,7 +49,7 @@ def convert(
         >>> folder = Path(tempfile.mkdtemp())
         >>> torch.save(models.i3d(2, depth_multiplier=0.125, min_depth=8).state_dict(), folder / "i3d.pt")
         >>> print(convert(folder / "i3d.pt", folder / "i3d.safetensors", classes=["run", "jump"]).splitlines()[1])
-        network   i3d, 201,762 parameters
+        network   i3d, 214,734 parameters
     """
     if Path(target).exists() and not force:
         raise FileExistsError(f"{target}: exists: set force to replace it")

@@ -134,7 +134,9 @@ def inflated(
     channels = 3 if rgb_first else in_channels
     network = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=channels, **options)
     if rgb_first:
-        replace_stem(network, in_channels, filters=average_filters)
+        stems = network.pretrained_cfg.get("first_conv") or ()
+        paths = [stems] if isinstance(stems, str) else stems
+        replace_stem(network, in_channels, paths=paths, filters=average_filters)
     return _inflate(network, temporal, fill, name=name, options=options)
 
 
