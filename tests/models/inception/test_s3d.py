@@ -73,7 +73,7 @@ def test_input_spec_is_torchvisions_or_says_otherwise():
         ((1, 8, 3, 32, 32), r"transpose\(1, 2\)"),
         ((1, 8, 32, 32, 3), r"movedim\(-1, 1\)"),
         ((1, 2, 8, 32, 32), "flow 2"),
-        ((1, 3, 7, 32, 32), "Loop or resize"),
+        ((1, 3, 7, 32, 32), "loop or resize"),
     ],
 )
 def test_bad_input(shape, words):
