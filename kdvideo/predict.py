@@ -50,7 +50,7 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
         train=False,
         flow=flow.EstimatorSource(_estimator(view)) if stream == "flow" else None,
         flow_bound=view["flow_bound"],
-        input_range=spec.range if stream == "rgb" else (-1.0, 1.0),
+        input_range=spec.value_range if stream == "rgb" else (-1.0, 1.0),
         rgb=stream == "rgb",
         views=views,
     )

@@ -128,7 +128,7 @@ def weights(tmp_path: Path) -> Path:
     network = models.s3d(3, **SMALL)
     view = {"stream": "rgb", "frames": 8, "fps": 12.5, "short_side": 40, "crop": 32, "flow_bound": 20.0}
     path = tmp_path / "a.safetensors"
-    models.checkpoints.save(network, path, classes=["run", "jump", "swim"], input=view, extra={"data": "ours"})
+    models.checkpoints.save(network, path, classes=["run", "jump", "swim"], input_spec=view, extra={"data": "ours"})
     return path
 
 

@@ -31,7 +31,7 @@ def test_bare_weights_see_what_their_spec_says(tmp_path, seen, build, channels):
     assert sum(p for _, p in classes) == pytest.approx(1, abs=1e-5)
     spec = network.input_spec
     assert seen[0].shape == (1, channels, spec.frames, spec.size, spec.size)
-    low, high = spec.range
+    low, high = spec.value_range
     if spec.mean:
         low, high = (low - max(spec.mean)) / min(spec.std), (high - min(spec.mean)) / min(spec.std)
         assert seen[0].min() < 0, "torchvision's mean is taken off"
@@ -46,18 +46,17 @@ def test_a_network_of_other_channels_is_refused(tmp_path):
         predict.predict(tmp_path / "weights.pt", tmp_path / "clip.mp4")
 
 
-@pytest.mark.parametrize("architecture", ["predicted_flow", "flow_predictor"])
-def test_a_network_that_only_the_recipe_builds_is_named(tmp_path, capsys, architecture):
+def test_a_network_that_kdvideo_does_not_build_is_named(tmp_path, capsys):
     network = models.s3dg(2, depth_multiplier=0.125)
-    network.config = {**network.config, "architecture": architecture}
-    models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input={"stream": "rgb"})
+    network.config = {**network.config, "architecture": "my_own"}
+    models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input_spec={"stream": "rgb"})
     assert main(["predict", "--weights", str(tmp_path / "a"), "clip.mp4"]) == 1
-    assert re.match(rf"error: .*a: '{architecture}' .*examples.d3d.networks.load reads", capsys.readouterr().err)
+    assert re.match(r"error: .*a: .*got 'my_own': .*checkpoints.load\(path, model=...\)", capsys.readouterr().err)
 
 
 def test_an_incomplete_input_is_named(tmp_path):
     network = models.i3d(2, depth_multiplier=0.125, min_depth=8)
-    models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input={"stream": "rgb", "fps": 25})
+    models.checkpoints.save(network, tmp_path / "a", classes=["a", "b"], input_spec={"stream": "rgb", "fps": 25})
     with pytest.raises(ValueError, match=r"lacks \['crop', 'flow_bound', 'frames', 'short_side'\]"):
         predict.predict(tmp_path / "a", tmp_path / "clip.mp4")
 

@@ -129,7 +129,7 @@ def fill(network: models.Network, trained: Trained) -> None:
         raise ValueError(f"{trained.path} must hold the network of these settings to start it, got {'; '.join(differ)}")
     source = copy.deepcopy(trained.network)
     refeed(source, RANGE)
-    network.load_state_dict(models.inflation.resize_head(source, network.num_classes).state_dict())
+    network.load_state_dict(models.resize_head(source, network.num_classes).state_dict())
 
 
 @torch.no_grad()
@@ -139,7 +139,7 @@ def refeed(network: models.Network, value_range: Sequence[float]) -> None:
     The same but at the border, where padding then stands for another value. With x = a·y + b: W * x = aW * y + b ΣW,
     and the mean of the batch norm behind it takes the constant.
     """
-    (low, high), (new_low, new_high) = network.input_spec.range, value_range
+    (low, high), (new_low, new_high) = network.input_spec.value_range, value_range
     scale = (high - low) / (new_high - new_low)
     stem = network.get_submodule("conv_1a")
     weight, mean = stem.get_parameter("conv.weight"), stem.get_buffer("bn.running_mean")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +78,7 @@ def save(
 ) -> None:
     """Write the folder; the head comes last, so that a folder with one is complete."""
     network = backbone(detector)
-    models.checkpoints.save(network, folder / BACKBONE, classes=names, input=asdict(network.input_spec))
+    models.checkpoints.save(network, folder / BACKBONE, classes=names, input_spec=network.input_spec.to_dict())
     seen = {name: getattr(config.input, name) for name in ("frames", "fps", "short_side", "crop")}
     about = {"layer": config.layer, "classes": list(classes.items()), "input": seen}
     tensors = {name: value.detach().cpu().contiguous() for name, value in detector.head.state_dict().items()}

@@ -71,7 +71,7 @@ def make_optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optim
 def feed(network: models.Network, clip: Tensor) -> Tensor:
     """Turn clips in [-1, 1], as the recipe makes them, into the input that a network's weights were made for."""
     spec = network.input_spec
-    low, high = spec.range
+    low, high = spec.value_range
     return spec.normalize(clip if (low, high) == (-1, 1) else low + (clip + 1) * ((high - low) / 2))
 
 
@@ -119,4 +119,4 @@ def load(path: Path, clips: Clips, *, stream: str | None = None) -> tuple[models
 
 def save(network: models.Network, path: Path, clips: Clips, stream: str) -> None:
     """Write the bare network with its classes and what it was trained on."""
-    models.checkpoints.save(network, path, classes=clips.classes, input=clips.seen(stream))
+    models.checkpoints.save(network, path, classes=clips.classes, input_spec=clips.seen(stream))

@@ -2,15 +2,15 @@
 
 from kdvideo.models import checkpoints, hub, inflation
 from kdvideo.models.adapters import BACKBONES, pytorchvideo, timm, torchvision
-from kdvideo.models.flops import multiply_adds
-from kdvideo.models.hub import from_pretrained
+from kdvideo.models.flops import multiply_adds, summary
+from kdvideo.models.hub import from_pretrained, push_to_hub, save_pretrained
 from kdvideo.models.inception.backbone import Inception3D
 from kdvideo.models.inception.i3d import i3d
 from kdvideo.models.inception.s3d import s3d
 from kdvideo.models.inception.s3dg import NON_LOCAL, s3dg
 from kdvideo.models.inflation import inflate, inflated
 from kdvideo.models.network import InputSpec, Network
-from kdvideo.models.summary import summary
+from kdvideo.models.resizing import resize_head, resize_stem
 
 __all__ = [
     "BACKBONES",
@@ -26,9 +26,13 @@ __all__ = [
     "inflated",
     "inflation",
     "multiply_adds",
+    "push_to_hub",
     "pytorchvideo",
+    "resize_head",
+    "resize_stem",
     "s3d",
     "s3dg",
+    "save_pretrained",
     "summary",
     "timm",
     "torchvision",

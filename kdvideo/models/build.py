@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-
 from kdvideo.models.adapters.pytorchvideo import pytorchvideo
 from kdvideo.models.adapters.timm import timm
 from kdvideo.models.adapters.torchvision import torchvision
@@ -12,7 +10,7 @@ from kdvideo.models.inception.i3d import i3d
 from kdvideo.models.inception.s3d import s3d
 from kdvideo.models.inception.s3dg import s3dg
 from kdvideo.models.inflation import inflated
-from kdvideo.models.network import Network
+from kdvideo.models.network import Network, call_builder
 
 BUILDERS: dict[str, Callable[..., Network]] = {
     "i3d": i3d,
@@ -23,14 +21,11 @@ BUILDERS: dict[str, Callable[..., Network]] = {
     "timm": timm,
     "torchvision": torchvision,
 }
-
-
-RECIPE = ("flow_predictor", "predicted_flow")  # of the method "S3D-G with 3D CNN flow": a part, and the whole
 DOWNLOADS = ("cache_dir", "checkpoint_path", "pretrained", "progress", "weights")
 
 
 def build(config: Mapping[str, Any]) -> Network:
-    """The network that a ``config`` describes, with fresh weights; the caller's random numbers are not touched.
+    """Build the network that a `config` describes, with fresh weights; the caller's random numbers are not touched.
 
     Raises:
         ValueError: the architecture is unknown, its arguments do not fit it, or they would read other files.
@@ -40,20 +35,14 @@ def build(config: Mapping[str, Any]) -> Network:
         >>> build(model.config).config == model.config
         True
     """
-    arguments = dict(config)
-    name = arguments.pop("architecture", None)
-    if name in RECIPE:
-        raise ValueError(
-            f"{name!r} is a network of the recipe, which kdvideo does not build: examples.d3d.networks.load reads its "
-            "file, and python -m examples.d3d.evaluate measures that of a whole network"
-        )
+    name = config.get("architecture")
     if not isinstance(name, str) or name not in BUILDERS:
-        raise ValueError(f"unknown architecture {name!r}; known: {sorted(BUILDERS)}")
-    refused = sorted(key for key in arguments if key in DOWNLOADS or key.startswith("pretrained_cfg"))
+        raise ValueError(
+            f"architecture must be one of {sorted(BUILDERS)}, got {name!r}: a network of your own is filled with "
+            "checkpoints.load(path, model=...)"
+        )
+    # A file from a stranger must not make other files be read or downloaded.
+    refused = sorted(key for key in config if key in DOWNLOADS or key.startswith("pretrained_cfg"))
     if refused:
         raise ValueError(f"the configuration asks for {refused}: only its own file may give a network its weights")
-    with torch.random.fork_rng(devices=[]):
-        try:
-            return BUILDERS[name](**arguments)
-        except TypeError as error:
-            raise ValueError(f"the arguments {arguments} do not fit {name}: {error}") from error
+    return call_builder(BUILDERS[name], config)

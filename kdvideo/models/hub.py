@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import re
+import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
-from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
 from kdvideo.files import write_atomic
 from kdvideo.models import checkpoints
-from kdvideo.models.build import BUILDERS
-from kdvideo.models.checkpoints.native import check_names, describe
-from kdvideo.models.model_card import TEMPLATE, Card, check_card, licence_identifier, texts
-from kdvideo.models.network import NOTHING, Network
+from kdvideo.models.checkpoints.native import read_description
+from kdvideo.models.model_card import EMPTY_CARD, Card, check_card, model_card
+from kdvideo.models.network import Network
 
 __all__ = ["from_pretrained", "push_to_hub", "save_pretrained"]
 
 WEIGHTS, CONFIG, README = "model.safetensors", "config.json", "README.md"
 
 
-def save_pretrained(model: Network, folder: str | Path, *, classes: Sequence[str], card: Card = NOTHING) -> None:
+def save_pretrained(network: Network, folder: str | Path, *, classes: Sequence[str], card: Card = EMPTY_CARD) -> None:
     """Write a network into a folder that `from_pretrained`, and the Hub, can read.
 
-    ``model.safetensors`` is what `checkpoints.save` writes, ``config.json`` holds configuration, class names and
-    ``input_spec``, ``README.md`` is the model card. All three are written anew; other files stay.
+    `model.safetensors` is what `checkpoints.save` writes, `config.json` holds configuration, class names and
+    `input_spec`, `README.md` is the model card. All three are written anew; other files stay.
 
     Args:
-        model: any network of kdvideo; also called as ``model.save_pretrained(folder, ...)``.
+        network: any network of kdvideo.
         folder: made where it is missing.
         classes: the K class names, in the order of the logits.
-        card: what the model card is to say: ``data``, ``protocol``, ``accuracy``, ``source`` and ``licence`` (an SPDX
+        card: what the model card is to say: "data", "protocol", "accuracy", "source" and "license" (an SPDX
             identifier), each a text. What is not given is "not stated".
 
     Raises:
@@ -48,28 +44,43 @@ def save_pretrained(model: Network, folder: str | Path, *, classes: Sequence[str
         >>> import tempfile
         >>> from kdvideo import models
         >>> model, folder = models.i3d(2, depth_multiplier=0.125, min_depth=8), tempfile.mkdtemp()
-        >>> model.save_pretrained(folder, classes=["run", "jump"], card={"data": "synthetic clips"})
+        >>> models.save_pretrained(model, folder, classes=["run", "jump"], card={"data": "synthetic clips"})
         >>> models.from_pretrained(folder).classes
         ('run', 'jump')
     """
-    _package(model, classes, card).save_pretrained(folder, model_card_kwargs={"repository": Path(folder).name})
+    _write(network, Path(folder), classes, card, repository=Path(folder).name)
 
 
-def push_to_hub(model: Network, repo_id: str, *, classes: Sequence[str], card: Card = NOTHING, **options: Any) -> str:
+def push_to_hub(
+    network: Network,
+    repository: str,
+    *,
+    classes: Sequence[str],
+    card: Card = EMPTY_CARD,
+    private: bool | None = None,
+    token: str | None = None,
+    **options: Any,
+) -> str:
     """Upload what `save_pretrained` writes, in one commit, and return that commit's address.
 
     Args:
-        model: any network of kdvideo; also called as ``model.push_to_hub(repo_id, ...)``.
-        repo_id: "owner/name"; made where it is missing.
-        classes, card: as in `save_pretrained`.
-        options: of huggingface_hub's ``PyTorchModelHubMixin.push_to_hub``, e.g. ``private=True``, ``token=...``,
-            ``commit_message=...``, ``create_pr=True``.
+        network: any network of kdvideo.
+        repository: "owner/name"; made where it is missing.
+        classes: as in `save_pretrained`.
+        card: as in `save_pretrained`.
+        private: whether a new repository is private; None for the owner's default.
+        token: of the Hub; None for the one of `hf auth login`.
+        options: of `huggingface_hub.HfApi.upload_folder`, e.g. `commit_message=...`, `revision=...`, `create_pr=True`.
 
     Raises:
-        ImportError, ValueError: as in `save_pretrained`.
+        ImportError: huggingface_hub is not installed.
+        ValueError: as in `save_pretrained`.
     """
-    package = _package(model, classes, card)
-    return str(package.push_to_hub(repo_id, model_card_kwargs={"repository": repo_id}, **options))
+    api = _huggingface_hub().HfApi(token=token)
+    with tempfile.TemporaryDirectory() as folder:
+        _write(network, Path(folder), classes, card, repository=repository)
+        made = api.create_repo(repository, private=private, exist_ok=True).repo_id
+        return str(api.upload_folder(repo_id=made, folder_path=folder, **options))
 
 
 def from_pretrained(
@@ -82,126 +93,75 @@ def from_pretrained(
     force_download: bool = False,
     local_files_only: bool = False,
 ) -> Network:
-    """The network of a folder, or of a repository on the Hub, that `save_pretrained` wrote; in eval mode.
+    """Read a network that `save_pretrained` wrote from a folder, or from a repository on the Hub; in eval mode.
 
-    Weights and buffers are those that were saved, bit for bit; ``config``, ``classes`` and ``input_spec`` come along.
+    Weights and buffers are those that were saved, bit for bit; `config`, `classes` and `input_spec` come along.
 
     Args:
         source: a folder, or "owner/name".
         device: where the network goes.
-        revision, token, cache_dir, force_download, local_files_only: of a download, as huggingface_hub has them.
+        revision: of a download, as in `huggingface_hub.snapshot_download`; so are the next four.
+        token: of the Hub.
+        cache_dir: where downloads are kept.
+        force_download: download again what is there.
+        local_files_only: use only what was downloaded before.
 
     Raises:
-        ImportError: huggingface_hub is not installed.
+        ImportError: the source is on the Hub, and huggingface_hub is not installed.
         FileNotFoundError: the folder lacks config.json or model.safetensors.
         ValueError: neither a folder nor a repository's name; a file that is truncated or foreign; an unknown
             architecture; class names that do not fit; two files that do not describe the same network.
     """
-    local = Path(source).is_dir()
-    if local:
-        _description(Path(source) / CONFIG)
-    elif Path(source).is_file():
-        raise ValueError(f"{source}: a file; models.checkpoints.load reads it")
-    elif not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
-        raise ValueError(f"{source}: no such folder, and not a repository's name, which is owner/name")
+    if Path(source).is_dir():
+        return _read(Path(source), device)
+    if Path(source).is_file():
+        raise ValueError(f"the source must be a folder, got the file {source}: models.checkpoints.load reads it")
+    library = _huggingface_hub()
     try:
-        package = _hub_class().from_pretrained(
+        folder = library.snapshot_download(
             str(source),
-            device=device,
+            allow_patterns=[CONFIG, WEIGHTS],
             revision=revision,
             token=token,
             cache_dir=cache_dir,
             force_download=force_download,
             local_files_only=local_files_only,
         )
-    except OSError as error:
-        if not local:
-            error.add_note(f"There is no folder {source}, so it was looked for on the Hub.")
+    except (OSError, library.errors.HFValidationError) as error:
+        error.add_note(f"There is no folder {source}, so it was looked for on the Hub.")
         raise
-    network: Network = package.network
-    return network
+    return _read(Path(folder), device)
 
 
-def _package(model: Network, classes: Sequence[str], card: Card) -> Any:
-    """The network with what describes it; checked first, so that no folder is left half written."""
-    check_names(classes, model.config)
+def _huggingface_hub() -> ModuleType:
     try:
-        json.dumps(model.config)
-    except TypeError as error:
-        raise ValueError(f"the configuration must be what JSON can hold: {error}") from error
-    check_card(card)
-    return _hub_class()(model, list(classes), card)
-
-
-@cache
-def _hub_class() -> Any:
-    """huggingface_hub's mixin around a network; made at the first use, as not everyone has that library."""
-    try:
-        from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
+        import huggingface_hub
     except ImportError as error:
-        raise ImportError(
-            "folders and repositories of networks need huggingface_hub: pip install huggingface_hub"
-        ) from error
-
-    class HubNetwork(PyTorchModelHubMixin, library_name="kdvideo", pipeline_tag="video-classification"):
-        def __init__(self, network: Network, names: list[str], card: Card) -> None:
-            self.network, self.names, self.card = network, names, card
-
-        def _save_pretrained(self, save_directory: Path) -> None:
-            seen = asdict(self.network.input_spec)
-            checkpoints.save(self.network, save_directory / WEIGHTS, classes=self.names, input=seen)
-            description = {"config": self.network.config, "classes": self.names, "input": seen}
-            write_atomic(save_directory / CONFIG, json.dumps(description, indent=2).encode())
-            (save_directory / README).unlink(missing_ok=True)  # the mixin writes a new one
-
-        @classmethod
-        def _from_pretrained(cls, *, model_id: str, device: str | torch.device = "cpu", **download: Any) -> HubNetwork:
-            def find(file: str) -> Path:
-                folder = Path(model_id)
-                return folder / file if folder.is_dir() else Path(hf_hub_download(model_id, file, **download))
-
-            network = _load(find(CONFIG), find(WEIGHTS), device)
-            return cls(network, list(network.classes), NOTHING)
-
-        def generate_model_card(self, *args: Any, repository: str = "owner/name", **kwargs: Any) -> ModelCard:
-            about = copy.deepcopy(self._hub_mixin_info.model_card_data)
-            about.license = licence_identifier(self.card)
-            said = {**texts(self.network, self.names, self.card), "repository": repository}
-            card: ModelCard = ModelCard.from_template(about, template_str=TEMPLATE, **said)
-            return card
-
-    return HubNetwork
+        raise ImportError("networks on the Hub and model cards need: pip install huggingface_hub") from error
+    return huggingface_hub
 
 
-def _load(config: Path, weights: Path, device: str | torch.device) -> Network:
-    described = _description(config)
-    model, _ = checkpoints.load(weights, device=device)
-    with safe_open(weights, framework="pt") as file:
-        metadata = file.metadata() or {}
+def _write(network: Network, folder: Path, classes: Sequence[str], card: Card, *, repository: str) -> None:
+    # Whatever can be wrong with the arguments shows before the first file is written.
+    _huggingface_hub()
+    check_card(card)
+    spec = network.input_spec.to_dict()
+    checkpoints.save(network, folder / WEIGHTS, classes=classes, input_spec=spec)
+    description = {"config": network.config, "classes": list(classes), "input": spec}
+    write_atomic(folder / CONFIG, json.dumps(description, indent=2).encode())
+    write_atomic(folder / README, model_card(network, classes, card, repository=repository).encode())
+
+
+def _read(folder: Path, device: str | torch.device) -> Network:
+    """Read the network of a folder whose two descriptions, in the weights and beside them, are the same."""
+    config, weights = folder / CONFIG, folder / WEIGHTS
+    described = config.read_bytes()
+    network, _ = checkpoints.load(weights, device=device)
+    written = read_description(weights)
     try:
-        written = describe(metadata)
-    except ValueError as error:
-        raise ValueError(f"{weights}: {error}") from error
-    for key, value in described.items():
-        if written[key] != value:
-            raise ValueError(f"{config} and {weights} disagree on {key}: {value} and {written[key]}")
-    return model
-
-
-def _description(path: Path) -> dict[str, Any]:
-    """What config.json says, found to be in order."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; save_pretrained writes it")
-    try:
-        known = json.loads(path.read_bytes())
-        described = {key: known[key] for key in ("config", "classes", "input")}
-        architecture = described["config"].get("architecture")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: truncated, or not written by save_pretrained ({error!r})") from error
-    if architecture not in BUILDERS:
-        raise ValueError(f"{path}: unknown architecture {architecture!r}; known: {sorted(BUILDERS)}")
-    try:
-        check_names(described["classes"], described["config"])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return described
+        differ = [key for key, value in written.items() if json.loads(described)[key] != value]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{config}: truncated, or not written by save_pretrained ({error!r})") from error
+    if differ:
+        raise ValueError(f"{config} and {weights} must describe the same network, they differ in {differ}")
+    return network

@@ -1,40 +1,42 @@
-"""What every network here has in common: one clip in, logits out, and what it knows about itself."""
+"""The base class of all networks, the description of their input, and the check of a clip.
+
+Legend: B batch, C channels, T frames, H W space, K classes.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 Triple = tuple[int, int, int]
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+FILE_KEYS = {"value_range": "range"}  # field of InputSpec -> its key in kdvideo's files, where the two differ
 
 
 @dataclass(frozen=True)
 class InputSpec:
     """The clip that a set of weights is meant to see.
 
-    A network is fed (x - mean) / std per channel, where x lies in ``range``. It is recorded, not enforced.
+    A network is fed (x - mean) / std per channel, where x lies in `value_range`. It is recorded, not enforced.
 
     Args:
         frames: T of the published training or test.
+        size: H and W of the crop, in pixels.
         step: frames of the video per frame of the clip.
-        size: H and W of the crop.
-        range: lowest and highest value before the normalisation.
-        mean, std: per channel; empty for none.
-        fps: frame rate of the video that ``step`` counts in; None where it was that of the file.
+        value_range: lowest and highest value before the normalization.
+        mean: of each channel; empty for none.
+        std: of each channel, > 0; as many as means.
+        fps: frame rate of the video that `step` counts in; None where it was that of the file.
 
     Raises:
-        ValueError: for a value out of range, or not as many standard deviations as means.
+        ValueError: a value is out of range, or the numbers of means and standard deviations differ.
 
     Examples:
-        >>> spec = InputSpec(frames=8, size=32, range=(0.0, 1.0), mean=(0.45,) * 3, std=(0.225,) * 3)
+        >>> spec = InputSpec(frames=8, size=32, value_range=(0.0, 1.0), mean=(0.45,) * 3, std=(0.225,) * 3)
         >>> spec.prepare(torch.full((3, 8, 32, 32), 255, dtype=torch.uint8)).max()
         tensor(2.4444)
     """
@@ -42,60 +44,85 @@ class InputSpec:
     frames: int
     size: int
     step: int = 1
-    range: tuple[float, float] = (-1.0, 1.0)
+    value_range: tuple[float, float] = (-1.0, 1.0)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     fps: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("range", "mean", "std"):  # JSON gives lists
+        for name in ("value_range", "mean", "std"):  # JSON gives lists
             value = getattr(self, name)
             if not isinstance(value, Sequence) or not all(isinstance(number, (int, float)) for number in value):
-                raise ValueError(f"{name}={value!r}; expected a tuple of numbers")
+                raise ValueError(f"{name} must be a tuple of numbers, got {value!r}")
             object.__setattr__(self, name, tuple(value))
         counts = (self.frames, self.size, self.step)
         if not all(type(count) is int and count >= 1 for count in counts):
-            raise ValueError(f"frames, size, step = {counts}; expected integers >= 1")
-        if len(self.range) != 2 or not -math.inf < self.range[0] < self.range[1] < math.inf:
-            raise ValueError(f"range={self.range}; expected two finite numbers, the lower first")
+            raise ValueError(f"frames, size and step must be integers >= 1, got {counts}")
+        if len(self.value_range) != 2 or not -math.inf < self.value_range[0] < self.value_range[1] < math.inf:
+            raise ValueError(f"value_range must be two finite numbers, the lower first, got {self.value_range}")
         if len(self.mean) != len(self.std) or not all(deviation > 0 for deviation in self.std):
-            raise ValueError(f"mean={self.mean}, std={self.std}; expected as many of both, and std > 0")
+            raise ValueError(f"mean and std must be as many, and std > 0, got mean={self.mean}, std={self.std}")
 
     def prepare(self, frames: Tensor) -> Tensor:
-        """uint8 RGB frames (..., C, T, H, W) as the network is fed: float32, scaled and normalised.
+        """Scale and normalize uint8 RGB frames (..., C, T, H, W) to the float32 clip that the network is fed.
 
         Raises:
-            ValueError: another dtype, or another number of channels than ``mean`` has.
+            ValueError: another dtype, or another number of channels than `mean` has.
         """
         if frames.dtype != torch.uint8 or frames.ndim < 4:
-            raise ValueError(f"got {frames.dtype} of shape {tuple(frames.shape)}; expected uint8 (..., C, T, H, W)")
-        low, high = self.range
+            raise ValueError(f"frames must be uint8 (..., C, T, H, W), got {frames.dtype} {tuple(frames.shape)}")
+        low, high = self.value_range
         return self.normalize(frames.float() * ((high - low) / 255) + low)
 
     def normalize(self, clip: Tensor) -> Tensor:
-        """(x - mean) / std of a float (..., C, T, H, W) clip in ``range``.
+        """Return (x - mean) / std of a float (..., C, T, H, W) clip whose values lie in `value_range`.
 
         Raises:
-            ValueError: another number of channels than ``mean`` has.
+            ValueError: another number of channels than `mean` has.
         """
         if not self.mean:
             return clip
         if clip.shape[-4] != len(self.mean):
-            raise ValueError(f"got {clip.shape[-4]} channels; expected {len(self.mean)}, one for each mean")
+            raise ValueError(f"the clip must have {len(self.mean)} channels, one for each mean, got {clip.shape[-4]}")
         mean, std = (clip.new_tensor(values).view(-1, 1, 1, 1) for values in (self.mean, self.std))
         return (clip - mean) / std
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields under the keys that kdvideo's files have for them (`value_range` is "range" there).
+
+        Examples:
+            >>> InputSpec(frames=8, size=32).to_dict()["range"]
+            [-1.0, 1.0]
+        """
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {FILE_KEYS.get(name, name): value for name, value in values.items()}
+
+    def updated(self, recorded: Mapping[str, Any]) -> InputSpec:
+        """Return the specification with what `recorded`, under the keys of `to_dict`, says; other keys are ignored.
+
+        Raises:
+            ValueError: as the constructor.
+
+        Examples:
+            >>> InputSpec(frames=8, size=32).updated({"frames": 16, "stream": "rgb"}).frames
+            16
+        """
+        keys = {field.name: FILE_KEYS.get(field.name, field.name) for field in fields(self)}
+        return replace(self, **{name: recorded[key] for name, key in keys.items() if key in recorded})
 
 
 class Network(nn.Module):
     """A video classifier that is called on one (B, C, T, H, W) tensor and returns (B, K) logits.
 
     Attributes:
-        config: its constructor's name (``"architecture"``) and arguments, all that JSON can hold.
+        builder: the function that built it from the arguments in `config`; None where no function can.
+        config: the builder's name ("architecture") and arguments, all that JSON can hold.
         layer_names: the literature's layer names -> module paths, to tap.
         input_spec: the clip that its weights are meant to see.
         classes: the K class names in the order of the logits; empty where they are not known.
     """
 
+    builder: Callable[..., Network] | None = None
     config: dict[str, Any]
     layer_names: dict[str, str]
     input_spec: InputSpec
@@ -111,23 +138,34 @@ class Network(nn.Module):
         """K."""
         return int(self.config["num_classes"])
 
-    def save_pretrained(self, folder: str | Path, *, classes: Sequence[str], card: Mapping[str, Any] = NOTHING) -> None:
-        """Write weights, configuration and model card into a folder; see `hub.save_pretrained`."""
-        from kdvideo.models import hub  # it imports the networks' builders
+    def rebuild(self, **changes: Any) -> Network:
+        """Build the network anew, with other arguments and fresh weights; the caller's random numbers stay.
 
-        hub.save_pretrained(self, folder, classes=classes, card=card)
+        Raises:
+            ValueError: it has no builder, or the arguments do not fit the builder.
 
-    def push_to_hub(
-        self, repo_id: str, *, classes: Sequence[str], card: Mapping[str, Any] = NOTHING, **options: Any
-    ) -> str:
-        """Upload the same to the Hugging Face Hub; see `hub.push_to_hub`."""
-        from kdvideo.models import hub
+        Examples:
+            >>> from kdvideo.models import i3d
+            >>> i3d(5, depth_multiplier=0.125, min_depth=8).rebuild(num_classes=7).num_classes
+            7
+        """
+        if self.builder is None:
+            raise ValueError(f"{type(self).__name__} must have a builder, got none: set .builder to what makes it")
+        return call_builder(self.builder, {**self.config, **changes})
 
-        return hub.push_to_hub(self, repo_id, classes=classes, card=card, **options)
+
+def call_builder(builder: Callable[..., Network], config: Mapping[str, Any]) -> Network:
+    """Build a network from its configuration; the caller's random numbers are neither used nor moved."""
+    arguments = {name: value for name, value in config.items() if name != "architecture"}
+    with torch.random.fork_rng(devices=[]):
+        try:
+            return builder(**arguments)
+        except TypeError as error:
+            raise ValueError(f"the arguments {arguments} do not fit {builder.__name__}: {error}") from error
 
 
 def check_clip(clip: Tensor, *, channels: int, minimum: Triple = (1, 1, 1)) -> None:
-    """Raise `ValueError` unless ``clip`` is a float (B, C, T, H, W) batch of at least ``minimum`` (T, H, W)."""
+    """Raise `ValueError` unless `clip` is a float (B, C, T, H, W) batch of at least `minimum` (T, H, W)."""
     if (
         clip.ndim == 5
         and len(clip) > 0
@@ -136,21 +174,21 @@ def check_clip(clip: Tensor, *, channels: int, minimum: Triple = (1, 1, 1)) -> N
         and all(n >= m for n, m in zip(clip.shape[2:], minimum, strict=True))
     ):
         return
-    expected = f"expected float (B, {channels}, T, H, W) with (T, H, W) >= {minimum}"
-    raise ValueError(f"got {clip.dtype} of shape {tuple(clip.shape)}; {expected}. {_advice(clip, channels)}")
+    expected = f"the clip must be float (B, {channels}, T, H, W) with (T, H, W) >= {minimum}"
+    raise ValueError(f"{expected}, got {clip.dtype} {tuple(clip.shape)}: {_advice(clip, channels)}")
 
 
 def _advice(clip: Tensor, channels: int) -> str:
     if clip.ndim != 5:
-        return "A single clip needs a batch axis: clip.unsqueeze(0)"
+        return "a single clip needs a batch axis, clip.unsqueeze(0)"
     if not len(clip):
-        return "The batch is empty"
+        return "the batch is empty"
     if not clip.is_floating_point():
-        return "Scale uint8 frames first, e.g. frames / 127.5 - 1"
+        return "scale uint8 frames first, e.g. frames / 127.5 - 1"
     if clip.shape[1] == channels:
-        return "Loop or resize the clip"
+        return "loop or resize the clip"
     if clip.shape[2] == channels:
-        return "The channels come second: clip.transpose(1, 2)"
+        return "the channels come second, clip.transpose(1, 2)"
     if clip.shape[4] == channels:
-        return "The channels come second: clip.movedim(-1, 1)"
-    return "RGB has 3 channels and flow 2; build with in_channels="
+        return "the channels come second, clip.movedim(-1, 1)"
+    return "RGB has 3 channels and flow 2, build with in_channels="

@@ -1,4 +1,4 @@
-"""Networks for other inputs and other classes: a new first convolution, a new classifier, the rest as it was."""
+"""Networks for other inputs and other classes: a new first convolution or a new classifier, the rest as it was."""
 
 from __future__ import annotations
 
@@ -11,55 +11,58 @@ import torch
 from torch import nn
 
 from kdvideo.models.network import Network
+from kdvideo.models.stem import average_filters
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
 def resize_stem(model: AnyNetwork, in_channels: int) -> AnyNetwork:
-    r"""A copy of ``model`` that takes ``in_channels`` channels; from RGB to flow (cross-modality initialisation).
+    r"""Return a copy of `model` that takes `in_channels` channels; from RGB to flow (cross-modality initialization).
 
     .. math:: W'_{o,c} = \frac{1}{C} \sum_{i=1}^{C} W_{o,i} \quad (c = 1 \dots C')
 
     Each new channel of the first convolution (of both, in SlowFast) gets the mean over the old ones; everything else
     is bit-equal. What is preserved: a clip whose channels are all g gave what (C / C') g gives now, for
-    instance 1.5 g from RGB to flow. ``config`` and ``input_spec`` follow, as if it had been built so.
+    instance 1.5 g from RGB to flow. `config` and `input_spec` follow, as if it had been built so. A constructor that
+    is asked for other channels cycles the filters instead: see `kdvideo.models.stem.cycle_filters`.
 
     Args:
         model: any `Network` of kdvideo.models; left as it is.
         in_channels: C', 3 for RGB, 2 for optical flow.
 
     Raises:
-        ValueError: C' is no integer >= 1, or the network no longer fits its configuration.
+        ValueError: C' is not an integer >= 1, or the network no longer fits its configuration.
 
     Examples:
         >>> from kdvideo.models import s3dg
         >>> rgb = s3dg(5, depth_multiplier=0.125, min_depth=8).eval()
-        >>> flow, grey = resize_stem(rgb, 2), torch.rand(1, 1, 8, 32, 32)
-        >>> torch.allclose(flow(1.5 * grey.expand(-1, 2, -1, -1, -1)), rgb(grey.expand(-1, 3, -1, -1, -1)), atol=1e-5)
+        >>> flow, gray = resize_stem(rgb, 2), torch.rand(1, 1, 8, 32, 32)
+        >>> torch.allclose(flow(1.5 * gray.expand(-1, 2, -1, -1, -1)), rgb(gray.expand(-1, 3, -1, -1, -1)), atol=1e-5)
         True
 
-    Wang et al.: Temporal Segment Networks, ECCV 2016, arXiv 1608.00859.
+    Source:
+        Wang et al.: Temporal Segment Networks, ECCV 2016, arXiv 1608.00859.
     """
     _check_count("in_channels", in_channels)
     resized, stems = _with_fresh_layers(model, "in_channels", in_channels)
-    for path, stem in stems.items():
-        old, new = model.get_submodule(path), stem
+    for path, new in stems.items():
+        old = model.get_submodule(path)
         weight = old.get_parameter("weight")
         if weight.ndim < 4 or weight.shape[1] != model.in_channels:
             raise ValueError(
-                f"{path} has a weight of {tuple(weight.shape)}; expected (O, {model.in_channels}, t, h, w)"
+                f"the weight of {path} must be (O, {model.in_channels}, t, h, w), got {tuple(weight.shape)}"
             )
         with torch.no_grad():
-            new.get_parameter("weight").copy_(weight.mean(1, keepdim=True))
+            new.get_parameter("weight").copy_(average_filters(weight, in_channels))
             if getattr(old, "bias", None) is not None:
                 new.get_parameter("bias").copy_(old.get_parameter("bias"))
     return resized
 
 
 def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | None = None) -> AnyNetwork:
-    """A copy of ``model`` with a fresh classifier of K outputs, started as its builder does; the rest is bit-equal.
+    """Return a copy of `model` with a fresh classifier of K outputs, as its builder starts it; the rest is bit-equal.
 
-    The start is the same at every call: the caller's random numbers are neither used nor moved. ``classes`` follow.
+    The start is the same at every call: the caller's random numbers are neither used nor moved. `classes` follow.
 
     Args:
         model: any `Network` of kdvideo.models; left as it is.
@@ -68,7 +71,7 @@ def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | No
             none is kept.
 
     Raises:
-        ValueError: K is no integer >= 1, ``keep`` is not K distinct old classes, or the network no longer fits its
+        ValueError: K is not an integer >= 1, `keep` is not K distinct old classes, or the network no longer fits its
             configuration.
 
     Examples:
@@ -78,7 +81,8 @@ def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | No
         >>> torch.allclose(resize_head(model, 2, keep=[4, 0])(clip), model(clip)[:, [4, 0]])
         True
 
-    The usual transfer to another data set, as in Carreira, Zisserman, CVPR 2017, arXiv 1705.07750.
+    Source:
+        The usual transfer to another data set, as in Carreira, Zisserman, CVPR 2017, arXiv 1705.07750.
     """
     _check_count("num_classes", num_classes)
     if keep is not None:
@@ -93,11 +97,9 @@ def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | No
 
 
 def _with_fresh_layers(model: AnyNetwork, key: str, value: int) -> tuple[AnyNetwork, dict[str, nn.Module]]:
-    """A copy built with another ``config[key]`` where that matters, and those fresh layers by path."""
-    from kdvideo.models.build import build  # which imports this package
-
-    fresh = build({**model.config, key: value})
-    paths = _resized_layers(model, build({**model.config, key: value + 1}) if model.config[key] == value else fresh)
+    """Return a copy built with another `config[key]` where that matters, and those fresh layers by path."""
+    fresh = model.rebuild(**{key: value})
+    paths = _resized_layers(model, model.rebuild(**{key: value + 1}) if model.config[key] == value else fresh)
     resized = copy.deepcopy(model)
     for path in paths:
         layer, old = fresh.get_submodule(path), model.get_submodule(path)
@@ -107,28 +109,28 @@ def _with_fresh_layers(model: AnyNetwork, key: str, value: int) -> tuple[AnyNetw
         resized.set_submodule(path, layer)
     resized.config = copy.deepcopy(fresh.config)
     if key == "in_channels" and model.in_channels != value:
-        colours = {name: getattr(fresh.input_spec, name) for name in ("range", "mean", "std")}
-        resized.input_spec = replace(model.input_spec, **colours)
+        replaced = {name: getattr(fresh.input_spec, name) for name in ("value_range", "mean", "std")}
+        resized.input_spec = replace(model.input_spec, **replaced)
     return resized, {path: resized.get_submodule(path) for path in paths}
 
 
 def _resized_layers(model: Network, other: Network) -> list[str]:
-    """Paths of the layers whose tensors have another shape in ``other``."""
+    """Return the paths of the layers whose tensors have another shape in `other`."""
     mine, theirs = model.state_dict(), other.state_dict()
-    strangers = sorted(set(mine) ^ set(theirs))
-    if strangers:
-        raise ValueError(f"the network no longer fits its configuration: {strangers[:5]}; resize before changing it")
+    unshared = sorted(set(mine) ^ set(theirs))
+    if unshared:
+        raise ValueError(f"the network no longer fits its configuration: {unshared[:5]}; resize before changing it")
     return list(dict.fromkeys(key.rpartition(".")[0] for key in mine if mine[key].shape != theirs[key].shape))
 
 
 def _check_count(name: str, value: int) -> None:
     if type(value) is not int or value < 1:
-        raise ValueError(f"{name}={value!r}; expected an integer >= 1")
+        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
 
 
 def _check_kept(keep: Sequence[int], num_classes: int, old: int) -> None:
     if len(keep) != num_classes:
-        raise ValueError(f"keep= has {len(keep)} classes; expected num_classes={num_classes}")
+        raise ValueError(f"keep must have num_classes={num_classes} classes, got {len(keep)}")
     wrong = [index for index in keep if type(index) is not int or not 0 <= index < old]
     if wrong or len(set(keep)) != len(keep):
-        raise ValueError(f"keep={list(keep)}; expected distinct integers from 0 to {old - 1}")
+        raise ValueError(f"keep must be distinct integers from 0 to {old - 1}, got {list(keep)}")

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-
-from benchmarks.paper.tables import decoder_training, decoding
 from benchmarks.paper.tables.decoder_training import Training
 from benchmarks.paper.tables.decoding import Features
 from benchmarks.paper.tables.flow_reader import FlowReader, Zeros
+
+from benchmarks.paper.tables import decoder_training, decoding
 from benchmarks.paper.tables.table import Row
 from examples.d3d.config import PAPER, POCKET, Network
 from kdvideo import flow, models
@@ -96,7 +96,7 @@ class Trained:
         self.count = 0
         weights = folder / "network.safetensors"
         if not weights.exists():
-            models.checkpoints.save(network(), weights, classes=["a", "b"], input={"stream": "rgb"})
+            models.checkpoints.save(network(), weights, classes=["a", "b"], input_spec={"stream": "rgb"})
         manifest = SimpleNamespace(name="clips")
         monkeypatch.setattr(decoding, "train_method", lambda *_: weights)
         monkeypatch.setattr(decoding.clips, "manifests", lambda config: (manifest, manifest))

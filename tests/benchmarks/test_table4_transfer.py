@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from examples.d3d.methods import RGB
+from examples.d3d.train import make_accelerator
+from examples.transfer import targets, tuning
 
 from benchmarks.paper import table4_transfer
 from benchmarks.paper.tables import paper, running, scales
@@ -15,9 +18,6 @@ from benchmarks.paper.tables.scales import SCALES, Scale, Videos
 from benchmarks.paper.tables.table import Row
 from examples.d3d import clips, networks
 from examples.d3d.config import PAPER, POCKET, Input, plain_errors
-from examples.d3d.methods import RGB
-from examples.d3d.train import make_accelerator
-from examples.transfer import targets, tuning
 from kdvideo import data, models
 from kdvideo.data import synthetic
 
@@ -133,7 +133,7 @@ def test_scores_are_those_of_one_pass_over_each_clip(run, ucf, tmp_path):
             parameter.mul_(1000)
     file = tmp_path / "network.safetensors"
     names = clips.manifests(config)[0].features["label"].names
-    models.checkpoints.save(network, file, classes=names, input=clips.input_spec(config, "rgb"))
+    models.checkpoints.save(network, file, classes=names, input_spec=clips.input_spec(config, "rgb"))
     found = tuning.scores(file, config, accelerator)
     sizes = {"frames": 8, "fps": 12.5, "short_side": 36, "crop": 32, "train": False}
     whole = data.MultiView(data.PairedClips(clips.manifests(config)[1], **sizes), data.single_pass)

@@ -56,7 +56,9 @@ def test_a_second_run_trains_nothing(clips: Path, finished: Path) -> None:
         (("--distill-weight", "2"), r"d3d must .* got distill_weight 1.0, not 2.0"),
     ],
 )
-def test_a_folder_with_other_settings_is_refused(clips: Path, finished: Path, change: tuple[str, ...], said: str) -> None:
+def test_a_folder_with_other_settings_is_refused(
+    clips: Path, finished: Path, change: tuple[str, ...], said: str
+) -> None:
     with pytest.raises(SystemExit, match=f"^error: .*{said}"):
         inside(recipe.main, clips, finished, *change)
 

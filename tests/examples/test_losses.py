@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from examples.d3d.methods import D3D, D3D_2C, D3D_4C, D3D_SPATIAL, FLOW_LOSS, FLOW_PREDICTION, MARS, MERS, Method
+from examples.d3d.runs import Run
+from examples.d3d.train import make_accelerator
 from torch.utils.data import default_collate
 
 import kdvideo as kd
 from examples.d3d import clips as recipe_clips
 from examples.d3d import losses, networks, taps, teaching
-from examples.d3d.methods import D3D, D3D_2C, D3D_4C, D3D_SPATIAL, FLOW_LOSS, FLOW_PREDICTION, MARS, MERS, Method
-from examples.d3d.runs import Run
-from examples.d3d.train import make_accelerator
 from kdvideo import flow, models
 from tests.examples.tiny import CLASSES, config
 
@@ -30,7 +30,7 @@ def trained(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         network = models.s3dg(2, in_channels=networks.CHANNELS[stream], depth_multiplier=0.125)
         networks._start_fast(network)
         spec = recipe_clips.input_spec(setup, stream)
-        models.checkpoints.save(network, folder / f"{stream}.safetensors", classes=list(CLASSES), input=spec)
+        models.checkpoints.save(network, folder / f"{stream}.safetensors", classes=list(CLASSES), input_spec=spec)
     return {stream: folder / f"{stream}.safetensors" for stream in STREAMS}
 
 
@@ -154,7 +154,7 @@ def test_predicted_flow_is_trained_by_the_action(clips, trained, tmp_path: Path)
     run, student, _, batch = prepared(clips, trained, FLOW_PREDICTION)
     path = tmp_path / "predictor.safetensors"
     models.checkpoints.save(
-        student.remove(), path, classes=list(CLASSES), input=recipe_clips.input_spec(run.config, "rgb")
+        student.remove(), path, classes=list(CLASSES), input_spec=recipe_clips.input_spec(run.config, "rgb")
     )
     method = Method("both", teacher=D3D.teacher, predicted_flow=True, flow_loss_weight=2.0)
     taught = Run(run.config, run.accelerator, "rgb", 0, run.train, trained["flow"], method=method, predictor=path)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from examples.d3d.runs import Run
+from examples.d3d.train import make_accelerator
 
 from examples.d3d import clips as recipe_clips
 from examples.d3d import config as settings
 from examples.d3d import evaluate, networks, predicted_flow
-from examples.d3d.runs import Run
-from examples.d3d.train import make_accelerator
 from kdvideo import models
 from tests.examples.tiny import CLASSES, config, inside
 
@@ -36,7 +36,7 @@ def lively() -> models.Inception3D:
 
 
 def write(path: Path, network: models.Network, **said: object) -> Path:
-    models.checkpoints.save(network, path, classes=list(CLASSES), input=said)
+    models.checkpoints.save(network, path, classes=list(CLASSES), input_spec=said)
     return path
 
 
@@ -53,7 +53,7 @@ def test_a_start_in_another_range_sees_the_same(setup, lively, tmp_path: Path, s
     clip = torch.rand(1, 3, 16, 40, 40) * 2 - 1
     wanted = lively.conv_1a(seen[0] + (clip + 1) / 2 * (seen[1] - seen[0]))[..., 1:-1, 3:-3, 3:-3]
     torch.testing.assert_close(found.conv_1a(clip)[..., 1:-1, 3:-3, 3:-3], wanted, rtol=1e-4, atol=1e-4 * seen[1])
-    assert found.input_spec.range == (-1.0, 1.0)
+    assert found.input_spec.value_range == (-1.0, 1.0)
     others = {name for name, value in lively.state_dict().items() if not value.equal(found.state_dict()[name])}
     moved = set() if seen == (-1.0, 1.0) else {"conv_1a.conv.weight", "conv_1a.bn.running_mean"}
     assert others == moved | {"head.proj.weight"}

@@ -9,13 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from safetensors import safe_open
-from safetensors.torch import load_file
-
-from examples.d3d import clips as recipe_clips
-from examples.d3d import config as settings
-from examples.d3d import networks, students
-from examples.d3d.evaluate import scores
 from examples.d3d.methods import (
     CNN_FLOW,
     D3D,
@@ -30,6 +23,13 @@ from examples.d3d.methods import (
 )
 from examples.d3d.runs import Run
 from examples.d3d.train import fit, make_accelerator
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from examples.d3d import clips as recipe_clips
+from examples.d3d import config as settings
+from examples.d3d import networks, students
+from examples.d3d.evaluate import scores
 from kdvideo import models
 from tests.examples.tiny import CLASSES, config
 
@@ -159,7 +159,7 @@ def test_a_cache_teaches_other_methods_too(setup, accelerator, method: Method) -
 def wide(path: Path, setup: settings.Config, *, stream: str = "flow", classes: tuple[str, ...] = CLASSES) -> Path:
     """An untrained network, twice as wide as those here."""
     network = models.s3dg(len(classes), in_channels=networks.CHANNELS[stream], depth_multiplier=0.25)
-    models.checkpoints.save(network, path, classes=list(classes), input=recipe_clips.input_spec(setup, stream))
+    models.checkpoints.save(network, path, classes=list(classes), input_spec=recipe_clips.input_spec(setup, stream))
     return path
 
 

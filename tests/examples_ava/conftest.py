@@ -34,5 +34,5 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
             module.momentum = 1.0
     with torch.no_grad():
         network(torch.randn(4, 3, 8, 48, 48))
-    models.checkpoints.save(network, path, classes=CLASSES, input={"stream": "rgb", "range": [-1.0, 1.0]})
+    models.checkpoints.save(network, path, classes=CLASSES, input_spec={"stream": "rgb", "range": [-1.0, 1.0]})
     return path

@@ -198,7 +198,7 @@ def test_bad_settings_end_with_a_sentence(
 
 def test_weights_of_a_flow_network_are_refused(videos: Path, tmp_path: Path) -> None:
     network = models.s3dg(6, in_channels=2, depth_multiplier=0.125, min_depth=8)
-    models.checkpoints.save(network, tmp_path / "flow.safetensors", classes=list("abcdef"), input={"stream": "flow"})
+    models.checkpoints.save(network, tmp_path / "flow.safetensors", classes=list("abcdef"), input_spec={"stream": "flow"})
     with pytest.raises(ValueError, match="sees 2 channels"):
         detector.build(tiny(videos, tmp_path), tmp_path / "flow.safetensors", 6, seed=0)
 
@@ -211,21 +211,21 @@ def test_a_network_is_fed_as_its_file_says(
     ranges = {"own": (-1.0, 1.0), "other": (0.0, 1.0)}
     for name, seen in ranges.items():
         file = tmp_path / f"{name}.safetensors"
-        models.checkpoints.save(network, file, classes=list("abcdef"), input={"range": seen})
+        models.checkpoints.save(network, file, classes=list("abcdef"), input_spec={"range": seen})
     torch.save(network.state_dict(), tmp_path / "bare.safetensors.pt")
     scores, losses, config = {}, {}, tiny(videos, tmp_path)
     for name in (*ranges, "bare"):
         file = tmp_path / (f"{name}.safetensors" if name in ranges else "bare.safetensors.pt")
         folder = train.train(config, file, 0, accelerator)
         loaded = detector.load(folder)
-        assert loaded.network.backbone.input_spec.range == ranges.get(name, (-1.0, 1.0))
+        assert loaded.network.backbone.input_spec.value_range == ranges.get(name, (-1.0, 1.0))
         losses[name] = (folder / "log.jsonl").read_text()
         scores[name] = evaluate.detections(loaded, clips.split(config, "val"), config, accelerator).score
     assert losses["own"] == losses["bare"] != losses["other"]
     assert scores["own"].equal(scores["bare"])
     assert not scores["own"].equal(scores["other"])
     network = detector.load(folder).network
-    network.backbone.input_spec = dataclasses.replace(network.backbone.input_spec, range=(0.0, 1.0))
+    network.backbone.input_spec = dataclasses.replace(network.backbone.input_spec, value_range=(0.0, 1.0))
     again = detector.load(folder)._replace(network=network)
     assert not evaluate.detections(again, clips.split(config, "val"), config, accelerator).score.equal(scores["bare"])
 

@@ -5,7 +5,7 @@ import torch
 
 from kdvideo.models.network import InputSpec, check_clip
 
-NORMALISED = InputSpec(8, 32, range=(0.0, 1.0), mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 2.0))
+NORMALISED = InputSpec(8, 32, value_range=(0.0, 1.0), mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 2.0))
 
 
 def test_prepare_scales_and_normalises():
@@ -15,14 +15,14 @@ def test_prepare_scales_and_normalises():
 
 
 def test_prepare_names_what_came():
-    with pytest.raises(ValueError, match=r"torch\.float32.*expected uint8"):
+    with pytest.raises(ValueError, match=r"must be uint8 .* got torch\.float32"):
         NORMALISED.prepare(torch.zeros(3, 1, 2, 2))
-    with pytest.raises(ValueError, match="got 2 channels; expected 3"):
+    with pytest.raises(ValueError, match=r"must have 3 channels, .* got 2"):
         NORMALISED.prepare(torch.zeros(2, 1, 2, 2, dtype=torch.uint8))
 
 
 def test_a_spec_from_json_is_equal():
-    assert InputSpec(8, 32, range=[-1.0, 1.0], mean=[0.5], std=[1.0]) == InputSpec(8, 32, mean=(0.5,), std=(1.0,))
+    assert InputSpec(8, 32, value_range=[-1.0, 1.0], mean=[0.5], std=[1.0]) == InputSpec(8, 32, mean=(0.5,), std=(1.0,))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_spec_from_json_is_equal():
         ((1, 8, 3, 32, 32), r"transpose\(1, 2\)"),
         ((1, 8, 32, 32, 3), r"movedim\(-1, 1\)"),
         ((1, 4, 8, 32, 32), "in_channels="),
-        ((1, 3, 8, 31, 32), "Loop or resize"),
+        ((1, 3, 8, 31, 32), "loop or resize"),
         ((0, 3, 8, 32, 32), "batch is empty"),
     ],
 )
@@ -47,11 +47,11 @@ def test_check_clip_says_what_to_do(shape, advice):
     [
         ({"frames": 0}, "integers >= 1"),
         ({"size": [32, 32]}, "integers >= 1"),
-        ({"range": (1.0, 0.0)}, "the lower first"),
-        ({"range": (0.0, float("nan"))}, "the lower first"),
-        ({"range": "0..1"}, "tuple of numbers"),
+        ({"value_range": (1.0, 0.0)}, "the lower first"),
+        ({"value_range": (0.0, float("nan"))}, "the lower first"),
+        ({"value_range": "0..1"}, "tuple of numbers"),
         ({"mean": None}, "tuple of numbers"),
-        ({"mean": (0.5,)}, "as many of both"),
+        ({"mean": (0.5,)}, "must be as many"),
         ({"mean": (0.5,), "std": (0.0,)}, "std > 0"),
     ],
 )

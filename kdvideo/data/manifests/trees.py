@@ -170,7 +170,6 @@ def _find(root: PathLike, places: Sequence[str], lacks: Callable[[Path], list[st
 
 def _clips(root: PathLike, places: Sequence[str], classes: Sequence[str], allow_missing: float) -> Path:
     """The first place with a folder of any class; where no clip may be missing, all have to be there."""
-
     archive = f"{classes[0]}.rar"
     hint = f" ({archive} is not unpacked)" if any(Path(root, place, archive).is_file() for place in places) else ""
     wanted = f"class folder such as {classes[0]!r}{hint}"

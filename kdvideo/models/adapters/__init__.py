@@ -1,4 +1,4 @@
-"""Other libraries' networks behind one call: one clip in, logits out."""
+"""Networks of other libraries, called on one clip and giving logits."""
 
 from kdvideo.models.adapters.adapter import Adapter
 from kdvideo.models.adapters.pytorchvideo import BACKBONES, pytorchvideo

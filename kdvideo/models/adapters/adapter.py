@@ -1,11 +1,10 @@
-"""What the adapters to other libraries share."""
+"""The base classes of the adapters to other libraries."""
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from kdvideo.models.network import InputSpec, Network, Triple, check_clip
@@ -15,12 +14,12 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def itself(clip: Tensor) -> Tensor:
-    """The clip as it is."""
+    """Return the clip as it is."""
     return clip
 
 
 class Adapter(Network):
-    """Another library's network under ``network``, into which that library's published weights load.
+    """Another library's network under `network`, into which that library's published weights load.
 
     Attributes:
         feed: turns the clip into what that network is called on.
@@ -32,6 +31,7 @@ class Adapter(Network):
         self,
         network: nn.Module,
         *,
+        builder: Callable[..., Network],
         config: dict[str, Any],
         input_spec: InputSpec,
         layer_names: Mapping[str, str],
@@ -41,11 +41,11 @@ class Adapter(Network):
     ) -> None:
         super().__init__()
         self.network = network
-        self.config = config
+        self.builder, self.config = builder, config
         self.input_spec = input_spec if config["in_channels"] == 3 else _without_rgb(input_spec)
         self.layer_names = {name: f"network.{path}" for name, path in layer_names.items()}
         self.feed, self.minimum, self.fixed = feed, minimum, fixed
-        if fixed:  # by the builder's options perhaps
+        if fixed:  # the builder's options may ask for another size than the published one
             frames, size, _ = fixed
             self.input_spec = replace(self.input_spec, frames=frames or input_spec.frames, size=size)
 
@@ -55,56 +55,31 @@ class Adapter(Network):
         check_clip(clip, channels=self.in_channels, minimum=(t or 1, h, w))
         size = tuple(clip.shape[2:])
         if self.fixed and any(n not in (None, m) for n, m in zip(self.fixed, size, strict=True)):
-            raise ValueError(f"got (T, H, W) = {size}; this network takes {self.fixed} only: sample or resize the clip")
+            raise ValueError(f"(T, H, W) must be {self.fixed} for this network, got {size}: sample or resize the clip")
 
 
 class ClipAdapter(Adapter):
     """Called on one (B, C, T, H, W) tensor."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        self.check(input)
-        logits: Tensor = self.network(self.feed(input))
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return the (B, K) logits of a (B, C, T, H, W) clip."""
+        self.check(clip)
+        logits: Tensor = self.network(self.feed(clip))
         return logits
 
 
 def unknown(name: str, known: Iterable[str], *, see: str) -> ValueError:
-    """The error for a name that a library does not have."""
+    """Return the error for a name that a library does not have."""
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.3)
-    return ValueError(f"unknown network {name!r}; closest: {close}. {see} lists all")
-
-
-def replace_input_conv(network: nn.Module, in_channels: int) -> None:
-    """Let the first convolution take ``in_channels`` channels; all else about it stays.
-
-    The new filters are the old ones, channel by channel and over again, so fresh ones keep their distribution.
-    """
-    path, old = next((n, m) for n, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Conv3d)))
-    if old.in_channels == in_channels:
-        return
-    assert old.groups == 1
-    with torch.device("meta"):  # no random numbers are drawn
-        new = type(old)(
-            in_channels,
-            old.out_channels,
-            old.kernel_size,  # type: ignore[arg-type]
-            old.stride,  # type: ignore[arg-type]
-            old.padding,  # type: ignore[arg-type]
-            old.dilation,  # type: ignore[arg-type]
-            bias=old.bias is not None,
-            padding_mode=old.padding_mode,
-        )
-    new.weight = nn.Parameter(old.weight.detach()[:, [i % old.in_channels for i in range(in_channels)]].clone())
-    new.bias = old.bias
-    parent, _, name = path.rpartition(".")
-    setattr(network.get_submodule(parent), name, new.train(old.training))
+    return ValueError(f"the name must be one of {see}, got {name!r}: closest {close}")
 
 
 def scale_ends(blocks: nn.ModuleList) -> dict[str, str]:
-    """The last block of every scale of MViT (scale2 to scale5): the next one pools its queries."""
+    """Return the last block of every scale of MViT (scale2 to scale5): the next one pools its queries."""
     starts = [i for i, block in enumerate(blocks) if getattr(block, "pool_skip", None) is not None and i]
     return {f"scale{k}": f"blocks.{end - 1}" for k, end in enumerate([*starts, len(blocks)], start=2)}
 
 
 def _without_rgb(spec: InputSpec) -> InputSpec:
-    """No published weights see other channels: the range of kdvideo's own flow networks, no normalisation."""
-    return replace(spec, range=(-1.0, 1.0), mean=(), std=())
+    """Return the input of kdvideo's own flow networks: no published weights see other channels than RGB."""
+    return replace(spec, value_range=(-1.0, 1.0), mean=(), std=())

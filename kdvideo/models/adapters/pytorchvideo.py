@@ -1,4 +1,4 @@
-"""pytorchvideo's backbones behind one call: one clip in, logits out."""
+"""Backbones of pytorchvideo's hub, called on one clip and giving logits."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,17 +13,17 @@ from kdvideo.models.adapters.adapter import (
     ClipAdapter,
     Fixed,
     itself,
-    replace_input_conv,
     scale_ends,
     unknown,
 )
 from kdvideo.models.adapters.surgery import emit_logits, keep_lists, pathways, shrink_head_pools
 from kdvideo.models.network import InputSpec, Triple
+from kdvideo.models.stem import replace_stem
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a published network was trained on, and what its builder calls the two sizes we set."""
+    """The clips that a published network was trained on, and its builder's names of class and channel count."""
 
     frames: int
     step: int  # frames of the video per frame of the clip
@@ -35,8 +35,8 @@ class Backbone:
 
     @property
     def input_spec(self) -> InputSpec:
-        """As pytorchvideo's published weights were fed."""
-        spec = partial(InputSpec, frames=self.frames, size=self.size, step=self.step, range=(0.0, 1.0))
+        """The clip that pytorchvideo's published weights were fed."""
+        spec = partial(InputSpec, frames=self.frames, size=self.size, step=self.step, value_range=(0.0, 1.0))
         if self.frames == 1:
             return spec(mean=IMAGENET_MEAN, std=IMAGENET_STD)
         return spec(mean=(0.45,) * 3, std=(0.225,) * 3, fps=30.0)
@@ -69,38 +69,42 @@ BACKBONES = {
 
 
 class BoxAdapter(Adapter):
-    """Called on clips (B, C, T, H, W) and N boxes: one row of logits for every box, (N, K)."""
+    """Called on clips (B, C, T, H, W) and N boxes; it gives one row of logits for every box, (N, K)."""
 
-    def forward(self, input: Tensor, boxes: Tensor) -> Tensor:
-        self.check(input)
-        if boxes.ndim != 2 or boxes.shape[1] != 5 or boxes.dtype != input.dtype:
+    def forward(self, clips: Tensor, boxes: Tensor) -> Tensor:
+        """Return the (N, K) logits of boxes (N, 5): the clip's index in the batch, x1, y1, x2, y2 in pixels."""
+        self.check(clips)
+        if boxes.ndim != 2 or boxes.shape[1] != 5 or boxes.dtype != clips.dtype:
             raise ValueError(
-                f"got boxes of shape {tuple(boxes.shape)} and {boxes.dtype}; expected (N, 5) in the clips' "
-                f"{input.dtype}, each the clip's index in the batch, x1, y1, x2, y2 in pixels"
+                f"boxes must be (N, 5) in the clips' {clips.dtype}, each the clip's index in the batch, x1, y1, x2, y2 "
+                f"in pixels, got {boxes.dtype} {tuple(boxes.shape)}"
             )
-        logits: Tensor = self.network(self.feed(input), boxes)
+        logits: Tensor = self.network(self.feed(clips), boxes)
         return logits
 
 
 def pytorchvideo(
     name: str, *, num_classes: int = 400, in_channels: int = 3, **options: Any
 ) -> ClipAdapter | BoxAdapter:
-    """One of pytorchvideo's 19 backbones, giving logits.
+    """Build one of pytorchvideo's 19 backbones, giving logits.
 
-    What is put right: X3D and R(2+1)D end in a softmax, detectors in a sigmoid; head pools of fixed size refuse
-    smaller clips (they shrink here; where the original runs, the result is the same); SlowFast wants a list of two
-    clips and overwrites it; efficient X3D knows RGB only. ``mvit_base_16`` is an image network: its clips have T = 1.
+    What differs from the original: X3D and R(2+1)D lose their softmax, detectors their sigmoid; head pools of fixed
+    size shrink to smaller clips (where the original runs, the result is the same); SlowFast takes one clip and leaves
+    it alone; efficient X3D takes other channels than RGB. "mvit_base_16" is an image network: its clips have T = 1.
 
-    The two ``*_detection`` networks take boxes, too: ``model(clips, boxes)``, where ``boxes`` (N, 5) holds the clip's
+    The two "*_detection" networks take boxes, too: `model(clips, boxes)`, where `boxes` (N, 5) holds the clip's
     index in the batch and x1, y1, x2, y2 in pixels, gives one row of logits for each box, (N, K).
 
     Args:
-        name: a key of ``BACKBONES``, which also tells frames, frame step, size and class count of the published
+        name: a key of `BACKBONES`, which also has frames, frame step, size and class count of the published
             training.
         num_classes: K.
         in_channels: 3 for RGB, 2 for optical flow.
-        options: further keyword arguments of pytorchvideo's builder, e.g. ``model_depth=101``. ``pretrained=True``
-            downloads published weights (K must be the published one) and is not recorded in ``config``.
+        options: further keyword arguments of pytorchvideo's builder, e.g. `model_depth=101`. `pretrained=True`
+            downloads published weights (K must be the published one) and is not recorded in `config`.
+
+    Returns:
+        The network; published weights load into its `network`.
 
     Raises:
         ValueError: an unknown name; at forward, a clip of another rank, type, channel count or size, or boxes of
@@ -113,14 +117,17 @@ def pytorchvideo(
         ...     model(torch.empty(2, 3, 13, 160, 160)).shape
         torch.Size([2, 5])
 
-    Fan et al.: PyTorchVideo, ACM Multimedia 2021, arXiv 2111.09887. Its ``i3d_r50`` is a ResNet: for Inception I3D
-    see `i3d`. Published weights load into ``model.network``.
+    Its "i3d_r50" is a ResNet: for Inception I3D see `i3d`.
+
+    Source:
+        Fan et al.: PyTorchVideo: A Deep Learning Library for Video Understanding, ACM Multimedia 2021,
+        arXiv 2111.09887.
     """
     if name not in BACKBONES:
-        raise unknown(name, BACKBONES, see="BACKBONES")
+        raise unknown(name, BACKBONES, see="models.BACKBONES")
     spec = BACKBONES[name]
     network = _original(name, spec, num_classes, in_channels, options)
-    replace_input_conv(network, in_channels)
+    replace_stem(network, in_channels)
     slowfast, boxes = name.startswith("slowfast"), hasattr(network, "detection_head")
     emit_logits(network)
     shrink_head_pools(network, whole_clip=slowfast or boxes)
@@ -132,6 +139,7 @@ def pytorchvideo(
     return (BoxAdapter if boxes else ClipAdapter)(
         network,
         feed=pathways if slowfast else _image if fixed and fixed[0] == 1 else itself,
+        builder=pytorchvideo,
         config={**config, **offline},
         input_spec=spec.input_spec,
         layer_names=_layer_names(network),
@@ -141,7 +149,7 @@ def pytorchvideo(
 
 
 def _original(name: str, spec: Backbone, num_classes: int, in_channels: int, options: dict[str, Any]) -> nn.Module:
-    from pytorchvideo.models import hub  # brings torchvision: seconds, so not at import
+    from pytorchvideo.models import hub  # takes seconds, so not at import
 
     channels = (in_channels, in_channels) if name.startswith("slowfast") else in_channels
     sizes = {spec.classes: num_classes, **({spec.channels: channels} if spec.channels else {})}
@@ -156,7 +164,7 @@ def _image(clip: Tensor) -> Tensor:
 
 
 def _layer_names(network: nn.Module) -> dict[str, str]:
-    """stem, res2 ... res5, head; MViT: stem, scale2 ... scale5, norm, head, whose scales give (tokens, (T, H, W))."""
+    """Name stem, res2 ... res5 and head; of MViT stem, scale2 ... scale5 (giving (tokens, (T, H, W))), norm, head."""
     if hasattr(network, "patch_embed"):
         return {"stem": "patch_embed", **scale_ends(_blocks(network)), "norm": "norm_embed", "head": "head"}
     if hasattr(network, "s1"):
@@ -175,7 +183,7 @@ def _blocks(network: nn.Module) -> nn.ModuleList:
 
 
 def _fixed_size(network: nn.Module) -> Fixed | None:
-    """The one (T, H, W) that MViT's position embedding allows; None where any size will do."""
+    """Return the one (T, H, W) that MViT's position embedding allows; None where any size will do."""
     encoding, patch = getattr(network, "cls_positional_encoding", None), getattr(network, "patch_embed", None)
     if encoding is None or patch is None:
         return None

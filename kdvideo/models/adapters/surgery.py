@@ -1,4 +1,4 @@
-"""What is put right in pytorchvideo's networks."""
+"""Corrections of pytorchvideo's networks: logits, smaller clips, no overwritten inputs."""
 
 import sys
 
@@ -11,18 +11,19 @@ PATHWAY_RATIO = 4  # SlowFast: fast frames per slow frame
 
 
 class PooledConcat(nn.Module):
-    """Pools every pathway and concatenates the channels, and, unlike pytorchvideo's, leaves its input list alone."""
+    """Pooling of every pathway, then concatenation of the channels; unlike pytorchvideo's it leaves its input alone."""
 
     def __init__(self, pools: nn.ModuleList) -> None:
         super().__init__()
         self.pool = pools
 
     def forward(self, pathways: list[Tensor]) -> Tensor:
+        """Return the pooled pathways, one after the other along the channels."""
         return torch.cat([pool(x) for pool, x in zip(self.pool, pathways, strict=True)], dim=1)
 
 
 def pathways(clip: Tensor) -> list[Tensor]:
-    """SlowFast's two inputs: every fourth frame, spread from the first to the last, and all frames.
+    """Return SlowFast's two inputs: every fourth frame, spread from the first to the last, and all frames.
 
     Examples:
         >>> [tuple(x.shape) for x in pathways(torch.zeros(1, 3, 32, 8, 8))]
@@ -31,14 +32,14 @@ def pathways(clip: Tensor) -> list[Tensor]:
     frames = clip.shape[2]
     count = frames // PATHWAY_RATIO
     if frames % PATHWAY_RATIO or count < 2:
-        raise ValueError(f"got {frames} frames; SlowFast takes a multiple of {PATHWAY_RATIO}, at least 8")
+        raise ValueError(f"frames must be a multiple of {PATHWAY_RATIO}, at least 8, for SlowFast, got {frames}")
     slow = torch.stack([clip[:, :, i * (frames - 1) // (count - 1)] for i in range(count)], dim=2)
     return [slow, clip]
 
 
 def emit_logits(network: nn.Module) -> None:
     """Take the softmax or sigmoid off the head."""
-    # setattr: the type checker takes every attribute of a module for a tensor or a module
+    # Not head.activation = None: the type checker takes every attribute of a module for a tensor or a module.
     for head in ("detection_head", "head"):
         if hasattr(network, head):
             setattr(network.get_submodule(head), "activation", None)  # noqa: B010
@@ -47,7 +48,12 @@ def emit_logits(network: nn.Module) -> None:
 
 
 def shrink_head_pools(network: nn.Module, *, whole_clip: bool) -> None:
-    """Let head pools shrink to small features; ``whole_clip``: pool all steps, so that both pathways end with one."""
+    """Let head pools shrink to features smaller than their kernel.
+
+    Args:
+        network: changed in place.
+        whole_clip: pool all time steps whatever the kernel, so that both pathways of SlowFast end with one.
+    """
     heads = [network.detection_head] if hasattr(network, "detection_head") else []
     for parent in [m for end in [*_blocks(network)[-2:], *heads] for m in end.modules()]:
         for name, pool in parent.named_children():
@@ -68,6 +74,6 @@ def keep_lists(network: nn.Module) -> None:
 
 
 def _blocks(network: nn.Module) -> nn.ModuleList:
-    """Stem, stages and, unless it takes boxes, head; empty for networks that are not a list of these."""
+    """Return stem, stages and, unless it takes boxes, head; nothing for networks that are not a list of these."""
     blocks = getattr(getattr(network, "model", network), "blocks", None)
     return blocks if isinstance(blocks, nn.ModuleList) else nn.ModuleList()

@@ -1,4 +1,4 @@
-"""The arguments of `s3dg`, `i3d` and `s3d` read off the shapes of their weights."""
+"""The arguments of `s3dg`, `i3d` and `s3d`, derived from the shapes of their weights."""
 
 import math
 from collections.abc import Callable
@@ -15,18 +15,18 @@ BRANCHES += ("branch_3.conv_0b",)
 
 
 def configuration(shape: ShapeOf) -> dict[str, Any]:
-    """The configuration, for `build`, of the network that weights of these shapes belong to.
+    """Return the configuration, for `build`, of the network that weights of these shapes belong to.
 
     Dropout and the input are not in the shapes and keep their defaults. What is missing counts as absent:
     loading says so afterwards.
 
     Raises:
-        ValueError: the widths are those of no depth multiplier, or the first layer is no 3-D convolution.
+        ValueError: the widths are those of no depth multiplier, or the first layer is not a 3-D convolution.
     """
     kernels = {unit: _kernel(shape, unit) for unit in _units()}
     stem, head = kernels["conv_1a"], shape("head.proj.weight")
     if len(stem) != 5:
-        raise ValueError(f"its first layer is no 3-D convolution: a kernel of shape {tuple(stem)}")
+        raise ValueError(f"the first layer must be a 3-D convolution, got a kernel of shape {tuple(stem)}")
     pairs = {(width, kernels[unit][0]) for unit, width in _units().items() if kernels[unit]}
     multiplier, minimum = depth(pairs)
     common: dict[str, Any] = {
@@ -50,7 +50,7 @@ def configuration(shape: ShapeOf) -> dict[str, Any]:
 
 
 def depth(pairs: set[tuple[int, int]]) -> tuple[float, int]:
-    """(multiplier, minimum) that make every published width the width found, given such pairs.
+    """Return the (multiplier, minimum) that make every published width the width found, given such pairs.
 
     Examples:
         >>> depth({(64, 16), (192, 48), (16, 16)}), depth({(64, 64), (192, 192), (16, 16)})
@@ -63,11 +63,11 @@ def depth(pairs: set[tuple[int, int]]) -> tuple[float, int]:
             multiplier = max(1, math.ceil(low * denominator)) / denominator
             if all(scaled_depth(w, multiplier=multiplier, minimum=minimum) == found for w, found in pairs):
                 return multiplier, minimum
-    raise ValueError(f"its widths are those of no depth multiplier: {sorted(pairs)} (published, found)")
+    raise ValueError(f"(published, found) widths must be those of one depth multiplier, got {sorted(pairs)}")
 
 
 def _units() -> dict[str, int]:
-    """Module path and published width of every convolution."""
+    """Return the published width of every convolution by module path."""
     units = {"conv_1a": 64, "conv_2b": 64, "conv_2c.conv": 192}
     for layer, widths in MIXED.items():
         units.update({f"{module_path(layer)}.{b}": width for b, width in zip(BRANCHES, widths, strict=True)})
@@ -79,7 +79,7 @@ def _kernel(shape: ShapeOf, unit: str) -> Size:
 
 
 def _first(shape: ShapeOf, key: str, key_in_mixed: str) -> str | None:
-    """The first layer that has what the keys name."""
+    """Return the first layer that has what the keys name."""
     for layer in ORDER[ORDER.index("2C") :]:
         if shape(key if layer == "2C" else f"{module_path(layer)}.{key_in_mixed}"):
             return layer

@@ -1,4 +1,4 @@
-"""Weights into kdvideo's own file, from any that `checkpoints.load` reads."""
+"""Conversion of weights, from any file that `checkpoints.load` reads, into kdvideo's own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kdvideo.models.adapters import pytorchvideo
 from kdvideo.models.checkpoints import load, save
-from kdvideo.models.checkpoints.files import read_weights
+from kdvideo.models.checkpoints.weight_files import read_weights
 from kdvideo.models.network import Network
 
 HEAD = re.compile(r"(?:^|\.)(?:blocks\.(\d+)|head)\.proj\.weight$")
@@ -23,25 +23,37 @@ def convert(
     backbone: str | None = None,
     force: bool = False,
 ) -> str:
-    """Write the weights of ``source`` as kdvideo's own file, and tell what they are.
+    """Write the weights of `source` as kdvideo's own file, and describe them.
 
     Args:
-        source: whatever `kdvideo.models.checkpoints.load` reads.
+        source: whatever `checkpoints.load` reads.
         target: the file to write.
-        classes: names in the order of the logits; those of the file, else "0" to "K-1".
+        classes: names in the order of the logits; by default those of the file, else "0" to "K-1".
         input_range: the lowest and highest value that the weights are meant to see, where you know better.
-        backbone: the key of ``models.BACKBONES`` whose weights a pytorchvideo file holds.
-        force: replace ``target``.
+        backbone: the key of `models.BACKBONES` whose weights a pytorchvideo file holds.
+        force: replace `target`.
+
+    Returns:
+        Lines of format, network, classes, channels, input and file, to print.
 
     Raises:
-        FileExistsError: ``target`` exists.
-        FileNotFoundError, ValueError: as `load` and `save`.
+        FileExistsError: `target` exists, and `force` is not set.
+        FileNotFoundError: as `checkpoints.load`.
+        ValueError: as `checkpoints.load` and `checkpoints.save`.
+
+    Examples:
+        >>> import tempfile, torch
+        >>> from kdvideo import models
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> torch.save(models.i3d(2, depth_multiplier=0.125, min_depth=8).state_dict(), folder / "i3d.pt")
+        >>> print(convert(folder / "i3d.pt", folder / "i3d.safetensors", classes=["run", "jump"]).splitlines()[1])
+        network   i3d, 214,734 parameters
     """
     if Path(target).exists() and not force:
         raise FileExistsError(f"{target}: exists: set force to replace it")
     network, info = load(source, backbone_for(backbone, source) if backbone else None, input_range=input_range)
     names = classes or info["classes"] or [str(k) for k in range(network.num_classes)]
-    save(network, target, classes=names, input=info["input"])
+    save(network, target, classes=names, input_spec=info["input"])
     weights = sum(parameter.numel() for parameter in network.parameters())
     lines = {
         "format": info["format"],

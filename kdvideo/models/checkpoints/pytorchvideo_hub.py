@@ -1,23 +1,23 @@
-"""pytorchvideo's published weights as a state dict of our wrapper."""
+"""The format of pytorchvideo's published weights."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from kdvideo.models.checkpoints.layout import Layout
+from kdvideo.models.checkpoints.weight_format import WeightFormat
 from kdvideo.models.network import Network
 
-PYTORCHVIDEO = Layout("pytorchvideo", r"blocks\.0\.", lambda key: key.removeprefix("network."))
+PYTORCHVIDEO = WeightFormat("pytorchvideo", r"blocks\.0\.", lambda key: key.removeprefix("network."))
 
 
 def from_pytorchvideo(weights: Mapping[str, Any], model: Network) -> dict[str, Tensor]:
-    """The state dict of ``model`` with the weights of the same network in pytorchvideo; neither argument is changed.
+    """Return the state dict of `model` with pytorchvideo's weights of the same network; neither argument is changed.
 
     Args:
-        weights: pytorchvideo's state dict, the ``model_state`` of its files (``blocks.0...``), with or without a
-            ``module.`` in front.
-        model: ``models.pytorchvideo(name)`` of the same network.
+        weights: pytorchvideo's state dict, the "model_state" of its files ("blocks.0..."), with or without a
+            "module." in front.
+        model: `models.pytorchvideo(name)` of the same network.
 
     Raises:
         ValueError: weights are missing, unexpected or of another shape; all of them are listed.

@@ -1,4 +1,4 @@
-"""DeepMind's I3D variables (Sonnet, TensorFlow) as a state dict."""
+"""The format of DeepMind's I3D variables (Sonnet, TensorFlow)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kdvideo.models.checkpoints.layout import Layout, by_ending, channels_last, symmetric
 from kdvideo.models.checkpoints.tf_slim import slim_scope
+from kdvideo.models.checkpoints.weight_format import WeightFormat, by_ending, channels_last, symmetric_input
 from kdvideo.models.inception.backbone import Inception3D
 
 VARIABLES = {  # what a module path's end becomes in Sonnet
@@ -23,42 +23,43 @@ MISNAMED = ("Mixed_5b/Branch_2/Conv3d_0a_3x3/", "Mixed_5b/Branch_2/Conv3d_0b_3x3
 
 
 def sonnet_name(key: str) -> str:
-    """Sonnet's variable name, without scope, of a state dict key of I3D; the key itself where it has none."""
+    """Return Sonnet's variable name, without scope, of a state dict key of I3D; the key itself where it has none."""
     return by_ending(key, VARIABLES, lambda module: slim_scope(module).replace("Conv2d", "Conv3d"))
 
 
 @dataclass(frozen=True)
-class _Sonnet(Layout):
+class _Sonnet(WeightFormat):
     def convert(self, variables: Mapping[str, Any], model: nn.Module, prefix: str = "") -> dict[str, Tensor]:
         right = {name: name.replace(*MISNAMED) for name in variables}
         named = {name if right[name] in variables else right[name]: value for name, value in variables.items()}
         return super().convert(named, model, prefix)
 
 
-SONNET = _Sonnet("DeepMind's I3D (Sonnet)", r"Conv3d_1a_7x7/conv_3d/w$", sonnet_name, channels_last, symmetric)
+SONNET = _Sonnet("DeepMind's I3D (Sonnet)", r"Conv3d_1a_7x7/conv_3d/w$", sonnet_name, channels_last, symmetric_input)
 
 
 def from_sonnet(
     variables: Mapping[str, Any], model: Inception3D, *, scope: str = "RGB/inception_i3d"
 ) -> dict[str, Tensor]:
-    """The state dict of ``model`` with the weights of DeepMind's I3D; neither argument is changed.
+    """Return the state dict of `model` with the weights of DeepMind's I3D; neither argument is changed.
 
     The second convolution of Mixed_5b's third branch goes under the name it should have and under the one that the
-    published files give it (``Conv3d_0a_3x3``).
+    published files give it ("Conv3d_0a_3x3").
 
     Args:
         variables: TF variable name -> tensor or array, complete: see `read_tf`.
         model: an `i3d` of the same shape as the checkpoint.
-        scope: what the variable names start with: ``"Flow/inception_i3d"`` for flow, ``""`` for the published
+        scope: what the variable names start with: "Flow/inception_i3d" for flow, "" for the published
             Kinetics-600 file.
 
     Raises:
-        ValueError: variables are missing, unexpected or of another shape; all of them are listed. Optimiser slots
-            count as unexpected: `weights_only` leaves them out.
+        ValueError: variables are missing, unexpected or of another shape; all of them are listed. Optimizer slots
+            count as unexpected: `drop_optimizer_state` leaves them out.
 
     Examples:
-        >>> model.load_state_dict(from_sonnet(weights_only(read_tf("model.ckpt")), model))  # doctest: +SKIP
+        >>> model.load_state_dict(from_sonnet(drop_optimizer_state(read_tf("model.ckpt")), model))  # doctest: +SKIP
 
-    The names are those of google-deepmind/kinetics-i3d, i3d.py, and of its published checkpoints.
+    Source:
+        google-deepmind/kinetics-i3d, i3d.py, and its published checkpoints.
     """
     return SONNET.convert(variables, model, f"{scope}/" if scope else "")

@@ -1,4 +1,4 @@
-"""Reading TensorFlow's checkpoint files (``prefix.index`` + ``prefix.data-00000-of-0000N``) without TensorFlow.
+"""Reading of TensorFlow's checkpoint files (prefix.index, prefix.data-00000-of-0000N) without TensorFlow.
 
 The index is a LevelDB table whose keys are variable names and whose values are small protocol buffers (type,
 shape, shard, offset, size); the data files are raw arrays. Nothing in the files is executed.
@@ -24,11 +24,10 @@ Message = dict[int, list[int | bytes]]  # field number -> values, in order
 
 
 def read_tf(prefix: str | Path) -> dict[str, Tensor]:
-    """All variables of a TensorFlow checkpoint: name -> tensor, in TensorFlow's layout.
+    """Read all variables of a TensorFlow checkpoint: name -> tensor, in TensorFlow's layout.
 
     Args:
-        prefix: the path without ``.index``, e.g. ``"model.ckpt"`` for ``model.ckpt.index`` and
-            ``model.ckpt.data-00000-of-00001``.
+        prefix: the path without ".index", e.g. "model.ckpt" for model.ckpt.index and model.ckpt.data-00000-of-00001.
 
     Raises:
         FileNotFoundError: an index or data file is missing.
@@ -60,21 +59,21 @@ def read_tf(prefix: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
-def weights_only(variables: Mapping[str, Value]) -> dict[str, Value]:
-    """The variables without what the optimiser keeps: momenta, moving averages of the weights, step counts.
+def drop_optimizer_state(variables: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the variables without what the optimizer keeps: momenta, moving averages of the weights, step counts.
 
     To use the moving averages instead of the weights, put them under the weights' names first:
-    ``{name.removesuffix("/ExponentialMovingAverage"): value for name, value in sorted(variables.items())}``.
+    `{name.removesuffix("/ExponentialMovingAverage"): value for name, value in sorted(variables.items())}`.
 
     Examples:
-        >>> list(weights_only({"conv/w": 1, "conv/w/Momentum": 2, "global_step": 3}))
+        >>> list(drop_optimizer_state({"conv/w": 1, "conv/w/Momentum": 2, "global_step": 3}))
         ['conv/w']
     """
     return {name: value for name, value in variables.items() if not re.search(SLOTS, name)}
 
 
 def _entry(message: Message) -> tuple[torch.dtype, list[int], int, int, int]:
-    """(dtype, shape, shard, offset, size) of a BundleEntryProto."""
+    """Return (dtype, shape, shard, offset, size) of a BundleEntryProto."""
     code = _int(message, 1)
     if code not in DTYPES or 7 in message:
         raise ValueError(f"holds a variable of type {code} or a sliced one; only plain numeric ones are read")
@@ -89,7 +88,7 @@ def _entry(message: Message) -> tuple[torch.dtype, list[int], int, int, int]:
 
 
 def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(key, value) pairs of a LevelDB table."""
+    """Iterate over the (key, value) pairs of a LevelDB table."""
     if len(data) < FOOTER or struct.unpack("<Q", data[-8:])[0] != MAGIC:
         raise ValueError("not a TensorFlow checkpoint index, or truncated")
     footer, position = data[-FOOTER:], 0
@@ -100,7 +99,7 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _block(data: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(key, value) pairs of one block; keys are stored as the part that differs from the key before."""
+    """Iterate over the (key, value) pairs of one block; of a key only what differs from the key before is stored."""
     offset, position = _varint(handle, 0)
     size, _ = _varint(handle, position)
     block = data[offset : offset + size + 5]
@@ -123,7 +122,7 @@ def _block(data: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _message(data: bytes) -> Message:
-    """The fields of a protocol buffer, undecoded."""
+    """Return the fields of a protocol buffer, undecoded."""
     fields: Message = {}
     position = 0
     while position < len(data):
@@ -157,7 +156,7 @@ def _bytes(value: int | bytes) -> bytes:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """(value, next position) of a little-endian base-128 number."""
+    """Return (value, next position) of a little-endian base-128 number."""
     value = shift = 0
     while True:
         byte = data[position]
@@ -180,7 +179,7 @@ CRC32C = _crc32c_table()
 
 
 def _masked_crc32c(data: bytes) -> int:
-    """LevelDB's checksum: CRC-32C, rotated by 15 bits and offset."""
+    """Return LevelDB's checksum: CRC-32C, rotated by 15 bits and offset."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = CRC32C[(crc ^ byte) & 255] ^ crc >> 8

@@ -1,11 +1,11 @@
-"""TF-slim's S3D-G and I3D variables as a state dict."""
+"""The format of TF-slim's S3D-G and I3D variables."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from kdvideo.models.checkpoints.layout import Layout, by_ending, channels_last
+from kdvideo.models.checkpoints.weight_format import WeightFormat, by_ending, channels_last
 from kdvideo.models.inception.backbone import Inception3D
 
 VARIABLES = {  # what a module path's end becomes in TF-slim
@@ -29,12 +29,12 @@ SCOPES = {
 
 
 def slim_name(key: str) -> str:
-    """TF-slim's variable name, without scope, of a state dict key; the key itself where slim has none."""
+    """Return TF-slim's variable name, without scope, of a state dict key; the key itself where slim has none."""
     return by_ending(key, VARIABLES, slim_scope)
 
 
 def slim_scope(module: str) -> str:
-    """TF-slim's scope of a convolution, or of the gate after it."""
+    """Return TF-slim's scope of a convolution, or of the gate after it."""
     block, *rest = module.split(".")
     if block in SCOPES:
         return SCOPES[block]
@@ -44,16 +44,16 @@ def slim_scope(module: str) -> str:
     return f"{block.capitalize()}/{branch.capitalize()}/Conv2d_{unit[-2:]}_{size}"
 
 
-def _seen(architecture: str, channels: int) -> dict[str, Any]:
-    """RGB in [0, 1] as the helper notebook for the released D3D feeds it; flow and I3D in [-1, 1]."""
+def _input(architecture: str, channels: int) -> dict[str, Any]:
+    """Return [0, 1] for RGB, as the notebook of the released D3D feeds it; [-1, 1] for flow and for I3D."""
     return {"input_range": (0.0, 1.0) if architecture == "s3dg" and channels == 3 else (-1.0, 1.0)}
 
 
-TF_SLIM = Layout("TF-slim S3D-G or I3D", r"Conv2d_1a_7x7/weights$", slim_name, channels_last, _seen)
+TF_SLIM = WeightFormat("TF-slim S3D-G or I3D", r"Conv2d_1a_7x7/weights$", slim_name, channels_last, _input)
 
 
 def from_tf_slim(variables: Mapping[str, Any], model: Inception3D, *, scope: str = "InceptionV1") -> dict[str, Tensor]:
-    """The state dict of ``model`` with the weights of a TF-slim S3D-G or I3D; neither argument is changed.
+    """Return the state dict of `model` with the weights of a TF-slim S3D-G or I3D; neither argument is changed.
 
     Non-local blocks have no name in TF-slim: for a model with them their weights are listed as missing.
 
@@ -63,12 +63,13 @@ def from_tf_slim(variables: Mapping[str, Any], model: Inception3D, *, scope: str
         scope: what the variable names start with.
 
     Raises:
-        ValueError: variables are missing, unexpected or of another shape; all of them are listed. Optimiser slots
-            and ``global_step`` count as unexpected: `weights_only` leaves them out.
+        ValueError: variables are missing, unexpected or of another shape; all of them are listed. Optimizer slots
+            and `global_step` count as unexpected: `drop_optimizer_state` leaves them out.
 
     Examples:
-        >>> model.load_state_dict(from_tf_slim(weights_only(read_tf("model.ckpt")), model))  # doctest: +SKIP
+        >>> model.load_state_dict(from_tf_slim(drop_optimizer_state(read_tf("model.ckpt")), model))  # doctest: +SKIP
 
-    The names are those of tensorflow/models, research/slim/nets/s3dg.py and i3d.py.
+    Source:
+        tensorflow/models, research/slim/nets/s3dg.py and i3d.py.
     """
     return TF_SLIM.convert(variables, model, f"{scope}/" if scope else "")

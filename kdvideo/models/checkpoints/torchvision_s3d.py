@@ -1,11 +1,11 @@
-"""S3D as torchvision and as kylemin/S3D store it, as a state dict."""
+"""The formats in which torchvision and kylemin/S3D store S3D."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from kdvideo.models.checkpoints.layout import Layout, by_ending
+from kdvideo.models.checkpoints.weight_format import WeightFormat, by_ending
 from kdvideo.models.inception.backbone import ORDER, Inception3D
 
 LEAVES = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -28,7 +28,7 @@ KYLEMIN_ENDINGS = {
 
 
 def _module(path: str, *, lone: str) -> str:
-    """Position in the sequence of layers, then of the branch; ``lone`` ends a branch of one convolution."""
+    """Return the position in the sequence of layers, then of the branch; `lone` ends a branch of one convolution."""
     block, *rest = path.split(".")
     index = str(ORDER.index(block.rpartition("_")[2].upper()))
     if len(rest) < 2:
@@ -39,34 +39,34 @@ def _module(path: str, *, lone: str) -> str:
 
 
 def torchvision_name(key: str) -> str:
-    """torchvision's name of a state dict key of S3D; the key itself where it has none."""
+    """Return torchvision's name of a state dict key of S3D; the key itself where it has none."""
     if key.startswith("head.proj."):
         return key.replace("head.proj", "classifier.1")
     return by_ending(key, TORCHVISION_ENDINGS, lambda path: "features." + _module(path, lone=""))
 
 
 def kylemin_name(key: str) -> str:
-    """The name of a state dict key of S3D in kylemin/S3D; the key itself where it has none."""
+    """Return the name of a state dict key of S3D in kylemin/S3D; the key itself where it has none."""
     if key.startswith("head.proj."):
         return key.replace("head.proj", "fc.0")
     return by_ending(key, KYLEMIN_ENDINGS, lambda path: "base." + _module(path, lone=".0"))
 
 
-def _kylemin_seen(architecture: str, channels: int) -> dict[str, Any]:
+def _kylemin_input(architecture: str, channels: int) -> dict[str, Any]:
     return {"input_range": (-1.0, 1.0), "mean": (), "std": ()}
 
 
-TORCHVISION_S3D = Layout("torchvision's S3D", r"features\.0\.0\.0\.weight$", torchvision_name)
-KYLEMIN_S3D = Layout("kylemin/S3D", r"base\.0\.conv_s\.weight$", kylemin_name, seen=_kylemin_seen)
+TORCHVISION_S3D = WeightFormat("torchvision's S3D", r"features\.0\.0\.0\.weight$", torchvision_name)
+KYLEMIN_S3D = WeightFormat("kylemin/S3D", r"base\.0\.conv_s\.weight$", kylemin_name, input_arguments=_kylemin_input)
 
 
 def from_torchvision_s3d(weights: Mapping[str, Any], model: Inception3D) -> dict[str, Tensor]:
-    """The state dict of ``model`` with an S3D of torchvision or of kylemin/S3D; neither argument is changed.
+    """Return the state dict of `model` with an S3D of torchvision or of kylemin/S3D; neither argument is changed.
 
     The two store the same network under other names; which it is, the names say.
 
     Args:
-        weights: its state dict, with or without a ``module.`` in front.
+        weights: its state dict, with or without a "module." in front.
         model: `s3d` of the same shape.
 
     Raises:
@@ -82,5 +82,5 @@ def from_torchvision_s3d(weights: Mapping[str, Any], model: Inception3D) -> dict
         torch.Size([400, 1024])
     """
     bare = {name.removeprefix("module."): value for name, value in weights.items()}
-    layout = KYLEMIN_S3D if any(name.startswith("base.") for name in bare) else TORCHVISION_S3D
-    return layout.convert(bare, model)
+    found = KYLEMIN_S3D if any(name.startswith("base.") for name in bare) else TORCHVISION_S3D
+    return found.convert(bare, model)

@@ -1,1 +1,1 @@
-"""The Inception family: S3D-G, S3D and I3D, and what they are made of."""
+"""S3D-G, S3D and I3D, the video networks on the skeleton of Inception-v1, and their layers."""

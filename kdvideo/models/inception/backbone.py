@@ -37,7 +37,7 @@ MINIMUM: Triple = (8, 32, 32)  # the network's total stride in (T, H, W)
 
 
 def module_path(layer: str) -> str:
-    """Module path of a layer given by the paper's name: ``"2C"`` -> ``"conv_2c"``.
+    """Return the module path of a layer given by the paper's name: "2C" -> "conv_2c".
 
     Examples:
         >>> module_path("4A"), module_path("5C")
@@ -48,14 +48,14 @@ def module_path(layer: str) -> str:
 
 
 def scaled_depth(channels: int, *, multiplier: float, minimum: int) -> int:
-    """``channels`` scaled by ``multiplier``, at least ``minimum``.
+    """Return `channels` scaled by `multiplier`, at least `minimum`.
 
     Examples:
         >>> scaled_depth(192, multiplier=0.25, minimum=16), scaled_depth(32, multiplier=0.25, minimum=16)
         (48, 16)
     """
     if multiplier <= 0 or minimum < 1:
-        raise ValueError(f"depth_multiplier={multiplier}, min_depth={minimum}; expected > 0 and >= 1")
+        raise ValueError(f"depth_multiplier must be > 0 and min_depth >= 1, got {multiplier} and {minimum}")
     return max(int(channels * multiplier), minimum)
 
 
@@ -82,6 +82,7 @@ class Mixed(nn.Module):
         self.branch_3 = branch(b3, maxpool_0a=pool((3, 3, 3), (1, 1, 1)), conv_0b=conv(layer, in_channels, b3, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of the four branches, one after the other along the channels."""
         return torch.cat([self.branch_0(x), self.branch_1(x), self.branch_2(x), self.branch_3(x)], dim=1)
 
 
@@ -94,7 +95,7 @@ def inception_layers(
     tail: TailFactory = lambda layer, channels: {},
     pool: PoolFactory = SameMaxPool3d,
 ) -> tuple[dict[str, nn.Module], dict[str, int]]:
-    """The skeleton's layers by module path, in order, and the channels that each of the paper's layers gives."""
+    """Build the skeleton's layers by module path, in order, and count the channels that each of them gives."""
     layers: dict[str, nn.Module] = {}
     widths: dict[str, int] = {}
     channels = in_channels
@@ -117,19 +118,29 @@ def inception_layers(
 class Inception3D(Network, nn.Sequential):
     """Layers in the paper's order, then the head; called on (B, C, T, H, W) it returns (B, K) logits.
 
-    ``layer_names`` maps the paper's layer names to module paths.
+    `layer_names` maps the paper's layer names to module paths.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module], *, config: dict[str, Any], input_spec: InputSpec) -> None:
+    def __init__(
+        self,
+        layers: Mapping[str, nn.Module],
+        *,
+        builder: Callable[..., Network],
+        config: dict[str, Any],
+        input_spec: InputSpec,
+    ) -> None:
         super().__init__(OrderedDict(layers))
         self.layer_names = {name: module_path(name) for name in ORDER}
+        self.builder = builder
         self.config = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
         self.input_spec = input_spec
 
-    def forward(self, input: Tensor) -> Tensor:
-        check_clip(input, channels=self.in_channels, minimum=MINIMUM)
-        if input.device.type == "cpu":  # the layout in which CPU convolutions are faster, here 1.1 to 1.8 times
-            input = input.contiguous(memory_format=torch.channels_last_3d)
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return the (B, K) logits of a (B, C, T, H, W) clip."""
+        check_clip(clip, channels=self.in_channels, minimum=MINIMUM)
+        x = clip
+        if x.device.type == "cpu":  # the layout in which CPU convolutions are faster, here 1.1 to 1.8 times
+            x = x.contiguous(memory_format=torch.channels_last_3d)
         for layer in self:
-            input = layer(input)
-        return input
+            x = layer(x)
+        return x

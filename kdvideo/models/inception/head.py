@@ -19,6 +19,7 @@ class ShrinkingAvgPool3d(nn.Module):
         self.kernel_size = kernel_size
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the averages of (B, C, T, H, W) features, (B, C, T', H', W')."""
         t, h, w = (min(k, n) for k, n in zip(self.kernel_size, x.shape[2:], strict=True))
         # The means below are the same average; unlike avg_pool3d their CUDA backward is deterministic.
         if (h, w) == x.shape[3:]:
@@ -29,8 +30,8 @@ class ShrinkingAvgPool3d(nn.Module):
 
 
 def basic_head(in_channels: int, num_classes: int, *, dropout: float) -> nn.Module:
-    """pytorchvideo's basic head: pool (2, 7, 7) -> dropout -> linear with bias -> mean over positions, (B, K)."""
-    from pytorchvideo.models.head import create_res_basic_head  # brings torchvision: seconds, so not at import
+    """Build pytorchvideo's basic head: pool (2, 7, 7), dropout, linear with bias, mean over positions, (B, K)."""
+    from pytorchvideo.models.head import create_res_basic_head  # takes seconds, so not at import
 
     head: nn.Module = create_res_basic_head(
         in_features=in_channels,

@@ -1,4 +1,4 @@
-"""I3D: Inception-v1 inflated to full 3D convolutions."""
+"""I3D, Inception-v1 inflated to full 3D convolutions."""
 
 from functools import partial
 from typing import Any
@@ -21,15 +21,19 @@ def i3d(
     bn_scale: bool = False,
     input_range: tuple[float, float] = (-1.0, 1.0),
 ) -> Inception3D:
-    """I3D, Inception-v1 with k x k x k convolutions: (B, C, T, H, W) -> (B, K) logits.
+    """Build I3D, Inception-v1 with k x k x k convolutions: (B, C, T, H, W) -> (B, K) logits.
 
     Args:
         num_classes: K.
         in_channels: 3 for RGB, 2 for optical flow.
-        depth_multiplier: scales every width; no width falls under ``min_depth``.
+        depth_multiplier: scales every width, > 0.
+        min_depth: the least width after scaling; 16 in TF-slim.
         dropout: probability in front of the classifier; 0.5 in the published graph.
         bn_scale: batch norm with gamma; the published graph has only the shift.
-        input_range: the lowest and highest value that the weights are meant to see; recorded in ``input_spec``.
+        input_range: the lowest and highest value that the weights are meant to see; recorded in `input_spec`.
+
+    Returns:
+        The network; `layer_names` maps the paper's layer names to module paths.
 
     Raises:
         ValueError: for an option out of range; at forward, for an input of another rank, type, channel count, or
@@ -41,7 +45,8 @@ def i3d(
         >>> model(torch.zeros(2, 3, 8, 32, 32)).shape, model.layer_names["4C"]
         (torch.Size([2, 5]), 'mixed_4c')
 
-    Carreira, Zisserman: Quo Vadis, Action Recognition?, CVPR 2017, arXiv 1705.07750.
+    Source:
+        Carreira, Zisserman: Quo Vadis, Action Recognition?, CVPR 2017, arXiv 1705.07750.
     """
     config: dict[str, Any] = {"architecture": "i3d", **locals()}
 
@@ -55,6 +60,5 @@ def i3d(
         conv=conv,
     )
     head = basic_head(widths["5C"], num_classes, dropout=dropout)
-    return Inception3D(
-        {**layers, "head": head}, config=config, input_spec=InputSpec(64, 224, range=input_range, fps=25.0)
-    )
+    spec = InputSpec(64, 224, value_range=input_range, fps=25.0)
+    return Inception3D({**layers, "head": head}, builder=i3d, config=config, input_spec=spec)

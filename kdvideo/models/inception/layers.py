@@ -17,7 +17,7 @@ Pad = Callable[[int, int, int], tuple[int, int]]  # (size, kernel, stride) -> (b
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """(before, after) of TensorFlow's SAME padding along one axis: out = ceil(size / stride), odd rest after.
+    """Return (before, after) of TensorFlow's SAME padding along one axis: out = ceil(size / stride), odd rest after.
 
     Examples:
         >>> same_padding(224, 7, 2), same_padding(57, 7, 2)
@@ -28,7 +28,7 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def half_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """(before, after) of PyTorch's usual padding along one axis: half the kernel on both sides."""
+    """Return (before, after) of PyTorch's usual padding along one axis: half the kernel on both sides."""
     return kernel // 2, kernel // 2
 
 
@@ -39,11 +39,12 @@ class Conv3d(nn.Conv3d):
     third frame of zeros, the padding itself, changes no value and avoids that path.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        half = input.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
-        if input.device.type == "cpu" and half and input.shape[2] == 2 and self.kernel_size[0] == 3:
-            return super().forward(F.pad(input, (0, 0, 0, 0, 0, 1)))[:, :, :2]
-        return super().forward(input)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of (B, C, T, H, W) features."""
+        half = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+        if x.device.type == "cpu" and half and x.shape[2] == 2 and self.kernel_size[0] == 3:
+            return super().forward(F.pad(x, (0, 0, 0, 0, 0, 1)))[:, :, :2]
+        return super().forward(x)
 
 
 class StridedConv3d(nn.Conv3d):
@@ -57,60 +58,71 @@ class StridedConv3d(nn.Conv3d):
         super().__init__(in_channels, out_channels, kernel, stride, bias=False)
         self.pad = pad
 
-    def forward(self, input: Tensor) -> Tensor:
-        axes = zip(input.shape[2:], self.kernel_size, self.stride, strict=True)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of (B, C, T, H, W) features; T', H' and W' are as the padding makes them."""
+        axes = zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
         pads = [self.pad(*axis) for axis in axes]
-        if input.is_cuda and self.in_channels < 8:
-            return folded_conv3d(input, self.weight, self.stride, pads)
+        if x.is_cuda and self.in_channels < 8:
+            return folded_conv3d(x, self.weight, self.stride, pads)
         before = [b for b, _ in pads]
-        if any(b != a for b, a in pads):
-            input = F.pad(input, [p for pair in reversed(pads) for p in pair])
+        if any(b != a for b, a in pads):  # conv3d pads both sides alike: the odd rest needs a padded copy
+            x = F.pad(x, [p for pair in reversed(pads) for p in pair])
             before = [0, 0, 0]
-        return F.conv3d(input, self.weight, None, self.stride, before)
+        return F.conv3d(x, self.weight, None, self.stride, before)
 
 
-def folded_conv3d(input: Tensor, weight: Tensor, stride: Sequence[int], pads: list[tuple[int, int]]) -> Tensor:
-    """conv3d(pad(input), weight, stride=stride) as conv2d over C * kernel_t * stride_h * stride_w channels."""
+def folded_conv3d(x: Tensor, weight: Tensor, stride: Sequence[int], pads: list[tuple[int, int]]) -> Tensor:
+    """Compute conv3d(pad(x), weight, stride=stride) as a conv2d over C * kernel_t * stride_h * stride_w channels.
+
+    Blocks of stride_h x stride_w pixels become channels, in the input and in the kernel, and so do the kernel_t frames
+    under each output frame; what is left is a convolution with stride 1 over H / stride_h x W / stride_w positions.
+    """
     _, h, w = stride
-    axes = list(zip(input.shape[3:], weight.shape[3:], (h, w), pads[1:], strict=True))
+    axes = list(zip(x.shape[3:], weight.shape[3:], (h, w), pads[1:], strict=True))
     missing = [-k % s for _, k, s, _ in axes]  # zeros that make the kernel a multiple of the stride
+    # Behind the input: as far as the last window reaches; negative, which crops, where the strides leave some over.
     after = [(n + b + a - k) // s * s + k + m - n - b for (n, k, s, (b, a)), m in zip(axes, missing, strict=True)]
     (top, _), (left, _) = pads[1:]
-    input = F.pad(input, (left, after[1], top, after[0], *pads[0]))
+    x = F.pad(x, (left, after[1], top, after[0], *pads[0]))
     weight = F.pad(weight, (0, missing[1], 0, missing[0]))
-    steps = input.unfold(2, weight.shape[2], stride[0])  # (B, C, T, H, W, kernel_t)
+    steps = x.unfold(2, weight.shape[2], stride[0])  # (B, C, T, H, W, kernel_t)
     frames = rearrange(steps, "b c T (H h) (W w) t -> (b T) H W (t h w c)", h=h, w=w)
     kernel = rearrange(weight, "o c t (H h) (W w) -> o H W (t h w c)", h=h, w=w)
     out = F.conv2d(frames.movedim(-1, 1), kernel.movedim(-1, 1))
-    return rearrange(out, "(b T) c H W -> b c T H W", b=len(input))
+    return rearrange(out, "(b T) c H W -> b c T H W", b=len(x))
 
 
 class MaxPool3d(nn.MaxPool3d):
-    """`nn.MaxPool3d` as a pool over space, then one over time: the same values, in less time on CPUs and GPUs."""
+    """`nn.MaxPool3d` as a pool over space, then one over time: the same values, in less time on CPUs and GPUs.
+
+    A maximum over a box is the maximum over time of the maxima over space: k_h k_w + k_t comparisons instead of
+    k_h k_w k_t.
+    """
 
     kernel_size: Triple
     stride: Triple
     padding: Triple
 
-    def forward(self, input: Tensor) -> Tensor:
-        return separable_max_pool3d(input, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maxima of (B, C, T, H, W) features."""
+        return separable_max_pool3d(x, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
 
 
 class SameMaxPool3d(MaxPool3d):
-    """Max pooling with TensorFlow's SAME padding; ``ceil_mode`` supplies the odd rest without a copy."""
+    """Max pooling with TensorFlow's SAME padding; `ceil_mode` supplies the odd rest without a copy."""
 
     def __init__(self, kernel_size: Triple, stride: Triple) -> None:
         super().__init__(kernel_size, stride, ceil_mode=True)
 
-    def forward(self, input: Tensor) -> Tensor:
-        sizes = zip(input.shape[2:], self.kernel_size, self.stride, strict=True)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maxima of (B, C, T, H, W) features, ceil(size / stride) along each axis."""
+        sizes = zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
         t, h, w = (same_padding(*axis)[0] for axis in sizes)
-        return separable_max_pool3d(input, self.kernel_size, self.stride, (t, h, w), ceil_mode=True)
+        return separable_max_pool3d(x, self.kernel_size, self.stride, (t, h, w), ceil_mode=True)
 
 
-def separable_max_pool3d(input: Tensor, kernel: Triple, stride: Triple, padding: Triple, *, ceil_mode: bool) -> Tensor:
-    """`torch.nn.functional.max_pool3d` in two 2-D pools over views of the input, in either memory layout."""
-    x = input
+def separable_max_pool3d(x: Tensor, kernel: Triple, stride: Triple, padding: Triple, *, ceil_mode: bool) -> Tensor:
+    """Compute `torch.nn.functional.max_pool3d` in two 2-D pools over views of the input, in either memory layout."""
     if (*kernel[1:], *stride[1:]) != (1, 1, 1, 1):
         plain = x.is_contiguous()  # T goes with C, else with B: whichever needs no copy
         x = x if plain else x.transpose(1, 2)
@@ -128,7 +140,7 @@ def separable_max_pool3d(input: Tensor, kernel: Triple, stride: Triple, padding:
 
 
 def merge_space(x: Tensor) -> Tensor:
-    """(B, C, T, H, W) -> (B, C, T, H W) without a copy, in either memory layout.
+    """Reshape (B, C, T, H, W) to (B, C, T, H W) without a copy, in either memory layout.
 
     A plain view of one clip with the channels last gets a stride that hides this layout from what comes next.
     """
@@ -136,14 +148,15 @@ def merge_space(x: Tensor) -> Tensor:
 
 
 def split_space(x: Tensor, space: Sequence[int]) -> Tensor:
-    """The inverse of `merge_space`."""
+    """Invert `merge_space`."""
     b, c, t, _ = x.shape
     return x.view(b, c, t, *space) if x.is_contiguous() else x.movedim(1, -1).view(b, t, *space, c).movedim(-1, 1)
 
 
 class BatchNorm3d(nn.BatchNorm3d):
-    """`nn.BatchNorm3d` with eps 1e-3 and momentum 1e-3, and no gamma unless ``scale``: ``weight`` is None then.
+    """`nn.BatchNorm3d` with eps 1e-3 and momentum 1e-3, and no gamma unless `scale`: `weight` is None then.
 
+    TF-slim leaves gamma out because a ReLU and a convolution follow, whose weights can take any positive factor.
     On a GPU H and W are merged: PyTorch has fast kernels there for four axes with the channels last and not for five;
     on a CPU it is the other way round. Without its weight PyTorch's own cannot run backward on CUDA (torch 2.11), so
     a one stands in for it.
@@ -159,19 +172,21 @@ class BatchNorm3d(nn.BatchNorm3d):
             self.register_parameter("weight", None)
 
     def reset_parameters(self) -> None:
+        """Start with statistics of zero and one, beta zero and, where there is one, gamma one."""
         self.reset_running_stats()
         nn.init.zeros_(self.bias)
         if self.weight is not None:
             nn.init.ones_(self.weight)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, T, H, W) features, normalized over (B, T, H, W)."""
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:  # the mean over all batches, as in torch.optim.swa_utils.update_bn
                 momentum = 1.0 / float(self.num_batches_tracked)
         out = F.batch_norm(
-            merge_space(input) if input.is_cuda else input,
+            merge_space(x) if x.is_cuda else x,
             self.running_mean,
             self.running_var,
             torch.ones_like(self.running_mean) if self.weight is None else self.weight,
@@ -180,7 +195,7 @@ class BatchNorm3d(nn.BatchNorm3d):
             momentum,
             self.eps,
         )
-        return split_space(out, input.shape[3:]) if input.is_cuda else out
+        return split_space(out, x.shape[3:]) if x.is_cuda else out
 
 
 def conv_bn_relu(
@@ -192,7 +207,7 @@ def conv_bn_relu(
     scale: bool = False,
     pad: Pad = same_padding,
 ) -> nn.Sequential:
-    """Convolution without bias, batch norm, ReLU.
+    """Build a convolution without bias, batch norm and ReLU.
 
     The ReLU is not in place: on the view that batch norm returns, that would cost a copy in every backward pass.
     """

@@ -1,14 +1,16 @@
-"""The non-local block of NL S3D-G: pytorchvideo's, started as the identity."""
+"""The non-local block of NL S3D-G, pytorchvideo's, started as the identity."""
 
 from torch import nn
 
 
 def non_local_block(channels: int) -> nn.Module:
-    """Non-local block, y = x + BN(W softmax(theta(x)^T phi(x) / sqrt(C/2)) g(x)), with BN's gamma at 0.
+    """Build a non-local block, y = x + BN(W softmax(theta(x)^T phi(x) / sqrt(C/2)) g(x)), with BN's gamma at 0.
 
     theta, phi and g are 1x1x1 convolutions to C/2 channels; phi and g see x max-pooled by (1, 2, 2).
     At the start y = x, so the block can be put into a trained network.
-    Wang, Girshick, Gupta, He: Non-local Neural Networks, CVPR 2018, arXiv 1711.07971.
+
+    Source:
+        Wang, Girshick, Gupta, He: Non-local Neural Networks, CVPR 2018, arXiv 1711.07971.
     """
     from pytorchvideo.layers.nonlocal_net import create_nonlocal
 

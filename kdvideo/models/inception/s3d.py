@@ -1,4 +1,4 @@
-"""S3D as torchvision has it: Inception-v1 with separable convolutions, batch norm after both halves, no gates."""
+"""S3D in torchvision's form: Inception-v1 with separable convolutions, batch norm after both halves, no gates."""
 
 from collections import OrderedDict
 from functools import partial
@@ -26,7 +26,7 @@ def s3d(
     mean: tuple[float, ...] = MEAN,
     std: tuple[float, ...] = STD,
 ) -> Inception3D:
-    """S3D in torchvision's form: (B, C, T, H, W) -> (B, K) logits.
+    """Build S3D in torchvision's form: (B, C, T, H, W) -> (B, K) logits.
 
     Against `s3dg`: the stem is separable, every temporal convolution is followed by batch norm, batch norm has a
     gamma, there are no gates, and the padding is symmetric.
@@ -34,10 +34,15 @@ def s3d(
     Args:
         num_classes: K.
         in_channels: 3 for RGB, 2 for optical flow.
-        depth_multiplier: scales every width; no width falls under ``min_depth``.
+        depth_multiplier: scales every width, > 0.
+        min_depth: the least width after scaling; 16 in TF-slim.
         dropout: probability in front of the classifier; 0.2 in the published network.
-        input_range, mean, std: what the weights are meant to see, recorded in ``input_spec``. The default is
-            torchvision's normalisation of RGB; other inputs have none.
+        input_range: the lowest and highest value that the weights are meant to see; recorded in `input_spec`.
+        mean: of each channel, recorded likewise; torchvision's for RGB, none for other inputs.
+        std: of each channel, recorded likewise; torchvision's for RGB, none for other inputs.
+
+    Returns:
+        The network; `layer_names` maps the paper's layer names to module paths.
 
     Raises:
         ValueError: for an option out of range; at forward, for an input of another rank, type, channel count, or
@@ -49,8 +54,9 @@ def s3d(
         >>> model(torch.zeros(2, 3, 8, 32, 32)).shape, model.layer_names["4C"]
         (torch.Size([2, 5]), 'mixed_4c')
 
-    Xie, Sun, Huang, Tu, Murphy: Rethinking Spatiotemporal Feature Learning, ECCV 2018, arXiv 1712.04851, as
-    torchvision publishes it: equal outputs with the same weights wherever its fixed pool of (2, 7, 7) fits.
+    Source:
+        Xie, Sun, Huang, Tu, Murphy: Rethinking Spatiotemporal Feature Learning, ECCV 2018, arXiv 1712.04851, as
+        torchvision publishes it: equal outputs with the same weights wherever its fixed pool of (2, 7, 7) fits.
     """
     if in_channels != 3 and (mean, std) == (MEAN, STD):
         mean = std = ()
@@ -67,8 +73,8 @@ def s3d(
         pool=_pool,
     )
     head = basic_head(widths["5C"], num_classes, dropout=dropout)
-    spec = InputSpec(128, 224, range=input_range, mean=mean, std=std, fps=15.0)
-    return Inception3D({**layers, "head": head}, config=config, input_spec=spec)
+    spec = InputSpec(128, 224, value_range=input_range, mean=mean, std=std, fps=15.0)
+    return Inception3D({**layers, "head": head}, builder=s3d, config=config, input_spec=spec)
 
 
 def _separable(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -78,6 +84,6 @@ def _separable(in_channels: int, out_channels: int, kernel: int, stride: int = 1
 
 
 def _pool(kernel: Triple, stride: Triple) -> nn.Module:
-    """Max pooling with half the kernel as padding, except for even kernels, which have none."""
+    """Build a max pool padded by half the kernel, as torchvision does; even kernels have no padding."""
     t, h, w = (k // 2 if k % 2 else 0 for k in kernel)
     return MaxPool3d(kernel, stride, (t, h, w))

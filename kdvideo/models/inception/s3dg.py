@@ -1,4 +1,4 @@
-"""S3D-G: Inception-v1 with separable 3D convolutions and feature gating."""
+"""S3D-G, Inception-v1 with separable 3D convolutions and feature gating."""
 
 from collections import OrderedDict
 from functools import partial
@@ -25,11 +25,12 @@ class Gate(nn.Module):
         nn.init.trunc_normal_(self.linear.weight, std=0.01, a=-0.02, b=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, T, H, W) features, each channel weighted between 0 and 1."""
         return x * torch.sigmoid(self.linear(x.mean((2, 3, 4))))[:, :, None, None, None]
 
 
 def separable_conv(in_channels: int, out_channels: int, kernel: int) -> nn.Sequential:
-    """(1, k, k) conv, BN, ReLU, then a (k, 1, 1) conv with bias, started as the identity, and ReLU."""
+    """Build a (1, k, k) conv, BN, ReLU, then a (k, 1, 1) conv with bias, started as the identity, and ReLU."""
     temporal = Conv3d(out_channels, out_channels, (kernel, 1, 1), padding=(kernel // 2, 0, 0))
     nn.init.zeros_(temporal.weight)
     nn.init.zeros_(temporal.get_parameter("bias"))
@@ -44,20 +45,20 @@ def separable_conv(in_channels: int, out_channels: int, kernel: int) -> nn.Seque
 
 
 def _starts(layer: str | None, argument: str) -> int:
-    """Position in ORDER from which on an option holds."""
+    """Return the position in ORDER from which on an option holds."""
     if layer is None:
         return len(ORDER)
     if layer not in ORDER or ORDER.index(layer) < ORDER.index("2C"):
-        raise ValueError(f"{argument}={layer!r}; expected None or a layer from {ORDER[ORDER.index('2C') :]}")
+        raise ValueError(f"{argument} must be None or one of {ORDER[ORDER.index('2C') :]}, got {layer!r}")
     return ORDER.index(layer)
 
 
 def _layer_key(layer: str) -> str:
-    """The paper's name of a Mixed layer given by that name or by its module path."""
+    """Return the paper's name of a Mixed layer given by that name or by its module path."""
     for name in MIXED:
         if layer in (name, module_path(name)):
             return name
-    raise ValueError(f"non_local={layer!r}; expected layers among {tuple(MIXED)}")
+    raise ValueError(f"non_local must be layers among {tuple(MIXED)}, got {layer!r}")
 
 
 def s3dg(
@@ -73,18 +74,22 @@ def s3dg(
     non_local: tuple[str, ...] = (),
     input_range: tuple[float, float] = (-1.0, 1.0),
 ) -> Inception3D:
-    """S3D-G, the network of D3D's teacher and student: (B, C, T, H, W) -> (B, K) logits.
+    """Build S3D-G, the network of D3D's teacher and student: (B, C, T, H, W) -> (B, K) logits.
 
     Args:
         num_classes: K.
         in_channels: 3 for RGB, 2 for optical flow.
-        depth_multiplier: scales every width; no width falls under ``min_depth``.
+        depth_multiplier: scales every width, > 0.
+        min_depth: the least width after scaling; 16 in TF-slim.
         dropout: probability in front of the classifier; 0.2 in the published graph.
         first_temporal_kernel: 1, 3, 5 or 7, the temporal size of the (never separable) stem.
-        temporal_from, gates_from: the first layer ("2C", "3B" ... "5C") with temporal convolutions / gates;
-            None for none at all.
-        non_local: layers followed by a non-local block; ``NON_LOCAL`` is our default placement for NL S3D-G.
-        input_range: the lowest and highest value that the weights are meant to see; recorded in ``input_spec``.
+        temporal_from: the first layer ("2C", "3B" ... "5C") with temporal convolutions; None for none at all.
+        gates_from: the first layer with gates; None for none at all.
+        non_local: layers followed by a non-local block; `NON_LOCAL` is our default placement for NL S3D-G.
+        input_range: the lowest and highest value that the weights are meant to see; recorded in `input_spec`.
+
+    Returns:
+        The network; `layer_names` maps the paper's layer names to module paths.
 
     Raises:
         ValueError: for an option out of range; at forward, for an input of another rank, type, channel count, or
@@ -95,12 +100,13 @@ def s3dg(
         >>> model(torch.zeros(2, 2, 8, 32, 32)).shape, model.layer_names["3A"]
         (torch.Size([2, 5]), 'maxpool_3a')
 
-    Xie, Sun, Huang, Tu, Murphy: Rethinking Spatiotemporal Feature Learning, ECCV 2018, arXiv 1712.04851; details
-    as in TF-slim's s3dg.py, which D3D (Stroud et al., WACV 2020, arXiv 1812.08249) builds on.
+    Source:
+        Xie, Sun, Huang, Tu, Murphy: Rethinking Spatiotemporal Feature Learning, ECCV 2018, arXiv 1712.04851; details
+        as in TF-slim's s3dg.py, which D3D (Stroud et al., WACV 2020, arXiv 1812.08249) builds on.
     """
     config: dict[str, Any] = {"architecture": "s3dg", **locals()}
     if first_temporal_kernel not in (1, 3, 5, 7):
-        raise ValueError(f"first_temporal_kernel={first_temporal_kernel}; expected 1, 3, 5 or 7")
+        raise ValueError(f"first_temporal_kernel must be 1, 3, 5 or 7, got {first_temporal_kernel}")
     temporal, gates = _starts(temporal_from, "temporal_from"), _starts(gates_from, "gates_from")
     attention = {_layer_key(layer) for layer in non_local}
 
@@ -122,4 +128,5 @@ def s3dg(
         if name in attention:
             network[f"non_local_{name.lower()}"] = non_local_block(channels)
     network["head"] = basic_head(widths["5C"], num_classes, dropout=dropout)
-    return Inception3D(network, config=config, input_spec=InputSpec(64, 224, range=input_range, fps=25.0))
+    spec = InputSpec(64, 224, value_range=input_range, fps=25.0)
+    return Inception3D(network, builder=s3dg, config=config, input_spec=spec)

@@ -1,8 +1,7 @@
-"""Networks made of other networks: 2-D to 3-D, RGB to flow, one set of classes to another."""
+"""2-D image networks as 3-D networks."""
 
-from kdvideo.models.inflation.conversion import i3d_kernels
+from kdvideo.models.inflation.converter import i3d_kernels
 from kdvideo.models.inflation.filters import average, center
-from kdvideo.models.inflation.inflation import Inflated, inflate, inflated
-from kdvideo.models.resizing import resize_head, resize_stem
+from kdvideo.models.inflation.inflating import Inflated, inflate, inflated
 
-__all__ = ["Inflated", "average", "center", "i3d_kernels", "inflate", "inflated", "resize_head", "resize_stem"]
+__all__ = ["Inflated", "average", "center", "i3d_kernels", "inflate", "inflated"]

@@ -1,4 +1,7 @@
-"""The 3-D counterparts of 2-D layers: on a still video each gives, at every frame, what the 2-D layer gives."""
+"""The 3-D counterparts of 2-D layers: on a still video each gives, at every frame, what the 2-D layer gives.
+
+Legend: B batch, C channels, T frames, H W space, O output and I input channels of a kernel.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ Combine = Callable[[Tensor, int], Tensor]
 
 
 def average(kernel: Tensor, frames: int) -> Tensor:
-    """The 2-D kernel at every time step, divided by their number: W[:, :, t] = w / T, as in I3D.
+    """Put the 2-D kernel at every time step, divided by their number: W[:, :, t] = w / T, as in I3D.
 
     Shapes: (O, I, H, W) -> (O, I, frames, H, W).
 
@@ -26,7 +29,7 @@ def average(kernel: Tensor, frames: int) -> Tensor:
 
 
 def center(kernel: Tensor, frames: int) -> Tensor:
-    """The 2-D kernel at the middle time step (of an even number, the first of the middle two), zeros elsewhere.
+    """Put the 2-D kernel at the middle time step (of an even number, the first of the middle two), zeros elsewhere.
 
     The 3-D layer then starts as the 2-D one on each frame. Shapes: (O, I, H, W) -> (O, I, frames, H, W).
 
@@ -40,7 +43,7 @@ def center(kernel: Tensor, frames: int) -> Tensor:
 
 
 def repeat_edges(clip: Tensor, kernel: int) -> Tensor:
-    """(B, C, T, H, W) with its first and last frame repeated, so that ``kernel`` time steps fit around each frame."""
+    """Repeat the first and last frame of (B, C, T, H, W), so that `kernel` time steps fit around each frame."""
     if kernel == 1:
         return clip
     before, after = (kernel - 1) // 2, kernel // 2
@@ -52,12 +55,13 @@ def repeat_edges(clip: Tensor, kernel: int) -> Tensor:
 class EdgeConv3d(nn.Conv3d):
     """`nn.Conv3d` that pads zeros in space and repeats the edge frames in time; ceil(T / stride) frames result."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(repeat_edges(input, self.kernel_size[0]))
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of (B, C, T, H, W) features."""
+        return super().forward(repeat_edges(x, self.kernel_size[0]))
 
 
 class FramePool(nn.Module):
-    """A 2-D pool on each frame, then, over windows of ``kernel`` time steps, what ``combine`` makes of them."""
+    """A 2-D pool on each frame, then `combine` (a mean or a maximum) over windows of `kernel` time steps."""
 
     def __init__(self, pool: nn.Module, temporal: Pair, combine: Combine) -> None:
         super().__init__()
@@ -65,8 +69,9 @@ class FramePool(nn.Module):
         self.kernel, self.stride = temporal
         self.combine = combine
 
-    def forward(self, input: Tensor) -> Tensor:
-        pooled = per_frame(input, self.pool)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled (B, C, T, H, W) features, ceil(T / stride) frames."""
+        pooled = per_frame(x, self.pool)
         if (self.kernel, self.stride) == (1, 1):
             return pooled
         frames = pooled.shape[2]
@@ -75,21 +80,24 @@ class FramePool(nn.Module):
         return self.combine(torch.stack(shifted, dim=2), 2)
 
     def extra_repr(self) -> str:
+        """Show what the pool does in time."""
         return f"kernel={self.kernel}, stride={self.stride}, combine={self.combine.__name__}"
 
 
 class ClipPool(nn.Module):
-    """An adaptive 2-D pool of what ``combine`` makes of all frames; one frame results."""
+    """`combine` (a mean or a maximum) over all frames, then an adaptive 2-D pool; one frame results."""
 
     def __init__(self, pool: nn.Module, combine: Combine) -> None:
         super().__init__()
         self.pool, self.combine = pool, combine
 
-    def forward(self, input: Tensor) -> Tensor:
-        pooled: Tensor = self.pool(self.combine(input, 2))
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled (B, C, T, H, W) features, one frame."""
+        pooled: Tensor = self.pool(self.combine(x, 2))
         return pooled.unsqueeze(2)
 
     def extra_repr(self) -> str:
+        """Show what the pool does in time."""
         return f"combine={self.combine.__name__}"
 
 
@@ -99,15 +107,16 @@ class BatchNormAct3d(nn.BatchNorm3d):
     drop: nn.Module
     act: nn.Module
 
-    def forward(self, input: Tensor) -> Tensor:
-        output: Tensor = self.act(self.drop(super().forward(input)))
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalized and activated (B, C, T, H, W) features."""
+        output: Tensor = self.act(self.drop(super().forward(x)))
         return output
 
 
 def conv3d(conv: nn.Conv2d, temporal: Pair, fill: Fill) -> nn.Module:
-    """``conv`` with a temporal (kernel size, stride)."""
+    """Return `conv` with a temporal (kernel size, stride); `fill` makes its 3-D kernel."""
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
-        raise ValueError(f"padding={conv.padding!r} in mode {conv.padding_mode!r}; expected numbers and zeros")
+        raise ValueError(f"padding must be numbers, of zeros, got {conv.padding!r} in mode {conv.padding_mode!r}")
     kernel, stride = temporal
     new = EdgeConv3d(
         conv.in_channels,
@@ -126,7 +135,7 @@ def conv3d(conv: nn.Conv2d, temporal: Pair, fill: Fill) -> nn.Module:
 
 
 def batch_norm3d(norm: nn.BatchNorm2d) -> nn.Module:
-    """``norm`` with the same parameters, over (B, T, H, W)."""
+    """Return `norm` with the same parameters, over (B, T, H, W)."""
     fused = hasattr(norm, "act")
     kind = BatchNormAct3d if fused else nn.BatchNorm3d
     new = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats, device="meta")
@@ -137,7 +146,7 @@ def batch_norm3d(norm: nn.BatchNorm2d) -> nn.Module:
 
 
 def per_frame(clip: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
-    """A 2-D pool on each frame of (B, C, T, H, W). Unlike 3-D pools its CUDA backward is deterministic."""
+    """Apply a 2-D pool to each frame of (B, C, T, H, W). Unlike 3-D pools its CUDA backward is deterministic."""
     b, c, t = clip.shape[:3]
     if clip.is_contiguous():  # frames as channels or as samples: whichever is a view
         pooled = pool(clip.flatten(1, 2))

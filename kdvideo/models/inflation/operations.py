@@ -1,4 +1,4 @@
-"""Which operations in a module's forward mean the same in 3-D, and what takes the place of those that do not."""
+"""Operations in a module's forward that mean the same in 3-D, and replacements of those that do not."""
 
 from __future__ import annotations
 
@@ -39,19 +39,23 @@ ANOTHER_PATH = "its forward takes another path in training"
 
 
 class OneModule(fx.Tracer):
-    """Traces the forward of one module, called on its first argument; its children are not looked into."""
+    """A tracer of the forward of one module, called on its first argument; its children are not looked into."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Return True: children stay calls."""
         return True
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> tuple[Any, list[Any]]:
+        """Make one placeholder: default arguments of the forward keep their values."""
         return root_fn, [self.root, self.create_proxy("placeholder", "input", (), {})]
 
 
 def with_3d_forward(module: nn.Module, convert: Convert) -> fx.GraphModule:
-    """``module`` with its own forward, in which each operation was checked and, where it is spatial, replaced.
+    """Return `module` with its own forward, in which each operation was checked and, where spatial, replaced.
 
-    ``convert`` makes a 2-D layer 3-D, given the name it gets in the module.
+    Args:
+        module: one module, whose children are 3-D already.
+        convert: makes a 2-D layer 3-D, given the name it gets in the module.
 
     Raises:
         ValueError: an operation is not known in 3-D, or training takes another path.
@@ -69,7 +73,7 @@ def with_3d_forward(module: nn.Module, convert: Convert) -> fx.GraphModule:
 
 
 class _Rewriter:
-    """Makes the graphs of one module right in 3-D; ``made`` tells the modules that took the place of functions."""
+    """Correction of one module's graphs for 3-D; `made` has the modules that took the place of functions."""
 
     def __init__(self, module: nn.Module, convert: Convert) -> None:
         self.module, self.convert = module, convert
@@ -82,7 +86,7 @@ class _Rewriter:
         return graph
 
     def _make_3d(self, node: fx.Node) -> bool:
-        """Make one node right; False where that is not known."""
+        """Correct one node; return False where that is not known."""
         operation: Any = node.target
         if node.op == "call_module":
             return len(node.args) == 1 and not node.kwargs
@@ -101,7 +105,7 @@ class _Rewriter:
         return operation is operator.getitem and _slices_channels(node.args[1])
 
     def _make_module(self, node: fx.Node) -> bool:
-        """A pool or dropout of a function becomes a module: it can be inflated, and follows ``training``."""
+        """Turn the function of a pool or dropout into a module: it can be inflated, and follows `training`."""
         kind, names = MODULES[node.target]
         if not 1 <= len(node.args) <= len(names) + 1:
             return False
@@ -122,7 +126,7 @@ def _argument(node: fx.Node, position: int, name: str) -> Any:
 
 
 def _add_time(node: fx.Node) -> bool:
-    """A mean or maximum over (H, W) becomes one over (T, H, W)."""
+    """Turn a mean or maximum over (H, W) into one over (T, H, W)."""
     axes = _argument(node, 1, "dim")
     if not isinstance(axes, (tuple, list)) or sorted(axes) not in ([2, 3], [-2, -1]):
         return False
@@ -134,7 +138,7 @@ def _add_time(node: fx.Node) -> bool:
 
 
 def _slices_channels(index: Any) -> bool:
-    """Whether an index leaves space alone: x[i], x[:, a:b], x[:, a:b, :, :]."""
+    """Return whether an index leaves space alone: x[i], x[:, a:b], x[:, a:b, :, :]."""
     if not isinstance(index, tuple):
         return isinstance(index, int)
     return all(isinstance(i, slice) for i in index) and all(i == slice(None) for i in index[2:])

@@ -40,7 +40,7 @@ def test_everything_but_dropout_and_input(build, options):
 
 
 def test_widths_of_no_multiplier():
-    with pytest.raises(ValueError, match=r"no depth multiplier: \[\(64, 64\), \(96, 100\), \(192, 192\)\]"):
+    with pytest.raises(ValueError, match=r"one depth multiplier, got \[\(64, 64\), \(96, 100\), \(192, 192\)\]"):
         depth({(64, 64), (192, 192), (96, 100)})
 
 
@@ -53,5 +53,5 @@ def test_missing_weights_do_not_stop_it():
 
 
 def test_a_first_layer_of_another_rank():
-    with pytest.raises(ValueError, match=r"no 3-D convolution: a kernel of shape \(8, 3\)"):
+    with pytest.raises(ValueError, match=r"a 3-D convolution, got a kernel of shape \(8, 3\)"):
         configuration({"conv_1a.conv.weight": torch.Size((8, 3))}.get)

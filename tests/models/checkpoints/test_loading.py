@@ -54,12 +54,12 @@ def test_a_misfit_changes_nothing(bare):
 
 def test_input_range(bare, tmp_path):
     loaded, info = checkpoints.load(bare[1], input_range=(0, 1))
-    assert loaded.input_spec.range == loaded.config["input_range"] == (0, 1)
+    assert loaded.input_spec.value_range == loaded.config["input_range"] == (0, 1)
     assert info["input"]["range"] == [0, 1]
     own = tmp_path / "own.safetensors"
-    checkpoints.save(loaded, own, classes=[*"abcde"], input={"fps": 12.5, "range": [0, 1]})
+    checkpoints.save(loaded, own, classes=[*"abcde"], input_spec={"fps": 12.5, "range": [0, 1]})
     again, info = checkpoints.load(own, input_range=(0, 255))
-    assert again.input_spec.range == (0, 255)
+    assert again.input_spec.value_range == (0, 255)
     assert info["input"] == {"fps": 12.5, "range": [0, 255]}
     for wrong in ((1, 0), (0, float("inf")), (0, 0)):
         with pytest.raises(ValueError, match="input_range"):
@@ -68,7 +68,7 @@ def test_input_range(bare, tmp_path):
 
 def test_an_image_network_is_sent_to_inflation(tmp_path):
     save_file({"conv1.weight": torch.zeros(8, 3, 7, 7), "fc.weight": torch.zeros(5, 8)}, tmp_path / "resnet")
-    with pytest.raises(ValueError, match=r"resnet: .*image network.*models\.inflation"):
+    with pytest.raises(ValueError, match=r"resnet: .*2-D convolutions: models\.inflate"):
         checkpoints.load(tmp_path / "resnet")
 
 

@@ -22,7 +22,7 @@ def student(**kwargs):
 def test_student_file_round_trip(tmp_path):
     model = student(non_local=("4C",), input_range=(-1.0, 1.0)).to(memory_format=torch.channels_last_3d)
     path = tmp_path / "student.safetensors"
-    checkpoints.save(model, path, classes=["a", "b", "c"], input=INPUT, extra={"commit": "abc"})
+    checkpoints.save(model, path, classes=["a", "b", "c"], input_spec=INPUT, extra={"commit": "abc"})
     state = torch.get_rng_state()
     loaded, info = checkpoints.load(path)
     assert torch.equal(state, torch.get_rng_state())
@@ -35,7 +35,7 @@ def test_student_file_round_trip(tmp_path):
     }
     assert not loaded.training
     assert loaded.config == model.config
-    assert (loaded.input_spec.range, loaded.input_spec.frames) == ((-1.0, 1.0), 16)
+    assert (loaded.input_spec.value_range, loaded.input_spec.frames) == ((-1.0, 1.0), 16)
     clip = torch.randn(1, 3, 8, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(loaded(clip), model.eval()(clip), rtol=0, atol=0)
@@ -47,12 +47,12 @@ def test_student_file_round_trip(tmp_path):
 
 def test_save_refuses(tmp_path):
     path = tmp_path / "student.safetensors"
-    with pytest.raises(ValueError, match="2 class names for 3 classes"):
-        checkpoints.save(student(), path, classes=["a", "b"], input=INPUT)
-    with pytest.raises(ValueError, match="Linear has no config"):
-        checkpoints.save(torch.nn.Linear(1, 1), path, classes=[], input=INPUT)
+    with pytest.raises(ValueError, match=r"must be 3 names, .* got 2 class names"):
+        checkpoints.save(student(), path, classes=["a", "b"], input_spec=INPUT)
+    with pytest.raises(ValueError, match="got Linear without config"):
+        checkpoints.save(torch.nn.Linear(1, 1), path, classes=[], input_spec=INPUT)
     with pytest.raises(ValueError, match="JSON"):
-        checkpoints.save(student(), path, classes=["a", "b", "c"], input={"size": torch.zeros(1)})
+        checkpoints.save(student(), path, classes=["a", "b", "c"], input_spec={"size": torch.zeros(1)})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -65,7 +65,7 @@ def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="no space"):
-        checkpoints.save(student(), path, classes=["a", "b", "c"], input=INPUT)
+        checkpoints.save(student(), path, classes=["a", "b", "c"], input_spec=INPUT)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"old"
 
@@ -74,7 +74,7 @@ def test_load_refuses(tmp_path):
     path = tmp_path / "student.safetensors"
     with pytest.raises(FileNotFoundError, match="no such file"):
         checkpoints.load(path)
-    checkpoints.save(student(), path, classes=["a", "b", "c"], input=INPUT)
+    checkpoints.save(student(), path, classes=["a", "b", "c"], input_spec=INPUT)
     whole, tensors = path.read_bytes(), {k: v.clone() for k, v in load_file(path).items()}
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
@@ -100,13 +100,13 @@ def test_load_refuses(tmp_path):
 
 
 def test_recorded_input_is_returned_as_it_is(tmp_path):
-    checkpoints.save(student(), tmp_path / "a.safetensors", classes=["a", "b", "c"], input={})
+    checkpoints.save(student(), tmp_path / "a.safetensors", classes=["a", "b", "c"], input_spec={})
     assert checkpoints.load(tmp_path / "a.safetensors")[1]["input"] == {}
 
 
 def test_no_class_names_and_a_folder(tmp_path):
     model = student(in_channels=2)
-    checkpoints.save(model, tmp_path / "model.safetensors", classes=["a", "b", "c"], input=INPUT)
+    checkpoints.save(model, tmp_path / "model.safetensors", classes=["a", "b", "c"], input_spec=INPUT)
     (tmp_path / "config.json").write_text("{}")
     loaded, info = checkpoints.load(tmp_path)
     assert (loaded.config, info["classes"]) == (model.config, ["a", "b", "c"])
@@ -115,20 +115,21 @@ def test_no_class_names_and_a_folder(tmp_path):
 def test_a_file_says_what_its_network_sees(tmp_path):
     """Adapters have no range among their arguments: only the file's ``input`` tells it."""
     model = models.pytorchvideo("x3d_xs", num_classes=2)
-    spec = dataclasses.replace(model.input_spec, range=(-1.0, 1.0), mean=(), std=(), frames=6)
-    checkpoints.save(model, tmp_path / "a", classes=["run", "jump"], input=dataclasses.asdict(spec))
+    spec = dataclasses.replace(model.input_spec, value_range=(-1.0, 1.0), mean=(), std=(), frames=6)
+    checkpoints.save(model, tmp_path / "a", classes=["run", "jump"], input_spec=spec.to_dict())
     loaded, _ = checkpoints.load(tmp_path / "a")
     assert (loaded.input_spec, loaded.classes) == (spec, ("run", "jump"))
     filled, _ = checkpoints.load(tmp_path / "a", models.pytorchvideo("x3d_xs", num_classes=2))
     assert filled.input_spec == spec
-    checkpoints.save(model, tmp_path / "b", classes=["run", "jump"], input={"frames": 8, "crop": 64, "stream": "rgb"})
+    cut = {"frames": 8, "crop": 64, "stream": "rgb"}
+    checkpoints.save(model, tmp_path / "b", classes=["run", "jump"], input_spec=cut)
     recipe = checkpoints.load(tmp_path / "b")[0].input_spec
     assert recipe == dataclasses.replace(model.input_spec, frames=8, size=64)
 
 
 def test_a_compiled_network_is_saved_under_its_own_names(tmp_path):
     model = student().eval()
-    checkpoints.save(torch.compile(model, backend="eager"), tmp_path / "a", classes=["a", "b", "c"], input=INPUT)
+    checkpoints.save(torch.compile(model, backend="eager"), tmp_path / "a", classes=["a", "b", "c"], input_spec=INPUT)
     loaded, _ = checkpoints.load(tmp_path / "a")
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
 
@@ -136,14 +137,14 @@ def test_a_compiled_network_is_saved_under_its_own_names(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"input": {"mean": 0.45}}, "tuple of numbers"),
-        ({"classes": "abc"}, "'abc' for 3 classes"),
+        ({"input_spec": {"mean": 0.45}}, "tuple of numbers"),
+        ({"classes": "abc"}, "must be 3 names, .* got 'abc'"),
         ({"extra": {"format": "v1"}}, "format"),
     ],
 )
 def test_what_could_not_be_read_is_not_written(tmp_path, change, words):
     with pytest.raises(ValueError, match=words):
-        checkpoints.save(student(), tmp_path / "a", **{"classes": ["a", "b", "c"], "input": INPUT, **change})
+        checkpoints.save(student(), tmp_path / "a", **{"classes": ["a", "b", "c"], "input_spec": INPUT, **change})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -156,7 +157,7 @@ def rewrite(path, **change):
 
 def test_a_file_that_is_refused_leaves_the_model_alone(tmp_path):
     path, model = tmp_path / "a", student()
-    checkpoints.save(student(), path, classes=["a", "b", "c"], input=INPUT)
+    checkpoints.save(student(), path, classes=["a", "b", "c"], input_spec=INPUT)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     for change, words in (({"input": {"mean": 0.45}}, "tuple of numbers"), ({"classes": ["a"]}, "1 class names")):
         rewrite(path, **change)
@@ -167,7 +168,7 @@ def test_a_file_that_is_refused_leaves_the_model_alone(tmp_path):
 
 def test_a_file_does_not_make_other_files_be_read(tmp_path):
     path = tmp_path / "a"
-    checkpoints.save(student(), path, classes=["a", "b", "c"], input=INPUT)
+    checkpoints.save(student(), path, classes=["a", "b", "c"], input_spec=INPUT)
     timm = {"architecture": "timm", "name": "resnet18", "num_classes": 3, "in_channels": 3}
     for key in ("pretrained", "checkpoint_path", "weights", "pretrained_cfg_overlay"):
         rewrite(path, config={**timm, key: "other.pth"})
@@ -176,7 +177,7 @@ def test_a_file_does_not_make_other_files_be_read(tmp_path):
 
 
 def test_range_in_file_and_configuration_agree(tmp_path):
-    checkpoints.save(student(), tmp_path / "a", classes=["a", "b", "c"], input={"range": [0, 1]})
+    checkpoints.save(student(), tmp_path / "a", classes=["a", "b", "c"], input_spec={"range": [0, 1]})
     loaded, _ = checkpoints.load(tmp_path / "a")
-    assert loaded.input_spec.range == loaded.config["input_range"] == (0, 1)
-    assert models.inflation.resize_head(loaded, 2).input_spec == loaded.input_spec
+    assert loaded.input_spec.value_range == loaded.config["input_range"] == (0, 1)
+    assert models.resize_head(loaded, 2).input_spec == loaded.input_spec

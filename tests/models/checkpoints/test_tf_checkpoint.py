@@ -48,7 +48,7 @@ def test_foreign_index(tmp_path):
         checkpoints.read_tf(tmp_path / "a")
 
 
-def test_weights_only():
+def test_drop_optimizer_state():
     weights = ["a/weights", "a/BatchNorm/moving_mean", "a/Momentum/weights"]
     slots = [
         "a/weights/Momentum",
@@ -58,5 +58,5 @@ def test_weights_only():
         "beta1_power",
     ]
     variables = {name: object() for name in [*weights, *slots]}
-    assert checkpoints.weights_only(variables) == {name: variables[name] for name in weights}
+    assert checkpoints.drop_optimizer_state(variables) == {name: variables[name] for name in weights}
     assert len(variables) == 8

@@ -34,7 +34,7 @@ def test_golden_activations(shared, folder, case, channels, count):
     input_range = (0.0, 1.0) if channels == 3 else (-1.0, 1.0)
     assert model.config == quarter(in_channels=channels, input_range=input_range).config
     assert (info["format"], info["classes"]) == ("TF-slim S3D-G or I3D", None)
-    assert info["input"]["range"] == list(model.input_spec.range) == list(input_range)
+    assert info["input"]["range"] == list(model.input_spec.value_range) == list(input_range)
     outputs = {}
     for endpoint, layer in ENDPOINTS.items():
         module = model.get_submodule(model.layer_names[layer])
@@ -57,7 +57,7 @@ def test_golden_weights_keep_every_bit(shared, folder, tmp_path):
     path = shared / "golden" / "s3dg_slim" / folder
     variables = checkpoints.read_tf(path / "model.ckpt")
     model, info = checkpoints.load(path)
-    checkpoints.save(model, tmp_path / "a.safetensors", classes=[*"abcdefghijk"], input=info["input"])
+    checkpoints.save(model, tmp_path / "a.safetensors", classes=[*"abcdefghijk"], input_spec=info["input"])
     torch.save({"model": {f"module.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "a.pth.tar")
     save_file({f"tower/{name.partition('/')[2]}": value for name, value in variables.items()}, tmp_path / "tf")
     copies = {name: checkpoints.load(tmp_path / name) for name in ("a.safetensors", "a.pth.tar", "tf")}
@@ -169,12 +169,12 @@ def test_another_class_count_says_what_to_do(pair):
         checkpoints.from_tf_slim(pair[1], models.s3dg(5, in_channels=2, depth_multiplier=0.25))
     assert "in 2 places" in str(error.value)
     assert "the file has 11 classes, the model 5" in str(error.value)
-    assert "models.inflation.resize_head" in str(error.value)
+    assert "models.resize_head" in str(error.value)
 
 
 def test_a_given_model_learns_what_the_weights_see(shared):
     path = shared / "golden" / "s3dg_slim" / "s3dg_small" / "model.ckpt"
     model, info = checkpoints.load(path, models.s3dg(11, depth_multiplier=0.25))
-    assert model.input_spec.range == model.config["input_range"] == (0.0, 1.0)
+    assert model.input_spec.value_range == model.config["input_range"] == (0.0, 1.0)
     assert info["input"]["range"] == [0.0, 1.0]
-    assert checkpoints.load(path, model, input_range=(-1.0, 1.0))[0].input_spec.range == (-1.0, 1.0)
+    assert checkpoints.load(path, model, input_range=(-1.0, 1.0))[0].input_spec.value_range == (-1.0, 1.0)

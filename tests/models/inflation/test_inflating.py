@@ -132,8 +132,8 @@ def test_by_default_every_square_kernel_grows_and_time_keeps_its_length():
 @pytest.mark.parametrize(
     ("temporal", "words"),
     [
-        ({"layer1.0.conv": (3, 1)}, r"\['layer1.0.conv'\].*closest: \['layer1.0.conv"),
-        ({"conv1": (0, 1)}, r"conv1 \(Conv2d\).*\(0, 1\); expected two integers >= 1"),
+        ({"layer1.0.conv": (3, 1)}, r"\['layer1.0.conv'\]: closest \['layer1.0.conv"),
+        ({"conv1": (0, 1)}, r"conv1 \(Conv2d\).*integers >= 1, got \(0, 1\)"),
         (lambda path, layer: (3, 1.0), r"conv1 \(Conv2d\).*\(3, 1.0\)"),
     ],
 )
@@ -168,7 +168,7 @@ def test_copies_files_and_compiles(name, tmp_path):
     output = torch.compile(extractor, backend="eager", fullgraph=True)(clip)
     torch.testing.assert_close(output.logits, expected)
     torch.testing.assert_close(output.features[layer], extractor(clip).features[layer])
-    checkpoints.save(video, tmp_path / "video.safetensors", classes=list("abcdefg"), input={})
+    checkpoints.save(video, tmp_path / "video.safetensors", classes=list("abcdefg"), input_spec={})
     torch.testing.assert_close(checkpoints.load(tmp_path / "video.safetensors")[0](clip), expected, rtol=0, atol=0)
 
 
@@ -178,7 +178,7 @@ def test_the_builder():
         rgb = models.inflated("inception_v3")
     assert (video.num_classes, video.in_channels, video.config["drop_path_rate"]) == (5, 2, 0.1)
     assert rgb.num_classes == 400
-    assert (rgb.input_spec.size, rgb.input_spec.range) == (299, (0.0, 1.0))
+    assert (rgb.input_spec.size, rgb.input_spec.value_range) == (299, (0.0, 1.0))
     assert rgb.input_spec.mean == tuple(timm.get_pretrained_cfg("inception_v3").mean)
     assert video.input_spec.mean == ()
     with pytest.raises(ValueError, match="RGB has 3 channels and flow 2"):
@@ -195,7 +195,7 @@ def test_published_weights_for_flow_are_the_mean_over_rgb(monkeypatch):
 
     monkeypatch.setattr(timm, "create_model", fake)
     video = models.inflated("resnet18", num_classes=5, in_channels=2, pretrained=True)
-    assert asked == [True, False]
+    assert asked == [True], "one network: the published one"
     expected = average(published.conv1.weight.mean(1, keepdim=True), 7).expand(-1, 2, -1, -1, -1)
     torch.testing.assert_close(video.network.conv1.weight, expected)
     assert torch.equal(video.network.fc.weight, published.fc.weight)
@@ -203,13 +203,13 @@ def test_published_weights_for_flow_are_the_mean_over_rgb(monkeypatch):
 
 def test_a_name_is_checked(resnet):
     other = timm.create_model("resnet18", num_classes=7, output_stride=16)
-    with pytest.raises(ValueError, match=r"'resnet18' differs .*network.layer4.0.conv1"):
+    with pytest.raises(ValueError, match=r"'resnet18', which differs .*network.layer4.0.conv1"):
         inflate(other, name="resnet18")
     assert inflate(other, name="resnet18", output_stride=16).config["output_stride"] == 16
     with pytest.raises(ValueError, match="without name="):
         build.build(inflate(resnet).config)
     for name in ("resnet_18", "resnet18.not_a_tag"):
-        with pytest.raises(ValueError, match=f"unknown network '{name}'; closest"):
+        with pytest.raises(ValueError, match=f"got '{name}': closest"):
             models.inflated(name)
 
 
@@ -232,7 +232,7 @@ def test_a_network_that_is_not_timms():
     assert video.layer_names["stem"] == video.layer_names["0"] == "network.0"
     assert video.layer_names["head"] == "network.3"
     assert (video.in_channels, video.num_classes, video.input_spec.mean) == (1, 4, ())
-    with pytest.raises(ValueError, match="expected a classifier"):
+    with pytest.raises(ValueError, match="must be a classifier"):
         inflate(network[:2])
 
 

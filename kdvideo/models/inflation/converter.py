@@ -1,4 +1,4 @@
-"""A 3-D copy of a 2-D network, module by module: what was checked is what runs."""
+"""Conversion of a 2-D network to 3-D, module by module: what was checked is what runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdvideo.models.inflation import filters as layers
-from kdvideo.models.inflation.filters import Fill, Pair
+from kdvideo.models.inflation.filters import ClipPool, Combine, Fill, FramePool, Pair, batch_norm3d, conv3d
 from kdvideo.models.inflation.operations import with_3d_forward
 
 TemporalRule = Callable[[str, nn.Module], Pair]
@@ -28,7 +27,7 @@ SAME = {
     *(nn.Mish, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus),
     *(nn.ModuleList, nn.ModuleDict),
 }
-COMBINE: dict[type[nn.Module], layers.Combine] = {
+COMBINE: dict[type[nn.Module], Combine] = {
     nn.AvgPool2d: torch.mean,
     nn.AdaptiveAvgPool2d: torch.mean,
     nn.MaxPool2d: torch.amax,
@@ -37,7 +36,7 @@ COMBINE: dict[type[nn.Module], layers.Combine] = {
 
 
 def i3d_kernels(path: str, layer: nn.Module) -> Pair:
-    """I3D's convolutions: (k, 1), a temporal kernel of k and no stride, for k x k convolutions; (1, 1) otherwise.
+    """Return I3D's (kernel, stride) in time: (k, 1) for k x k convolutions, (1, 1) otherwise.
 
     Unlike I3D's, no pool gets a temporal extent or stride: every layer keeps all T frames.
 
@@ -50,8 +49,8 @@ def i3d_kernels(path: str, layer: nn.Module) -> Pair:
     return 1, 1
 
 
-class Conversion:
-    """Converts one network; ``temporal`` then holds [kernel, stride] of each layer that got more than [1, 1]."""
+class Converter:
+    """Conversion of one network; `temporal` then holds [kernel, stride] of each layer that got more than [1, 1]."""
 
     def __init__(self, rule: TemporalRule | Mapping[str, Any], fill: Fill) -> None:
         self.rule, self.fill = rule, fill
@@ -60,11 +59,16 @@ class Conversion:
         self._done: dict[nn.Module, nn.Module] = {}
 
     def __call__(self, network: nn.Module) -> nn.Module:
+        """Return a 3-D copy of a 2-D network.
+
+        Raises:
+            ValueError: a layer or an operation is not known in 3-D, or the rule names a layer that is not there.
+        """
         converted = self._convert(copy.deepcopy(network), "")
         unknown = sorted(set(self.rule) - set(self._asked)) if isinstance(self.rule, Mapping) else []
         if unknown:
             close = difflib.get_close_matches(unknown[0], self._asked, n=3, cutoff=0.3)
-            raise ValueError(f"temporal= names {unknown}, no convolutions or pools of this network; closest: {close}")
+            raise ValueError(f"temporal must name convolutions and pools it has, got {unknown}: closest {close}")
         return converted
 
     def _convert(self, module: nn.Module, path: str) -> nn.Module:
@@ -85,13 +89,13 @@ class Conversion:
         kind = type(module)
         timm = sys.modules.get("timm.layers")  # no need to import it: without it no network has its layers
         if kind is nn.Conv2d:
-            return layers.conv3d(module, self._temporal(path, module), self.fill)
+            return conv3d(module, self._temporal(path, module), self.fill)
         if kind is nn.AvgPool2d or (kind is nn.MaxPool2d and not module.return_indices):
-            return layers.FramePool(module, self._temporal(path, module), COMBINE[kind])
+            return FramePool(module, self._temporal(path, module), COMBINE[kind])
         if kind is nn.BatchNorm2d or (timm and kind is timm.BatchNormAct2d):
-            return layers.batch_norm3d(module)
+            return batch_norm3d(module)
         if kind is nn.AdaptiveAvgPool2d or (kind is nn.AdaptiveMaxPool2d and not module.return_indices):
-            return layers.ClipPool(module, COMBINE[kind])
+            return ClipPool(module, COMBINE[kind])
         if kind is nn.Dropout2d:
             return nn.Dropout3d(module.p, module.inplace)
         same = kind in SAME or (timm and kind in (timm.DropPath, timm.Linear))
@@ -104,7 +108,7 @@ class Conversion:
         kernel, stride = self.rule.get(path, (1, 1)) if isinstance(self.rule, Mapping) else self.rule(path, layer)
         for number in (kernel, stride):
             if type(number) is not int or number < 1:
-                raise ValueError(f"temporal (kernel, stride) = {(kernel, stride)}; expected two integers >= 1")
+                raise ValueError(f"temporal kernel and stride must be integers >= 1, got {(kernel, stride)}")
         self._asked.append(path)
         if (kernel, stride) != (1, 1):
             self.temporal[path] = [kernel, stride]

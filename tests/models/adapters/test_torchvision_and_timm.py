@@ -11,7 +11,7 @@ from torch import nn
 
 import kdvideo as kd
 from kdvideo import models
-from kdvideo.models.adapters.adapter import replace_input_conv, scale_ends
+from kdvideo.models.adapters.adapter import scale_ends
 from kdvideo.models.adapters.torchvision import INPUT_SPECS
 from kdvideo.models.build import build
 
@@ -108,7 +108,7 @@ def test_s3d_takes_small_clips_and_equals_the_original_where_it_runs():
     with torch.no_grad():
         assert close(model(clip), inner(clip))
         assert model(clip[:, :, :8, :32, :32]).shape == (1, 5)
-    with pytest.raises(ValueError, match="Loop or resize"):
+    with pytest.raises(ValueError, match="loop or resize"):
         model(clip[:, :, :7])
 
 
@@ -146,29 +146,6 @@ def test_published_weights_of_torchvision_are_not_recorded(monkeypatch):
     assert torch.equal(model.network.fc.weight, published["fc.weight"])
     assert torch.equal(model.network.stem[0].weight, published["stem.0.weight"][:, :2])
     assert model.config == {"architecture": "torchvision", "name": "r3d_18", "num_classes": 400, "in_channels": 2}
-
-
-# the stem
-
-
-@pytest.mark.parametrize("channels", [1, 2, 5])
-@pytest.mark.parametrize("bias", [False, True])
-def test_a_stem_for_other_channels_keeps_all_else(channels, bias):
-    old = nn.Conv3d(3, 8, (1, 5, 3), (1, 2, 1), (0, 2, 1), (1, 1, 2), bias=bias, padding_mode="replicate").eval()
-    network = nn.Sequential(nn.Identity(), nn.Sequential(old), nn.Conv3d(8, 4, 1))
-    state = torch.get_rng_state()
-    replace_input_conv(network, channels)
-    new = network[1][0]
-    assert torch.equal(torch.get_rng_state(), state)
-    assert new.extra_repr() == old.extra_repr().replace("Conv3d(3", f"Conv3d({channels}").replace(
-        "3, 8", f"{channels}, 8", 1
-    )
-    assert not new.training
-    assert new.bias is old.bias
-    for i in range(channels):
-        assert torch.equal(new.weight[:, i], old.weight[:, i % 3])
-    assert new(torch.randn(1, channels, 2, 9, 9)).shape == old(torch.randn(1, 3, 2, 9, 9)).shape
-    assert network[2].in_channels == 8
 
 
 def test_the_ends_of_mvits_scales():
@@ -210,7 +187,7 @@ def test_timm_shapes_at_the_published_size(name, channels):
     with torch.device("meta"):
         model = models.timm(name, num_classes=7, in_channels=channels).eval()
     spec = model.input_spec
-    assert (spec.frames, spec.size, spec.range) == (1, 224, (-1.0, 1.0) if channels == 2 else (0.0, 1.0))
+    assert (spec.frames, spec.size, spec.value_range) == (1, 224, (-1.0, 1.0) if channels == 2 else (0.0, 1.0))
     clip = torch.empty(2, channels, 3, spec.size, spec.size, device="meta")
     assert model(clip).shape == (2, 7)
     assert {"stem", "head"} < set(model.layer_names)
@@ -236,7 +213,7 @@ def test_timms_layers_can_be_tapped(name, layer, shape):
 
 
 def test_timms_transformers_take_one_size(vit):
-    with pytest.raises(ValueError, match=r"\(None, 32, 32\) only"):
+    with pytest.raises(ValueError, match=r"must be \(None, 32, 32\)"):
         models.timm("vit_tiny_patch16_224", img_size=32)(torch.empty(1, 3, 2, 64, 64))
     with pytest.raises(ValueError, match="flow 2"):
         vit(torch.empty(1, 2, 2, 32, 32))
@@ -268,7 +245,7 @@ def test_published_weights_of_timm_are_not_recorded(tmp_path):
     ],
 )
 def test_unknown_names_list_the_closest(builder, name, closest):
-    with pytest.raises(ValueError, match=rf"unknown network '{name}'; closest: .*'{closest}'"):
+    with pytest.raises(ValueError, match=rf"got '{name}': closest .*'{closest}'"):
         builder(name)
 
 

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from kdvideo import models
-from kdvideo.models import build, checkpoints
-from kdvideo.models.inflation import inflate, resize_head, resize_stem
+from kdvideo.models import build, checkpoints, inflate, resize_head, resize_stem
 
 TINY = {"depth_multiplier": 0.125, "min_depth": 8}
 MVIT = {"spatial_size": 32, "temporal_size": 8}
@@ -71,12 +70,12 @@ def test_the_stem_averages_the_channels(case):
         torch.testing.assert_close(new.weight, old.weight.mean(1, keepdim=True).expand_as(new.weight))
         assert new.in_channels == 2
         assert old.bias is None or torch.equal(old.bias, new.bias)
-    grey = torch.rand(1, 1, 8, 32, 32)
-    expected = model(grey.expand(-1, 3, -1, -1, -1))
-    actual = flow(1.5 * grey.expand(-1, 2, -1, -1, -1))
+    gray = torch.rand(1, 1, 8, 32, 32)
+    expected = model(gray.expand(-1, 3, -1, -1, -1))
+    actual = flow(1.5 * gray.expand(-1, 2, -1, -1, -1))
     largest = expected.abs().max()
     assert (actual - expected).abs().max() < 1e-5 * largest
-    assert (flow(grey.expand(-1, 2, -1, -1, -1)) - expected).abs().max() > 5e-5 * largest
+    assert (flow(gray.expand(-1, 2, -1, -1, -1)) - expected).abs().max() > 5e-5 * largest
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
@@ -123,7 +122,7 @@ def test_files_and_random_numbers(tiny, tmp_path):
     torch.manual_seed(0)
     other = resize_head(resize_stem(tiny, 4), 2)
     assert torch.equal(torch.rand(3), expected)
-    checkpoints.save(other, tmp_path / "m.safetensors", classes=["a", "b"], input={})
+    checkpoints.save(other, tmp_path / "m.safetensors", classes=["a", "b"], input_spec={})
     loaded, _ = checkpoints.load(tmp_path / "m.safetensors")
     assert loaded.config == other.config
     assert loaded.input_spec == other.input_spec
@@ -152,15 +151,15 @@ def test_type_modes_and_frozen_parameters_are_kept(tiny):
 
 @pytest.mark.parametrize("number", [0, -1, 2.0, True, None])
 def test_bad_numbers(tiny, number):
-    with pytest.raises(ValueError, match=f"in_channels={number}; expected an integer >= 1"):
+    with pytest.raises(ValueError, match=f"in_channels must be an integer >= 1, got {number}"):
         resize_stem(tiny, number)
-    with pytest.raises(ValueError, match=f"num_classes={number}; expected an integer >= 1"):
+    with pytest.raises(ValueError, match=f"num_classes must be an integer >= 1, got {number}"):
         resize_head(tiny, number)
 
 
 @pytest.mark.parametrize("keep", [[0], [0, 5], [0, -1], [1, 1], [0, 1.0], [0, True]])
 def test_bad_classes_to_keep(tiny, keep):
-    words = "1 classes; expected num_classes=2" if len(keep) == 1 else "expected distinct integers from 0 to 4"
+    words = "num_classes=2 classes, got 1" if len(keep) == 1 else "must be distinct integers from 0 to 4"
     with pytest.raises(ValueError, match=words):
         resize_head(tiny, 2, keep=keep)
 
@@ -188,7 +187,7 @@ def test_class_names_follow():
 def test_flow_s3d_survives_a_file(tmp_path):
     flow = resize_stem(models.s3d(2, depth_multiplier=0.125, min_depth=8), 2)
     assert flow.config == models.s3d(2, in_channels=2, depth_multiplier=0.125, min_depth=8).config
-    models.checkpoints.save(flow, tmp_path / "a", classes=["a", "b"], input={"frames": 8, "crop": 32})
+    models.checkpoints.save(flow, tmp_path / "a", classes=["a", "b"], input_spec={"frames": 8, "crop": 32})
     loaded, _ = models.checkpoints.load(tmp_path / "a")
     assert loaded.input_spec.mean == flow.input_spec.mean == ()
     again = resize_stem(models.checkpoints.load(tmp_path / "a")[0], 3)
@@ -197,5 +196,5 @@ def test_flow_s3d_survives_a_file(tmp_path):
 
 def test_a_new_head_leaves_the_input_alone():
     model = models.pytorchvideo("x3d_xs", num_classes=2)
-    model.input_spec = dataclasses.replace(model.input_spec, range=(-1.0, 1.0), frames=6)
+    model.input_spec = dataclasses.replace(model.input_spec, value_range=(-1.0, 1.0), frames=6)
     assert resize_head(model, 3).input_spec == model.input_spec

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from kdvideo import models
 from kdvideo.models import checkpoints
-from kdvideo.models.checkpoints.files import read_weights
+from kdvideo.models.checkpoints.weight_files import read_weights
 
 WEIGHTS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.zeros((), dtype=torch.int64)}
 
@@ -63,7 +63,7 @@ def test_tensorflow_folders(golden):
     (golden / "old.index").write_bytes(b"")
     assert len(read_weights(golden)[0]) == 305
     (golden / "checkpoint").unlink()
-    with pytest.raises(ValueError, match=r"or one TensorFlow checkpoint; found \['activations.npz'"):
+    with pytest.raises(ValueError, match=r"or one TensorFlow checkpoint, got \['activations.npz'"):
         read_weights(golden)
     (golden / "old.index").unlink()
     assert len(read_weights(golden)[0]) == 305
@@ -93,17 +93,17 @@ def test_truncated_and_foreign_files(tmp_path):
         read_weights(path)
     for foreign in (b"", b"\x89HDF\r\n\x1a\n", b"#!/bin/sh\nexit"):
         path.write_bytes(foreign)
-        with pytest.raises(ValueError, match=r"a\.pt: no file of weights; known are safetensors"):
+        with pytest.raises(ValueError, match=r"a\.pt: must be a file of weights \(safetensors"):
             read_weights(path)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"epoch": 3, "optimizer": {"a": 1}}, r"it holds \['epoch', 'optimizer'\], expected one of \['state_dict'"),
-        ({}, r"it holds \[\]"),
-        ([torch.zeros(1)], "holds a list, expected a state dict"),
-        ({"model": {"a": 3}}, r"it holds \['a'\]"),
+        ({"epoch": 3, "optimizer": {"a": 1}}, r"under one of \['state_dict'.*got \['epoch', 'optimizer'\]"),
+        ({}, r"got \[\]"),
+        ([torch.zeros(1)], "must hold a state dict, got a list"),
+        ({"model": {"a": 3}}, r"got \['a'\]"),
     ],
 )
 def test_no_state_dict(content, words, tmp_path):

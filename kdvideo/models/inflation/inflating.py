@@ -5,33 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from kdvideo.models.adapters.adapter import unknown
-from kdvideo.models.adapters.timm import DOWNLOADS
-from kdvideo.models.inflation.conversion import Conversion, TemporalRule, i3d_kernels
+from kdvideo.models.adapters.timm import DOWNLOADS, check_name
+from kdvideo.models.inflation.converter import Converter, TemporalRule, i3d_kernels
 from kdvideo.models.inflation.filters import Fill, average
 from kdvideo.models.network import InputSpec, Network, check_clip
+from kdvideo.models.stem import average_filters, replace_stem
 
 FRAMES = 64  # of I3D's clips in training
 
 
 class Inflated(Network):
-    """A 3-D network under ``network``, with the module paths of the 2-D one it was made of."""
+    """A 3-D network under `network`, with the module paths of the 2-D one it was made of."""
 
     def __init__(
         self, network: nn.Module, *, config: dict[str, Any], layer_names: dict[str, str], input_spec: InputSpec
     ) -> None:
         super().__init__()
         self.network = network
-        self.config = config
+        self.builder, self.config = inflated, config
         self.layer_names = layer_names
         self.input_spec = input_spec
 
-    def forward(self, input: Tensor) -> Tensor:
-        check_clip(input, channels=self.in_channels)
-        logits: Tensor = self.network(input)
+    def forward(self, clip: Tensor) -> Tensor:
+        """Return the (B, K) logits of a (B, C, T, H, W) clip."""
+        check_clip(clip, channels=self.in_channels)
+        logits: Tensor = self.network(clip)
         return logits
 
 
@@ -43,7 +43,7 @@ def inflate(
     name: str | None = None,
     **options: Any,
 ) -> Inflated:
-    r"""A 2-D classifier made 3-D: (B, C, T, H, W) -> (B, K), on a still video the same as the 2-D one on the picture.
+    r"""Make a 2-D classifier 3-D: (B, C, T, H, W) -> (B, K), on a still video the same as the 2-D one on the picture.
 
     .. math:: W^{3D}_{t,h,w} = W^{2D}_{h,w} / N \quad (t = 1 \dots N)
 
@@ -58,21 +58,27 @@ def inflate(
             The default, `i3d_kernels`, is I3D's for convolutions and has no temporal stride.
         fill: 2-D kernel (O, I, H, W) and N -> 3-D kernel (O, I, N, H, W): `average` or `center`; what holds on a
             still video holds for any that sums to the 2-D kernel.
-        name: timm's name and further arguments of this network, by which its ``config`` rebuilds it; checked.
-            Without a name its configuration cannot be built, only its state_dict be saved.
+        name: timm's name of this network, by which its `config` rebuilds it; checked. Without a name its
+            configuration cannot be built, only its state_dict be saved.
+        options: further arguments of timm's builder by which the network was made.
+
+    Returns:
+        The 3-D network, with its own weights.
 
     Raises:
         ValueError: a layer or an operation that is not known to work in 3-D, named by its path; a bad kernel or
             stride; a name that gives another network.
 
     Examples:
+        >>> import torch
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
         >>> picture, video = torch.rand(2, 3, 9, 9), inflate(net)
         >>> still = picture.unsqueeze(2).expand(-1, -1, 6, -1, -1)
         >>> torch.allclose(video(still), net(picture), atol=1e-5), video.network[0].weight.shape
         (True, torch.Size([4, 3, 3, 3, 3]))
 
-    Carreira, Zisserman: Quo Vadis, Action Recognition?, CVPR 2017, arXiv 1705.07750.
+    Source:
+        Carreira, Zisserman: Quo Vadis, Action Recognition?, CVPR 2017, arXiv 1705.07750.
     """
     model = _inflate(network, temporal, fill, name=name, options=options)
     if name is not None:
@@ -90,20 +96,25 @@ def inflated(
     fill: Fill = average,
     **options: Any,
 ) -> Inflated:
-    """One of timm's 2-D classifiers, inflated as `inflate` says: (B, C, T, H, W) -> (B, K) logits.
+    """Build one of timm's 2-D classifiers and `inflate` it: (B, C, T, H, W) -> (B, K) logits.
 
     Args:
-        name: timm's name, for instance ``"resnet50"``, ``"inception_v3"`` or, with a tag, ``"resnet50.a1_in1k"``.
+        name: timm's name, for instance "resnet50", "inception_v3" or, with a tag, "resnet50.a1_in1k".
         num_classes: K; where it is not that of the published weights, the classifier starts afresh.
-        in_channels: 3 for RGB, 2 for optical flow; published weights get there as `resize_stem` does.
+        in_channels: 3 for RGB, 2 for optical flow; published filters are averaged, as `resize_stem` does.
         pretrained: start from timm's published weights, which timm downloads and keeps.
-        temporal, fill: see `inflate`.
-        options: further keyword arguments of timm's builder, e.g. ``drop_path_rate=0.1``.
+        temporal: see `inflate`.
+        fill: see `inflate`.
+        options: further keyword arguments of timm's builder, e.g. `drop_path_rate=0.1`.
+
+    Returns:
+        The network; `layer_names` has timm's own names of its stages.
 
     Raises:
         ValueError: a name unknown to timm, or a network that cannot be inflated, such as a vision transformer.
 
     Examples:
+        >>> import torch
         >>> with torch.device("meta"):
         ...     model = inflated("resnet18", num_classes=5)
         ...     model(torch.empty(2, 3, 8, 64, 64)).shape
@@ -111,30 +122,22 @@ def inflated(
         >>> model.layer_names["layer3"], model.config["temporal"]["conv1"]
         ('network.layer3', [7, 1])
 
-    Wightman: PyTorch Image Models, doi 10.5281/zenodo.4414861. Carreira, Zisserman, CVPR 2017, arXiv 1705.07750.
+    Source:
+        Wightman: PyTorch Image Models, doi 10.5281/zenodo.4414861. Carreira, Zisserman, CVPR 2017, arXiv 1705.07750.
     """
-    import timm  # seconds, so not at import
+    import timm  # takes seconds, so not at import
 
     if name is None:
-        raise ValueError("this network was inflated without name=, so its configuration cannot rebuild it")
-    if not _is_known(name):
-        raise unknown(name, [*timm.list_models(), *timm.list_pretrained()], see="timm.list_models()")
-    if pretrained and in_channels != 3:
-        from kdvideo.models.resizing import resize_stem  # which builds networks, this one too
-
-        kinds: dict[str, Any] = {"temporal": temporal, "fill": fill, **options}
-        return resize_stem(inflated(name, num_classes=num_classes, pretrained=True, **kinds), in_channels)
-    network = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **options)
+        raise ValueError("name must be timm's, got None: a network that was inflated without name= cannot be rebuilt")
+    check_name(name)
+    rgb_first = pretrained and in_channels != 3  # timm's own way would cycle and scale the published filters
+    channels = 3 if rgb_first else in_channels
+    network = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=channels, **options)
+    if rgb_first:
+        stems = network.pretrained_cfg.get("first_conv") or ()
+        paths = [stems] if isinstance(stems, str) else stems
+        replace_stem(network, in_channels, paths=paths, filters=average_filters)
     return _inflate(network, temporal, fill, name=name, options=options)
-
-
-def _is_known(name: str) -> bool:
-    import timm
-
-    try:
-        return timm.is_model(name) and timm.get_pretrained_cfg(name) is not False
-    except RuntimeError:  # an unknown tag
-        return False
 
 
 def _inflate(
@@ -145,12 +148,12 @@ def _inflate(
     name: str | None,
     options: dict[str, Any],
 ) -> Inflated:
-    conversion = Conversion(temporal, fill)
-    converted = conversion(network)
+    converter = Converter(temporal, fill)
+    converted = converter(network)
     stem, head = _ends(network)
     channels = network.get_submodule(stem).get_parameter("weight").shape[1]
     sizes = {"num_classes": network.get_submodule(head).get_parameter("weight").shape[0], "in_channels": channels}
-    config = {"architecture": "inflated", "name": name, **sizes, "temporal": conversion.temporal}
+    config = {"architecture": "inflated", "name": name, **sizes, "temporal": converter.temporal}
     config |= {key: value for key, value in options.items() if key not in DOWNLOADS}
     features = [row["module"] for row in getattr(network, "feature_info", None) or []]
     layers = features or [layer for layer, _ in network.named_children()]
@@ -160,39 +163,38 @@ def _inflate(
 
 
 def _ends(network: nn.Module) -> tuple[str, str]:
-    """Paths of the first convolution and of the classifier: as timm says, or the first and last that there are."""
+    """Return the paths of the first convolution and of the classifier: timm's, or the first and last that there are."""
     published = getattr(network, "pretrained_cfg", None) or {}
     convolutions = [path for path, m in network.named_modules() if isinstance(m, nn.Conv2d)]
     linears = [path for path, m in network.named_modules() if isinstance(m, nn.Linear)]
     ends = [published.get("first_conv") or convolutions[:1], published.get("classifier") or linears[-1:]]
     paths = [path for end in ends for path in ([end] if isinstance(end, str) else list(end)[:1])]
     if len(paths) < 2 or not all(hasattr(network.get_submodule(path), "weight") for path in paths):
-        raise ValueError(f"convolutions {convolutions[:1]}, linear layers {linears[-1:]}; expected a classifier")
+        found = f"convolutions {convolutions[:1]} and linear layers {linears[-1:]}"
+        raise ValueError(f"the network must be a classifier, with a convolution and a linear layer, got {found}")
     return paths[0], paths[1]
 
 
 def _input_spec(network: nn.Module, channels: int) -> InputSpec:
     published = getattr(network, "pretrained_cfg", None) or {}
     size = published.get("input_size", (3, 224, 224))[-1]
-    if channels != 3:  # no published weights see these: the range of kdvideo's own flow networks, no normalisation
+    if channels != 3:  # no published weights see these: the range of kdvideo's own flow networks, no normalization
         return InputSpec(FRAMES, size)
     mean, std = (tuple(published.get(key, ())) for key in ("mean", "std"))
-    return InputSpec(FRAMES, size, range=(0.0, 1.0), mean=mean, std=std)
+    return InputSpec(FRAMES, size, value_range=(0.0, 1.0), mean=mean, std=std)
 
 
 def _check_rebuilds(model: Inflated) -> None:
-    with torch.random.fork_rng(devices=[]):
-        rebuilt = inflated(**{key: value for key, value in model.config.items() if key != "architecture"})
-    mine, theirs = _outline(model), _outline(rebuilt)
+    mine, theirs = _outline(model), _outline(model.rebuild())
     different = [path for path in mine | theirs if mine.get(path) != theirs.get(path)]
     if different:
         raise ValueError(
-            f"timm's network of the configuration {model.config['name']!r} differs from the given one at "
-            f"{different[:3]}; give the options it was made with, or no name"
+            f"name= must be of the given network, got {model.config['name']!r}, which differs from it at "
+            f"{different[:3]}: give the options it was made with, or no name"
         )
 
 
-def _outline(model: Inflated) -> dict[str, str]:
-    """What each module is and does, apart from its numbers."""
+def _outline(model: Network) -> dict[str, str]:
+    """Describe what each module is and does, apart from its numbers."""
     modules = {p: f"{type(m).__name__}({m.extra_repr()}) {getattr(m, 'code', '')}" for p, m in model.named_modules()}
     return {**modules, "input_spec": str(model.input_spec)}

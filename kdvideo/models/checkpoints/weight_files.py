@@ -19,7 +19,7 @@ KINDS = "safetensors, a TensorFlow checkpoint (prefix or .index), or a file of t
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(name -> tensor, the file's metadata) of a file or folder; what it is, its content says.
+    """Read (name -> tensor, the file's metadata) from a file or folder; what it is, its content says.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -38,11 +38,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return _read_safetensors(path)
     if head[:2] == b"PK" or head[:1] == b"\x80":
         return _state_dict(_unpickle(path), path), {}
-    raise ValueError(f"{path}: no file of weights; known are {KINDS}")
+    raise ValueError(f"{path}: must be a file of weights ({KINDS}), got other content")
 
 
 def _inside(folder: Path) -> Path:
-    """The weights of a folder: of save_pretrained, or with one TensorFlow checkpoint."""
+    """Return the file of weights in a folder: of save_pretrained, or with one TensorFlow checkpoint."""
     if (folder / "model.safetensors").is_file():
         return folder / "model.safetensors"
     indices = sorted(folder.glob("*.index"))
@@ -54,7 +54,7 @@ def _inside(folder: Path) -> Path:
     if len(indices) == 1:
         return indices[0]
     found = sorted(entry.name for entry in folder.iterdir())[:10]
-    raise ValueError(f"{folder}: expected model.safetensors, or one TensorFlow checkpoint; found {found}")
+    raise ValueError(f"{folder}: must hold model.safetensors, or one TensorFlow checkpoint, got {found}")
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -66,7 +66,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _unpickle(path: Path) -> Any:
-    """What torch.save wrote, tensors and plain containers only."""
+    """Read what torch.save wrote, tensors and plain containers only."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
@@ -83,7 +83,7 @@ def _unpickle(path: Path) -> Any:
 
 
 def _first_import(path: Path, message: str) -> str | None:
-    """What a pickle that was refused wanted to import: PyTorch says it, but for newer pickles of other programs."""
+    """Return what a refused pickle wanted to import: PyTorch says it, but for newer pickles of other programs."""
     named = re.search(r"GLOBAL ([\w.]+)", message)
     if named or zipfile.is_zipfile(path):
         return named and named[1]
@@ -100,13 +100,13 @@ def _first_import(path: Path, message: str) -> str | None:
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The state dict inside a training checkpoint."""
+    """Return the state dict inside a training checkpoint."""
     while isinstance(content, Mapping):
         if content and all(isinstance(value, Tensor) for value in content.values()):
             return {str(key): value for key, value in content.items()}
         inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
         if not inner:
             keys = [str(key) for key in content][:10]
-            raise ValueError(f"{path}: no state dict in it; it holds {keys}, expected one of {list(WRAPPERS)}")
+            raise ValueError(f"{path}: must hold a state dict, itself or under one of {list(WRAPPERS)}, got {keys}")
         content = inner[0]
-    raise ValueError(f"{path}: holds a {type(content).__name__}, expected a state dict")
+    raise ValueError(f"{path}: must hold a state dict, got a {type(content).__name__}")

@@ -46,7 +46,7 @@ def test_classes_and_range(source, tmp_path):
     run(source, target, "--classes", names, "--input-range", 0, 255)
     loaded, info = checkpoints.load(target)
     assert info["classes"] == ["run", "high jump", "swim"]
-    assert loaded.input_spec.range == (0.0, 255.0)
+    assert loaded.input_spec.value_range == (0.0, 255.0)
     run(target, tmp_path / "c.safetensors")
     assert checkpoints.load(tmp_path / "c.safetensors")[1] == info
 
@@ -76,8 +76,8 @@ def test_classes_of_a_backbone(heads, classes, tmp_path, monkeypatch):
     [
         (["none.pth", "b.safetensors"], "none.pth: no such file"),
         (["a.pth", "names.txt"], "names.txt: exists: set force to replace it"),
-        (["a.pth", "b.safetensors", "--classes", "names.txt"], "2 class names for 3 classes"),
-        (["a.pth", "b.safetensors", "--name", "x3d"], "unknown network 'x3d'"),
+        (["a.pth", "b.safetensors", "--classes", "names.txt"], "one for each logit, got 2 class names"),
+        (["a.pth", "b.safetensors", "--name", "x3d"], "got 'x3d'"),
         (["a.pth", "b.safetensors", "--name", "x3d_xs"], "the weights do not fit the model"),
         (["a.pth", "b.safetensors", "--input-range", "1", "0"], "the lower first"),
     ],

@@ -69,7 +69,7 @@ def test_input_spec_is_torchvisions_or_says_otherwise():
     spec = models.s3d(3, depth_multiplier=0.1).input_spec
     assert (spec.mean, spec.std, [spec.size] * 2) == (tuple(preset.mean), tuple(preset.std), list(preset.crop_size))
     flow = models.s3d(3, depth_multiplier=0.1, in_channels=2, input_range=(-1.0, 1.0))
-    assert (flow.input_spec.range, flow.input_spec.mean) == ((-1.0, 1.0), ())
+    assert (flow.input_spec.value_range, flow.input_spec.mean) == ((-1.0, 1.0), ())
     assert flow.eval()(torch.zeros(1, 2, 8, 32, 32)).shape == (1, 3)
 
 
@@ -79,7 +79,7 @@ def test_input_spec_is_torchvisions_or_says_otherwise():
         ((1, 8, 3, 32, 32), r"transpose\(1, 2\)"),
         ((1, 8, 32, 32, 3), r"movedim\(-1, 1\)"),
         ((1, 2, 8, 32, 32), "flow 2"),
-        ((1, 3, 7, 32, 32), "Loop or resize"),
+        ((1, 3, 7, 32, 32), "loop or resize"),
     ],
 )
 def test_bad_input(shape, words):
