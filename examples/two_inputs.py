@@ -19,7 +19,7 @@ from torch.nn import functional as F
 import kdvideo as kd
 from kdvideo import flow
 
-CLASSES, FRAMES, SIZE = 8, 5, 20
+CLASSES, FRAMES, SIZE = 8, 4, 20
 SEEDS = (0, 1, 2)
 STEPS = 150
 
@@ -48,8 +48,8 @@ def flow_of(rgb: Tensor) -> Tensor:
 
 def network(in_channels: int) -> nn.Module:
     return nn.Sequential(
-        *(nn.Conv3d(in_channels, 32, (3, 5, 5), stride=(1, 2, 2), padding=(1, 2, 2)), nn.BatchNorm3d(32), nn.ReLU()),
-        *(nn.Conv3d(32, 32, 3, stride=(1, 2, 2), padding=1), nn.BatchNorm3d(32), nn.ReLU()),
+        *(nn.Conv3d(in_channels, 16, (3, 5, 5), stride=(1, 2, 2), padding=(1, 2, 2)), nn.BatchNorm3d(16), nn.ReLU()),
+        *(nn.Conv3d(16, 32, 3, stride=(1, 2, 2), padding=1), nn.BatchNorm3d(32), nn.ReLU()),
         *(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(32, CLASSES)),
     )
 
@@ -76,7 +76,7 @@ def accuracy(net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
 
 
 def main() -> None:
-    (rgb, labels), (test_rgb, test_labels) = clips(256, seed=0), clips(512, seed=1)
+    (rgb, labels), (test_rgb, test_labels) = clips(128, seed=0), clips(512, seed=1)
     motion, test_motion = flow_of(rgb), flow_of(test_rgb)
     rows: dict[str, list[float]] = {"teacher, flow": [], "student alone, RGB": [], "student taught, RGB": []}
     for seed in SEEDS:
