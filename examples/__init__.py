@@ -1,0 +1,1 @@
+"""Examples of kdvideo, from one idea per script to the recipe of the paper."""

@@ -26,10 +26,12 @@ EPOCHS, BATCH = 6, 64  # the batch of all processes together
 
 
 def network(width: int) -> nn.Sequential:
+    """Build a network with one hidden layer."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
 
 
 def train_teacher(images: Tensor, labels: Tensor) -> nn.Module:
+    """Train a large network, each process the same one."""
     net = network(256)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     for _ in range(40):
@@ -41,6 +43,7 @@ def train_teacher(images: Tensor, labels: Tensor) -> nn.Module:
 
 
 def main() -> None:
+    """Train on all processes and count the right answers of all."""
     parser = argparse.ArgumentParser(description="Distill with Accelerate.")
     parser.add_argument("--mixed-precision", choices=("no", "bf16"), default="no")
     accelerator = Accelerator(mixed_precision=parser.parse_args().mixed_precision)

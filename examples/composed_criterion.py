@@ -1,6 +1,6 @@
 """Compose a criterion from losses, weight it by schedules, and log its terms.
 
-    L(step) = cross_entropy + a(step) * logit_mse + 0.5 * feature_mse[pooled] + b(step) * soft_target
+    L(step) = cross_entropy + a(step) * logit_mse + 0.5 * feature_mse[hidden] + b(step) * soft_target
 
 Losses are added with `+` and weighted with `*`. A weight is a number or a schedule, a pure function of the
 step: here a rises from 0 over the first 100 steps, b falls to 0 along half a cosine wave.
@@ -19,10 +19,12 @@ STEPS = 300
 
 
 def network(width: int) -> nn.Sequential:
+    """Build a network with one hidden layer."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
 
 
 def train_teacher(images: Tensor, labels: Tensor) -> nn.Module:
+    """Train a large network on labels."""
     net = network(256)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     for _ in range(STEPS):
@@ -35,17 +37,18 @@ def train_teacher(images: Tensor, labels: Tensor) -> nn.Module:
 
 
 def main() -> None:
+    """Train a student and print the terms of its criterion."""
     torch.manual_seed(0)
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1
     labels = torch.tensor(digits.target)
 
-    layers = {"2": "pooled"}  # the hidden layer
+    layers = {"2": "hidden"}  # module path -> role
     teacher = kd.Teacher(train_teacher(images[:1000], labels[:1000]), layers)
-    student = kd.Student(network(32), layers, projectors={"pooled": kd.projectors.linear(32, 256)})
+    student = kd.Student(network(32), layers, projectors={"hidden": kd.projectors.linear(32, 256)})
     criterion = (
         kd.schedules.Linear(0.0, 1.0, steps=100) * kd.LogitMSE()
-        + 0.5 * kd.FeatureMSE("pooled")
+        + 0.5 * kd.FeatureMSE("hidden")
         + kd.schedules.Cosine(1.0, 0.0, steps=STEPS) * kd.SoftTarget(temperature=4.0)
     )
     print("criterion:", criterion.name)

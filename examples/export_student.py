@@ -19,6 +19,7 @@ import kdvideo as kd
 
 
 def network(width: int) -> nn.Module:
+    """Build a network with one hidden layer."""
     return nn.Sequential(nn.Linear(16, width), nn.ReLU(), nn.Linear(width, 5))
 
 
@@ -41,6 +42,7 @@ assert not any(name.split(".")[0] == "kdvideo" for name in sys.modules)
 
 
 def train(student: kd.Student, teacher: kd.Teacher) -> None:
+    """Train the student on random inputs."""
     criterion = kd.LogitMSE() + kd.FeatureMSE("hidden")
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-2)
     for _ in range(100):
@@ -53,6 +55,7 @@ def train(student: kd.Student, teacher: kd.Teacher) -> None:
 
 
 def main() -> None:
+    """Train, export, and compare with what a fresh process computes."""
     torch.manual_seed(0)
     layers = {"1": "hidden"}
     teacher = kd.Teacher(network(128), layers)

@@ -35,6 +35,7 @@ class Net(nn.Module):
 
 
 def train_teacher(images: Tensor, labels: Tensor) -> nn.Module:
+    """Train a wide network on labels."""
     net = Net(width=16)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     for _ in range(STEPS):
@@ -47,6 +48,7 @@ def train_teacher(images: Tensor, labels: Tensor) -> nn.Module:
 
 
 def main() -> None:
+    """Tap two layers of both, match them and use the bare student."""
     torch.manual_seed(0)
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1

@@ -24,6 +24,7 @@ TRAINING, LABELED = 1000, 100
 
 
 def teacher_network() -> nn.Module:
+    """Build a convolutional network."""
     return nn.Sequential(
         *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU()),
         *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
@@ -33,6 +34,7 @@ def teacher_network() -> nn.Module:
 
 
 def student_network() -> nn.Module:
+    """Build a network with one hidden layer."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
@@ -53,10 +55,12 @@ def train(net: nn.Module, images: Tensor, labels: Tensor, teacher: kd.Teacher | 
 
 @torch.no_grad()
 def accuracy(net: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Compute the percentage of right answers."""
     return 100 * (net(images).argmax(1) == labels).float().mean().item()
 
 
 def main() -> None:
+    """Train teacher and students for each seed and print their accuracies."""
     digits = load_digits()  # 1797 scanned digits of 8x8 pixels, 16 gray levels
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1
     labels = torch.tensor(digits.target)

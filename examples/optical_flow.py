@@ -36,6 +36,7 @@ def side_by_side(pictures: Tensor) -> Tensor:
 
 
 def main() -> None:
+    """Print what the flow is like and write its picture."""
     frames = read(sys.argv[1:])
     if len(frames) < 2:
         sys.exit("optical_flow.py: flow needs at least 2 frames, the video has one")

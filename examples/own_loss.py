@@ -45,6 +45,7 @@ def confidence_gap(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def network(width: int) -> nn.Sequential:
+    """Build a network with one hidden layer."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
 
 
@@ -68,6 +69,7 @@ def train(student: kd.Student, images: Tensor, labels: Tensor, teacher: kd.Teach
 
 
 def main() -> None:
+    """Train a large network, then a small one that it teaches."""
     torch.manual_seed(0)
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1

@@ -31,6 +31,7 @@ def view(images: Tensor, views: Tensor) -> Tensor:
 
 
 def network(width: int) -> nn.Module:
+    """Build a network with one hidden layer."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
 
 
@@ -54,6 +55,7 @@ def train(images: Tensor, labels: Tensor, target: Callable[[list[str], Tensor, T
 
 
 def main() -> None:
+    """Write the outputs of a teacher, then train with it and without it."""
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:500, None] / 8 - 1
     labels = torch.tensor(digits.target)[:500]

@@ -47,6 +47,7 @@ def flow_of(rgb: Tensor) -> Tensor:
 
 
 def network(in_channels: int) -> nn.Module:
+    """Build a small 3-D network."""
     return nn.Sequential(
         *(nn.Conv3d(in_channels, 16, (3, 5, 5), stride=(1, 2, 2), padding=(1, 2, 2)), nn.BatchNorm3d(16), nn.ReLU()),
         *(nn.Conv3d(16, 32, 3, stride=(1, 2, 2), padding=1), nn.BatchNorm3d(32), nn.ReLU()),
@@ -72,10 +73,12 @@ def train(inputs: Tensor, labels: Tensor, targets: Tensor | None = None, weight:
 
 @torch.no_grad()
 def accuracy(net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+    """Compute the percentage of right answers."""
     return 100 * (net(inputs).argmax(1) == labels).float().mean().item()
 
 
 def main() -> None:
+    """Train teacher and students for each seed and print their accuracies."""
     (rgb, labels), (test_rgb, test_labels) = clips(128, seed=0), clips(512, seed=1)
     motion, test_motion = flow_of(rgb), flow_of(test_rgb)
     rows: dict[str, list[float]] = {"teacher, flow": [], "student alone, RGB": [], "student taught, RGB": []}
