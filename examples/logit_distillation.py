@@ -56,7 +56,7 @@ def train(net: nn.Module, images: Tensor, labels: Tensor, teacher: kd.Teacher | 
 @torch.no_grad()
 def accuracy(net: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Compute the percentage of right answers."""
-    return 100 * (net(images).argmax(1) == labels).float().mean().item()
+    return 100 * float((net(images).argmax(1) == labels).float().mean())
 
 
 def main() -> None:

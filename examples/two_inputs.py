@@ -74,7 +74,7 @@ def train(inputs: Tensor, labels: Tensor, targets: Tensor | None = None, weight:
 @torch.no_grad()
 def accuracy(net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     """Compute the percentage of right answers."""
-    return 100 * (net(inputs).argmax(1) == labels).float().mean().item()
+    return 100 * float((net(inputs).argmax(1) == labels).float().mean())
 
 
 def main() -> None:

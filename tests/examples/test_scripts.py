@@ -20,7 +20,7 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "
 
 # What a newcomer must find in the output of each.
 SAYS = {
-    "accelerate_loop": "1 process(es) on cpu, no precision",
+    "accelerate_loop": "1 process(es) on cpu, mixed precision: no",
     "composed_criterion": "0.5*feature_mse[hidden]",
     "export_student": "program in a process without kdvideo: same logits: True",
     "feature_distillation": "the bare student",
@@ -98,8 +98,8 @@ def test_students_gain_from_their_teachers(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("launcher", "arguments", "says"),
     [
-        pytest.param(TORCHRUN, (), "2 process(es) on cpu, no precision", id="two processes"),
-        pytest.param((sys.executable,), ("--mixed-precision", "bf16"), "1 process(es) on cpu, bf16", id="bf16"),
+        pytest.param(TORCHRUN, (), "2 process(es) on cpu", id="two processes"),
+        pytest.param((sys.executable,), ("--mixed-precision", "bf16"), "mixed precision: bf16", id="bf16"),
     ],
 )
 def test_accelerate_elsewhere(launcher: Sequence[str], arguments: Sequence[str], says: str, tmp_path: Path) -> None:
