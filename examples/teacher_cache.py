@@ -60,7 +60,7 @@ def main() -> None:
     images = torch.tensor(digits.images, dtype=torch.float32)[:500, None] / 8 - 1
     labels = torch.tensor(digits.target)[:500]
     torch.manual_seed(0)
-    teacher = kd.Teacher(network(256))  # a trained network in earnest
+    teacher = kd.Teacher(network(256))  # stands for a trained network
     calls = 0
 
     def live(ids: list[str], views: Tensor, inputs: Tensor) -> kd.Output:
