@@ -1,0 +1,101 @@
+"""Teach a network that sees RGB by one that sees optical flow: the idea of D3D.
+
+Clips of drifting textures; the class is the direction, one of eight. Flow shows it at once, RGB hides it:
+
+    L = cross_entropy(s(rgb), y) + lambda/N * sum_i ||s(rgb_i) - t(flow_i)||^2 / K
+
+Teacher and student never see the same input, and after training neither flow nor teacher is needed.
+
+    python examples/two_inputs.py
+"""
+
+import math
+from statistics import mean, stdev
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import kdvideo as kd
+from kdvideo import flow
+
+CLASSES, FRAMES, SIZE = 8, 4, 20
+SEEDS = (0, 1, 2)
+STEPS = 150
+
+
+def clips(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw textures that drift 1.5 pixels a frame: RGB (B, 3, T, H, W) in [0, 1], and labels (B)."""
+    g = torch.Generator().manual_seed(seed)
+    texture = F.avg_pool2d(torch.randn(count, 3, 42, 42, generator=g), 3, stride=1)
+    angle = 2 * math.pi * torch.rand(count, generator=g)
+    drift = 1.5 * torch.stack([angle.cos(), angle.sin()], 1)
+    frames = []
+    for t in range(FRAMES):
+        grid = F.affine_grid(torch.eye(2, 3).repeat(count, 1, 1) / 2, [count, 3, SIZE, SIZE], align_corners=False)
+        moved = grid - (t - FRAMES // 2) * drift[:, None, None] / 20  # the window is 20 of 40 pixels, -1 to 1
+        frames.append(F.grid_sample(texture, moved, align_corners=False))
+    rgb = torch.stack(frames, 2)
+    rgb = (0.5 + rgb + 0.05 * torch.randn(rgb.shape, generator=g)).clamp(0, 1)
+    return rgb, (angle * CLASSES / (2 * math.pi)).long() % CLASSES
+
+
+def flow_of(rgb: Tensor) -> Tensor:
+    """Estimate the flow (B, 2, T-1, H, W) between the frames, scaled to [-1, 1]."""
+    motion = flow.tvl1(rgb.movedim(1, 2), preset="fast", value_range=(0, 1))
+    return flow.to_unit(motion, bound=4.0).movedim(2, 1)
+
+
+def network(in_channels: int) -> nn.Module:
+    """Build a small 3-D network."""
+    return nn.Sequential(
+        *(nn.Conv3d(in_channels, 16, (3, 5, 5), stride=(1, 2, 2), padding=(1, 2, 2)), nn.BatchNorm3d(16), nn.ReLU()),
+        *(nn.Conv3d(16, 32, 3, stride=(1, 2, 2), padding=1), nn.BatchNorm3d(32), nn.ReLU()),
+        *(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(32, CLASSES)),
+    )
+
+
+def train(inputs: Tensor, labels: Tensor, targets: Tensor | None = None, weight: float = 1.0) -> nn.Module:
+    """Train a new network on labels and, where they are given, on the logits of a teacher."""
+    net = network(inputs.shape[1])
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for _ in range(STEPS):
+        batch = torch.randint(len(inputs), (32,))
+        logits = net(inputs[batch])
+        loss = F.cross_entropy(logits, labels[batch])
+        if targets is not None:
+            loss = loss + weight * kd.functional.logit_mse(logits, targets[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return net.eval()
+
+
+@torch.no_grad()
+def accuracy(net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+    """Compute the percentage of right answers."""
+    return 100 * float((net(inputs).argmax(1) == labels).float().mean())
+
+
+def main() -> None:
+    """Train teacher and students for each seed and print their accuracies."""
+    (rgb, labels), (test_rgb, test_labels) = clips(128, seed=0), clips(512, seed=1)
+    motion, test_motion = flow_of(rgb), flow_of(test_rgb)
+    rows: dict[str, list[float]] = {"teacher, flow": [], "student alone, RGB": [], "student taught, RGB": []}
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        teacher = kd.Teacher(train(motion, labels))
+        torch.manual_seed(seed)
+        alone = train(rgb, labels)
+        torch.manual_seed(seed)  # the same first weights and batches
+        taught = train(rgb, labels, teacher(motion).logits)
+        rows["teacher, flow"].append(accuracy(teacher.model, test_motion, test_labels))
+        rows["student alone, RGB"].append(accuracy(alone, test_rgb, test_labels))
+        rows["student taught, RGB"].append(accuracy(taught, test_rgb, test_labels))
+    print(f"test accuracy in percent, mean ± standard deviation of {len(SEEDS)} seeds (chance: {100 / CLASSES:.1f}):")
+    for name, values in rows.items():
+        print(f"  {name:<20} {mean(values):5.1f} ± {stdev(values):.1f}")
+
+
+if __name__ == "__main__":
+    main()

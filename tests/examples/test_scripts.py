@@ -1,0 +1,130 @@
+"""Every script of examples/ runs with no argument, says what it should, and stays one short file."""
+
+import ast
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdvideo.data import synthetic
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+SCRIPTS = [path for path in SCRIPTS if path.name != "__init__.py"]
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2")
+
+# What a newcomer must find in the output of each.
+SAYS = {
+    "accelerate_loop": "1 process(es) on cpu, mixed precision: no",
+    "composed_criterion": "0.5*feature_mse[hidden]",
+    "export_student": "program in a process without kdvideo: same logits: True",
+    "feature_distillation": "the bare student",
+    "logit_distillation": "student taught, 100 labels + 900 images",
+    "optical_flow": "wrote optical_flow.png",
+    "own_loss": "100*similarity[hidden]",
+    "teacher_cache": "runs while training from the cache: 0",
+    "two_inputs": "student taught, RGB",
+}
+
+
+def run(
+    script: str, folder: Path, *arguments: str, launcher: Sequence[str] = (sys.executable,)
+) -> tuple[int, str, str]:
+    """Return exit status, output and errors of a script that runs in a folder."""
+    python_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    command = [*launcher, str(ROOT / "examples" / f"{script}.py"), *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    return done.returncode, done.stdout, done.stderr
+
+
+@functools.cache
+def output(script: str, folder: Path) -> str:
+    status, out, err = run(script, folder)
+    assert (status, err) == (0, "")
+    return out
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which each script runs once."""
+    return tmp_path_factory.mktemp("examples")
+
+
+def percents(text: str) -> dict[str, float]:
+    """The means of the rows "  name  12.3 ± 4.5" of a printed table."""
+    rows = [line.rsplit(maxsplit=3) for line in text.splitlines() if " ± " in line]
+    return {name.strip(): float(mean) for name, mean, *_ in rows}
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_runs_without_argument_and_warning(path: Path, folder: Path) -> None:
+    assert SAYS[path.stem] in output(path.stem, folder)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_is_one_short_file(path: Path) -> None:
+    text = path.read_text()
+    assert 30 <= len(text.splitlines()) <= 120
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert not imported & {"examples", "benchmarks", "tests", "", *(other.stem for other in SCRIPTS)}
+    assert f"python examples/{path.name}" in (ast.get_docstring(ast.parse(text)) or "")
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", ["examples/README.md", "docs/examples.md"])
+def test_is_named_on_the_page(path: Path, page: str) -> None:
+    assert path.name in (ROOT / page).read_text()
+
+
+def test_students_gain_from_their_teachers(folder: Path) -> None:
+    images = percents(output("logit_distillation", folder))
+    assert images["student taught, 100 labels"] > images["student alone, 100 labels"] + 1
+    assert images["student taught, 100 labels + 900 images"] > images["student taught, 100 labels"]
+    clips = percents(output("two_inputs", folder))
+    assert clips["student taught, RGB"] > clips["student alone, RGB"] + 3
+
+
+@pytest.mark.parametrize(
+    ("launcher", "arguments", "says"),
+    [
+        pytest.param(TORCHRUN, (), "2 process(es) on cpu", id="two processes"),
+        pytest.param((sys.executable,), ("--mixed-precision", "bf16"), "mixed precision: bf16", id="bf16"),
+    ],
+)
+def test_accelerate_elsewhere(launcher: Sequence[str], arguments: Sequence[str], says: str, tmp_path: Path) -> None:
+    status, out, err = run("accelerate_loop", tmp_path, *arguments, launcher=launcher)
+    assert (status, err) == (0, "")
+    assert says in out
+    assert "of 797 test images are right" in out
+
+
+def test_flow_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(synthetic.encode(synthetic.render("orbit", seed=0, frames=8)))
+    status, _, err = run("optical_flow", tmp_path, "clip.mp4")
+    assert (status, err) == (0, "")
+    assert (tmp_path / "optical_flow.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [(None, "optical_flow.py: clip.mp4: "), (1, "flow needs at least 2 frames")],
+)
+def test_flow_of_a_file_without_motion_is_one_line(frames: int | None, message: str, tmp_path: Path) -> None:
+    if frames is not None:
+        clip = torch.zeros(frames, 3, 64, 64, dtype=torch.uint8)
+        (tmp_path / "clip.mp4").write_bytes(synthetic.encode(clip))
+    status, _, err = run("optical_flow", tmp_path, "clip.mp4")
+    assert status == 1
+    assert err.count("\n") == 1
+    assert message in err
