@@ -6,27 +6,30 @@
 from kdvideo.data.clips.multi_view import (
     MultiView,
     ViewProtocol,
-    Window,
     mean_softmax,
     multi_crop,
     single_pass,
     whole_video,
 )
 from kdvideo.data.clips.paired import PairedClips
+from kdvideo.data.clips.reader import ClipReader, Segment
+from kdvideo.data.clips.sampling import Window
 from kdvideo.data.manifests.folders import from_folder, split_by_group
 from kdvideo.data.manifests.lists import from_csv
 from kdvideo.data.manifests.manifest import ManifestError
 from kdvideo.data.manifests.official import from_hmdb51, from_kinetics, from_ucf101
 from kdvideo.data.manifests.trees import hmdb51, hmdb51_group, shared_groups, ucf101, ucf101_group
 from kdvideo.data.video.errors import ClipError
-from kdvideo.data.video.reading import ClipInfo, probe, read_frames
+from kdvideo.data.video.frame_grid import ClipInfo, probe, read_frames
 
 __all__ = [
     "ClipError",
     "ClipInfo",
+    "ClipReader",
     "ManifestError",
     "MultiView",
     "PairedClips",
+    "Segment",
     "ViewProtocol",
     "Window",
     "from_csv",
