@@ -28,7 +28,9 @@ def multi_crop(
     large as the shorter side, three cover a frame of up to 3:1. The published views are 10 x 3 with a crop of 256.
 
     Args:
-        length, height, width: L, H and W of the clip.
+        length: L of the clip.
+        height: H of the clip.
+        width: W of the clip.
         frames: T of a view.
         crop: side of the square, at most the shorter side.
         clips: windows in time.
@@ -74,7 +76,9 @@ def single_pass(length: int, height: int, width: int, frames: int, crop: int, *,
     training is our choice.
 
     Args:
-        length, height, width: L, H and W of the clip.
+        length: L of the clip.
+        height: H of the clip.
+        width: W of the clip.
         frames: the fewest frames of the view.
         crop: side of the square, at most the shorter side.
         most: the most frames of the view.

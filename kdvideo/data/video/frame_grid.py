@@ -68,7 +68,8 @@ def read_frames(
 
     Args:
         path: the video file.
-        start, end: the part of the clip, in seconds from its first frame (default: all of it).
+        start: where the part that is read begins, in seconds from the first frame (default: there).
+        end: where it ends, in seconds from the first frame (default: at the last frame).
         fps: frames per second of the grid; by default every frame of the file, once.
         short_side: pixels of the shorter side after a bilinear resize that keeps the shape (default: as coded).
         window: numbers of the grid frames wanted, for instance `range(10, 74)` (default: all).
