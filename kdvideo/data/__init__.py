@@ -1,6 +1,6 @@
 """Video clips: reading files, manifests of data sets, and paired RGB and flow views.
 
-`kdvideo.data.synthetic`, which writes a data set of its own, is imported by name.
+`kdvideo.data.synthetic`, which writes data sets of moving shapes, is imported by name.
 """
 
 from kdvideo.data.clips.multi_view import (

@@ -268,8 +268,8 @@ def test_a_segment_holds_the_frames_and_the_flow_of_each(manifest, in_memory):
         first = 0 if in_memory else min(frames[0], 18)
         assert (found.first, found.info) == (first, ClipInfo(20, 48, 64))
         assert times(found.frames.transpose(0, 1).float())[frames[0] - first :][: len(frames)] == list(frames)
-        told = (found.flow[:, 1, 0, 0] * 64).round().tolist()
-        assert [told[min(frame, 18) - first] for frame in frames] == [min(frame, 18) for frame in frames]
+        numbers = (found.flow[:, 1, 0, 0] * 64).round().tolist()
+        assert [numbers[min(frame, 18) - first] for frame in frames] == [min(frame, 18) for frame in frames]
     single = reader.read(3, range(1))
     assert single.frames.shape == (1, 3, 48, 64)
     assert not single.flow.any()

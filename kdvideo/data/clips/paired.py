@@ -149,7 +149,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
 
     @property
     def view_fingerprint(self) -> str:
-        """Everything that decides what view number v of a clip shows, as JSON: equal texts, equal views.
+        """All settings that decide what view number v of a clip shows, as JSON: equal texts, equal views.
 
         The number of distinct views is not part of it, since view v is the same whatever their number; nor are
         the contents of the files.

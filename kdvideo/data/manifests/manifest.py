@@ -34,7 +34,7 @@ VIDEO_EXTENSIONS = (
 
 
 class ManifestError(ValueError):
-    """A list of clips is wrong; names every bad row with its line number.
+    """The error of a list of clips; names every bad row with its line number.
 
     Args:
         source: the file or folder.
