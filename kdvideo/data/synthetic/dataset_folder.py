@@ -42,8 +42,8 @@ def write_folder(root: Path, record: dict[str, Any], fill: Callable[[Path], None
 def write_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all.
 
-    Neither flushed to the disk, as a lost data set is drawn again, nor into a folder that must be made: it is gone
-    where another process has finished the data set first.
+    Unlike `kdvideo.files.write_atomic` this makes no folder, which is gone where another process has finished the
+    data set first, and does not flush to the disk, which would take most of the time.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(content)
