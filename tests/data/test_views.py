@@ -276,7 +276,7 @@ def window(**changes):
 
 @pytest.mark.parametrize("changes", [{"start": 17}, {"start": -1}, {"top": 9}, {"left": 25}, {"left": -1}])
 def test_a_protocol_of_ones_own_stays_within_the_clip(manifest, changes):
-    with pytest.raises(ValueError, match="views within the clip"):
+    with pytest.raises(ValueError, match="views must be within the clip"):
         MultiView(clips(manifest), lambda *size: [window(), window(**changes)])[0]
 
 

@@ -122,13 +122,7 @@ class ClipReader:
 
         The flow of every frame is in it: it begins one frame earlier where only the last frame of the clip is wanted.
         """
-        if index in self._memory:
-            return self._memory[index]
-        info = self.info(index)
-        if self.in_memory:
-            self._memory[index] = self._read(index, info, 0, info.length - 1)
-            return self._memory[index]
-        return self._read(index, info, min(frames[0], max(info.length - 2, 0)), frames[-1])
+        return self._segment(index, self.info(index), frames[0], frames[-1])
 
     def views(self, index: int, choose: Callable[[ClipInfo], Sequence[Window]]) -> list[dict[str, Any]]:
         """Read views of clip number `index`, all from one reading.
@@ -142,14 +136,17 @@ class ClipReader:
             `clip`, which say which clip it shows.
 
         Raises:
-            ValueError: `choose` gives no view.
+            ValueError: `choose` gives no view, or one that is not within the clip.
         """
         info = self.info(index)
         windows = choose(info)
         if not windows:
             raise ValueError(f"choose must give at least one view of clip {self._ids[index]!r}, got none")
-        at = torch.cat([window_positions(window.start, window.frames, info.length) for window in windows])
-        segment = self.read(index, range(int(at.min()), int(at.max()) + 1))
+        for window in windows:
+            _check_within(window, info)
+        first = min(window.start for window in windows)
+        last = max(min(window.start + window.frames, info.length) for window in windows) - 1
+        segment = self._segment(index, info, first, last)
         names = {"label": int(self._labels[index]), "index": index, "clip": self._ids[index]}
         return [self.cut(segment, window) | names for window in windows]
 
@@ -168,6 +165,13 @@ class ClipReader:
             if window.flip:
                 view["flow"][0].neg_()
         return view
+
+    def _segment(self, index: int, info: ClipInfo, first: int, last: int) -> Segment:
+        if not self.in_memory:
+            return self._read(index, info, min(first, max(info.length - 2, 0)), last)
+        if index not in self._memory:
+            self._memory[index] = self._read(index, info, 0, info.length - 1)
+        return self._memory[index]
 
     def _sampling(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"start": row["start"], "end": row["end"], "fps": self.fps, "short_side": self.short_side}
@@ -200,3 +204,13 @@ class ClipReader:
                 f"was it made at {self.fps:g} fps with a short side of {self.short_side}?"
             )
         return flow
+
+
+def _check_within(window: Window, info: ClipInfo) -> None:
+    within = (
+        0 <= window.start <= max(info.length - window.frames, 0)
+        and 0 <= window.top <= info.height - window.crop
+        and 0 <= window.left <= info.width - window.crop
+    )
+    if not within:
+        raise ValueError(f"views must be within the clip, {info}, got {window}")
