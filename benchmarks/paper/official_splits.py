@@ -15,7 +15,7 @@ from examples.d3d.config import Config
 from kdvideo import data
 from kdvideo.files import write_atomic
 
-READERS: dict[str, Callable[..., Dataset]] = {"UCF-101": data.ucf101, "HMDB-51": data.hmdb51}
+READERS: dict[str, Callable[..., Dataset]] = {"UCF-101": data.from_ucf101_folder, "HMDB-51": data.from_hmdb51_folder}
 MISSING = 0.01
 """The largest part of the clips that may be missing (ours)."""
 

@@ -6,10 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from kdvideo.data import ManifestError
-from kdvideo.data.manifests.folders import videos as videos_below
-from kdvideo.data.manifests.lists import read_rows
-from kdvideo.data.manifests.manifest import EXTENSIONS, Checked
+from kdvideo.data import VIDEO_EXTENSIONS, ManifestError, find_videos, read_clip_list
 
 
 def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None = None) -> list[dict[str, Any]]:
@@ -32,31 +29,18 @@ def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None =
         return _of_folder(videos, leave_out)
     if not videos.is_file():
         raise ManifestError(os.fspath(videos), [(0, "no such file or folder")])
-    if videos.suffix.lower() in EXTENSIONS:
+    if videos.suffix.lower() in VIDEO_EXTENSIONS:
         return [_clip(videos, videos.name)]
-    return _of_list(videos, root)
+    return read_clip_list(videos, root=root)
 
 
-def _clip(path: Path | str, clip: str, start: float | None = None, end: float | None = None) -> dict[str, Any]:
-    return {"path": os.fspath(path), "clip": clip, "start": start, "end": end}
+def _clip(path: Path, clip: str) -> dict[str, Any]:
+    return {"path": os.fspath(path), "clip": clip, "start": None, "end": None}
 
 
 def _of_folder(top: Path, leave_out: Path | None) -> list[dict[str, Any]]:
     skipped = None if leave_out is None else leave_out.resolve()
-    found = [path for path in videos_below(top) if skipped is None or skipped not in path.resolve().parents]
+    found = [path for path in find_videos(top) if skipped is None or skipped not in path.resolve().parents]
     if not found:
-        raise ManifestError(os.fspath(top), [(0, f"no video below it (looked for {', '.join(EXTENSIONS)})")])
+        raise ManifestError(os.fspath(top), [(0, f"no video below it (looked for {', '.join(VIDEO_EXTENSIONS)})")])
     return [_clip(path, path.relative_to(top).as_posix()) for path in found]
-
-
-def _of_list(file: Path, root: Path | None) -> list[dict[str, Any]]:
-    check = Checked(os.fspath(file), os.fspath(file.parent if root is None else root))
-    clips: list[dict[str, Any]] = []
-    seen: dict[str, tuple[int, int]] = {}
-    for row in read_rows(check):
-        path, clip = check.place(row)
-        if clip is not None and check.new(row, clip, 0, seen):
-            clips.append(_clip(path, clip, row.start, row.end))
-    if check.problems or not clips:
-        check.fail("no clip in it")
-    return clips

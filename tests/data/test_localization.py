@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from kdvideo import data, detection
-from kdvideo.data.synthetic import CLASSES, actors, localization
+from kdvideo.data.synthetic import CLASSES, localization
+from kdvideo.data.synthetic.actors import Scene, Trajectories, draw_trajectories, render_frames
 from kdvideo.data.synthetic.localization import ACTIONS, Actor, render, write_dataset
 
 SMALL = {"videos": {"train": 2, "test": 1}, "size": 48, "seconds": 2, "fps": 5, "seed": 1000}
@@ -49,12 +50,12 @@ def test_what_moves_lies_in_the_box(action: str) -> None:
 @pytest.mark.parametrize("seed", [1000, 1001, 1002])
 def test_boxes_are_tight_round_what_is_drawn(seed: int) -> None:
     """The same scene with and without a look's texture differs in the actor's pixels only."""
-    scene = actors.Scene(96, 12, 5.0, 0.0, 2.0, 1.0, 1.0)
+    scene = Scene(96, 12, 5.0, 0.0, 2.0, 1.0, 1.0)
     generator = torch.Generator().manual_seed(seed)
-    stage = actors.rehearse(scene, [Actor(("horizontal", "shear"), "shear")], generator)
-    background = actors.film(scene, actors.Stage(stage.view, ()), torch.Generator().manual_seed(seed))
-    drawn = actors.film(scene, stage, torch.Generator().manual_seed(seed))
-    for frame, (box,) in zip((drawn != background).any(1), stage.boxes(scene), strict=True):
+    moving = draw_trajectories(scene, [Actor(("horizontal", "shear"), "shear")], generator)
+    still = Trajectories(moving.view, ())
+    pictures = [render_frames(scene, shown, torch.Generator().manual_seed(seed)) for shown in (still, moving)]
+    for frame, (box,) in zip((pictures[0] != pictures[1]).any(1), moving.boxes(scene), strict=True):
         rows, columns = frame.any(1).nonzero(), frame.any(0).nonzero()
         seen = torch.tensor([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
         assert torch.allclose(box * torch.tensor([128, 96, 128, 96]), seen.float(), atol=1.5)
@@ -62,8 +63,8 @@ def test_boxes_are_tight_round_what_is_drawn(seed: int) -> None:
 
 def test_actions_show_in_the_boxes_as_they_should() -> None:
     """Who travels moves its middle, who pulses changes its size, who stands does neither."""
-    casts = [Actor(actions, "orbit") for actions in ((), ("horizontal",), ("vertical",), ("vertical", "pulse"))]
-    _, boxes = render(casts, seed=1001, frames=50, **QUIET)
+    shown = [Actor(actions, "orbit") for actions in ((), ("horizontal",), ("vertical",), ("vertical", "pulse"))]
+    _, boxes = render(shown, seed=1001, frames=50, **QUIET)
     middle = (boxes[..., :2] + boxes[..., 2:]).std(0)
     area = (boxes[..., 2:] - boxes[..., :2]).prod(-1).std(0)
     moving = torch.cat([middle, area[:, None]], 1) > 0.012
@@ -71,11 +72,11 @@ def test_actions_show_in_the_boxes_as_they_should() -> None:
 
 
 def test_who_stands_moves_with_the_view() -> None:
-    scene = actors.Scene(96, 50, 25.0, 0.0, 6.0, 1.0, 1.0)
-    stage = actors.rehearse(scene, [Actor((), "orbit")], torch.Generator().manual_seed(1000))
-    boxes = stage.boxes(scene)[:, 0] * torch.tensor([128, 96, 128, 96])
-    assert stage.view.std(1).min() > 0.5
-    assert (boxes - stage.view.T.repeat(1, 2)).std(0).max() < 1e-3
+    scene = Scene(96, 50, 25.0, 0.0, 6.0, 1.0, 1.0)
+    drawn = draw_trajectories(scene, [Actor((), "orbit")], torch.Generator().manual_seed(1000))
+    boxes = drawn.boxes(scene)[:, 0] * torch.tensor([128, 96, 128, 96])
+    assert drawn.view.std(1).min() > 0.5
+    assert (boxes - drawn.view.T.repeat(1, 2)).std(0).max() < 1e-3
 
 
 def test_files_read_back_with_the_readers_of_detection(root: Path) -> None:
@@ -84,10 +85,10 @@ def test_files_read_back_with_the_readers_of_detection(root: Path) -> None:
     for split, count in {"train": 3, "val": 2, "test": 2}.items():
         truth = detection.read_annotations(root / f"{split}.csv", num_actions=len(ACTIONS))
         assert set(truth.by_key_frame()) == set(product([f"{split}_{n:04d}" for n in range(count)], [901.0, 902.0]))
-        cast = {clip["name"]: [set(actor["actions"]) for actor in clip["actors"]] for clip in clips}
+        actions_of = {clip["name"]: [set(actor["actions"]) for actor in clip["actors"]] for clip in clips}
         for frame in detection.key_frames(truth, classes=list(ACTIONS)):
             found = [{CLASSES[k] for k in labels.nonzero().flatten()} for labels in frame.labels]
-            assert found == [actions for actions in cast[frame.video] if actions]
+            assert found == [actions for actions in actions_of[frame.video] if actions]
 
 
 def test_files_hold_what_is_rendered_and_where_it_is(root: Path) -> None:
@@ -148,19 +149,19 @@ def test_two_processes_at_once_write_the_same_bytes_as_one(tmp_path: Path) -> No
 
 def test_interrupted_writing_goes_on_to_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tree(write_dataset(tmp_path / "whole", **SMALL))
-    film, done = actors.film, []
+    render_all, done = localization.render_frames, []
 
     def stop(*arguments):
         if done:
             raise KeyboardInterrupt
         done.append(1)
-        return film(*arguments)
+        return render_all(*arguments)
 
-    monkeypatch.setattr(actors, "film", stop)
+    monkeypatch.setattr(localization, "render_frames", stop)
     with pytest.raises(KeyboardInterrupt):
         write_dataset(tmp_path / "set", **SMALL)
     assert not (tmp_path / "set").exists()
-    monkeypatch.setattr(actors, "film", lambda *arguments: done.append(2) or film(*arguments))
+    monkeypatch.setattr(localization, "render_frames", lambda *arguments: done.append(2) or render_all(*arguments))
     assert tree(write_dataset(tmp_path / "set", **SMALL)) == whole
     assert done == [1, 2, 2]
 
@@ -189,12 +190,12 @@ def test_looks_agree_with_actions_as_often_as_cue_says(cue: float) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"cue": 1.5}, "cue=1.5; expected a fraction"),
-        ({"seconds": 1}, "seconds=1; expected at least 2"),
-        ({"fps": 12.5}, "fps=12.5; expected a whole number"),
-        ({"size": 50}, "size=50; expected a multiple of 6"),
+        ({"cue": 1.5}, r"cue must be a fraction in .*got 1\.5"),
+        ({"seconds": 1}, "seconds must be at least 2, got 1"),
+        ({"fps": 12.5}, r"fps must be a whole number above 0, got 12\.5"),
+        ({"size": 50}, "size must be a multiple of 6 pixels from 48, got 50"),
         ({"videos": {"../x": 1}}, "name of a split"),
-        ({"fps": float("nan")}, "fps=nan; expected a whole number"),
+        ({"fps": float("nan")}, "fps must be a whole number above 0, got nan"),
         ({"videos": {"train": 0}}, "number above 0"),
         ({"videos": {"train": 1.5}}, "whole number above 0"),
         ({"videos": {"train": "3"}}, "whole number above 0"),
@@ -214,7 +215,7 @@ def test_actions_that_do_not_go_together_are_named(actions: tuple[str, ...]) -> 
 
 
 def test_five_actors_do_not_fit() -> None:
-    with pytest.raises(ValueError, match="actors=5; expected 1 to 4"):
+    with pytest.raises(ValueError, match="actors must be 1 to 4 of them, got 5"):
         render([Actor((), "spin")] * 5, seed=0)
 
 

@@ -10,9 +10,9 @@ from kdvideo.data import (
     ManifestError,
     from_csv,
     from_folder,
-    from_hmdb51,
-    from_kinetics,
-    from_ucf101,
+    from_hmdb51_lists,
+    from_kinetics_list,
+    from_ucf101_list,
     split_by_group,
 )
 
@@ -237,15 +237,15 @@ def test_ucf101(tmp_path):
     touch(tmp_path, EYE, BAND)
     index = write(tmp_path, INDEX.replace("\n", "\r\n"), "classInd.txt")
     for text in (f"{BAND} 2\r\n{EYE} 1\r\n", f"{BAND}\n{EYE}\n"):
-        manifest = from_ucf101(write(tmp_path, text, "list.txt"), root=tmp_path, class_index=index)
+        manifest = from_ucf101_list(write(tmp_path, text, "list.txt"), root=tmp_path, class_index=index)
         assert manifest["label"][:] == [1, 0]
         assert manifest["clip"][:] == [BAND, EYE]
         assert manifest.features["label"].names == ["ApplyEyeMakeup", "BandMarching"]
     text = f"{EYE} 2\n{EYE} 0\nrubbish\nNone/a.avi\n{BAND}\n"
-    found = problems(from_ucf101, write(tmp_path, text, "list.txt"), root=tmp_path, class_index=index)
+    found = problems(from_ucf101_list, write(tmp_path, text, "list.txt"), root=tmp_path, class_index=index)
     assert [line for line, _ in found] == [1, 2, 3, 4, 4]
     bad = write(tmp_path, "1 A\n3 B\n", "bad.txt")
-    assert problems(from_ucf101, tmp_path / "list.txt", root=tmp_path, class_index=bad)[0][0] == 2
+    assert problems(from_ucf101_list, tmp_path / "list.txt", root=tmp_path, class_index=bad)[0][0] == 2
 
 
 def test_hmdb51(tmp_path):
@@ -253,15 +253,15 @@ def test_hmdb51(tmp_path):
     write(tmp_path, "a.avi 1 \nb b.avi 2 \n", "wave_test_split1.txt")
     write(tmp_path, "c.avi 0 \nd.avi 1 \n", "cartwheel_test_split1.txt")
     write(tmp_path, "c.avi 2\n", "cartwheel_test_split2.txt")
-    train = from_hmdb51(tmp_path, root=tmp_path / "clips", split=1, subset="train")
-    test = from_hmdb51(tmp_path, root=tmp_path / "clips", split=1, subset="test")
+    train = from_hmdb51_lists(tmp_path, root=tmp_path / "clips", split=1, subset="train")
+    test = from_hmdb51_lists(tmp_path, root=tmp_path / "clips", split=1, subset="test")
     assert train["clip"][:] == ["cartwheel/d.avi", "wave/a.avi"]
     assert test["clip"][:] == ["wave/b b.avi"]
     assert test.features["label"].names == ["cartwheel", "wave"]
     assert test["label"][:] == [1]
-    assert "no file" in problems(from_hmdb51, tmp_path, root=tmp_path, split=3, subset="test")[0][1]
+    assert "no file" in problems(from_hmdb51_lists, tmp_path, root=tmp_path, split=3, subset="test")[0][1]
     write(tmp_path, "a.avi 3\n", "wave_test_split1.txt")
-    found = problems(from_hmdb51, tmp_path, root=tmp_path / "clips", split=1, subset="test")
+    found = problems(from_hmdb51_lists, tmp_path, root=tmp_path / "clips", split=1, subset="test")
     assert found[0][0] == 1
     assert "wave_test_split1.txt" in found[0][1]
 
@@ -271,14 +271,15 @@ def test_kinetics(tmp_path):
     head = "label,youtube_id,time_start,time_end,split\n"
     file = write(tmp_path, head + "air drumming,-abc,3,13,train\nabseiling,def,0,10,train\nabseiling,gone,1,11,train\n")
     with pytest.warns(UserWarning, match="1 of 3 clips are missing"):
-        manifest = from_kinetics(file, root=tmp_path, allow_missing=True)
+        manifest = from_kinetics_list(file, root=tmp_path, allow_missing=True)
     assert manifest["clip"][:] == ["air drumming/-abc_000003_000013.mp4", "x/train/def.mkv"]
     assert manifest["label"][:] == [1, 0]
-    assert problems(from_kinetics, file, root=tmp_path) == [(4, "no such file 'gone_000001_000011.mp4'")]
+    assert problems(from_kinetics_list, file, root=tmp_path) == [(4, "no such file 'gone_000001_000011.mp4'")]
     file = write(tmp_path, "youtube_id,time_start,time_end,split\ndef,0,10,test\n")
-    assert problems(from_kinetics, file, root=tmp_path) == [(2, "expected label, youtube_id, time_start and time_end")]
+    found = problems(from_kinetics_list, file, root=tmp_path)
+    assert found == [(2, "expected label, youtube_id, time_start and time_end")]
     file = write(tmp_path, head + "abseiling,def,zero,10,train\n")
-    assert problems(from_kinetics, file, root=tmp_path)[0][0] == 2
+    assert problems(from_kinetics_list, file, root=tmp_path)[0][0] == 2
 
 
 def test_real_folders(shared):

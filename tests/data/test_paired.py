@@ -5,8 +5,8 @@ import torch
 from datasets import concatenate_datasets
 from torch.utils.data import DataLoader
 
-from kdvideo.data import ClipError, PairedClips, from_csv, from_folder, read_frames
-from kdvideo.data.clips import paired as module
+from kdvideo.data import ClipError, ClipInfo, ClipReader, PairedClips, Window, from_csv, from_folder, read_frames
+from kdvideo.data.clips import reader as module
 from kdvideo.flow import EstimatorSource, FlowStore
 from tests.data.videos import gradient, write_video
 
@@ -237,8 +237,53 @@ def test_in_memory_reads_each_clip_once(manifest, monkeypatch):
         data[0, index]
     monkeypatch.setattr(module, "read_frames", None)
     monkeypatch.setattr(module, "probe", None)
-    data.flow = None
+    data.reader.flow = None
     assert "flow" in data[1, 0]
+
+
+def test_other_seeds_share_what_is_in_memory(manifest, monkeypatch):
+    first = clips(manifest, in_memory=True, distinct_views=2)
+    for index in range(5):
+        first[0, index]
+    monkeypatch.setattr(module, "read_frames", None)
+    other = first.with_seed(7, distinct_views=3)
+    other.set_epoch(4)
+    items = [other[index] for index in range(5)]
+    monkeypatch.undo()
+    assert all(same(item, clips(manifest, seed=7)[1, index]) for index, item in enumerate(items))
+    assert same(first[0], clips(manifest)[0, 0])  # its seed and epoch are its own
+    assert same(first[3, 0], clips(manifest)[1, 0])
+    assert first.with_seed(7).view_fingerprint == clips(manifest, seed=7).view_fingerprint
+    assert first.with_seed(7)[5, 0]["view"] == 5
+    with pytest.raises(ValueError, match="distinct_views must be at least 1"):
+        first.with_seed(7, distinct_views=0)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_segment_holds_the_frames_and_the_flow_of_each(manifest, in_memory):
+    reader = ClipReader(manifest, fps=10, short_side=48, flow=place_and_time, flow_bound=64.0, in_memory=in_memory)
+    assert reader.info(0) == ClipInfo(20, 48, 64)
+    for frames in (range(3, 7), range(16, 20), range(19, 20)):
+        found = reader.read(0, frames)
+        first = 0 if in_memory else min(frames[0], 18)
+        assert (found.first, found.info) == (first, ClipInfo(20, 48, 64))
+        assert times(found.frames.transpose(0, 1).float())[frames[0] - first :][: len(frames)] == list(frames)
+        numbers = (found.flow[:, 1, 0, 0] * 64).round().tolist()
+        assert [numbers[min(frame, 18) - first] for frame in frames] == [min(frame, 18) for frame in frames]
+    single = reader.read(3, range(1))
+    assert single.frames.shape == (1, 3, 48, 64)
+    assert not single.flow.any()
+
+
+def test_readers_of_ones_own_views(manifest):
+    reader = ClipReader(manifest, fps=10, short_side=48, flow=place_and_time, flow_bound=64.0)
+    (view,) = reader.views(0, lambda info: [Window((info.length - 6) // 2, 4, 12, 40, False, 6)])
+    centre = clips(manifest, train=False)[0]
+    assert same(view | {"view": 0}, centre)
+    with pytest.raises(ValueError, match=r"at least one view of clip 'a/0\.mp4', got none"):
+        reader.views(0, lambda info: [])
+    with pytest.raises(ValueError, match="short_side must be at least 1 pixel, got 0"):
+        ClipReader(manifest, short_side=0)
 
 
 @pytest.fixture
@@ -292,11 +337,11 @@ def test_flow_of_other_frames_is_refused(manifest, tmp_path):
     for in_memory in (True, False):
         data = clips(manifest, train=False, flow=store, in_memory=in_memory)
         for index, name in enumerate(("a/0.mp4", "a/1.mp4")):
-            with pytest.raises(ValueError, match=f"flow .*{name}.* expected"):
+            with pytest.raises(ValueError, match=f"flow .*{name}.* must be"):
                 data[index]
         with pytest.raises(KeyError, match=r"b/2\.mp4"):
             data[2]
-    with pytest.raises(ValueError, match=r"'a/0\.mp4' is \(3, 2, 1, 1\), expected"):
+    with pytest.raises(ValueError, match=r"'a/0\.mp4' must be .*, got \(3, 2, 1, 1\)"):
         clips(manifest, flow=lambda clip, frames: torch.zeros(3, 2, 1, 1))[0]
 
 
@@ -330,7 +375,7 @@ def test_a_clip_that_cannot_be_read_is_named_and_not_replaced(manifest, tmp_path
         ({"fps": 0.0}, "fps"),
         ({"flow_bound": -1.0}, "flow_bound"),
         ({"distinct_views": 0}, "distinct_views"),
-        ({"rgb": False, "flow": None}, "empty"),
+        ({"rgb": False, "flow": None}, "rgb must be True where flow is None"),
     ],
 )
 def test_arguments_out_of_range(manifest, bad, text):

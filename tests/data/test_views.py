@@ -7,8 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from kdvideo.data import MultiView, PairedClips, from_folder, mean_softmax, multi_crop, single_pass, whole_video
-from kdvideo.data.clips import multi_view as views
+from kdvideo.data import (
+    ClipReader,
+    MultiView,
+    PairedClips,
+    Window,
+    from_folder,
+    mean_softmax,
+    multi_crop,
+    single_pass,
+    whole_video,
+)
 from kdvideo.flow import EstimatorSource, FlowStore
 from tests.data.videos import gradient, write_video
 
@@ -114,7 +123,7 @@ def test_published_views():
 def test_sizes_that_cannot_be(protocol):
     with pytest.raises(ValueError, match="at most 30, the shorter side of the frames, got 31"):
         protocol(9, 30, 40, 4, 31)
-    with pytest.raises(ValueError, match=r"numbers from 1, got \{'length': 0, 'crop': -1\}"):
+    with pytest.raises(ValueError, match=r"at least 1, got \{'length': 0, 'crop': -1\}"):
         protocol(0, 30, 40, 4, -1)
     with pytest.raises(ValueError, match="'frames': 0"):
         protocol(9, 30, 40, 0, 8)
@@ -210,8 +219,13 @@ def test_the_last_frame_alone_takes_the_flow_before_it(manifest):
 
 def test_a_clip_is_decoded_once(manifest, monkeypatch):
     reads = []
-    read = views.PairedClips._read
-    monkeypatch.setattr(views.PairedClips, "_read", lambda self, *args: reads.append(args[2:]) or read(self, *args))
+    read = ClipReader._read
+
+    def spy(self, index, info, first, last):
+        reads.append((first, last))
+        return read(self, index, info, first, last)
+
+    monkeypatch.setattr(ClipReader, "_read", spy)
     MultiView(clips(manifest), multi_crop)[0]
     assert reads == [(0, 19)]
     MultiView(clips(manifest), partial(multi_crop, clips=1))[0]
@@ -248,7 +262,7 @@ def test_in_workers_and_pickled(manifest):
 
 def test_what_cannot_be_viewed(manifest):
     for options in ({"train": True}, {"views": 2}):
-        with pytest.raises(ValueError, match="expected clips with train=False and views=1"):
+        with pytest.raises(ValueError, match="clips must have train=False and views=1"):
             MultiView(clips(manifest, **options), multi_crop)
     dataset = MultiView(clips(manifest), multi_crop)
     for index in (-1, 4):
@@ -257,18 +271,18 @@ def test_what_cannot_be_viewed(manifest):
 
 
 def window(**changes):
-    return views.Window(**({"start": 0, "top": 0, "left": 0, "crop": 40, "flip": False, "frames": 4} | changes))
+    return Window(**({"start": 0, "top": 0, "left": 0, "crop": 40, "flip": False, "frames": 4} | changes))
 
 
 @pytest.mark.parametrize("changes", [{"start": 17}, {"start": -1}, {"top": 9}, {"left": 25}, {"left": -1}])
 def test_a_protocol_of_ones_own_stays_within_the_clip(manifest, changes):
-    with pytest.raises(ValueError, match="is not within the clip"):
+    with pytest.raises(ValueError, match="views must be within the clip"):
         MultiView(clips(manifest), lambda *size: [window(), window(**changes)])[0]
 
 
 @pytest.mark.parametrize("found", [[], [window(), window(frames=3)], [window(), window(crop=39)]])
 def test_a_protocol_of_ones_own_gives_views_of_one_size(manifest, found):
-    with pytest.raises(ValueError, match=f"gives {len(found)} views, expected one or more, all of one size"):
+    with pytest.raises(ValueError, match=f"one or more views, all of one size, got {len(found)} views"):
         MultiView(clips(manifest), lambda *size: found)[0]
 
 

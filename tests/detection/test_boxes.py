@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kdvideo.data.clips.sampling import View
+from kdvideo.data import Window
 from kdvideo.detection import BoxCoder, crop, hflip
 from kdvideo.detection.boxes import WHOLE
 
@@ -66,7 +66,7 @@ def test_boxes_follow_the_pixels_of_a_view() -> None:
     """A bright rectangle, and the box round it, through the crop and flip of the clips."""
     frames = torch.zeros(1, 1, 40, 60)
     frames[..., 10:24, 20:32] = 1
-    view = View(start=0, top=6, left=12, crop=30, flip=True)
+    view = Window(start=0, top=6, left=12, crop=30, flip=True, frames=1)
     boxes, _ = crop(torch.tensor([[20 / 60, 10 / 40, 32 / 60, 24 / 40]]), (12 / 60, 6 / 40, 42 / 60, 36 / 40))
     x1, y1, x2, y2 = (hflip(boxes)[0] * 30).round().int().tolist()
     seen = view.cut(frames, torch.tensor([0]))[0, 0]

@@ -1,1 +1,1 @@
-"""Clips as networks see them: paired views, and all views of a test clip."""
+"""Views of clips as networks see them: paired RGB and flow, and all views of a test clip."""

@@ -1,4 +1,4 @@
-"""The views of a clip at test time: protocols as pure functions of sizes, and all views of a clip from one reading.
+"""Views of a clip at test time: protocols as pure functions of sizes, and all views of a clip from one reading.
 
 Legend: L grid frames of a clip, V views, T frames of a view, H W space, K classes.
 """
@@ -6,7 +6,6 @@ Legend: L grid frames of a clip, V views, T frames of a view, H W space, K class
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,16 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset as MapDataset
 
 from kdvideo.data.clips.paired import PairedClips
-from kdvideo.data.clips.sampling import View, even_view, flow_positions, window_positions
-from kdvideo.data.video.reading import ClipInfo
-
-
-@dataclass(frozen=True)
-class Window(View):
-    """A `View` of `frames` frames; a clip shorter than that starts over."""
-
-    frames: int
-
+from kdvideo.data.clips.sampling import Window, spread
+from kdvideo.data.video.frame_grid import ClipInfo
 
 ViewProtocol = Callable[[int, int, int, int, int], Sequence[Window]]
 
@@ -31,13 +22,15 @@ ViewProtocol = Callable[[int, int, int, int, int], Sequence[Window]]
 def multi_crop(
     length: int, height: int, width: int, frames: int, crop: int, *, clips: int = 10, crops: int = 3
 ) -> list[Window]:
-    """`clips` windows spread evenly from the first frame to the last, each with `crops` crops along the longer side.
+    """Return `clips` windows spread evenly over the clip, each with `crops` crops along the longer side.
 
     One of either is the centre. The crops are spread evenly from edge to edge and centred across; with `crop` as
     large as the shorter side, three cover a frame of up to 3:1. The published views are 10 x 3 with a crop of 256.
 
     Args:
-        length, height, width: L, H and W of the clip.
+        length: L of the clip.
+        height: H of the clip.
+        width: W of the clip.
         frames: T of a view.
         crop: side of the square, at most the shorter side.
         clips: windows in time.
@@ -54,16 +47,17 @@ def multi_crop(
         (30, [0, 42, 84], [184, 210, 236])
     """
     _check(length, height, width, frames, crop, clips=clips, crops=crops)
-    # A side of even_view's windows in time is what is wanted in space too.
-    offsets = [even_view(k, crops, max(height, width), crop, crop, crop, crop).start for k in range(crops)]
     tops, lefts = [(height - crop) // 2] * crops, [(width - crop) // 2] * crops
-    tops, lefts = (offsets, lefts) if height > width else (tops, offsets)
-    starts = [even_view(k, clips, length, frames, crop, crop, crop).start for k in range(clips)]
+    if height > width:
+        tops = spread(height - crop, crops)
+    else:
+        lefts = spread(width - crop, crops)
+    starts = spread(max(length - frames, 0), clips)
     return [Window(at, top, left, crop, False, frames) for at in starts for top, left in zip(tops, lefts, strict=True)]
 
 
 def whole_video(length: int, height: int, width: int, frames: int, crop: int) -> list[Window]:
-    """Centre crops of the fewest windows of T frames that show every frame, ⌈L / T⌉, spread evenly.
+    """Return centre crops of the fewest windows of T frames that show every frame, ⌈L / T⌉, spread evenly.
 
     Arguments and errors are those of `multi_crop`.
 
@@ -76,13 +70,15 @@ def whole_video(length: int, height: int, width: int, frames: int, crop: int) ->
 
 
 def single_pass(length: int, height: int, width: int, frames: int, crop: int, *, most: int = 250) -> list[Window]:
-    """One centre crop over the whole clip, or over the middle `most` frames of a longer one: 10 s at 25 fps.
+    """Return one centre crop over the whole clip, or over the middle `most` frames of a longer one: 10 s at 25 fps.
 
     The network averages over time. That a clip shorter than `frames`, T of the training, starts over as it does in
     training is our choice.
 
     Args:
-        length, height, width: L, H and W of the clip.
+        length: L of the clip.
+        height: H of the clip.
+        width: W of the clip.
         frames: the fewest frames of the view.
         crop: side of the square, at most the shorter side.
         most: the most frames of the view.
@@ -103,7 +99,7 @@ def single_pass(length: int, height: int, width: int, frames: int, crop: int, *,
 
 
 def mean_softmax(logits: Tensor) -> Tensor:
-    """The scores of a clip: softmax of each view, then the mean over the views.
+    """Compute the scores of a clip: the softmax of each view, then the mean over the views.
 
     s_k = 1/V Σ_v softmax(logits_v)_k, (..., V, K) -> (..., K), in float32 or wider.
 
@@ -115,12 +111,14 @@ def mean_softmax(logits: Tensor) -> Tensor:
         tensor([0.7500, 0.2500])
     """
     if logits.dim() < 2 or 0 in logits.shape[-2:]:
-        raise ValueError(f"expected logits (..., views, classes) of at least one view, got {tuple(logits.shape)}")
+        raise ValueError(f"logits must be (..., views, classes) with at least one of each, got {tuple(logits.shape)}")
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).mean(-2)
 
 
 class MultiView(MapDataset[dict[str, Any]]):
-    """All test views of each clip, from one reading: item n is the n-th clip of the manifest, a dict of
+    """All test views of each clip, from one reading.
+
+    Item n is the n-th clip of the manifest, a dict of
 
     - `rgb`: float (V, 3, T, crop, crop); `flow`: float (V, 2, T, crop, crop): as in `PairedClips`, V first;
     - `length`: with `rgb`, (V,): how many different frames each view shows; what `flow.OnlineFlow` needs;
@@ -130,7 +128,7 @@ class MultiView(MapDataset[dict[str, Any]]):
     network the views in parts where all are too many; 30 views of 64 frames of 256 pixels take 1.5 GB.
 
     Args:
-        clips: what is read: the manifest, size, rate and flow, with its `frames` T and `crop`; train=False.
+        clips: the clips with their size, rate and flow, their `frames` T and `crop`; train=False, views=1.
         protocol: gives the views from (L, H, W, T, crop): `multi_crop`, `whole_video`, `single_pass`, one of them
             with `functools.partial`, or one's own; all views of a clip have the same number of frames and crop.
 
@@ -153,63 +151,34 @@ class MultiView(MapDataset[dict[str, Any]]):
     def __init__(self, clips: PairedClips, protocol: ViewProtocol) -> None:
         if clips.train or clips.views != 1:
             raise ValueError(
-                f"the protocol chooses the views: expected clips with train=False and views=1, "
-                f"got train={clips.train} and views={clips.views}"
+                f"clips must have train=False and views=1, got train={clips.train} and views={clips.views}: "
+                "the protocol chooses the views"
             )
         self.clips, self.protocol = clips, protocol
 
     def __len__(self) -> int:
-        return len(self.clips)
+        return len(self.clips.reader)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
-        row = self.clips.manifest[index]
-        info = self.clips._probe(row)
-        windows = self._windows(info)
-        at = [window_positions(window.start, window.frames, info.length) for window in windows]
-        first, frames, flow = self._read(index, row, info, at)
-        views = [
-            self.clips._cut(window, info, frames, p - first, flow, flow_positions(p, info.length) - first)
-            for window, p in zip(windows, at, strict=True)
-        ]
+        views = self.clips.reader.views(index, self._windows)
         names = [name for name in ("rgb", "flow") if name in views[0]]
         out: dict[str, Any] = {name: torch.stack([view[name] for view in views]) for name in names}
         if "rgb" in out:
-            out["length"] = torch.tensor([min(info.length, window.frames) for window in windows])
-        return out | {"label": int(row["label"]), "index": index, "clip": row["clip"]}
-
-    def _read(
-        self, index: int, row: dict[str, Any], info: ClipInfo, at: Sequence[Tensor]
-    ) -> tuple[int, Tensor | None, Tensor | None]:
-        """(number of the first frame read, frames, flow): what the views show, or all where clips stay in memory."""
-        memory = self.clips._memory
-        if memory is not None:
-            if index not in memory:
-                memory[index] = self.clips._read(row, info, 0, info.length - 1)
-            return 0, *memory[index]
-        first, last = min(int(p.min()) for p in at), max(int(p.max()) for p in at)
-        first = min(first, max(info.length - 2, 0))  # the last frame takes the flow before it
-        return first, *self.clips._read(row, info, first, last)
+            out["length"] = torch.tensor([view["length"] for view in views])
+        return out | {name: views[0][name] for name in ("label", "index", "clip")}
 
     def _windows(self, info: ClipInfo) -> list[Window]:
         windows = list(self.protocol(info.length, info.height, info.width, self.clips.frames, self.clips.crop))
         if len({(window.frames, window.crop) for window in windows}) != 1:
-            raise ValueError(f"the protocol gives {len(windows)} views, expected one or more, all of one size")
-        for window in windows:
-            inside = (
-                0 <= window.start <= max(info.length - window.frames, 0)
-                and 0 <= window.top <= info.height - window.crop
-                and 0 <= window.left <= info.width - window.crop
-            )
-            if not inside:
-                raise ValueError(f"{window} is not within the clip, {info}")
+            raise ValueError(f"the protocol must give one or more views, all of one size, got {len(windows)} views")
         return windows
 
 
 def _check(length: int, height: int, width: int, frames: int, crop: int, *, clips: int = 1, crops: int = 1) -> None:
     numbers = {"length": length, "frames": frames, "crop": crop, "clips": clips, "crops": crops}
     if bad := {name: number for name, number in numbers.items() if number < 1}:
-        raise ValueError(f"expected numbers from 1, got {bad}")
+        raise ValueError(f"sizes and counts must be at least 1, got {bad}")
     if crop > min(height, width):
         raise ValueError(f"crop must be at most {min(height, width)}, the shorter side of the frames, got {crop}")

@@ -1,34 +1,26 @@
 """RGB and flow of the same moment of the same clip, cut and mirrored alike.
 
-Legend: L grid frames of a clip, T frames of a window, H W space.
+Legend: L grid frames of a clip, T frames of a window, K distinct views.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset as MapDataset
 
-from kdvideo.data.clips.sampling import VIEW_VERSION, View, even_view, flow_positions, random_view, window_positions
-from kdvideo.data.video.reading import ClipInfo, probe, read_frames
-from kdvideo.flow import FlowSource, to_unit
+from kdvideo.data.clips.reader import ClipReader
+from kdvideo.data.clips.sampling import VIEW_VERSION, Window, even_view, random_view
+from kdvideo.data.video.frame_grid import ClipInfo
+from kdvideo.flow import FlowSource
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-
-@runtime_checkable
-class StoredFlow(Protocol):
-    """A flow source that needs no frames, such as `kdvideo.flow.FlowStore`."""
-
-    def read(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
-        """Flow `start:stop` of a clip, (stop - start, 2, H, W) float, pixels."""
-        ...
 
 
 class PairedClips(MapDataset[dict[str, Any]]):
@@ -51,7 +43,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
 
     Args:
         manifest: the clips, see `from_folder` and `from_csv`.
-        train: random views, or even ones.
+        train: draw views at random, or spread them evenly.
         frames: T; 64 in the paper's training.
         fps: frames per second, 25 in the paper.
         short_side: pixels of the shorter side after resizing, 256 in the paper.
@@ -65,7 +57,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
         input_range: of `rgb`; (-1, 1) is the convention of I3D.
         flip: mirror half of the training views; not for classes that tell left from right.
         in_memory: keep the frames (a byte per value) and flow (two) of each clip after the first reading; every
-            worker keeps its own.
+            worker keeps its own. See `with_seed`.
 
     Raises:
         ValueError: the crop is larger than the frames, or another argument is out of its range.
@@ -105,26 +97,45 @@ class PairedClips(MapDataset[dict[str, Any]]):
         in_memory: bool = False,
         distinct_views: int | None = None,
     ) -> None:
-        _check_arguments(frames, fps, short_side, crop, flow_bound, views, distinct_views)
-        if flow is None and not rgb:
-            raise ValueError("items would be empty: pass a flow source, or leave rgb=True")
-        self.manifest, self.train, self.frames, self.fps = manifest, train, frames, fps
-        self.short_side, self.crop, self.flow, self.flow_bound = short_side, crop, flow, flow_bound
-        self.rgb, self.seed, self.views, self.input_range, self.flip = rgb, seed, views, input_range, flip
-        self.distinct_views = distinct_views
-        self._memory: dict[int, tuple[Tensor | None, Tensor | None]] | None = {} if in_memory else None
-        if len(set(manifest["clip"])) != len(manifest):
-            raise ValueError("the column `clip` of the manifest must name every clip once")
-        self._labels, self._ids = np.asarray(manifest["label"], dtype=np.int64), list(manifest["clip"])
-        # Shared memory, so that workers that outlive an epoch see the next one.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        if not 1 <= crop <= short_side:
+            raise ValueError(f"crop must be in 1..{short_side}, the short side of the frames, got {crop}")
+        if frames < 1 or views < 1:
+            raise ValueError(f"frames and views must be at least 1, got {frames} and {views}")
+        _check_distinct_views(distinct_views)
+        self.reader = ClipReader(
+            manifest,
+            fps=fps,
+            short_side=short_side,
+            flow=flow,
+            flow_bound=flow_bound,
+            rgb=rgb,
+            input_range=input_range,
+            in_memory=in_memory,
+        )
+        self.train, self.frames, self.crop, self.views, self.flip = train, frames, crop, views, flip
+        self.seed, self.distinct_views = seed, distinct_views
+        self._epoch = _shared_epoch()
+
+    def with_seed(self, seed: int, *, distinct_views: int | None = None) -> PairedClips:
+        """Return these clips with random views of another seed, in epoch 0; both share the reader.
+
+        Trainings of one process share the clips that are kept in memory so.
+
+        Args:
+            seed: of the random views.
+            distinct_views: K, after which the training views of a clip repeat; None: never.
+        """
+        _check_distinct_views(distinct_views)
+        other = copy.copy(self)
+        other.seed, other.distinct_views, other._epoch = seed, distinct_views, _shared_epoch()
+        return other
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the random views of the items asked for by a plain index."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
-        return len(self._labels) * self.views
+        return len(self.reader) * self.views
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         epoch, index = index if isinstance(index, tuple) else (int(self._epoch), index)
@@ -133,126 +144,42 @@ class PairedClips(MapDataset[dict[str, Any]]):
         if self.distinct_views is not None:
             epoch %= self.distinct_views
         clip, view = divmod(index, self.views)
-        streams = self._window(clip, epoch, index) if self._memory is None else self._kept(clip, epoch, index)
-        number = epoch * self.views + view if self.train else view
-        return streams | {"label": int(self._labels[clip]), "index": clip, "clip": self._ids[clip], "view": number}
+        (item,) = self.reader.views(clip, lambda info: [self._window(info, epoch, index)])
+        return item | {"view": epoch * self.views + view if self.train else view}
 
     @property
     def view_fingerprint(self) -> str:
-        """Everything that decides what view number v of a clip shows, as JSON: equal texts, equal views.
+        """All settings that decide what view number v of a clip shows, as JSON: equal texts, equal views.
 
         The number of distinct views is not part of it, since view v is the same whatever their number; nor are
         the contents of the files.
         """
-        names = ["frames", "short_side", "crop", "views", *(["seed", "flip"] if self.train else [])]
-        settings = {name: getattr(self, name) for name in names}
-        settings |= {"fps": float(self.fps), "flow_bound": float(self.flow_bound)}
-        settings["input_range"] = [float(value) for value in self.input_range]
-        rows = json.dumps([list(self.manifest[name]) for name in ("clip", "start", "end")])
-        settings["clips"] = hashlib.sha256(rows.encode()).hexdigest()[:16]
-        settings |= {"kind": "random" if self.train else "even", "version": VIEW_VERSION}
-        return json.dumps(settings, sort_keys=True)
+        reader, rows = self.reader, [list(self.reader.manifest[name]) for name in ("clip", "start", "end")]
+        settings = {
+            "kind": "random" if self.train else "even",
+            "version": VIEW_VERSION,
+            "clips": hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16],
+            "frames": self.frames,
+            "fps": float(reader.fps),
+            "short_side": reader.short_side,
+            "crop": self.crop,
+            "views": self.views,
+            "flow_bound": float(reader.flow_bound),
+            "input_range": [float(value) for value in reader.input_range],
+        }
+        return json.dumps(settings | ({"seed": self.seed, "flip": self.flip} if self.train else {}), sort_keys=True)
 
-    def _view(self, epoch: int, index: int, info: ClipInfo) -> View:
-        size = (info.length, self.frames, info.height, info.width, self.crop)
+    def _window(self, info: ClipInfo, epoch: int, index: int) -> Window:
         if self.train:
-            return random_view(self.seed, epoch, index, *size, flip=self.flip)
-        return even_view(index % self.views, self.views, *size)
-
-    def _window(self, clip: int, epoch: int, index: int) -> dict[str, Any]:
-        """An item straight from the files: only what its window needs is read."""
-        row = self.manifest[clip]
-        info = self._probe(row)
-        view = self._view(epoch, index, info)
-        at = window_positions(view.start, self.frames, info.length)
-        first, last = min(int(at.min()), max(info.length - 2, 0)), int(at.max())
-        frames, flow = self._read(row, info, first, last)
-        return self._cut(view, info, frames, at - first, flow, flow_positions(at, info.length) - first)
-
-    def _kept(self, clip: int, epoch: int, index: int) -> dict[str, Any]:
-        """An item from memory, which is filled with the whole clip the first time."""
-        assert self._memory is not None
-        if clip not in self._memory:
-            row = self.manifest[clip]
-            info = self._probe(row)
-            self._memory[clip] = self._read(row, info, 0, info.length - 1)
-        frames, flow = self._memory[clip]
-        info = _info(frames, flow)
-        view = self._view(epoch, index, info)
-        at = window_positions(view.start, self.frames, info.length)
-        return self._cut(view, info, frames, at, flow, flow_positions(at, info.length))
-
-    def _probe(self, row: dict[str, Any]) -> ClipInfo:
-        return probe(row["path"], start=row["start"], end=row["end"], fps=self.fps, short_side=self.short_side)
-
-    def _read(self, row: dict[str, Any], info: ClipInfo, first: int, last: int) -> tuple[Tensor | None, Tensor | None]:
-        """Frames `first` to `last` and their flow, in units of the bound; None for what items do not have."""
-        stored = self.flow is None or isinstance(self.flow, StoredFlow)
-        after = last if stored else min(last + 1, info.length - 1)  # the frame to which the last flow leads
-        frames = flow = None
-        if self.rgb or not stored:
-            frames = read_frames(
-                row["path"],
-                start=row["start"],
-                end=row["end"],
-                fps=self.fps,
-                short_side=self.short_side,
-                window=range(first, after + 1),
-            )
-        if self.flow is not None:
-            flow = to_unit(self._flow(row["clip"], info, first, last, frames), self.flow_bound).half()
-        return frames[: last - first + 1] if self.rgb and frames is not None else None, flow
-
-    def _flow(self, clip: str, info: ClipInfo, first: int, last: int, frames: Tensor | None) -> Tensor:
-        if info.length == 1:  # nothing moves in a single frame
-            return torch.zeros(1, 2, info.height, info.width)
-        start, stop = first, min(last + 1, info.length - 1)
-        if isinstance(self.flow, StoredFlow):
-            flow = self.flow.read(clip, start=start, stop=stop)
-        else:
-            assert self.flow is not None
-            assert frames is not None
-            flow = self.flow(clip, frames)
-        expected = (stop - start, 2, info.height, info.width)
-        if tuple(flow.shape) != expected:
-            raise ValueError(
-                f"flow {start}:{stop} of clip {clip!r} is {tuple(flow.shape)}, expected {expected}: "
-                f"was it made at {self.fps:g} fps with a short side of {self.short_side}?"
-            )
-        return flow
-
-    def _cut(
-        self, view: View, info: ClipInfo, frames: Tensor | None, at: Tensor, flow: Tensor | None, flow_at: Tensor
-    ) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        if frames is not None:
-            low, high = self.input_range
-            out["rgb"] = view.cut(frames, at).float().mul_((high - low) / 255).add_(low)
-            out["length"] = min(info.length, self.frames)
-        if flow is not None:
-            out["flow"] = view.cut(flow, flow_at).float()
-            if view.flip:
-                out["flow"][0].neg_()
-        return out
+            return random_view(info, self.frames, self.crop, seed=self.seed, epoch=epoch, index=index, flip=self.flip)
+        return even_view(info, self.frames, self.crop, view=index % self.views, views=self.views)
 
 
-def _info(frames: Tensor | None, flow: Tensor | None) -> ClipInfo:
-    if frames is not None:
-        return ClipInfo(len(frames), *frames.shape[-2:])
-    assert flow is not None
-    return ClipInfo(len(flow) + 1, *flow.shape[-2:])
+def _shared_epoch() -> Tensor:
+    # Shared memory, so that workers that outlive an epoch see the next one.
+    return torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call, no-any-return]
 
 
-def _check_arguments(
-    frames: int, fps: float, short_side: int, crop: int, bound: float, views: int, distinct_views: int | None
-) -> None:
-    if not 1 <= crop <= short_side:
-        raise ValueError(f"crop must be in 1..{short_side}, the short side of the frames, got {crop}")
-    if frames < 1 or views < 1:
-        raise ValueError(f"frames and views must be at least 1, got {frames} and {views}")
-    if not 0 < fps < float("inf") or not 0 < bound < float("inf"):
-        raise ValueError(f"fps and flow_bound must be positive, got {fps} and {bound}")
-    if distinct_views is not None and distinct_views < 1:
-        raise ValueError(
-            f"distinct_views must be at least 1, or None for views that never repeat, got {distinct_views}"
-        )
+def _check_distinct_views(number: int | None) -> None:
+    if number is not None and number < 1:
+        raise ValueError(f"distinct_views must be at least 1, or None for views that never repeat, got {number}")

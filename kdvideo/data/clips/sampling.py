@@ -1,4 +1,7 @@
-"""Which frames, which crop, mirrored or not: views of a clip as pure functions of numbers."""
+"""Which frames a view shows, which crop, mirrored or not: pure functions of the size of the clip.
+
+Legend: L grid frames of a clip, C channels, T frames of a window, H W space.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdvideo.data.video.frame_grid import ClipInfo
+
 VIEW_VERSION = 1  # raise it when a function below gives other views: caches of views are void then
 
 
 @dataclass(frozen=True)
-class View:
-    """A window of frames from `start` on, a square of `crop` pixels at (`top`, `left`), mirrored or not."""
+class Window:
+    """A view of a clip: `frames` frames from `start` on, cut to `crop` x `crop` pixels at (`top`, `left`).
+
+    With `flip` the view is mirrored. A clip shorter than the window starts over.
+    """
 
     start: int
     top: int
     left: int
     crop: int
     flip: bool
+    frames: int
 
     def cut(self, frames: Tensor, positions: Tensor) -> Tensor:
-        """(L, C, H, W) at the T positions -> (C, T, crop, crop); mirrored flow has yet to be negated in u."""
+        """Cut (L, C, H, W) at T positions to (C, T, crop, crop); of mirrored flow u is not negated here."""
         part = frames[..., self.top : self.top + self.crop, self.left : self.left + self.crop]
         first = int(positions[0])
         if int(positions[-1]) - first == len(positions) - 1:  # a plain run of frames: no copy of them
@@ -33,43 +42,40 @@ class View:
         return part.flip(-1) if self.flip else part
 
 
-def random_view(
-    seed: int,
-    epoch: int,
-    index: int,
-    length: int,
-    frames: int,
-    height: int,
-    width: int,
-    crop: int,
-    *,
-    flip: bool,
-) -> View:
-    """A view drawn uniformly; a function of its arguments alone."""
+def random_view(info: ClipInfo, frames: int, crop: int, *, seed: int, epoch: int, index: int, flip: bool) -> Window:
+    """Draw a view uniformly, as a function of the arguments alone."""
     key = np.array([seed % 2**64, epoch % 2**64], np.uint64)
     bits = np.random.Philox(key=key, counter=np.array([0, 0, 0, index], np.uint64))
     start, top, left, mirror = np.random.Generator(bits).random(4)
-    return View(
-        int(start * (max(length - frames, 0) + 1)),
-        int(top * (height - crop + 1)),
-        int(left * (width - crop + 1)),
+    return Window(
+        int(start * (max(info.length - frames, 0) + 1)),
+        int(top * (info.height - crop + 1)),
+        int(left * (info.width - crop + 1)),
         crop,
         bool(flip and mirror < 0.5),
+        frames,
     )
 
 
-def even_view(view: int, views: int, length: int, frames: int, height: int, width: int, crop: int) -> View:
-    """View number `view` of `views` whose windows are spread evenly over the clip: centre crop, not mirrored."""
-    spare = max(length - frames, 0)
-    start = spare // 2 if views == 1 else round(spare * view / (views - 1))
-    return View(start, (height - crop) // 2, (width - crop) // 2, crop, False)
+def even_view(info: ClipInfo, frames: int, crop: int, *, view: int, views: int) -> Window:
+    """Return view number `view` of `views` that are spread evenly over the clip: centre crop, not mirrored."""
+    start = spread(max(info.length - frames, 0), views)[view]
+    return Window(start, (info.height - crop) // 2, (info.width - crop) // 2, crop, False, frames)
+
+
+def spread(last: int, count: int) -> list[int]:
+    """Return `count` whole numbers spread evenly from 0 to `last`; one alone is in the middle."""
+    return [last // 2] if count == 1 else [round(last * k / (count - 1)) for k in range(count)]
 
 
 def window_positions(start: int, frames: int, length: int) -> Tensor:
-    """The grid frame of each position of a window; a clip shorter than the window starts over."""
+    """Return the grid frame of each position of a window, (T,); a clip shorter than the window starts over."""
     return torch.arange(start, start + frames) % length
 
 
 def flow_positions(positions: Tensor, length: int) -> Tensor:
-    """The flow of each window position: from its grid frame to the next; the last frame takes the one before it."""
+    """Return the number of the flow of each position, (T,): from its grid frame to the next.
+
+    The last frame of the clip takes the flow before it.
+    """
     return positions.clamp(max=max(length - 2, 0))

@@ -1,4 +1,4 @@
-"""Synthetic videos with known motions: action clips, and people who act for detection (`localization`)."""
+"""Synthetic videos with known motions: action clips, and several actors in one video for detection (`localization`)."""
 
 from kdvideo.data.synthetic.motions import CLASSES, MOTIONS, encode, render, write_dataset
 

@@ -1,4 +1,4 @@
-"""Drawing for the synthetic localisation videos: several actors in one scene, and their boxes.
+"""Actors of the synthetic localization videos: where they are in each frame, their pictures and their boxes.
 
 Legend: T frames, H W pixels, N actors. Lengths are in pixels, times in seconds; boxes are fractions of the frame.
 """
@@ -13,15 +13,19 @@ import torch
 from torch import Generator, Tensor
 
 from kdvideo.data.synthetic import motions, shapes
-from kdvideo.data.synthetic.drawn import check
+from kdvideo.data.synthetic.seeding import check
 
-TRAVEL = ("horizontal", "orbit", "vertical")  # where an actor is; the other actions change its form
+TRAVEL = ("horizontal", "orbit", "vertical")  # these move an actor; the other actions change its shape
 PLACES = 4
 
 
 @dataclass(frozen=True)
 class Actor:
-    """A shape, its actions (none, one, or one of place and one of form), and the action whose look it wears.
+    """An object, its actions (none, one, or one that moves it and one that changes its shape), and its appearance.
+
+    Args:
+        actions: of `CLASSES`; at most one of `TRAVEL` and at most one other.
+        appearance: the action whose hue and outline it has.
 
     Raises:
         ValueError: actions that do not go together, or an unknown name.
@@ -39,14 +43,14 @@ class Actor:
         known = {*self.actions, self.appearance} <= set(motions.CLASSES)
         if not (known and travels <= 1 and len(self.actions) - travels <= 1):
             raise ValueError(
-                f"actor {self.actions} with the look of {self.appearance!r}; expected names of {motions.CLASSES}, "
-                f"and of the actions at most one of {TRAVEL} and at most one other"
+                f"actor must have actions and an appearance of {motions.CLASSES}, at most one action of {TRAVEL} and "
+                f"at most one other, got {self.actions} and {self.appearance!r}"
             )
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What all videos of a data set have in common; see `kdvideo.data.synthetic.localization.render`."""
+    """Settings that all videos of a data set share; see `kdvideo.data.synthetic.localization.render`."""
 
     size: int
     frames: int
@@ -71,35 +75,39 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """All that moves in a video: the view (2, T), and pose, radius and look of every actor."""
+class Trajectories:
+    """The drift of the view, (2, T) in pixels, and pose, radius and look of every actor of one video."""
 
     view: Tensor
-    cast: tuple[tuple[shapes.Pose, float, shapes.Look], ...]
+    actors: tuple[tuple[shapes.Pose, float, shapes.Look], ...]
 
     def boxes(self, scene: Scene) -> Tensor:
-        """The boxes of all frames, (T, N, 4)."""
+        """Compute the boxes of all frames, (T, N, 4)."""
         size = torch.tensor([scene.width, scene.size] * 2)
-        return (torch.stack([_box(*actor) for actor in self.cast], 1) / size + 0.5).clamp(0, 1)
+        return (torch.stack([_box(*actor) for actor in self.actors], 1) / size + 0.5).clamp(0, 1)
 
 
-def rehearse(scene: Scene, actors: Sequence[Actor], generator: Generator) -> Stage:
-    """Draw where everybody is and what they do."""
+def draw_trajectories(scene: Scene, actors: Sequence[Actor], generator: Generator) -> Trajectories:
+    """Draw where the actors of one video are and how they move.
+
+    Raises:
+        ValueError: no actor, or more than there are places.
+    """
     check("actors", len(actors), 1 <= len(actors) <= PLACES, f"1 to {PLACES} of them")
     times, unit = torch.arange(scene.frames) / scene.fps, scene.size / 96
     view = shapes.drift(times, scene.camera * unit, generator)
-    cast = []
+    drawn = []
     for actor, place in zip(actors, torch.randperm(PLACES, generator=generator).tolist(), strict=False):
         radius = 11 * unit * shapes.uniform(0.85, 1.15, generator)
-        pose = _perform(actor, times, radius, scene.speed, generator)
+        pose = _draw_pose(actor, times, radius, scene.speed, generator)
         x = (place % 2 - 0.5) * scene.width / 2 + unit * shapes.uniform(-8, 8, generator)
         y = (place // 2 - 0.5) * scene.size / 2 + unit * shapes.uniform(-5, 5, generator)
         pose = replace(pose, x=pose.x + view[0] + x, y=pose.y + view[1] + y)
-        cast.append((pose, radius, shapes.LOOKS[actor.appearance]))
-    return Stage(view, tuple(cast))
+        drawn.append((pose, radius, shapes.LOOKS[actor.appearance]))
+    return Trajectories(view, tuple(drawn))
 
 
-def _perform(actor: Actor, times: Tensor, radius: float, speed: float, generator: Generator) -> shapes.Pose:
+def _draw_pose(actor: Actor, times: Tensor, radius: float, speed: float, generator: Generator) -> shapes.Pose:
     pose = shapes.still(times, radius, generator)
     for action in actor.actions:
         moved = shapes.move(action, times, radius, speed, generator)
@@ -110,17 +118,17 @@ def _perform(actor: Actor, times: Tensor, radius: float, speed: float, generator
     return pose
 
 
-def film(scene: Scene, stage: Stage, generator: Generator) -> Tensor:
-    """Draw the frames, uint8 (T, 3, H, W); textures and noise are drawn here."""
-    canvas = shapes.background(stage.view, scene.width, scene.contrast, generator)[..., : scene.size, :]
-    for pose, radius, look in stage.cast:
-        canvas = shapes.paint(canvas, pose, look, shapes.skin(look, scene.contrast, generator), radius)
+def render_frames(scene: Scene, trajectories: Trajectories, generator: Generator) -> Tensor:
+    """Render the frames of one video, uint8 (T, 3, H, W); textures and noise are drawn here."""
+    canvas = shapes.background(trajectories.view, scene.width, scene.contrast, generator)[..., : scene.size, :]
+    for pose, radius, look in trajectories.actors:
+        canvas = shapes.paint(canvas, pose, look, shapes.surface(look, scene.contrast, generator), radius)
     canvas = 255 * canvas + scene.noise * torch.randn(canvas.shape, generator=generator)
     return canvas.round().clamp(0, 255).to(torch.uint8)
 
 
 def _box(pose: shapes.Pose, radius: float, look: shapes.Look) -> Tensor:
-    """The box (T, 4) of what `shapes.paint` draws, in pixels from the middle of the frame."""
+    """Compute the box (T, 4) of what `shapes.paint` draws, in pixels from the middle of the frame."""
     angle = torch.linspace(0, 2 * math.pi, 361)
     edge = radius * pose.zoom[:, None] * (1 + look.depth * (look.lobes * angle).cos())
     turned = angle + pose.angle[:, None]

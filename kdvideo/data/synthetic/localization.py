@@ -1,8 +1,8 @@
-"""Synthetic action localisation: real mp4 files of several moving shapes, with boxes and actions in AVA's csv files.
+"""Synthetic action localization: mp4 files of several moving shapes, with boxes and actions in AVA's csv files.
 
-Every actor does one action, or two at once; some shapes only stand there, and are found by the proposals but not
-annotated. As in `kdvideo.data.synthetic`, no frame shows the action, a mirrored clip keeps it, and hue and outline are
-a partial, misleading cue to an actor's (first) action in the split "train" and none in the others.
+Every actor does one action, or two at once; some shapes do nothing: the proposals have them, the annotations do not.
+As in `kdvideo.data.synthetic`, no frame shows the action, a mirrored clip keeps it, and hue and outline are a partial,
+misleading cue to an actor's (first) action in the split "train" and none in the others.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from kdvideo.data.synthetic import actors as drawing
-from kdvideo.data.synthetic import motions
-from kdvideo.data.synthetic.actors import TRAVEL, Actor, Scene
-from kdvideo.data.synthetic.drawn import appearances, check, check_counts, complete, seed_of, write
+from kdvideo.data.synthetic.actors import TRAVEL, Actor, Scene, draw_trajectories, render_frames
+from kdvideo.data.synthetic.dataset_folder import write_file, write_folder
+from kdvideo.data.synthetic.motions import CLASSES, encode
+from kdvideo.data.synthetic.seeding import check, check_counts, draw_appearances, seed_of
 from kdvideo.data.synthetic.shapes import pick, uniform
 
 __all__ = ["ACTIONS", "CLIP_START", "VIDEOS", "Actor", "render", "write_dataset"]
 
-ACTIONS: Mapping[int, str] = dict(enumerate(motions.CLASSES, 1))
+ACTIONS: Mapping[int, str] = dict(enumerate(CLASSES, 1))
 CLIP_START = 900  # the second at which the files start, as AVA's do
 VIDEOS: Mapping[str, int] = {"train": 80, "val": 24, "test": 48}
 VERSION = 1  # of pictures, boxes and proposals: raise it with every change to them, so that old folders are refused
@@ -56,8 +56,12 @@ def render(
         actors: 1 to 4, from back to front.
         seed: of everything that is drawn: places, radii, phases, textures.
         size: H, a multiple of 6 from 48; W is 4/3 of it. All lengths scale with size / 96.
-        frames, fps, noise, speed, contrast: as in `kdvideo.data.synthetic.render`.
+        frames: T, at least 2.
+        fps: frames per second. The motion depends on the time, not on the frame.
+        noise: standard deviation of the Gaussian noise on every pixel, in grey levels of 255.
         camera: largest amplitude of the view's slow drift, in pixels at size 96.
+        speed: factor on the speed of the actors.
+        contrast: factor on the textures.
 
     Raises:
         ValueError: a number out of range.
@@ -69,8 +73,8 @@ def render(
     """
     scene = Scene(size, frames, fps, noise, camera, speed, contrast)
     generator = Generator().manual_seed(seed)
-    stage = drawing.rehearse(scene, actors, generator)
-    return drawing.film(scene, stage, generator), stage.boxes(scene)
+    trajectories = draw_trajectories(scene, actors, generator)
+    return render_frames(scene, trajectories, generator), trajectories.boxes(scene)
 
 
 def write_dataset(
@@ -94,9 +98,9 @@ def write_dataset(
     ```
     videos/<split>_<number>.mp4      they start at second 900
     <split>.csv                      video,second,x1,y1,x2,y2,action,person; key frames 901 … 900 + seconds - 1
-    proposals_<split>.csv            video,second,x1,y1,x2,y2,score: jittered, some twice, some of nobody
+    proposals_<split>.csv            video,second,x1,y1,x2,y2,score: jittered, some twice, some without an actor
     actions.pbtxt                    the label map
-    synthetic.json                   what was drawn
+    synthetic.json                   the settings and what was drawn
     ```
 
     As with `kdvideo.data.synthetic.write_dataset`, the folder appears when it is complete, interrupted writing is
@@ -108,10 +112,15 @@ def write_dataset(
         videos: number of videos by split, each with 2 or 3 actors; only "train" has the cue.
         cue: fraction of the training actors whose look is that of their first action.
         two_actions: probability that an actor does a second action.
-        bystanders: probability that a shape that does nothing is there too.
+        bystanders: probability that there is another shape, which does nothing.
         seed: of the data set.
-        size, fps, noise, camera, speed, contrast: see `render`.
+        size: see `render`.
         seconds: length of the videos, at least 2.
+        fps: frames per second, a whole number.
+        noise: see `render`, as for all that follow.
+        camera: amplitude of the view's drift.
+        speed: factor on the speed of the actors.
+        contrast: factor on the textures.
 
     Raises:
         ValueError: for an argument out of range, or a folder that holds anything but this data set.
@@ -134,7 +143,7 @@ def write_dataset(
     settings = {"videos": dict(videos), **chances, "seed": seed, "seconds": seconds, **asdict(scene)}
     clips = json.loads(json.dumps([asdict(video) for video in plan]))  # JSON knows no tuples
     record = {"kind": "localisation", "version": VERSION, **settings, "clips": clips}
-    complete(root, record, lambda folder: _fill(folder, scene, plan))
+    write_folder(root, record, lambda folder: _fill(folder, scene, plan))
     return root
 
 
@@ -143,21 +152,22 @@ def _plan(videos: Mapping[str, int], cue: float, two: float, bystanders: float, 
     for split, count in videos.items():
         g = Generator().manual_seed(seed_of(seed, split, "localisation"))
         sizes = torch.randint(2, 4, (count,), generator=g).tolist()
-        people = _people(sum(sizes), cue if split == "train" else None, two, (seed, f"people of {split}"), g)
+        actors = _draw_actors(sum(sizes), cue if split == "train" else None, two, (seed, f"people of {split}"), g)
         for number, size in enumerate(sizes):
-            cast = [next(people) for _ in range(size)]
+            shown = [next(actors) for _ in range(size)]
             if uniform(0, 1, g) < bystanders:
-                cast.insert(0, Actor((), pick(motions.CLASSES, g)))
-            yield _Video(f"{split}_{number:04d}", split, seed_of(seed, split, number), tuple(cast))
+                shown.insert(0, Actor((), pick(CLASSES, g)))
+            yield _Video(f"{split}_{number:04d}", split, seed_of(seed, split, number), tuple(shown))
 
 
-def _people(count: int, cue: float | None, two: float, seed: tuple[int, str], g: Generator) -> Iterator[Actor]:
-    """Actors in random order: first actions equally often, looks in exact shares."""
-    names = motions.CLASSES
-    first = [names[place % len(names)] for place in torch.randperm(count, generator=g).tolist()]
-    looks = {name: iter(appearances(name, first.count(name), names, cue, seed=seed)) for name in names if name in first}
+def _draw_actors(count: int, cue: float | None, two: float, seed: tuple[int, str], g: Generator) -> Iterator[Actor]:
+    """Draw actors in random order: first actions equally often, appearances in exact shares."""
+    first = [CLASSES[place % len(CLASSES)] for place in torch.randperm(count, generator=g).tolist()]
+    looks = {
+        name: iter(draw_appearances(name, first.count(name), CLASSES, cue, seed=seed)) for name in dict.fromkeys(first)
+    }
     for name in first:
-        other = [second for second in names if (second in TRAVEL) != (name in TRAVEL)]
+        other = [second for second in CLASSES if (second in TRAVEL) != (name in TRAVEL)]
         second = (pick(other, g),) if uniform(0, 1, g) < two else ()
         yield Actor((name, *second), next(looks[name]))
 
@@ -167,20 +177,20 @@ def _fill(folder: Path, scene: Scene, plan: Sequence[_Video]) -> None:
     tables: dict[str, list[str]] = {}
     for video in plan:
         generator = Generator().manual_seed(video.seed)
-        stage = drawing.rehearse(scene, video.actors, generator)
+        trajectories = draw_trajectories(scene, video.actors, generator)
         path = folder / "videos" / f"{video.name}.mp4"
         if not path.exists():
-            write(path, motions.encode(drawing.film(scene, stage, generator), fps=scene.fps))
-        boxes = stage.boxes(scene)[int(scene.fps) :: int(scene.fps)]  # of the seconds 1, 2, …
+            write_file(path, encode(render_frames(scene, trajectories, generator), fps=scene.fps))
+        boxes = trajectories.boxes(scene)[int(scene.fps) :: int(scene.fps)]  # of the seconds 1, 2, …
         tables.setdefault(f"{video.split}.csv", []).extend(_annotations(video, boxes))
         tables.setdefault(f"proposals_{video.split}.csv", []).extend(_proposals(video, boxes))
     for name, lines in tables.items():
-        write(folder / name, "".join(lines).encode())
+        write_file(folder / name, "".join(lines).encode())
     items = [f'item {{\n  name: "{name}"\n  id: {number}\n}}\n' for number, name in ACTIONS.items()]
-    write(folder / "actions.pbtxt", "".join(items).encode())
+    write_file(folder / "actions.pbtxt", "".join(items).encode())
 
 
-def _place(video: _Video, step: int, box: Tensor) -> str:
+def _video_second_box(video: _Video, step: int, box: Tensor) -> str:
     corners = ",".join(f"{value:.3f}" for value in box.tolist())
     return f"{video.name},{CLIP_START + 1 + step:04d},{corners}"
 
@@ -190,20 +200,20 @@ def _annotations(video: _Video, boxes: Tensor) -> Iterator[str]:
     for step, frame in enumerate(boxes):
         for person, (actor, box) in enumerate(zip(video.actors, frame, strict=True)):
             for action in actor.actions:
-                yield f"{_place(video, step, box)},{number[action]},{person}\n"
+                yield f"{_video_second_box(video, step, box)},{number[action]},{person}\n"
 
 
 def _proposals(video: _Video, boxes: Tensor) -> Iterator[str]:
-    """Every shape once or twice, a few per cent off, and two boxes of nothing."""
+    """List the proposals: every shape once or twice, a few per cent off, and two boxes at random places."""
     g = Generator().manual_seed(seed_of(video.seed, "proposals"))
     for step, frame in enumerate(boxes):
         for box in frame:
             for _ in range(1 + int(uniform(0, 1, g) < 0.4)):
-                yield f"{_place(video, step, _jittered(box, g))},{uniform(0.5, 1, g):.3f}\n"
+                yield f"{_video_second_box(video, step, _jittered(box, g))},{uniform(0.5, 1, g):.3f}\n"
         for box in frame[torch.randint(len(frame), (2,), generator=g)]:
             size = box[2:] - box[:2]
             low = (1 - size) * torch.rand(2, generator=g)
-            yield f"{_place(video, step, torch.cat([low, low + size]))},{uniform(0.1, 0.7, g):.3f}\n"
+            yield f"{_video_second_box(video, step, torch.cat([low, low + size]))},{uniform(0.1, 0.7, g):.3f}\n"
 
 
 def _jittered(box: Tensor, g: Generator) -> Tensor:

@@ -1,6 +1,6 @@
-"""Synthetic action recognition: real mp4 files of moving textured shapes whose class is the motion.
+"""Synthetic action recognition: mp4 files of moving textured shapes whose class is the motion.
 
-No frame shows the class: a parameter that swings in one class stands still in the others, at the value it would
+No frame shows the class: a parameter that oscillates in one class is constant in the others, at the value it would
 have in a random frame. A mirrored clip keeps its class. Appearance (hue and outline of the object) is a partial,
 misleading cue: in the split "train" it is the class's own in exactly a fraction `cue` of each class's clips and
 another class's in the rest; in every other split each class shows all appearances equally often.
@@ -19,7 +19,8 @@ import torch
 from torch import Generator, Tensor
 
 from kdvideo.data.synthetic import shapes
-from kdvideo.data.synthetic.drawn import appearances, check, check_counts, complete, seed_of, write
+from kdvideo.data.synthetic.dataset_folder import write_file, write_folder
+from kdvideo.data.synthetic.seeding import check, check_counts, draw_appearances, seed_of
 
 __all__ = ["CLASSES", "MOTIONS", "encode", "render", "write_dataset"]
 
@@ -78,14 +79,15 @@ def render(
     Args:
         motion: the class, one of `MOTIONS`.
         seed: of everything that is drawn: textures, place, phase, period (1.1 to 1.7 s), background.
-        appearance: the motion whose hue and outline the object wears; None draws one.
+        appearance: the motion whose hue and outline the object has; None draws one.
         size: height and width in pixels, even, at least 32. All lengths scale with size / 72.
-        frames, fps: length and rate of the clip. The motion depends on the time, not on the frame.
+        frames: T, at least 2.
+        fps: frames per second. The motion depends on the time, not on the frame.
         noise: standard deviation of the Gaussian noise on every pixel, in grey levels of 255.
         distractor: probability that a smaller object with another motion and any appearance is there too.
         camera: largest amplitude of the view's slow drift, in pixels at size 72.
         speed: factor on the speed of the objects.
-        contrast: factor on the textures; at 0 flow has nothing to hold on to but outlines.
+        contrast: factor on the textures; at 0 only outlines show the motion to a flow estimator.
 
     Raises:
         ValueError: for an unknown motion or appearance, or a number out of range.
@@ -99,30 +101,30 @@ def render(
         check("motion or appearance", name, name in MOTIONS, f"one of {MOTIONS}")
     generator = Generator().manual_seed(seed)
     look = appearance or shapes.pick(MOTIONS, generator)
-    return _film(scene, list(_cast(scene, motion, look, generator)), generator)
+    return _render_frames(scene, list(_draw_objects(scene, motion, look, generator)), generator)
 
 
-def _cast(scene: _Scene, motion: str, look: str, g: Generator) -> Iterator[tuple[str, str, float, float]]:
-    """Objects from back to front as (motion, appearance, scale, distance from the middle at size 72)."""
+def _draw_objects(scene: _Scene, motion: str, look: str, g: Generator) -> Iterator[tuple[str, str, float, float]]:
+    """Draw the objects, from back to front: (motion, appearance, scale, distance from the middle at size 72)."""
     if shapes.uniform(0, 1, g) < scene.distractor:
         other = shapes.pick([name for name in MOTIONS if name != motion], g)
         yield other, shapes.pick(MOTIONS, g), 0.4, 22.0
     yield motion, look, 1.0, shapes.uniform(0, 6, g)
 
 
-def _film(scene: _Scene, cast: Sequence[tuple[str, str, float, float]], g: Generator) -> Tensor:
+def _render_frames(scene: _Scene, objects: Sequence[tuple[str, str, float, float]], g: Generator) -> Tensor:
     times = torch.arange(scene.frames) / scene.fps
     unit = scene.size / 72
     view = shapes.drift(times, scene.camera * unit, g)
     canvas = shapes.background(view, scene.size, scene.contrast, g)
-    for motion, look, scale, distance in cast:
+    for motion, look, scale, distance in objects:
         radius = 14 * scale * unit * shapes.uniform(0.85, 1.15, g)
         pose = shapes.move(motion, times, radius, scene.speed, g)
         direction = shapes.uniform(0, 2 * math.pi, g)
         x = pose.x + view[0] + distance * unit * math.cos(direction)
         y = pose.y + view[1] + distance * unit * math.sin(direction)
-        skin = shapes.skin(shapes.LOOKS[look], scene.contrast, g)
-        canvas = shapes.paint(canvas, replace(pose, x=x, y=y), shapes.LOOKS[look], skin, radius)
+        surface = shapes.surface(shapes.LOOKS[look], scene.contrast, g)
+        canvas = shapes.paint(canvas, replace(pose, x=x, y=y), shapes.LOOKS[look], surface, radius)
     canvas = 255 * canvas + scene.noise * torch.randn(canvas.shape, generator=g)
     return canvas.round().clamp(0, 255).to(torch.uint8)
 
@@ -134,7 +136,7 @@ def encode(clip: Tensor, *, fps: float = 25.0) -> bytes:
         >>> len(encode(render("spin", seed=1, frames=4))) > 1000
         True
     """
-    check("clip", clip.dtype, clip.dtype == torch.uint8 and clip.ndim == 4, "uint8 (T, 3, H, W)")
+    check("clip", (clip.dtype, tuple(clip.shape)), clip.dtype == torch.uint8 and clip.ndim == 4, "uint8 (T, 3, H, W)")
     rate = Fraction(fps).limit_denominator(1001)
     options = {"crf": "16", "preset": "veryfast", "mbtree": "0"}  # x264's mbtree is not deterministic
     file = io.BytesIO()
@@ -164,7 +166,7 @@ def write_dataset(
     speed: float = 1.0,
     contrast: float = 1.0,
 ) -> Path:
-    """Write root/<split>/<class>/<clip>.mp4 and a record of what they are, synthetic.json; return root.
+    """Write a data set, `<split>/<class>/<clip>.mp4` and a record `synthetic.json`, into a folder; return the folder.
 
     The folder appears when it is complete. Interrupted writing is continued by the next call from a hidden folder
     beside it, and a folder that already holds this data set is left as it is. Clips of different seeds, splits,
@@ -177,7 +179,14 @@ def write_dataset(
             and "rock", which look like "orbit" and "spin": a harder task has all eight.
         cue: fraction of the training clips whose appearance is their class's; 1/K is no cue, with K classes.
         seed: of the data set.
-        size, frames, fps, noise, distractor, camera, speed, contrast: see `render`.
+        size: see `render`, as for all that follow.
+        frames: T of the clips.
+        fps: frames per second.
+        noise: standard deviation of the noise.
+        distractor: probability of a second object.
+        camera: amplitude of the view's drift.
+        speed: factor on the speed of the objects.
+        contrast: factor on the textures.
 
     Raises:
         ValueError: for an argument out of range, or a folder that holds anything but this data set.
@@ -199,7 +208,7 @@ def write_dataset(
         "seed": seed,
     }
     record = {"version": VERSION, **parameters, **asdict(scene), "clips": [asdict(clip) for clip in clips]}
-    complete(root, record, lambda folder: _fill(folder, scene, clips))
+    write_folder(root, record, lambda folder: _fill(folder, scene, clips))
     return root
 
 
@@ -210,7 +219,7 @@ def _plan(counts: Mapping[str, int], classes: Sequence[str], cue: float, seed: i
     check_counts("clips_per_class", counts)
     for split, count in counts.items():
         for label in classes:
-            looks = appearances(label, count, classes, cue if split == "train" else None, seed=(seed, split))
+            looks = draw_appearances(label, count, classes, cue if split == "train" else None, seed=(seed, split))
             for index, look in enumerate(looks):
                 path = f"{split}/{label}/{index:04d}.mp4"
                 yield _Clip(path, label, look, seed_of(seed, split, label, index))
@@ -222,4 +231,4 @@ def _fill(folder: Path, scene: _Scene, clips: Sequence[_Clip]) -> None:
     for clip in clips:
         if not (folder / clip.path).exists():
             pictures = render(clip.label, seed=clip.seed, appearance=clip.appearance, **asdict(scene))
-            write(folder / clip.path, encode(pictures, fps=scene.fps))
+            write_file(folder / clip.path, encode(pictures, fps=scene.fps))

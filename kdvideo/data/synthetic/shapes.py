@@ -1,4 +1,4 @@
-"""Drawing for the synthetic clips: textures, outlines and moving poses, as plain functions of a generator.
+"""Textures, outlines and moving poses of the synthetic videos, drawn as plain functions of a generator.
 
 Legend: T frames, H W pixels. Lengths are in pixels, times in seconds, angles in radians.
 """
@@ -44,7 +44,7 @@ def pick(names: Sequence[str], generator: Generator) -> str:
     return names[int(torch.randint(len(names), (), generator=generator))]
 
 
-def _still(times: Tensor, reach: float, generator: Generator) -> Tensor:
+def _still_value(times: Tensor, reach: float, generator: Generator) -> Tensor:
     # The value a swinging parameter has in a random frame: one frame cannot tell still from swinging.
     return torch.full_like(times, reach * math.sin(uniform(0, TURN, generator)))
 
@@ -52,11 +52,11 @@ def _still(times: Tensor, reach: float, generator: Generator) -> Tensor:
 def still(times: Tensor, radius: float, generator: Generator) -> Pose:
     """Draw a pose in which nothing moves."""
     return Pose(
-        x=_still(times, 0.75 * radius, generator),
-        y=_still(times, 0.75 * radius, generator),
+        x=_still_value(times, 0.75 * radius, generator),
+        y=_still_value(times, 0.75 * radius, generator),
         angle=torch.full_like(times, uniform(0, TURN, generator)),
-        zoom=_still(times, 0.35, generator).exp(),
-        shear=_still(times, 0.7, generator),
+        zoom=_still_value(times, 0.35, generator).exp(),
+        shear=_still_value(times, 0.7, generator),
     )
 
 
@@ -124,7 +124,7 @@ def move(motion: str, times: Tensor, radius: float, speed: float, generator: Gen
 
 
 def drift(times: Tensor, reach: float, generator: Generator) -> Tensor:
-    """Draw the slow swing of a hand-held view, (2, T) in pixels, x first."""
+    """Draw the slow drift of a hand-held view, (2, T) in pixels, x first."""
     paths = []
     for _ in "xy":
         period, phase = uniform(1.5, 3, generator), uniform(0, TURN, generator)
@@ -141,21 +141,21 @@ def texture(side: int, generator: Generator) -> Tensor:
     return (total - total.mean()) / total.std()
 
 
-def colour(hue: float, value: float, saturation: float) -> Tensor:
+def color(hue: float, value: float, saturation: float) -> Tensor:
     """Turn a hue in [0, 1) into RGB, (3, 1, 1), with mean `value` and swing `saturation`."""
     angles = TURN * (hue - torch.arange(3) / 3)
     return (value + saturation * angles.cos())[:, None, None]
 
 
-def skin(look: Look, contrast: float, generator: Generator) -> Tensor:
+def surface(look: Look, contrast: float, generator: Generator) -> Tensor:
     """Draw the surface of an object, (3, 64, 64): its hue, brighter than any background, with a texture."""
     hue, value = look.hue + uniform(-0.03, 0.03, generator), uniform(0.56, 0.68, generator)
-    return colour(hue, value, 0.22) + 0.13 * contrast * texture(64, generator)
+    return color(hue, value, 0.22) + 0.13 * contrast * texture(64, generator)
 
 
 def background(view: Tensor, size: int, contrast: float, generator: Generator) -> Tensor:
     """Draw a textured wall seen from a drifting `view` (2, T): (T, 3, size, size)."""
-    tint = colour(uniform(0, 1, generator), uniform(0.3, 0.42, generator), 0.06)
+    tint = color(uniform(0, 1, generator), uniform(0.3, 0.42, generator), 0.06)
     wall = tint + 0.08 * contrast * texture(2 * size, generator)
     axis = torch.arange(size) - (size - 1) / 2
     x = (axis[None, None, :] - view[0, :, None, None]).expand(-1, size, -1)
@@ -164,8 +164,8 @@ def background(view: Tensor, size: int, contrast: float, generator: Generator) -
     return F.grid_sample(wall.expand(len(grid), -1, -1, -1), grid, padding_mode="reflection", align_corners=False)
 
 
-def paint(canvas: Tensor, pose: Pose, look: Look, skin: Tensor, radius: float) -> Tensor:
-    """Draw an object with texture `skin` (3, S, S) over `canvas` (T, 3, H, W) and return the new canvas."""
+def paint(canvas: Tensor, pose: Pose, look: Look, surface: Tensor, radius: float) -> Tensor:
+    """Draw an object with texture `surface` (3, S, S) over `canvas` (T, 3, H, W) and return the new canvas."""
     height, width = canvas.shape[-2:]
     row = (torch.arange(height) - (height - 1) / 2)[None, :, None] - pose.y[:, None, None]
     column = (torch.arange(width) - (width - 1) / 2)[None, None, :] - pose.x[:, None, None]
@@ -176,5 +176,5 @@ def paint(canvas: Tensor, pose: Pose, look: Look, skin: Tensor, radius: float) -
     edge = 1 + look.depth * (look.lobes * torch.atan2(v, u)).cos()
     cover = ((edge - u.hypot(v)) * size + 0.5).clamp(0, 1)[:, None]
     grid = torch.stack((u, v), -1) / 1.5
-    skins = F.grid_sample(skin.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False)
-    return canvas * (1 - cover) + skins * cover
+    colors = F.grid_sample(surface.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False)
+    return canvas * (1 - cover) + colors * cover

@@ -1,4 +1,4 @@
-"""Opening video files safely, and the times at which they show a frame."""
+"""Safe opening of video files, and the times at which their frames are shown."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ FORMATS = "mov,avi,matroska,mpegts,mpeg,flv,asf,ogg"
 MAX_PIXELS = 8192 * 4608
 MAX_FRAMES = 2**22
 
-Path = str | os.PathLike[str]
+PathLike = str | os.PathLike[str]
 Ints = npt.NDArray[np.int64]
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its first real video stream; whatever fails inside becomes a `ClipError`."""
+def open_video(path: PathLike) -> Iterator[tuple[Any, Any]]:
+    """Open a file and yield its container and first video stream that is not a cover picture.
+
+    Raises:
+        ClipError: whatever fails, here and in the block.
+    """
     try:
         _check_regular_file(path)
         limit = {"max_pixels": str(MAX_PIXELS)}
@@ -45,7 +49,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         raise ClipError(path, _reason(path, error)) from error
 
 
-def _check_regular_file(path: Path) -> None:
+def _check_regular_file(path: PathLike) -> None:
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise ClipError(path, "not a regular file")
@@ -53,7 +57,7 @@ def _check_regular_file(path: Path) -> None:
         raise ClipError(path, "the file is empty")
 
 
-def _video_stream(path: Path, container: Any) -> Any:
+def _video_stream(path: PathLike, container: Any) -> Any:
     cover = av.stream.Disposition.attached_pic
     videos = [s for s in container.streams.video if not s.disposition & cover]
     if not videos:
@@ -65,7 +69,7 @@ def _video_stream(path: Path, container: Any) -> Any:
     return stream
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(path: PathLike, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, av.error.InvalidDataError) and (head := _text_head(path)):
@@ -75,7 +79,7 @@ def _reason(path: Path, error: Exception) -> str:
     return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
 
 
-def _text_head(path: Path) -> str:
+def _text_head(path: PathLike) -> str:
     try:
         with open(path, "rb") as file:
             head = file.read(48)
@@ -86,9 +90,9 @@ def _text_head(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The frames of a file in the order of display.
+    """The frames of a file in the order in which they are shown.
 
-    `keys` is how the decoder's frames are recognised: by presentation time stamp or, where `counted`, by their
+    `keys` is how the decoder's frames are recognized: by presentation time stamp or, where `counted`, by their
     number. `seconds` is the time of each from the first one on. `height` and `width` are as coded; for display
     pixels are `aspect` wide to 1 high, and then turned by `turns` quarters counter-clockwise.
     """
@@ -104,17 +108,17 @@ class Timeline:
 
     @property
     def interval(self) -> float:
-        """The usual time from one frame to the next, in seconds."""
+        """Median time from one frame to the next, in seconds."""
         return float(np.median(np.diff(self.seconds))) if len(self.seconds) > 1 else 0.04
 
     @property
     def key_interval(self) -> float:
-        """The usual difference between the keys of neighbouring frames."""
+        """Median difference between the keys of neighbouring frames."""
         return float(np.median(np.diff(self.keys))) if len(self.keys) > 1 else 0.0
 
 
-def timeline(path: Path) -> Timeline:
-    """When each frame is shown: from the packets and one decoded frame, where the container has times."""
+def timeline(path: PathLike) -> Timeline:
+    """Find when each frame is shown: from the packets and one decoded frame, where the container has times."""
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -151,14 +155,14 @@ def _timeline(path: str, mtime_ns: int, size: int) -> Timeline:
 
 @dataclass
 class _Pass:
-    """What one pass over the packets finds: how many there are, and the first frame."""
+    """One pass over the packets of a file: counts them and keeps the first frame."""
 
     path: str
     packets: int = 0
     first: Any = None
 
     def run(self, container: Any, stream: Any, *, every_frame: bool) -> Ints:
-        """The time stamps: of each decoded frame as it comes, or else of the packets, sorted."""
+        """Return the time stamps of all decoded frames as they come, or else of the packets, sorted."""
         frames: list[int] = []
         packets: list[int] = []
         for packet in container.demux(stream):

@@ -1,4 +1,4 @@
-"""The one error class of everything that can be wrong with a video file."""
+"""The error of a video file that cannot be read."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 
 
 class ClipError(Exception):
-    """A video file cannot give the frames asked of it; names the file and the reason.
+    """The error of a video file that cannot give the frames asked of it; names the file and the reason.
+
+    A DataLoader builds the exception anew from one text when it carries it out of a worker; the class and
+    the message survive that, and `path` is then empty.
 
     Args:
         path: the file, as the caller named it.
         reason: what is wrong, in words.
-
-    A DataLoader builds the exception anew from one text when it carries it out of a worker; the class and
-    the message survive that, and `path` is then empty.
 
     Examples:
         >>> str(ClipError("clips/a.mp4", "the file is empty"))

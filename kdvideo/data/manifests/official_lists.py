@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kdvideo.data.manifests.manifest import EXTENSIONS, Checked, Row
+from kdvideo.data.manifests.manifest import VIDEO_EXTENSIONS, ListedClip, ManifestBuilder
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-def from_ucf101(
+def from_ucf101_list(
     split_file: PathLike, *, root: PathLike, class_index: PathLike, allow_missing: float = False
 ) -> Dataset:
-    """The manifest of a UCF-101 list, such as `trainlist01.txt` or `testlist01.txt`.
+    """Read the manifest of one official list of UCF-101, such as `trainlist01.txt` or `testlist01.txt`.
+
+    `from_ucf101_folder` finds list and clips in the unpacked data set.
 
     Args:
         split_file: rows `Class/v_Class_g01_c01.avi`, in training lists followed by the number of the class, from 1.
@@ -36,40 +38,40 @@ def from_ucf101(
     Source: Soomro, Zamir, Shah, "UCF101", 2012, arXiv:1212.0402.
     """
     classes = class_names(class_index)
-    check = Checked(os.fspath(split_file), os.fspath(root), allow_missing)
+    builder = ManifestBuilder(os.fspath(split_file), os.fspath(root), allow_missing)
     rows = []
-    for line, text in _lines(check, split_file):
+    for line, text in _lines(builder, split_file):
         found = re.fullmatch(r"(([^/\s]+)/\S+)(?:\s+(\d+))?", text)
         if not found:
-            check.problems.append((line, f"expected Class/clip.avi or Class/clip.avi number, got {text!r}"))
+            builder.report(line, f"expected Class/clip.avi or Class/clip.avi number, got {text!r}")
             continue
         path, name, number = found.groups()
         if number and (not 1 <= int(number) <= len(classes) or classes[int(number) - 1] != name):
-            check.problems.append((line, f"class {name!r} does not have the number {number}"))
+            builder.report(line, f"class {name!r} does not have the number {number}")
             continue
         named = re.search(r"/v_([^/]+)_g\d+_c\d+\.", path)
         if named and named[1].lower() != name.lower():  # v_HandStandPushups_… lies in HandstandPushups
-            check.problems.append((line, f"a clip of {named[1]!r} in the folder of {name!r}: {path!r}"))
+            builder.report(line, f"a clip of {named[1]!r} in the folder of {name!r}: {path!r}")
             continue
-        rows.append(Row(line, _on_disk(root, path), name))
-    return check.manifest(rows, classes)
+        rows.append(ListedClip(line, _on_disk(root, path), name))
+    return builder.build(rows, classes)
 
 
 def class_names(file: PathLike) -> list[str]:
-    """The classes of a UCF-101 `classInd.txt`, in their order."""
-    check = Checked(os.fspath(file), "")
+    """Read the classes of a UCF-101 `classInd.txt`, in their order."""
+    builder = ManifestBuilder(os.fspath(file), "")
     classes: list[str] = []
-    for line, text in _lines(check, file):
+    for line, text in _lines(builder, file):
         number, _, name = text.partition(" ")
         if number != str(len(classes) + 1) or not name.strip():
-            check.problems.append((line, f"expected {len(classes) + 1} and a class name, got {text!r}"))
+            builder.report(line, f"expected {len(classes) + 1} and a class name, got {text!r}")
         classes.append(name.strip())
-    if check.problems or not classes:
-        check.fail("no class in it")
+    if builder.problems or not classes:
+        builder.fail("no class in it")
     return classes
 
 
-def from_hmdb51(
+def from_hmdb51_lists(
     split_folder: PathLike,
     *,
     root: PathLike,
@@ -77,18 +79,21 @@ def from_hmdb51(
     subset: Literal["train", "test"],
     allow_missing: float = False,
 ) -> Dataset:
-    """The manifest of one part of an HMDB-51 split, from its files `<class>_test_split<split>.txt`.
+    """Read the manifest of one part of an HMDB-51 split from its official lists, `<class>_test_split<split>.txt`.
+
+    `from_hmdb51_folder` finds lists and clips in the unpacked data set.
 
     Args:
         split_folder: the folder of the split files, rows `clip.avi 0|1|2` (0 unused, 1 training, 2 test).
         root: the folder that holds one folder of clips per class.
         split: 1, 2 or 3.
-        subset: which part.
+        subset: "train" or "test".
         allow_missing: leave out, with a warning that counts them, clips that are not there: True for any number,
             0.01 for at most one in a hundred.
 
     Raises:
         ManifestError: names every bad row by file and line number.
+        ValueError: another subset.
 
     Source: Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition", 2011.
     """
@@ -96,31 +101,31 @@ def from_hmdb51(
     if wanted is None:
         raise ValueError(f"subset must be 'train' or 'test', got {subset!r}")
     ending = f"_test_split{split}.txt"
-    check = Checked(os.fspath(split_folder), os.fspath(root), allow_missing)
+    builder = ManifestBuilder(os.fspath(split_folder), os.fspath(root), allow_missing)
     files = {p.name.removesuffix(ending): p for p in Path(split_folder).glob("*" + ending) if p.name[0] != "."}
     if not files:
-        check.fail(f"no file *{ending} in it")
+        builder.fail(f"no file *{ending} in it")
     classes = sorted(files)  # the names, not the files: "sword" comes before "sword_exercise"
     rows = []
     for name in classes:
         known: dict[str, int] = {}
-        for line, text in _lines(check, files[name]):
+        for line, text in _lines(builder, files[name]):
             clip, part = [*text.rsplit(None, 1), ""][:2]
             first = known.setdefault(clip, line)
             if part not in ("0", "1", "2"):
                 expected = "expected clip.avi and 0, 1 or 2"
-                check.problems.append((line, f"{files[name].name}: {expected}, got {text!r}"))
+                builder.report(line, f"{files[name].name}: {expected}, got {text!r}")
             elif first != line:
-                check.problems.append((line, f"{files[name].name}: {clip!r} is listed again (first on line {first})"))
+                builder.report(line, f"{files[name].name}: {clip!r} is listed again (first on line {first})")
             elif part == wanted:
-                rows.append(Row(line, _on_disk(root, f"{name}/{clip}"), name))
-    return check.manifest(rows, classes)
+                rows.append(ListedClip(line, _on_disk(root, f"{name}/{clip}"), name))
+    return builder.build(rows, classes)
 
 
-def from_kinetics(
+def from_kinetics_list(
     file: PathLike, *, root: PathLike, classes: Sequence[str] | None = None, allow_missing: float = False
 ) -> Dataset:
-    """The manifest of a Kinetics list with the columns label, youtube_id, time_start and time_end.
+    """Read the manifest of an official Kinetics list with the columns label, youtube_id, time_start and time_end.
 
     A clip is found by its file name `<youtube_id>_<start>_<end>` or `<youtube_id>`, the times with six digits, in
     any folder under `root`. Clips disappear from the web: with `allow_missing` a warning counts those left out.
@@ -136,21 +141,23 @@ def from_kinetics(
 
     Source: Kay et al., "The Kinetics Human Action Video Dataset", 2017, arXiv:1705.06950.
     """
-    check = Checked(os.fspath(file), os.fspath(root), allow_missing)
-    known = {path.stem: path for path in sorted(Path(root).rglob("*")) if path.suffix.lower() in EXTENSIONS}
+    builder = ManifestBuilder(os.fspath(file), os.fspath(root), allow_missing)
+    known = {path.stem: path for path in sorted(Path(root).rglob("*")) if path.suffix.lower() in VIDEO_EXTENSIONS}
     rows = []
     try:
         with open(file, encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
             for values in reader:
-                row = _kinetics_row(check, reader.line_num, values, known)
+                row = _kinetics_row(builder, reader.line_num, values, known)
                 rows += [row] if row else []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        check.fail(f"cannot be read: {error}")
-    return check.manifest(rows, classes)
+        builder.fail(f"cannot be read: {error}")
+    return builder.build(rows, classes)
 
 
-def _kinetics_row(check: Checked, line: int, values: dict[str, str | None], known: dict[str, Path]) -> Row | None:
+def _kinetics_row(
+    builder: ManifestBuilder, line: int, values: dict[str, str | None], known: dict[str, Path]
+) -> ListedClip | None:
     label, name, start, end = (
         (values.get(key) or "").strip() for key in ("label", "youtube_id", "time_start", "time_end")
     )
@@ -159,14 +166,14 @@ def _kinetics_row(check: Checked, line: int, values: dict[str, str | None], know
     except (ValueError, OverflowError):
         stem = ""
     if not (label and name and stem):
-        check.problems.append((line, "expected label, youtube_id, time_start and time_end"))
+        builder.report(line, "expected label, youtube_id, time_start and time_end")
         return None
     path = known.get(stem) or known.get(name)
-    return Row(line, os.path.relpath(path, check.root) if path else f"{stem}.mp4", label)
+    return ListedClip(line, os.path.relpath(path, builder.root) if path else f"{stem}.mp4", label)
 
 
 def _on_disk(root: PathLike, path: str) -> str:
-    """The path as the disk spells it: accents may be composed in a list and decomposed in the name of a file."""
+    """Return the path as the disk spells it: accents may be composed in a list and decomposed in a file name."""
     place = Path(root, path)
     if path.isascii() or place.is_file() or not place.parent.is_dir():
         return path
@@ -175,12 +182,12 @@ def _on_disk(root: PathLike, path: str) -> str:
     return os.path.join(os.path.dirname(path), next(found, place.name))
 
 
-def _lines(check: Checked, file: PathLike) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their numbers."""
+def _lines(builder: ManifestBuilder, file: PathLike) -> Iterator[tuple[int, str]]:
+    """Read the lines that are not blank, with their numbers."""
     try:
         text = Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        check.fail(f"{os.fspath(file)} cannot be read: {error}")
+        builder.fail(f"{os.fspath(file)} cannot be read: {error}")
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, line.strip()

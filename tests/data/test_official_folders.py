@@ -10,11 +10,11 @@ import pytest
 from kdvideo.data import (
     ManifestError,
     PairedClips,
-    from_hmdb51,
-    hmdb51,
+    from_hmdb51_folder,
+    from_hmdb51_lists,
+    from_ucf101_folder,
     hmdb51_group,
     shared_groups,
-    ucf101,
     ucf101_group,
 )
 from kdvideo.flow import EstimatorSource
@@ -70,7 +70,7 @@ def problems(call, *args, **options):
 def test_ucf101(ucf):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train, test = (ucf101(ucf, split=1, subset=subset) for subset in ("train", "test"))
+        train, test = (from_ucf101_folder(ucf, split=1, subset=subset) for subset in ("train", "test"))
     assert train["clip"][:] == [HAND, G23]
     assert train["label"][:] == [0, 1]
     assert test["clip"][:] == [G24]
@@ -92,36 +92,36 @@ def test_other_places_of_ucf101(ucf, tmp_path_factory, clips, lists):
     other = tmp_path_factory.mktemp("other")
     shutil.copytree(ucf / "UCF-101", other / clips, dirs_exist_ok=True)
     shutil.copytree(ucf / "ucfTrainTestlist", other / lists, dirs_exist_ok=True)
-    assert ucf101(other, subset="test")["path"][:] == [str((other / clips / G24).resolve())]
+    assert from_ucf101_folder(other, subset="test")["path"][:] == [str((other / clips / G24).resolve())]
 
 
 def test_what_is_missing_of_ucf101_is_named(ucf):
-    assert problems(ucf101, ucf / "none") == ["no such folder"]
+    assert problems(from_ucf101_folder, ucf / "none") == ["no such folder"]
     (ucf / "ucfTrainTestlist" / "testlist01.txt").unlink()
-    (text,) = problems(ucf101, ucf)
+    (text,) = problems(from_ucf101_folder, ucf)
     assert text.startswith("no testlist01.txt in any of 'ucfTrainTestlist', ")
-    assert len(problems(ucf101, ucf, split=2)) == 2
+    assert len(problems(from_ucf101_folder, ucf, split=2)) == 2
     shutil.rmtree(ucf / "ucfTrainTestlist")
-    names = [text.split()[1] for text in problems(ucf101, ucf)]
+    names = [text.split()[1] for text in problems(from_ucf101_folder, ucf)]
     assert names == ["classInd.txt", "testlist01.txt", "trainlist01.txt"]
 
 
 def test_there_are_three_splits_and_two_parts(ucf):
-    for read in (ucf101, hmdb51):
+    for read in (from_ucf101_folder, from_hmdb51_folder):
         for split in (0, 4, "1"):
             with pytest.raises(ValueError, match="split must be 1, 2 or 3, got"):
                 read(ucf, split=split)
         with pytest.raises(ValueError, match="'train' or 'test', got 'val'"):
             read(ucf, subset="val")
     with pytest.raises(ValueError, match="'train' or 'test', got 'val'"):
-        from_hmdb51(ucf, root=ucf, split=1, subset="val")
+        from_hmdb51_lists(ucf, root=ucf, split=1, subset="val")
 
 
 def test_class_folders_that_disagree_with_the_lists(ucf):
     (ucf / "UCF-101" / "SoccerJuggling").rename(ucf / "UCF-101" / "Soccer_Juggling")
     (ucf / "UCF-101" / "empty").mkdir()
     touch(ucf / "UCF-101" / ".cache", "a.avi")
-    assert problems(ucf101, ucf) == [
+    assert problems(from_ucf101_folder, ucf) == [
         "folders that no list names: 'Soccer_Juggling'",
         "no folder of the class 'SoccerJuggling'",
     ]
@@ -129,9 +129,9 @@ def test_class_folders_that_disagree_with_the_lists(ucf):
         pytest.warns(UserWarning, match="1 of 2 clips are missing"),
         pytest.warns(UserWarning, match="no list names: 'Soccer_Juggling'; their clips are not used"),
     ):
-        assert ucf101(ucf, allow_missing=True)["clip"][:] == [HAND]
+        assert from_ucf101_folder(ucf, allow_missing=True)["clip"][:] == [HAND]
     (ucf / "UCF-101" / "HandstandPushups").rename(ucf / "UCF-101" / "handstand")
-    (text,) = problems(ucf101, ucf)
+    (text,) = problems(from_ucf101_folder, ucf)
     assert text.startswith("no class folder such as 'HandstandPushups' in any of 'UCF-101', ")
 
 
@@ -139,14 +139,15 @@ def test_a_clip_listed_in_the_folder_of_another_class(ucf):
     wrong = "HandstandPushups/v_SoccerJuggling_g23_c02.avi"
     touch(ucf / "UCF-101", wrong)
     write(ucf / "ucfTrainTestlist" / "trainlist01.txt", f"{G23} 2\n{wrong} 1\n")
-    assert problems(ucf101, ucf) == [f"a clip of 'SoccerJuggling' in the folder of 'HandstandPushups': {wrong!r}"]
+    (text,) = problems(from_ucf101_folder, ucf)
+    assert text == f"a clip of 'SoccerJuggling' in the folder of 'HandstandPushups': {wrong!r}"
 
 
 def test_a_group_in_both_lists_is_a_leak(ucf):
     again = G24.replace("c01", "c07")
     write(ucf / "ucfTrainTestlist" / "trainlist01.txt", f"{G23} 2\n{again} 2\n")
     for subset in ("train", "test"):
-        (text,) = problems(ucf101, ucf, subset=subset)
+        (text,) = problems(from_ucf101_folder, ucf, subset=subset)
         assert text == "1 group(s) are also in trainlist01.txt, first ('SoccerJuggling', 24)"
 
 
@@ -154,24 +155,24 @@ def test_missing_clips_up_to_a_fraction(ucf):
     names = [f"SoccerJuggling/v_SoccerJuggling_g01_c{i:02d}.avi" for i in range(20)]
     touch(ucf / "UCF-101", *names[2:])
     write(ucf / "ucfTrainTestlist" / "trainlist01.txt", "".join(f"{name} 2\n" for name in names))
-    assert problems(ucf101, ucf) == [f"no such file {name!r}" for name in names[:2]]
-    found = problems(ucf101, ucf, allow_missing=0.09)
+    assert problems(from_ucf101_folder, ucf) == [f"no such file {name!r}" for name in names[:2]]
+    found = problems(from_ucf101_folder, ucf, allow_missing=0.09)
     assert found[0] == "2 of 20 clips are missing, more than the 9.00% allowed"
     assert len(found) == 3
     for allowed in (0.1, True):
         with pytest.warns(UserWarning, match=rf"2 of 20 clips are missing and left out, first '{names[0]}', '"):
-            assert ucf101(ucf, allow_missing=allowed)["clip"][:] == names[2:]
+            assert from_ucf101_folder(ucf, allow_missing=allowed)["clip"][:] == names[2:]
     shutil.rmtree(ucf / "UCF-101" / "SoccerJuggling")
     (ucf / "UCF-101" / "SoccerJuggling").mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert problems(ucf101, ucf, allow_missing=True)[0] == "20 of 20 clips are missing"
+        assert problems(from_ucf101_folder, ucf, allow_missing=True)[0] == "20 of 20 clips are missing"
     with pytest.raises(ValueError, match="fraction of the clips, 0 to 1, got 5"):
-        ucf101(ucf, allow_missing=5)
+        from_ucf101_folder(ucf, allow_missing=5)
 
 
 def test_hmdb51(hmdb):
-    train, test = (hmdb51(hmdb, split=1, subset=subset) for subset in ("train", "test"))
+    train, test = (from_hmdb51_folder(hmdb, split=1, subset=subset) for subset in ("train", "test"))
     assert train["clip"][:] == ["sword/a.avi", f"wave/{AWKWARD[1]}"]
     assert test["clip"][:] == ["sword_exercise/b.avi", f"wave/{AWKWARD[2]}"]
     # As in torchvision and others: sorted class names, although the names of the files sort otherwise.
@@ -187,7 +188,7 @@ def test_accents_in_either_form(hmdb, form, other):
     (hmdb / "hmdb51" / "wave" / name).rename(hmdb / "hmdb51" / "wave" / unicodedata.normalize(form, name))
     lists = hmdb / "testTrainMulti_7030_splits"
     write(lists / "wave_test_split1.txt", unicodedata.normalize(other, name) + " 1\n")
-    (path,) = hmdb51(hmdb)["path"][1:]
+    (path,) = from_hmdb51_folder(hmdb)["path"][1:]
     assert Path(path).name == unicodedata.normalize(form, name)
 
 
@@ -204,29 +205,29 @@ def test_other_places_of_hmdb51(hmdb, tmp_path_factory, clips, lists):
     other = tmp_path_factory.mktemp("other [of] #1")
     shutil.copytree(hmdb / "hmdb51", other / clips, dirs_exist_ok=True)
     shutil.copytree(hmdb / "testTrainMulti_7030_splits", other / lists, dirs_exist_ok=True)
-    assert len(hmdb51(other)) == 2
+    assert len(from_hmdb51_folder(other)) == 2
 
 
 def test_what_is_wrong_with_hmdb51_is_named(hmdb):
     lists = hmdb / "testTrainMulti_7030_splits"
-    assert problems(hmdb51, hmdb, split=2)[0].startswith("no <class>_test_split2.txt in any of 'testTrain")
+    assert problems(from_hmdb51_folder, hmdb, split=2)[0].startswith("no <class>_test_split2.txt in any of 'testTrain")
     (hmdb / "hmdb51" / "sword" / "a.avi").rename(hmdb / "hmdb51" / "sword.rar")
     (hmdb / "hmdb51" / "sword").rmdir()
-    assert problems(hmdb51, hmdb) == ["no folder of the class 'sword' (sword.rar is not unpacked)"]
+    assert problems(from_hmdb51_folder, hmdb) == ["no folder of the class 'sword' (sword.rar is not unpacked)"]
     for name in ("wave", "sword_exercise"):
         shutil.rmtree(hmdb / "hmdb51" / name)
-    (text,) = problems(hmdb51, hmdb)
+    (text,) = problems(from_hmdb51_folder, hmdb)
     assert text.startswith("no class folder such as 'sword' (sword.rar is not unpacked) in any of 'hmdb51', ")
     touch(hmdb / "hmdb51", *(f"wave/{name}" for name in AWKWARD), "sword_exercise/b.avi")
     (lists / "sword_test_split1.txt").unlink()
     write(lists / "sword_exercise_test_split1.txt", "b.avi 2\nb.avi 1\nc.avi\nd.avi 3\n")
-    assert problems(hmdb51, hmdb) == [
+    assert problems(from_hmdb51_folder, hmdb) == [
         "sword_exercise_test_split1.txt: 'b.avi' is listed again (first on line 1)",
         "sword_exercise_test_split1.txt: expected clip.avi and 0, 1 or 2, got 'c.avi'",
         "sword_exercise_test_split1.txt: expected clip.avi and 0, 1 or 2, got 'd.avi 3'",
     ]
     (lists / "sword_exercise_test_split1.txt").write_bytes("Espa\u00f1a.avi 2\n".encode("latin-1"))
-    assert "sword_exercise_test_split1.txt cannot be read: 'utf-8'" in problems(hmdb51, hmdb)[0]
+    assert "sword_exercise_test_split1.txt cannot be read: 'utf-8'" in problems(from_hmdb51_folder, hmdb)[0]
 
 
 def test_groups_of_names():
@@ -260,15 +261,15 @@ def test_real_clips(shared, tmp_path):
     write(lists / "cartwheel_test_split1.txt", f"{wheel} 1 \n")
     size = {"frames": 3, "short_side": 24, "crop": 16, "train": False, "flow": EstimatorSource()}
     seen = {}
-    for read in (ucf101, hmdb51):
+    for read in (from_ucf101_folder, from_hmdb51_folder):
         parts = {subset: read(tmp_path, subset=subset) for subset in ("train", "test")}
-        group = ucf101_group if read is ucf101 else hmdb51_group
+        group = ucf101_group if read is from_ucf101_folder else hmdb51_group
         assert shared_groups(parts["train"], parts["test"], group) == []
         for subset, manifest in parts.items():
             items = list(PairedClips(manifest, **size))
             assert all(item["rgb"].std() > 0.05 and item["flow"].shape == (2, 3, 16, 16) for item in items)
             seen[read.__name__, subset] = [item["clip"] for item in items]
-    assert seen["ucf101", "train"] == [G23]
-    assert seen["ucf101", "test"] == [G24]
-    assert seen["hmdb51", "train"] == [f"cartwheel/{wheel}", f"wave/{waves[0]}", f"wave/{waves[2]}"]
-    assert seen["hmdb51", "test"] == [f"wave/{waves[1]}"]
+    assert seen["from_ucf101_folder", "train"] == [G23]
+    assert seen["from_ucf101_folder", "test"] == [G24]
+    assert seen["from_hmdb51_folder", "train"] == [f"cartwheel/{wheel}", f"wave/{waves[0]}", f"wave/{waves[2]}"]
+    assert seen["from_hmdb51_folder", "test"] == [f"wave/{waves[1]}"]

@@ -1,4 +1,4 @@
-"""UCF-101 and HMDB-51 as their archives unpack: the clips and the official splits found below one folder."""
+"""Manifests of UCF-101 and HMDB-51 from one folder, in which clips and official lists lie as their archives unpack."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdvideo.data.manifests.manifest import EXTENSIONS, ManifestError
-from kdvideo.data.manifests.official import PathLike, class_names, from_hmdb51, from_ucf101
+from kdvideo.data.manifests.manifest import VIDEO_EXTENSIONS, ManifestError
+from kdvideo.data.manifests.official_lists import PathLike, class_names, from_hmdb51_lists, from_ucf101_list
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,8 +28,10 @@ HMDB51_LISTS = (
 )
 
 
-def ucf101(root: PathLike, *, split: int = 1, subset: Subset = "train", allow_missing: float = False) -> Dataset:
-    """The manifest of one part of an official UCF-101 split.
+def from_ucf101_folder(
+    root: PathLike, *, split: int = 1, subset: Subset = "train", allow_missing: float = False
+) -> Dataset:
+    """Read the manifest of one part of an official UCF-101 split from the unpacked data set.
 
     Below `root` the clips `<Class>/v_<Class>_g01_c01.avi` lie in `UCF-101`, `UCF101`, `videos` or `root` itself;
     `classInd.txt`, `trainlist0<split>.txt` and `testlist0<split>.txt` in `ucfTrainTestlist` (also as its archive
@@ -38,7 +40,7 @@ def ucf101(root: PathLike, *, split: int = 1, subset: Subset = "train", allow_mi
     Args:
         root: the folder of the data set.
         split: 1, 2 or 3; the paper's Table 4 is split 1.
-        subset: which part.
+        subset: "train" or "test".
         allow_missing: leave out, with a warning that counts them, clips that are not there: True for any number,
             0.01 for at most one in a hundred.
 
@@ -60,24 +62,26 @@ def ucf101(root: PathLike, *, split: int = 1, subset: Subset = "train", allow_mi
         ...     _ = (lists / "classInd.txt").write_text("1 Archery")
         ...     _ = (lists / "trainlist01.txt").write_text(f"{clip} 1")
         ...     _ = (lists / "testlist01.txt").write_text("Archery/v_Archery_g01_c01.avi")
-        ...     ucf101(root, split=1, subset="train")["clip"][:]
+        ...     from_ucf101_folder(root, split=1, subset="train")["clip"][:]
         ['Archery/v_Archery_g08_c01.avi']
     """
     _check_part(split, subset)
     files = ["classInd.txt", f"trainlist0{split}.txt", f"testlist0{split}.txt"]
     lists = _find(root, UCF101_LISTS, lambda folder: [name for name in files if not (folder / name).is_file()])
     index, train, test = (lists / name for name in files)
-    clips = _clips(root, UCF101_CLIPS, class_names(index), allow_missing)
-    leak = shared_groups(_names(train), _names(test), ucf101_group)
+    clips = _clips_folder(root, UCF101_CLIPS, class_names(index), allow_missing)
+    leak = shared_groups(_clips_of(train), _clips_of(test), ucf101_group)
     if leak:
         text = f"{len(leak)} group(s) are also in {train.name}, first {', '.join(map(str, leak[:5]))}"
         raise ManifestError(os.fspath(test), [(0, text)])
     chosen = train if subset == "train" else test
-    return from_ucf101(chosen, root=clips, class_index=index, allow_missing=allow_missing)
+    return from_ucf101_list(chosen, root=clips, class_index=index, allow_missing=allow_missing)
 
 
-def hmdb51(root: PathLike, *, split: int = 1, subset: Subset = "train", allow_missing: float = False) -> Dataset:
-    """The manifest of one part of an official HMDB-51 split.
+def from_hmdb51_folder(
+    root: PathLike, *, split: int = 1, subset: Subset = "train", allow_missing: float = False
+) -> Dataset:
+    """Read the manifest of one part of an official HMDB-51 split from the unpacked data set.
 
     Below `root` the clips `<class>/<clip>.avi` lie in `hmdb51`, `hmdb51_org`, `videos` or `root` itself; the files
     `<class>_test_split<split>.txt` in `testTrainMulti_7030_splits`, also within `test_train_splits`, in
@@ -86,7 +90,7 @@ def hmdb51(root: PathLike, *, split: int = 1, subset: Subset = "train", allow_mi
     Args:
         root: the folder of the data set.
         split: 1, 2 or 3; the paper's Table 4 is split 1.
-        subset: which part.
+        subset: "train" or "test".
         allow_missing: leave out, with a warning that counts them, clips that are not there: True for any number,
             0.01 for at most one in a hundred.
 
@@ -103,27 +107,28 @@ def hmdb51(root: PathLike, *, split: int = 1, subset: Subset = "train", allow_mi
         ...         (Path(root) / folder).mkdir(parents=True)
         ...     (Path(root) / "hmdb51/wave/[HD]_hello_#2.avi").touch()
         ...     _ = (Path(root) / folder / "wave_test_split1.txt").write_text("[HD]_hello_#2.avi 2")
-        ...     hmdb51(root, split=1, subset="test")["clip"][:]
+        ...     from_hmdb51_folder(root, split=1, subset="test")["clip"][:]
         ['wave/[HD]_hello_#2.avi']
     """
     _check_part(split, subset)
     ending = f"_test_split{split}.txt"
-    lists = _find(root, HMDB51_LISTS, lambda folder: [] if _endings(folder, ending) else [f"<class>{ending}"])
-    clips = _clips(root, HMDB51_CLIPS, _endings(lists, ending), allow_missing)
-    return from_hmdb51(lists, root=clips, split=split, subset=subset, allow_missing=allow_missing)
+    lists = _find(root, HMDB51_LISTS, lambda folder: [] if _listed_classes(folder, ending) else [f"<class>{ending}"])
+    clips = _clips_folder(root, HMDB51_CLIPS, _listed_classes(lists, ending), allow_missing)
+    return from_hmdb51_lists(lists, root=clips, split=split, subset=subset, allow_missing=allow_missing)
 
 
 def ucf101_group(clip: Mapping[str, Any]) -> tuple[str, int] | None:
-    """(class, group) of a clip of UCF-101, whose clips were cut from one video: `v_Archery_g08_c01` -> 8.
+    """Return (class, group) of a clip of UCF-101, `v_Archery_g08_c01` -> ("Archery", 8).
 
-    Groups are numbered within each class. None where the name has no group.
+    The clips of a group were cut from one video. Groups are numbered within each class. None where the name has no
+    group.
     """
     found = re.fullmatch(r"v_(.+)_g(\d+)_c\d+", Path(clip["clip"]).stem)
     return (found[1], int(found[2])) if found else None
 
 
 def hmdb51_group(clip: Mapping[str, Any]) -> str | None:
-    """The video that a clip of HMDB-51 was cut from: `TrumanShow_wave_f_nm_np1_fr_med_26` -> `TrumanShow`.
+    """Return the video that a clip of HMDB-51 was cut from: `TrumanShow_wave_f_nm_np1_fr_med_26` -> `TrumanShow`.
 
     None where the name is not of that form.
     """
@@ -134,10 +139,11 @@ def hmdb51_group(clip: Mapping[str, Any]) -> str | None:
 def shared_groups(
     train: Iterable[Mapping[str, Any]], test: Iterable[Mapping[str, Any]], group: Callable[[Mapping[str, Any]], Any]
 ) -> list[Any]:
-    """The groups that have clips in both parts, sorted: a test on them measures memory too.
+    """Return the groups that have clips in both parts, sorted: a test on them measures memory too.
 
     Args:
-        train, test: manifests.
+        train: the manifest of the training clips.
+        test: the manifest of the test clips.
         group: the group of a row, such as `ucf101_group` and `hmdb51_group`; None belongs to no group.
 
     Examples:
@@ -156,7 +162,7 @@ def _check_part(split: int, subset: str) -> None:
 
 
 def _find(root: PathLike, places: Sequence[str], lacks: Callable[[Path], list[str]]) -> Path:
-    """The first place that lacks nothing; raises what the most complete one lacks."""
+    """Return the first place that lacks nothing; raise what the most complete one lacks."""
     if not Path(root).is_dir():
         raise ManifestError(os.fspath(root), [(0, "no such folder")])
     folders = [Path(os.path.normpath(Path(root, place))) for place in places]
@@ -168,8 +174,8 @@ def _find(root: PathLike, places: Sequence[str], lacks: Callable[[Path], list[st
     return best
 
 
-def _clips(root: PathLike, places: Sequence[str], classes: Sequence[str], allow_missing: float) -> Path:
-    """The first place with a folder of any class; where no clip may be missing, all have to be there."""
+def _clips_folder(root: PathLike, places: Sequence[str], classes: Sequence[str], allow_missing: float) -> Path:
+    """Return the first place with a folder of any class; where no clip may be missing, all must be there."""
     archive = f"{classes[0]}.rar"
     hint = f" ({archive} is not unpacked)" if any(Path(root, place, archive).is_file() for place in places) else ""
     wanted = f"class folder such as {classes[0]!r}{hint}"
@@ -188,15 +194,16 @@ def _clips(root: PathLike, places: Sequence[str], classes: Sequence[str], allow_
 
 
 def _holds_clips(folder: Path) -> bool:
-    return folder.is_dir() and folder.name[0] != "." and any(p.suffix.lower() in EXTENSIONS for p in folder.iterdir())
+    visible = folder.is_dir() and folder.name[0] != "."
+    return visible and any(p.suffix.lower() in VIDEO_EXTENSIONS for p in folder.iterdir())
 
 
-def _endings(folder: Path, ending: str) -> list[str]:
-    """The classes that have a list in a folder."""
+def _listed_classes(folder: Path, ending: str) -> list[str]:
+    """Return the classes that have a list in a folder."""
     files = sorted(folder.glob("*" + ending)) if folder.is_dir() else []
     return sorted(file.name.removesuffix(ending) for file in files if file.name[0] != ".")
 
 
-def _names(file: Path) -> list[dict[str, str]]:
+def _clips_of(file: Path) -> list[dict[str, str]]:
     lines = file.read_text(encoding="utf-8-sig", errors="replace").split("\n")
     return [{"clip": line.split()[0]} for line in lines if line.strip()]

@@ -1,4 +1,4 @@
-"""Manifests from the list files of data sets."""
+"""Clips and manifests from comma-separated lists."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kdvideo.data.manifests.manifest import Checked, Row
+from kdvideo.data.manifests.manifest import ListedClip, ManifestBuilder
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,7 +24,7 @@ def from_csv(
     classes: Sequence[str] | None = None,
     allow_missing: bool = False,
 ) -> Dataset:
-    """The manifest of a comma-separated file with rows `path,label` or `path,label,start,end`.
+    """Read the manifest of a comma-separated file with rows `path,label` or `path,label,start,end`.
 
     A first row that holds the words `path` and `label` is a header, which may order the columns otherwise and have
     others besides. Labels are class names (numbered in their sorted order, or as in `classes`) or numbers from 0.
@@ -38,23 +38,62 @@ def from_csv(
     Raises:
         ManifestError: names every bad row by its line number.
     """
+    builder = _builder(file, root, allow_missing)
+    return builder.build(_rows(builder, classes), classes)
+
+
+def read_clip_list(
+    file: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None
+) -> list[dict[str, Any]]:
+    """Read the clips of a list as `from_csv` does, without their labels; the files need not exist.
+
+    Args:
+        file: the list, see `from_csv`.
+        root: the folder that paths are relative to; the default is the one of `file`.
+
+    Returns:
+        Rows with `path`, `clip` (the ids of `from_csv`), `start` and `end`.
+
+    Raises:
+        ManifestError: names every bad row by its line number.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     print("b.mp4,jump,1.5,3", file=file, flush=True)
+        ...     read_clip_list(file.name, root="/clips")[0]
+        {'path': '/clips/b.mp4', 'clip': 'b.mp4@1.5-3.0', 'start': 1.5, 'end': 3.0}
+    """
+    builder = _builder(file, root)
+    clips: list[dict[str, Any]] = []
+    for row in _rows(builder):
+        path, clip = builder.locate(row)
+        if clip is not None and builder.is_new(row, clip):
+            clips.append({"path": path, "clip": clip, "start": row.start, "end": row.end})
+    if builder.problems or not clips:
+        builder.fail("no clip in it")
+    return clips
+
+
+def _builder(
+    file: str | os.PathLike[str], root: str | os.PathLike[str] | None, allow_missing: bool = False
+) -> ManifestBuilder:
     base = os.path.dirname(os.fspath(file)) or "." if root is None else os.fspath(root)
-    check = Checked(os.fspath(file), base, allow_missing)
-    return check.manifest(read_rows(check, classes), classes)
+    return ManifestBuilder(os.fspath(file), base, allow_missing)
 
 
-def read_rows(check: Checked, classes: Sequence[str] | None = None) -> list[Row]:
-    """The rows of the list `check.source` that can be understood; what is wrong with the others goes into `check`."""
-    fields = _read(check)
+def _rows(builder: ManifestBuilder, classes: Sequence[str] | None = None) -> list[ListedClip]:
+    """Return the rows of the list that can be understood, and report the others."""
+    fields = _fields(builder)
     numeric = classes is None and sum(_number(row["label"]) is not None for _, row in fields) * 2 >= len(fields)
-    return [row for line, named in fields if (row := _row(check, line, named, numeric, classes)) is not None]
+    return [row for line, named in fields if (row := _row(builder, line, named, numeric, classes)) is not None]
 
 
-def _read(check: Checked) -> list[tuple[int, dict[str, str]]]:
+def _fields(builder: ManifestBuilder) -> list[tuple[int, dict[str, str]]]:
     names = list(COLUMNS)
     found: list[tuple[int, dict[str, str]]] = []
     try:
-        with open(check.source, encoding="utf-8-sig", newline="") as stream:
+        with open(builder.source, encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
             for values in reader:
                 values = [value.strip() for value in values]
@@ -64,9 +103,9 @@ def _read(check: Checked) -> list[tuple[int, dict[str, str]]]:
                     found.append((reader.line_num, dict(zip(names, values, strict=False))))
                 elif any(values):
                     text = f"expected path,label or path,label,start,end, got {len(values)} field(s)"
-                    check.problems.append((reader.line_num, text))
+                    builder.report(reader.line_num, text)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        check.problems.append((0, f"cannot be read: {error}"))
+        builder.report(0, f"cannot be read: {error}")
     return found
 
 
@@ -77,7 +116,9 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _row(check: Checked, line: int, named: dict[str, str], numeric: bool, classes: Sequence[str] | None) -> Row | None:
+def _row(
+    builder: ManifestBuilder, line: int, named: dict[str, str], numeric: bool, classes: Sequence[str] | None
+) -> ListedClip | None:
     problems = []
     label: str | int = named["label"]
     number = None if classes is not None and label in classes else _number(named["label"])
@@ -94,8 +135,8 @@ def _row(check: Checked, line: int, named: dict[str, str], numeric: bool, classe
     start, end = (_second(named.get(name, ""), name, problems) for name in ("start", "end"))
     if end is not None and end <= (start or 0):
         problems.append(f"end {end} is not after start {start or 0}")
-    check.problems += [(line, text) for text in problems]
-    return None if problems else Row(line, named["path"], label, start, end)
+    builder.problems += [(line, text) for text in problems]
+    return None if problems else ListedClip(line, named["path"], label, start, end)
 
 
 def _second(text: str, name: str, problems: list[str]) -> float | None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kdvideo.data import ClipInfo, probe, read_frames
-from kdvideo.data.video import reading as module
+from kdvideo.data.video import frame_grid as module
 from tests.data.videos import gradient, numbers, picture, write_video
 
 FILES = {

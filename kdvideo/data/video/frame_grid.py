@@ -15,7 +15,7 @@ import torch
 from av.video.reformatter import Interpolation, VideoReformatter
 from torch import Tensor
 
-from kdvideo.data.video.container import MAX_FRAMES, MAX_PIXELS, Ints, Path, Timeline, open_video, timeline
+from kdvideo.data.video.container import MAX_FRAMES, MAX_PIXELS, Ints, PathLike, Timeline, open_video, timeline
 from kdvideo.data.video.errors import ClipError
 
 MAX_BYTES = 8 * 2**30
@@ -25,7 +25,7 @@ SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """What a clip holds: `length` grid frames of `height` x `width` pixels."""
+    """Size of a clip: `length` grid frames of `height` x `width` pixels."""
 
     length: int
     height: int
@@ -33,14 +33,14 @@ class ClipInfo:
 
 
 def probe(
-    path: Path,
+    path: PathLike,
     *,
     start: float | None = None,
     end: float | None = None,
     fps: float | None = None,
     short_side: int | None = None,
 ) -> ClipInfo:
-    """Length and frame size of what `read_frames` would give, without decoding it.
+    """Find the length and frame size of what `read_frames` would give, without decoding it.
 
     Only the packets and one frame are read, except in AVI files: these carry no presentation times, and their
     frames are counted by decoding. The latest few thousand answers are remembered while the file stays the same.
@@ -53,7 +53,7 @@ def probe(
 
 
 def read_frames(
-    path: Path,
+    path: PathLike,
     *,
     start: float | None = None,
     end: float | None = None,
@@ -61,14 +61,15 @@ def read_frames(
     short_side: int | None = None,
     window: range | None = None,
 ) -> Tensor:
-    """Frames of a video file, uint8 (T, 3, H, W), RGB, as a player would show them (rotation applied).
+    """Read frames of a video file, uint8 (T, 3, H, W), RGB, as a player would show them (rotation applied).
 
     Grid frame k is the frame shown nearest to the time `start + k / fps`; it is off by at most half the time
     between two frames of the file.
 
     Args:
         path: the video file.
-        start, end: the part of the clip, in seconds from its first frame (default: all of it).
+        start: where the part that is read begins, in seconds from the first frame (default: there).
+        end: where it ends, in seconds from the first frame (default: at the last frame).
         fps: frames per second of the grid; by default every frame of the file, once.
         short_side: pixels of the shorter side after a bilinear resize that keeps the shape (default: as coded).
         window: numbers of the grid frames wanted, for instance `range(10, 74)` (default: all).
@@ -91,7 +92,7 @@ def read_frames(
     grid = _grid(line, start, end, fps)
     if window is not None:
         if len(window) == 0 or min(window) < 0 or max(window) >= len(grid):
-            raise ValueError(f"window {window} is not within the {len(grid)} grid frames of {line.path}")
+            raise ValueError(f"window must be within the {len(grid)} grid frames of {line.path}, got {window}")
         grid = grid[np.asarray(window)]
     return _decode(line, grid, *_size(line, short_side))
 
@@ -108,7 +109,7 @@ def _check_arguments(start: float | None, end: float | None, fps: float | None, 
 
 
 def _grid(line: Timeline, start: float | None, end: float | None, fps: float | None) -> Ints:
-    """The number in `line` of the frame that each grid time takes."""
+    """Return the number in `line` of the frame that each grid time takes."""
     begin, last, half = start or 0.0, float(line.seconds[-1]), line.interval / 2
     if begin > last + half:
         raise ClipError(line.path, f"its last frame is at {last:.2f} s, before the start at {begin:.2f} s")
@@ -125,7 +126,7 @@ def _grid(line: Timeline, start: float | None, end: float | None, fps: float | N
 
 
 def _size(line: Timeline, short_side: int | None) -> tuple[int, int]:
-    """Height and width of the frames given."""
+    """Return height and width of the frames as they are given."""
     height, width = float(line.height), float(line.width)
     if short_side is not None:
         width *= line.aspect
@@ -164,7 +165,7 @@ def _frames(container: Any, stream: Any, counted: bool) -> Iterator[tuple[int, A
 def _fill(
     out: npt.NDArray[np.uint8], order: Ints, wanted: Ints, frames: Iterator[tuple[int, Any]], turns: int
 ) -> npt.NDArray[np.float64]:
-    """Put the frame of each wanted key in its place of `out`; how far, in keys, the frame taken is off."""
+    """Put the frame of each wanted key in its place of `out`, and return how far, in keys, the frame taken is off."""
     convert = VideoReformatter()
     off = np.full(len(wanted), np.inf)
     filled = 0

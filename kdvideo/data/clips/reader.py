@@ -1,0 +1,216 @@
+"""Reading frames and flow of the clips of a manifest, and cutting views from them.
+
+Legend: L grid frames of a clip, S frames of a segment, T frames of a view, H W space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdvideo.data.clips.sampling import Window, flow_positions, window_positions
+from kdvideo.data.video.frame_grid import ClipInfo, probe, read_frames
+from kdvideo.flow import FlowSource, to_unit
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@runtime_checkable
+class StoredFlow(Protocol):
+    """A flow source that needs no frames, such as `kdvideo.flow.FlowStore`."""
+
+    def read(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
+        """Read the flows `start:stop` of a clip, (stop - start, 2, H, W) float, pixels."""
+        ...
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive frames of a clip and their flow.
+
+    `frames` is uint8 (S, 3, H, W), from number `first` of the clip on. `flow` is half (S, 2, H, W), in units of the
+    bound, [-1, 1]; where the segment reaches the end of the clip it is one shorter, as the last frame has no next
+    one. Either is None where the reader does not read it. `info` is that of the whole clip.
+    """
+
+    info: ClipInfo
+    first: int
+    frames: Tensor | None
+    flow: Tensor | None
+
+
+class ClipReader:
+    """Frames and flow of the clips of a manifest, all at one rate and size.
+
+    A clip is sampled at `fps` and resized to `short_side`: L frames. The flow of a frame leads to the clip's next
+    one; the last frame takes the flow before it, and nothing moves in a clip of one frame. `PairedClips` and
+    `MultiView` choose the views; this class reads them.
+
+    Args:
+        manifest: the clips, see `from_folder` and `from_csv`.
+        fps: frames per second, 25 in the paper.
+        short_side: pixels of the shorter side after resizing, 256 in the paper.
+        flow: gives the flow of a clip, a `flow.EstimatorSource` or a `flow.FlowStore`; None: no flow is read.
+        flow_bound: in pixels, 20 in the paper.
+        rgb: whether frames are given; without them and with a store no frame is decoded.
+        input_range: of the frames of a view; (-1, 1) is the convention of I3D.
+        in_memory: keep the frames (a byte per value) and flow (two) of each clip after the first reading; every
+            process keeps its own.
+
+    Raises:
+        ValueError: an argument is out of its range, or two clips have one id; on access, the flow does not fit the
+            frames.
+        ClipError: on access, when a clip cannot be read.
+
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo.data import from_folder, synthetic
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     root = synthetic.write_dataset(f"{folder}/clips", clips_per_class={"train": 1}, frames=9, fps=10)
+        ...     reader = ClipReader(from_folder(root / "train"), fps=10, short_side=32)
+        ...     segment = reader.read(0, range(2, 6))
+        ...     (last,) = reader.views(0, lambda clip: [Window(clip.length - 4, 0, 0, 24, flip=False, frames=4)])
+        >>> segment.info, segment.frames.shape
+        (ClipInfo(length=9, height=32, width=32), torch.Size([4, 3, 32, 32]))
+        >>> last["rgb"].shape, last["label"], last["clip"]
+        (torch.Size([3, 4, 24, 24]), 0, 'horizontal/0000.mp4')
+    """
+
+    def __init__(
+        self,
+        manifest: Dataset,
+        *,
+        fps: float = 25.0,
+        short_side: int = 256,
+        flow: FlowSource | None = None,
+        flow_bound: float = 20.0,
+        rgb: bool = True,
+        input_range: tuple[float, float] = (-1.0, 1.0),
+        in_memory: bool = False,
+    ) -> None:
+        if not 0 < fps < float("inf") or not 0 < flow_bound < float("inf"):
+            raise ValueError(f"fps and flow_bound must be positive, got {fps} and {flow_bound}")
+        if short_side < 1:
+            raise ValueError(f"short_side must be at least 1 pixel, got {short_side}")
+        if flow is None and not rgb:
+            raise ValueError("rgb must be True where flow is None, got False: pass a flow source, or items are empty")
+        if len(set(manifest["clip"])) != len(manifest):
+            raise ValueError("the column `clip` of the manifest must name every clip once, got a name twice")
+        self.manifest, self.fps, self.short_side, self.flow = manifest, fps, short_side, flow
+        self.flow_bound, self.rgb, self.input_range, self.in_memory = flow_bound, rgb, input_range, in_memory
+        self._labels, self._ids = np.asarray(manifest["label"], dtype=np.int64), list(manifest["clip"])
+        self._memory: dict[int, Segment] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def info(self, index: int) -> ClipInfo:
+        """Return L, H and W of clip number `index`."""
+        if index in self._memory:
+            return self._memory[index].info
+        row = self.manifest[index]
+        return probe(row["path"], **self._sampling(row))
+
+    def read(self, index: int, frames: range) -> Segment:
+        """Read a segment of clip number `index` that holds these frames: all of the clip where clips stay in memory.
+
+        The flow of every frame is in it: it begins one frame earlier where only the last frame of the clip is wanted.
+        """
+        return self._segment(index, self.info(index), frames[0], frames[-1])
+
+    def views(self, index: int, choose: Callable[[ClipInfo], Sequence[Window]]) -> list[dict[str, Any]]:
+        """Read views of clip number `index`, all from one reading.
+
+        Args:
+            index: the row of the manifest.
+            choose: gives the views, from the length and size of the clip.
+
+        Returns:
+            For each view a dict with `rgb`, `length` and `flow` as `PairedClips` gives them, and `label`, `index` and
+            `clip`, which say which clip it shows.
+
+        Raises:
+            ValueError: `choose` gives no view, or one that is not within the clip.
+        """
+        info = self.info(index)
+        windows = choose(info)
+        if not windows:
+            raise ValueError(f"choose must give at least one view of clip {self._ids[index]!r}, got none")
+        for window in windows:
+            _check_within(window, info)
+        first = min(window.start for window in windows)
+        last = max(min(window.start + window.frames, info.length) for window in windows) - 1
+        segment = self._segment(index, info, first, last)
+        names = {"label": int(self._labels[index]), "index": index, "clip": self._ids[index]}
+        return [self.cut(segment, window) | names for window in windows]
+
+    def cut(self, segment: Segment, window: Window) -> dict[str, Any]:
+        """Cut a view from a segment that holds its frames: a dict with `rgb` and `length`, and `flow`."""
+        length = segment.info.length
+        at = window_positions(window.start, window.frames, length)
+        view: dict[str, Any] = {}
+        if segment.frames is not None:
+            low, high = self.input_range
+            rgb = window.cut(segment.frames, at - segment.first).float()
+            view["rgb"] = rgb.mul_((high - low) / 255).add_(low)
+            view["length"] = min(length, window.frames)
+        if segment.flow is not None:
+            view["flow"] = window.cut(segment.flow, flow_positions(at, length) - segment.first).float()
+            if window.flip:
+                view["flow"][0].neg_()
+        return view
+
+    def _segment(self, index: int, info: ClipInfo, first: int, last: int) -> Segment:
+        if not self.in_memory:
+            return self._read(index, info, min(first, max(info.length - 2, 0)), last)
+        if index not in self._memory:
+            self._memory[index] = self._read(index, info, 0, info.length - 1)
+        return self._memory[index]
+
+    def _sampling(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"start": row["start"], "end": row["end"], "fps": self.fps, "short_side": self.short_side}
+
+    def _read(self, index: int, info: ClipInfo, first: int, last: int) -> Segment:
+        row = self.manifest[index]
+        stored = self.flow is None or isinstance(self.flow, StoredFlow)
+        after = last if stored else min(last + 1, info.length - 1)  # the frame to which the last flow leads
+        frames = flow = None
+        if self.rgb or not stored:
+            frames = read_frames(row["path"], window=range(first, after + 1), **self._sampling(row))
+        if self.flow is not None:
+            flow = to_unit(self._flow(self._ids[index], info, first, last, frames), self.flow_bound).half()
+        return Segment(info, first, frames[: last - first + 1] if self.rgb and frames is not None else None, flow)
+
+    def _flow(self, clip: str, info: ClipInfo, first: int, last: int, frames: Tensor | None) -> Tensor:
+        if info.length == 1:  # nothing moves in a single frame
+            return torch.zeros(1, 2, info.height, info.width)
+        start, stop = first, min(last + 1, info.length - 1)
+        if isinstance(self.flow, StoredFlow):
+            flow = self.flow.read(clip, start=start, stop=stop)
+        else:
+            assert self.flow is not None
+            assert frames is not None
+            flow = self.flow(clip, frames)
+        expected = (stop - start, 2, info.height, info.width)
+        if tuple(flow.shape) != expected:
+            raise ValueError(
+                f"flow {start}:{stop} of clip {clip!r} must be {expected}, got {tuple(flow.shape)}: "
+                f"was it made at {self.fps:g} fps with a short side of {self.short_side}?"
+            )
+        return flow
+
+
+def _check_within(window: Window, info: ClipInfo) -> None:
+    within = (
+        0 <= window.start <= max(info.length - window.frames, 0)
+        and 0 <= window.top <= info.height - window.crop
+        and 0 <= window.left <= info.width - window.crop
+    )
+    if not within:
+        raise ValueError(f"views must be within the clip, {info}, got {window}")
