@@ -70,7 +70,7 @@ def by_hand(rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]:
         loss = F.cross_entropy(logits, LABEL) + F.mse_loss(logits, target)
         loss = loss + 0.5 * F.mse_loss(projector(low), target_low) + 0.5 * F.mse_loss(high, target_high)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         return loss.detach()
 
@@ -90,7 +90,7 @@ def wrapped(rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]:
         s = student(rgb)
         loss: Tensor = F.cross_entropy(s.logits, LABEL) + criterion(s, t)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         return loss.detach()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
@@ -71,9 +70,7 @@ class Clips:
             count = 1 if train else self.input.test_views
             options = {"flow": source, "rgb": rgb, "views": count, "in_memory": self.in_memory}
             self._opened[key] = data.PairedClips(manifest, train=train, **view, **options)
-        shared = copy.copy(self._opened[key])
-        shared.seed, shared.distinct_views = seed, distinct_views or None
-        return shared
+        return self._opened[key].with_seed(seed, distinct_views=distinct_views or None)
 
     def seen(self, stream: str) -> dict[str, Any]:
         """What a network is trained on, as its file records it."""

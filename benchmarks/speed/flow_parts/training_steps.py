@@ -115,7 +115,7 @@ def _step(setting: Setting, rgb: Tensor, target: Target | None) -> Callable[[], 
                 output = target()
                 assert output.logits is not None
                 loss = loss + kd.functional.logit_mse(logits, output.logits)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 

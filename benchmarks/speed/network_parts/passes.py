@@ -45,7 +45,7 @@ def training(network: nn.Module, clip: Tensor, settings: Settings) -> Callable[[
     def step() -> None:
         with torch.autocast(clip.device.type, torch.bfloat16, enabled=settings.bfloat16):
             logits = run(clip)
-        F.cross_entropy(logits.float(), label).backward()  # type: ignore[no-untyped-call]
+        F.cross_entropy(logits.float(), label).backward()
         optimizer.step()
         optimizer.zero_grad()
 
