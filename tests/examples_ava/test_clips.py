@@ -135,7 +135,7 @@ def test_key_frames_without_people_or_proposals_stay(videos: Path, tmp_path: Pat
 
 def test_a_key_frame_outside_its_file_names_the_file(videos: Path, tmp_path: Path) -> None:
     config = tiny(videos, tmp_path, clip_start=0)
-    with pytest.raises(ValueError, match=r"val_0000.mp4: second 901 is not in a file from 0 to 3 s"):
+    with pytest.raises(ValueError, match=r"val_0000.mp4: the second must be in the file \(0 to 3 s\), got 901"):
         Windows(clips.split(config, "val"), config, train=False)[0]
 
 
