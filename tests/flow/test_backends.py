@@ -68,8 +68,8 @@ def test_cpp_equals_eager_in_every_setting(variant: dict[str, object], size: tup
     preset = replace(QUICK, **variant)  # type: ignore[arg-type]
     pair = moving_pair(*size, 2, 1)
     fast, plain = (kf.tvl1(*pair, preset=preset, backend=backend) for backend in ("cpp", "eager"))
-    # Each of about 100 iterations rounds 2 px by eps: 2e-5 px, and 1e-5 is seen. Where a picture has no texture rounding
-    # grows, to 2e-3 px at single pixels. A step tau that is half a percent off gives a mean of 1.5e-4 and more.
+    # Each of about 100 iterations rounds 2 px by eps: 2e-5 px, and 1e-5 is seen. Without texture rounding grows, to
+    # 2e-3 px at single pixels. A step tau that is half a percent off gives a mean of 1.5e-4 and more.
     distance = (fast - plain).abs()
     assert distance.mean() < 5e-5
     assert distance.max() < 1e-2
