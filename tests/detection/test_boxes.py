@@ -101,10 +101,10 @@ def test_not_boxes(boxes: Tensor, message: str) -> None:
 
 
 def test_offsets_as_defined() -> None:
-    proposal, box = torch.tensor([[0.2, 0.1, 0.4, 0.6]]).double(), torch.tensor([[0.1, 0.3, 0.6, 0.5]]).double()
+    proposal, box = torch.tensor([[[0.2, 0.1, 0.4, 0.6]], [[0.1, 0.3, 0.6, 0.5]]], dtype=torch.float64)
     expected = [[7 * (0.35 - 0.3) / 0.2, 7 * (0.4 - 0.35) / 0.5, 3 * math.log(0.5 / 0.2), 3 * math.log(0.2 / 0.5)]]
     offsets = BoxCoder(center=7, size=3).encode(proposal, box)
-    torch.testing.assert_close(offsets, torch.tensor(expected).double())
+    torch.testing.assert_close(offsets, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
     assert (BoxCoder().center, BoxCoder().size) == (10, 5)
 
 
