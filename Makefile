@@ -19,8 +19,8 @@ test: $(VENV)/.stamp
 	$(BIN)/python -m pytest
 
 # Files, downloads and builds: they compute nothing that another processor rounds otherwise, and take minutes.
-NOT_NUMERIC := --ignore=tests/models/test_hub.py --ignore=tests/models/test_convert.py \
-  --ignore=tests/models/checkpoints/test_reading.py --ignore=tests/models/checkpoints/test_tf_checkpoint.py \
+NOT_NUMERIC := --ignore=tests/models/test_hub.py --ignore=tests/models/checkpoints/test_conversion.py \
+  --ignore=tests/models/checkpoints/test_weight_files.py --ignore=tests/models/checkpoints/test_tf_checkpoint.py \
   --ignore=tests/flow/test_store.py --ignore=tests/flow/test_sanitized.py \
   --deselect=tests/flow/test_backends.py::test_processes_build_once_and_leave_one_file \
   --deselect=tests/models/checkpoints/test_torchvision_s3d.py::test_torchvision_file

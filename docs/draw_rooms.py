@@ -15,7 +15,7 @@ import grimp
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "img" / "rooms.svg"
-TOP = (("examples", "benchmarks"),)
+TOP = (("benchmarks",), ("examples",))
 SIDE, WIDTH, HEIGHT, GAP_X, GAP_Y = 20, 118, 34, 22, 34
 PAGE = 900
 
@@ -24,7 +24,8 @@ def floors() -> list[tuple[str, ...]]:
     """Read the floors, the highest first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (layers,) = [one["layers"] for one in contracts if one["name"] == "arrows point down"]
-    return [*TOP, *(tuple(room.strip(" ()") for room in layer.split("|")) for layer in layers)]
+    rooms = [tuple(room for one in layer.split("|") if not (room := one.strip(" ()")).startswith("_")) for layer in layers]
+    return [*TOP, *filter(None, rooms)]
 
 
 def arrows(rooms: set[str]) -> set[tuple[str, str]]:
@@ -83,7 +84,7 @@ def draw() -> str:
             'stroke="#7986cb" stroke-width="1.3" marker-end="url(#tip)"/>'
         )
     for room, (x, y) in place.items():
-        fill = "#fff3e0" if room in TOP[0] else "#e8eaf6"
+        fill = "#fff3e0" if (room,) in TOP else "#e8eaf6"
         lines.append(
             f'<rect x="{x:g}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="6" fill="{fill}" stroke="#3f51b5"/>'
         )

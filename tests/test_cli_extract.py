@@ -91,7 +91,7 @@ def test_bad_options(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> No
 def test_the_choices_are_those_of_flow() -> None:
     assert sorted(extract_command.PRESETS) == sorted(kf.PRESETS)
     codecs = {name: getattr(kf, attribute) for name, attribute in extract_command.CODECS.items()}
-    assert codecs == {"lossless": kf.LOSSLESS, "near-lossless": kf.NEAR_LOSSLESS, "raw": kf.RAW}
+    assert codecs == {"lossless": kf.LOSSLESS, "near-lossless": kf.NEAR_LOSSLESS, "raw": kf.UNCOMPRESSED}
 
 
 def test_a_disk_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
