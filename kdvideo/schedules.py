@@ -98,14 +98,14 @@ class Milestones:
 
 @dataclass(frozen=True)
 class Warmup:
-    """`then(step)`, scaled by (step + 1) / steps during the first `steps` steps.
+    """`then(step)`, scaled by (step + 1) / steps during the first `steps` steps, which may be a fraction such as 14.3.
 
     Examples:
         >>> [Warmup(4, then=Constant(2.0))(step) for step in (0, 1, 3, 9)]
         [0.5, 1.0, 2.0, 2.0]
     """
 
-    steps: int
+    steps: float
     then: Callable[[int], float]
 
     def __post_init__(self) -> None:
@@ -122,6 +122,6 @@ def _check(step: int) -> None:
         raise ValueError(f"step must be at least 0, got {step}")
 
 
-def _check_length(steps: int) -> None:
+def _check_length(steps: float) -> None:
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")

@@ -55,7 +55,7 @@ def learning_rate(optimizer: Optimizer) -> kd.schedules.Warmup | kd.schedules.Mi
     falls = {math.ceil(at * optimizer.steps - 1e-9): rate * 0.1**k for k, at in enumerate(optimizer.decay_at, 1)}
     schedule = kd.schedules.Milestones(rate, falls)
     rise = optimizer.warmup * optimizer.steps
-    return kd.schedules.Warmup(round(rise), then=schedule) if round(rise) else schedule
+    return kd.schedules.Warmup(rise, then=schedule) if rise > 1 else schedule
 
 
 def make_optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:

@@ -78,7 +78,8 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     Raises:
         FloatingPointError: a term of the loss is not finite.
     """
-    accelerator.gradient_accumulation_steps = training.accumulate  # one Accelerator serves all trainings
+    # One Accelerator serves all trainings; the parts of a batch are counted anew.
+    accelerator.gradient_accumulation_steps, accelerator.step = training.accumulate, 0
     bare = training.model
     model, optimizer = accelerator.prepare(bare, make_optimizer(bare, training.optimizer))
     checkpoints = Checkpoints(training.folder / "checkpoints")

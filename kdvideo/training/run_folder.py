@@ -94,5 +94,8 @@ class StepLog:
 
     @staticmethod
     def read(path: Path) -> list[dict[str, Any]]:
-        """Read the lines of a log: `step`, and the losses by name."""
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        """Read the lines of a log: `step`, and the losses by name.
+
+        What follows the last end of a line is left out: a process was ended while it wrote it.
+        """
+        return [json.loads(line) for line in path.read_text().split("\n")[:-1]]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.paper.lab import Lab
 from benchmarks.paper.tables import running
 from benchmarks.paper.tables.table import TOP1, Measured, Row, Table
 
@@ -31,11 +32,11 @@ class Counting:
         self.asked: list[tuple[str, int]] = []
         self.broken: set[tuple[str, int]] = set()
 
-    def __call__(self, row: Row, config: Any, seed: int, accelerator: Any) -> Measured:
+    def __call__(self, row: Row, lab: Lab, seed: int) -> Measured:
         self.asked.append((row.name, seed))
         if (row.name, seed) in self.broken:
             raise FloatingPointError("loss nan at step 3")
-        return Measured(VALUES[row.name] + seed, config.optimizer.steps, {"spin": 50.0, "orbit": 90.0})
+        return Measured(VALUES[row.name] + seed, lab.config.optimizer.steps, {"spin": 50.0, "orbit": 90.0})
 
 
 def table(measure: Any, **changes: Any) -> Table:
@@ -64,5 +65,5 @@ def options(folder: Path, *more: str) -> argparse.Namespace:
 
 def without_machine(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, Any] = ENVIRONMENT) -> None:
     """Records say the given environment, and no clip is read."""
-    monkeypatch.setattr(running, "prepare_flow", lambda config, accelerator: None)
+    monkeypatch.setattr(running, "prepare_flow", lambda lab: None)
     monkeypatch.setattr(running, "environment", lambda threads: dict(environment))

@@ -1,9 +1,11 @@
 """Top-1 of the mean of some methods' scores."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from benchmarks.paper.tables import accuracies
+from benchmarks.paper import accuracies
 from benchmarks.paper.tables.table import Row
 from examples.d3d.config import POCKET
 
@@ -21,11 +23,15 @@ SCORES = {
         (("a", "b"), 100.0, {"spin": 100.0, "orbit": 100.0}),
     ],
 )
-def test_scores_are_averaged(monkeypatch: pytest.MonkeyPatch, of, value, per_class) -> None:
-    monkeypatch.setattr(accuracies, "method_scores", lambda config, method, seed, accelerator: SCORES[method])
-    monkeypatch.setattr(accuracies, "test_labels", lambda config: torch.tensor([0, 1, 1]))
-    monkeypatch.setattr(accuracies, "class_names", lambda config: ["spin", "orbit", "pulse"])
-    measured = accuracies.measure(Row("row", of), POCKET, 0, None)
+def test_scores_are_averaged(of, value, per_class) -> None:
+    lab = SimpleNamespace(
+        config=POCKET,
+        clips=SimpleNamespace(classes=["spin", "orbit", "pulse"]),
+        labels=torch.tensor([0, 1, 1]),
+        train=lambda method, seed: (method, seed),
+        scores=lambda trained: SCORES[trained[0]] if trained[1] == 7 else pytest.fail("another seed"),
+    )
+    measured = accuracies.measure(Row("row", of), lab, 7)
     assert measured.value == pytest.approx(value)
     assert measured.per_class == per_class
     assert measured.steps == 400

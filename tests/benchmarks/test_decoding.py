@@ -1,28 +1,32 @@
-"""Reading flow from features, without training anything."""
+"""Reading flow from features."""
 
 import dataclasses
+import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
-from benchmarks.paper.tables.decoder_training import Training
-from benchmarks.paper.tables.decoding import Features
-from benchmarks.paper.tables.flow_reader import FlowReader, Zeros
+from safetensors.torch import load_file
 
-from benchmarks.paper.tables import decoder_training, decoding
+from benchmarks.paper import decoding
+from benchmarks.paper.decoding import Features
+from benchmarks.paper.flow_reader import FlowReader, Zeros
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.methods import D3D, RGB
+from benchmarks.paper.networks import Trained
 from benchmarks.paper.tables.table import Row
 from examples.d3d.config import PAPER, POCKET, Network
 from kdvideo import flow, models
+from kdvideo.training import StepLog
+from tests.examples.tiny import config
 
 TINY = dataclasses.replace(POCKET, network=Network(depth_multiplier=0.125))
 
 
 @pytest.fixture
-def accelerator() -> Accelerator:
-    return Accelerator(cpu=True)
+def tiny_lab() -> Lab:
+    return Lab(TINY, Accelerator(cpu=True))
 
 
 def network() -> models.Network:
@@ -58,14 +62,17 @@ def test_zeros_have_the_layers_size() -> None:
 
 
 def test_the_decoders_schedule() -> None:
-    published = decoding.optimizer(PAPER)
+    published = decoding.schedule(PAPER)
     assert (published.steps, published.batch_size, published.name) == (100_000, 12, "adamw")
     assert published.lr == published.lr * published.batch_size / published.reference_batch == 1e-3
-    pocket = decoding.optimizer(POCKET)
+    pocket = decoding.schedule(POCKET)
     assert (pocket.steps, pocket.batch_size, pocket.lr) == (286, 12, POCKET.optimizer.lr)
+    shared = decoding.schedule(PAPER, processes=5)
+    assert shared.batch_size == 15  # every process has as many
+    assert shared.lr * shared.batch_size / shared.reference_batch == pytest.approx(1e-3)
 
 
-def test_the_error_is_the_mean_over_all_clips(monkeypatch: pytest.MonkeyPatch, accelerator: Accelerator) -> None:
+def test_the_error_is_the_mean_over_all_clips(monkeypatch: pytest.MonkeyPatch, tiny_lab: Lab) -> None:
     """13 clips, which no batch divides, whose flow is (k, 0) pixels everywhere: zeros err by k."""
     bound = TINY.input.flow_bound
     items = []
@@ -73,111 +80,100 @@ def test_the_error_is_the_mean_over_all_clips(monkeypatch: pytest.MonkeyPatch, a
         moving = torch.zeros(2, 16, 64, 64)
         moving[0] = (k % 5) / bound
         items.append({"rgb": torch.zeros(3, 16, 64, 64), "flow": moving, "label": 0})
-    monkeypatch.setattr(decoding, "test_views", lambda config, accelerator: items)
-    measured = decoding.measure(Row("All zeros", (Features(None),)), TINY, 0, accelerator)
+    monkeypatch.setattr(decoding, "test_views", lambda lab: items)
+    measured = decoding.measure(Row("All zeros", (Features(None),)), tiny_lab, 0)
     assert measured.value == pytest.approx(sum(k % 5 for k in range(13)) / 13)
     assert measured.steps == 0
 
 
 @pytest.mark.parametrize(("layer", "steps"), [("3A", 8), ("4C", 4)])
-def test_step_k_of_a_layer_is_paired_with_its_frame(layer: str, steps: int, accelerator: Accelerator) -> None:
+def test_step_k_of_a_layer_is_paired_with_its_frame(layer: str, steps: int, tiny_lab: Lab) -> None:
     moving = torch.zeros(1, 2, 16, 64, 64)
     moving[:, 0] = (torch.arange(16) / 16)[:, None, None]  # u of frame t is t / 16 of the bound
     batch = {"rgb": torch.zeros(1, 3, 16, 64, 64), "flow": moving}
-    _, target = decoding.predictions(Zeros(TINY, layer), "rgb", batch, TINY, accelerator)
+    _, target = decoding.predictions(Zeros(TINY, layer), "rgb", batch, tiny_lab)
     u = flow.im2flow_decode(target.transpose(1, 2))[0, :, 0, 0, 0]
     assert u.tolist() == pytest.approx([5.0 * k * (16 // steps) / 16 for k in range(steps)])
 
 
-class Trained:
-    """Counts the trainings of readers, which end as they start."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self.count = 0
-        weights = folder / "network.safetensors"
-        if not weights.exists():
-            models.checkpoints.save(network(), weights, classes=["a", "b"], input_spec={"stream": "rgb"})
-        manifest = SimpleNamespace(name="clips")
-        monkeypatch.setattr(decoding, "train_method", lambda *_: weights)
-        monkeypatch.setattr(decoding.clips, "manifests", lambda config: (manifest, manifest))
-        monkeypatch.setattr(decoding.clips, "fingerprint", lambda manifest: manifest.name)
-        monkeypatch.setattr(decoding, "_error", lambda reader, *_: float(reader.decoder.predict.weight.detach().sum()))
-        monkeypatch.setattr(decoding, "Training", self.training)
-
-    def training(self, reader, *_):
-        self.count += 1
-        return SimpleNamespace(run=reader.state_dict)
-
-
-def test_an_equal_reader_is_never_trained_twice(tmp_path: Path, monkeypatch, accelerator: Accelerator) -> None:
-    trained = Trained(monkeypatch, tmp_path)
-    config = dataclasses.replace(TINY, work_dir=tmp_path)
-    row = Row("S3D-G", (Features(decoding.Method("S3D-G RGB")),))
-    first = decoding.measure(row, config, 0, accelerator)
-    assert decoding.measure(row, config, 0, accelerator) == first
-    assert trained.count == 1
-    decoding.measure(row, config, 1, accelerator)
-    for changed in ({"layer": "3C"}, {"fine_tune": True}):
-        other = Row("other", (dataclasses.replace(row.of[0], **changed),))
-        decoding.measure(other, config, 0, accelerator)
-    shorter = dataclasses.replace(config.optimizer, steps=10)
-    decoding.measure(row, dataclasses.replace(config, optimizer=shorter), 0, accelerator)
-    assert trained.count == 5
-
-
-def test_a_reader_is_read_back_as_it_was(tmp_path: Path, monkeypatch, accelerator: Accelerator) -> None:
-    Trained(monkeypatch, tmp_path)
-    config, features = dataclasses.replace(TINY, work_dir=tmp_path), Features(decoding.Method("S3D-G RGB"))
-
-    def training(reader, *_):
-        return SimpleNamespace(run=lambda: {name: value + 1 for name, value in reader.state_dict().items()})
-
-    monkeypatch.setattr(decoding, "Training", training)
-    written, _, _ = decoding.trained(features, config, 0, accelerator)
-    read, stream, _ = decoding.trained(features, config, 0, accelerator)
-    assert stream == "rgb"
-    assert all(torch.equal(value, read.state_dict()[name]) for name, value in written.state_dict().items())
+@pytest.fixture
+def lab(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """The tiny clips, on which every method is an untrained network."""
+    setup = config(clips, tmp_path, "--network.depth-multiplier", "0.125", "--network.fast-start")
+    path, found = tmp_path / "network.safetensors", network()
+    models.checkpoints.save(found, path, classes=["horizontal", "spin"], input_spec={"stream": "rgb"})
+    read = lambda *_: Trained(path, models.checkpoints.load(path)[0], "rgb")  # noqa: E731
+    monkeypatch.setattr(Lab, "train", read)
+    return Lab(setup, Accelerator(cpu=True))
 
 
 @pytest.fixture
-def same_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two batches, and plain SGD instead of AdamW, which hides a factor."""
-    generator = torch.Generator().manual_seed(1)
-    batch = {"rgb": torch.randn(2, 3, 16, 32, 32, generator=generator), "flow": torch.rand(2, 2, 16, 32, 32)}
-    monkeypatch.setattr(Training, "batches", lambda self, first: [batch] * (2 - first))
-    sgd = lambda module, _: torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9)  # noqa: E731
-    monkeypatch.setattr(decoder_training, "make_optimizer", sgd)
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the trainings of readers, which end one above where they start."""
+    names = []
+
+    def fit(training, accelerator):
+        names.append(training.name)
+        training.model.load_state_dict({name: value + 1 for name, value in training.model.state_dict().items()})
+
+    monkeypatch.setattr(decoding, "fit", fit)
+    monkeypatch.setattr(decoding, "_error", lambda reader, *_: float(reader.decoder.predict.weight.detach().sum()))
+    return names
 
 
-def training(folder: Path, accelerator: Accelerator, **changes: Any) -> Training:
-    torch.manual_seed(0)
-    reader = FlowReader(network(), "3A", fine_tune=False, widths=(8, 8))
-    schedule = dataclasses.replace(TINY.optimizer, steps=2)
-    config = dataclasses.replace(TINY, **changes)
-    return Training(reader, "rgb", config, schedule, 0, accelerator, folder, "x")
+def test_an_equal_reader_is_never_trained_twice(lab: Lab, trainings: list[str]) -> None:
+    row = Row("S3D-G", (Features(RGB),))
+    first = decoding.measure(row, lab, 0)
+    assert decoding.measure(row, lab, 0) == first
+    assert trainings == ["flow from S3D-G RGB at 3A, seed 0"]
+    decoding.measure(row, lab, 1)
+    for changed in ({"layer": "3C"}, {"fine_tune": True}):
+        decoding.measure(Row("other", (dataclasses.replace(row.of[0], **changed),)), lab, 0)
+    shorter = dataclasses.replace(lab.config.optimizer, steps=3)
+    decoding.measure(row, Lab(dataclasses.replace(lab.config, optimizer=shorter), lab.accelerator), 0)
+    assert len(trainings) == 5
+    assert len(list(lab.config.work_dir.glob("decoders/*/error.json"))) == 5
 
 
-def test_accumulation_of_the_recipe_does_not_shrink_the_gradient(tmp_path: Path, same_batch) -> None:
-    changes = []
-    for parts in (1, 4):
-        one = training(tmp_path / str(parts), Accelerator(cpu=True, gradient_accumulation_steps=parts))
-        before = one.reader.decoder.predict.weight.detach().clone()
-        changes.append(float((one.run()["decoder.predict.weight"] - before).norm()))
-    assert changes[0] > 0
-    assert changes[1] == pytest.approx(changes[0], rel=1e-2)
+def test_an_error_is_computed_once(lab: Lab, trainings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Row("S3D-G", (Features(RGB),))
+    first = decoding.measure(row, lab, 0)
+    assert first.steps == decoding.schedule(lab.config).steps == 4
+    monkeypatch.setattr(decoding, "_error", lambda *_: pytest.fail("computed again"))
+    assert decoding.measure(row, lab, 0) == first
 
 
-def test_a_stopped_training_ends_as_one_that_was_not(tmp_path: Path, same_batch, accelerator) -> None:
-    whole = training(tmp_path / "whole", accelerator).run()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoder_training, "any_process", lambda *_: True)
-        with pytest.raises(SystemExit, match="143"):
-            training(tmp_path / "stopped", accelerator).run()
-    again = training(tmp_path / "stopped", accelerator).run()
-    assert all(torch.equal(value, again[name]) for name, value in whole.items())
+def test_a_reader_is_read_back_as_it_was(lab: Lab, trainings: list[str]) -> None:
+    written = decoding.trained(Features(RGB), lab, 0)
+    read = decoding.trained(Features(RGB), lab, 0)
+    assert (read.stream, read.folder) == ("rgb", written.folder)
+    assert len(trainings) == 1
+    state = read.module.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in written.module.state_dict().items())
 
 
-def test_a_loss_that_is_not_finite_is_an_error(tmp_path: Path, same_batch, monkeypatch, accelerator) -> None:
-    monkeypatch.setattr(decoder_training, "flow_loss", lambda *_: torch.tensor(float("nan")))
-    with pytest.raises(FloatingPointError, match="x: loss nan at step 0"):
-        training(tmp_path, accelerator).run()
+@pytest.mark.parametrize("fine_tune", [False, True])
+def test_a_reader_learns_from_the_stored_flow(lab: Lab, fine_tune: bool) -> None:
+    reader = decoding.trained(Features(D3D, fine_tune=fine_tune), lab, 0)
+    rows = StepLog.read(reader.folder / "log.jsonl")
+    assert [sorted(row) for row in rows] == [["flow", "step"]] * 4
+    settings = json.loads((reader.folder / "settings.json").read_text())
+    assert settings["widths"] == [16, 16, 12, 8, 8]
+    assert settings["optimizer"]["name"] == "adamw"
+    assert list((lab.config.work_dir / "flow").rglob("*.flow.json"))
+    before = network().state_dict()
+    moved = {
+        name.split("model.")[-1]
+        for name, value in load_file(reader.folder / "reader.safetensors").items()
+        if name.startswith("features.") and not value.equal(before[name.split("model.")[-1]])
+    }
+    assert bool(moved) == fine_tune
+    momenta = {module.momentum for module in reader.module.features.modules() if hasattr(module, "momentum")}
+    assert momenta == ({0.1} if fine_tune else {0.001})
+
+
+def test_a_loss_that_is_not_finite_is_an_error(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    nan = lambda config, predicted, flow: predicted.sum() * float("nan")  # noqa: E731
+    monkeypatch.setattr(decoding, "flow_loss", nan)
+    with pytest.raises(FloatingPointError, match=r"losses must be finite, got \{'flow': nan\} at step 0"):
+        decoding.trained(Features(RGB), lab, 0)

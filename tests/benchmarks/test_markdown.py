@@ -40,7 +40,7 @@ def test_every_class_has_its_mean(tmp_path, monkeypatch) -> None:
     assert found.pop("") == ["orbit", "spin"]
     assert set(found) == {"S3D-G spatial stream", "D3D", "MARS"}
     assert all(cells == ["90.0", "50.0"] for cells in found.values())
-    without = table(lambda row, config, seed, accelerator: Measured(1.0, 5))
+    without = table(lambda row, lab, seed: Measured(1.0, 5))
     running.run([without], options(tmp_path / "none", "--seeds", "0"))
     assert "<details" not in (tmp_path / "none" / "results" / "table6_pocket.md").read_text()
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from benchmarks.paper.lab import Lab
 from benchmarks.paper.tables import preparing
-from examples.d3d import clips
 from examples.d3d.config import POCKET
 from kdvideo.data import synthetic
 
@@ -20,16 +20,19 @@ def test_flow_is_extracted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     config = dataclasses.replace(
         POCKET, input=small, work_dir=tmp_path, train=root / "train", test=root / "test", flow_from="online"
     )
-    monkeypatch.setattr(preparing, "_machine", lambda: (0, ("cpu",)))
-    preparing.prepare_flow(config, Accelerator(cpu=True))
+    asked = []
+    monkeypatch.setattr(preparing, "workers_and_devices", lambda: asked.append("x") or (0, ("cpu",)))
+    accelerator = Accelerator(cpu=True)
+    preparing.prepare_flow(Lab(config, accelerator))
+    assert not asked
     assert not (tmp_path / "flow").exists()
-    config = dataclasses.replace(config, flow_from="store")
-    preparing.prepare_flow(config, Accelerator(cpu=True))
-    for manifest in clips.manifests(config):
-        store = clips.flow_store(config, manifest)
-        assert all(clip in store for clip in manifest["clip"])
-    monkeypatch.setattr(preparing, "_machine", lambda: pytest.fail("extracted again"))
-    preparing.prepare_flow(config, Accelerator(cpu=True))
+    lab = Lab(dataclasses.replace(config, flow_from="store"), accelerator)
+    preparing.prepare_flow(lab)
+    assert asked
+    for manifest in (lab.clips.train, lab.clips.test):
+        assert all(clip in lab.clips.store(manifest) for clip in manifest["clip"])
+    monkeypatch.setattr("kdvideo.extraction.extract", lambda *_, **__: pytest.fail("extracted again"))
+    preparing.prepare_flow(lab)
 
 
 @pytest.mark.parametrize(
@@ -45,4 +48,4 @@ def test_the_machine_is_used(monkeypatch: pytest.MonkeyPatch, cores: int, gpus: 
     monkeypatch.setattr(preparing.os, "cpu_count", lambda: cores)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert preparing._machine() == expected
+    assert preparing.workers_and_devices() == expected

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.methods import MARS
 from benchmarks.paper.tables import running
 from benchmarks.paper.tables.records import RecordFile, settings, values
 from benchmarks.paper.tables.scales import SCALES, Scale
 from benchmarks.paper.tables.table import Measured, Row
-from examples.d3d.methods import MARS
 from tests.benchmarks.fakes import ENVIRONMENT, Counting, options, table, without_machine
 
 POCKET = SCALES["pocket"]
@@ -62,10 +63,10 @@ def test_rows_without_a_claim_have_fewer_seeds(tmp_path: Path) -> None:
 def test_stopped_in_the_middle_it_goes_on_there(tmp_path: Path) -> None:
     measure = Counting()
 
-    def stopping(row, config, seed, accelerator):
+    def stopping(row, lab, seed):
         if len(measure.asked) == 3:
             raise KeyboardInterrupt
-        return measure(row, config, seed, accelerator)
+        return measure(row, lab, seed)
 
     with pytest.raises(KeyboardInterrupt):
         running.run([table(stopping)], options(tmp_path, "--seeds", "0", "1"))
@@ -101,14 +102,14 @@ def test_a_setting_that_was_added_later_is_no_difference(tmp_path: Path) -> None
     older = settings(POCKET.config)
     del older["optimizer"]["warmup"], older["class_reduction"]
     file.note("settings", older)
-    file.check(dataclasses.replace(POCKET.config, work_dir=tmp_path, num_workers=3))
+    file.check(Lab(dataclasses.replace(POCKET.config, work_dir=tmp_path, num_workers=3), None))
 
 
 def test_two_writers_of_one_record_lose_nothing(tmp_path: Path) -> None:
     files = [RecordFile(table(Counting()), POCKET, tmp_path) for _ in range(2)]
-    draws = POCKET.draws("kinetics400", (0, 1), options(tmp_path))
+    draws = POCKET.draws("kinetics400", (0, 1), options(tmp_path), None)
     for file, draw in zip(files, draws, strict=True):
-        file.add("D3D", draw, Counting()(file.table.row("D3D"), draw.config, draw.seed, None), ENVIRONMENT)
+        file.add("D3D", draw, Counting()(file.table.row("D3D"), draw.lab, draw.seed), ENVIRONMENT)
     assert values(files[0].read(), "D3D") == {"0": 80.0, "1": 81.0}
     assert files[0].missing(draws, "MARS") == draws
 
@@ -116,7 +117,7 @@ def test_two_writers_of_one_record_lose_nothing(tmp_path: Path) -> None:
 def test_a_picture_is_drawn_when_all_its_rows_have_values(tmp_path: Path) -> None:
     drawn = []
 
-    def picture(record, config, seed, accelerator, path):
+    def picture(record, lab, seed, path):
         drawn.append((list(record["rows"]), seed, path.name))
 
     measure = Counting()
@@ -150,7 +151,7 @@ def test_a_scale_without_the_data_of_a_table_leaves_it_out(tmp_path: Path, monke
 
 def test_writers_at_the_same_time_wait_for_each_other(tmp_path: Path) -> None:
     flags = options(tmp_path)
-    draws = POCKET.draws("kinetics400", range(8), flags)
+    draws = POCKET.draws("kinetics400", range(8), flags, None)
 
     def write(draw) -> None:
         file = RecordFile(table(Counting()), POCKET, tmp_path)
@@ -191,13 +192,13 @@ def test_two_kinds_of_published_clips_are_not_mixed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("junk", "is no record of a table"),
-        ("[]", "is no record of a table"),
-        ('{"rows": {}}', "is no record of a table"),
-        ('{"table": "table2", "scale": "pocket", "rows": {}}', "holds table2 at scale pocket; expected .*table6"),
+        ("junk", "must be the record of a table, got "),
+        ("[]", "must be the record of a table, got "),
+        ('{"rows": {}}', "must be the record of a table, got "),
+        ('{"table": "table2", "scale": "pocket", "rows": {}}', "must hold finite values of table6 at scale pocket, got table2 at scale pocket"),
         (
             '{"table": "table6", "scale": "pocket", "rows": {"D3D": {"seeds": {"0": {"value": "80"}}}}}',
-            "is no record of a table",
+            "must be the record of a table, got ",
         ),
     ],
 )

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from examples.d3d.methods import RGB
-from examples.d3d.train import make_accelerator
-from examples.transfer import targets, tuning
 
-from benchmarks.paper import table4_transfer
-from benchmarks.paper.tables import paper, running, scales
+from benchmarks.paper import fine_tuning, networks, official_splits, table4_transfer
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.methods import RGB
+from benchmarks.paper.networks import Trained
+from benchmarks.paper.tables import paper_numbers, running, scales
 from benchmarks.paper.tables.scales import SCALES, Scale, Videos
 from benchmarks.paper.tables.table import Row
-from examples.d3d import clips, networks
 from examples.d3d.config import PAPER, POCKET, Input, plain_errors
+from examples.d3d.data import open_clips
+from examples.d3d.training import make_accelerator
 from kdvideo import data, models
 from kdvideo.data import synthetic
 
@@ -107,9 +108,9 @@ def test_what_was_trained_and_with_what_it_started(run):
     tuned = [one for one in trained if one["optimizer"]["steps"] == 1]
     assert len(trained) - len(tuned) == 3  # S3D-G, a teacher and its D3D
     assert len(tuned) == 2 * 3  # from nothing, S3D-G and D3D, on two data sets
-    assert all(one["teacher"] is None and one["stream"] == "rgb" for one in tuned)
+    assert all("teacher" not in one and one["method"]["stream"] == "rgb" for one in tuned)
     for data_set in {one["data"] for one in tuned}:
-        starts = [one.get("init_from") for one in tuned if one["data"] == data_set]
+        starts = [one.get("start") for one in tuned if one["data"] == data_set]
         assert len(set(starts)) == 3
         assert starts.count(None) == 1
 
@@ -125,45 +126,43 @@ def test_a_second_run_measures_nothing(run, ucf):
 
 def test_scores_are_those_of_one_pass_over_each_clip(run, ucf, tmp_path):
     work, _ = run
-    accelerator = make_accelerator(TINY)
-    config = targets.official(dataclasses.replace(TINY, work_dir=work), "UCF-101", ucf)
-    network = networks.build(config, RGB, 2, 0).eval()
+    config = official_splits.official(dataclasses.replace(TINY, work_dir=work), "UCF-101", ucf)
+    lab = Lab(config, make_accelerator(config))
+    network = networks.build(RGB, config, 2, 0).eval()
     with torch.no_grad():
         for parameter in [*network.parameters()][-2:]:  # the classifier: scores that differ from clip to clip
             parameter.mul_(1000)
-    file = tmp_path / "network.safetensors"
-    names = clips.manifests(config)[0].features["label"].names
-    models.checkpoints.save(network, file, classes=names, input_spec=clips.input_spec(config, "rgb"))
-    found = tuning.scores(file, config, accelerator)
+    trained = Trained(tmp_path / "none", network, "rgb")
+    found = fine_tuning.scores(trained, lab)
     sizes = {"frames": 8, "fps": 12.5, "short_side": 36, "crop": 32, "train": False}
-    whole = data.MultiView(data.PairedClips(clips.manifests(config)[1], **sizes), data.single_pass)
+    whole = data.MultiView(data.PairedClips(lab.clips.test, **sizes), data.single_pass)
     assert whole[0]["rgb"].shape[2] == 10
     with torch.no_grad():
         by_hand = torch.stack([network(item["rgb"]).softmax(1)[0] for item in whole])
     assert by_hand[:, 0].diff().abs().min() > 1e-3
     torch.testing.assert_close(found, by_hand.double(), atol=1e-5, rtol=1e-4)
-    twice = tuning.scores(file, config, accelerator, partial(data.multi_crop, clips=2, crops=1))
+    twice = fine_tuning.scores(trained, lab, partial(data.multi_crop, clips=2, crops=1))
     assert twice.shape == (4, 2)
     assert not torch.allclose(twice, found)
+    network.input_spec = dataclasses.replace(network.input_spec, range=(0.0, 1.0))
+    assert not torch.allclose(fine_tuning.scores(trained, lab), found, atol=1e-3)  # fed as its file says
 
 
 def test_the_ensemble_averages_scores(monkeypatch, tiny, tmp_path):
     first, second = table4_transfer.S3DG_400, table4_transfer.D3D_600
     right, wrong = torch.eye(3), torch.eye(3).roll(1, 0)
-    strong = torch.tensor(
-        [[0.9], [0.9], [0.1]]
-    )  # how sure the first member is where it is right, and the second is not
+    # How sure the first member is where it is right, and the second is not.
+    strong = torch.tensor([[0.9], [0.9], [0.1]])
     scores = {first: strong * right + (1 - strong) * wrong, second: 0.4 * right + 0.6 * wrong}
     scores[second][2] = right[2]
     monkeypatch.setattr(table4_transfer, "pretrained", lambda one, *rest: one)
-    monkeypatch.setattr(tuning, "fine_tuned", lambda config, start, *rest: start)
-    monkeypatch.setattr(tuning, "scores", lambda weights, *rest: scores[weights])
-    (draw,) = SCALES["pocket"].draws("transfer", (0,), options("--work-dir", str(tmp_path)))
+    monkeypatch.setattr(Lab, "train", lambda self, method, seed, start: start if method == RGB else None)
+    monkeypatch.setattr(fine_tuning, "scores", lambda trained, lab: scores[trained])
+    (draw,) = SCALES["pocket"].draws("transfer", (0,), options("--work-dir", str(tmp_path)), None)
     for members, value in {(first,): 200 / 3, (second,): 100 / 3, (first, second): 100}.items():
         row = Row("one", ("synthetic videos", *members))
-        assert table4_transfer.measure(SCALES["pocket"], options(), row, draw.config, 0, None).value == pytest.approx(
-            value
-        )
+        measured = table4_transfer.measure(SCALES["pocket"], options(), row, draw.lab, 0)
+        assert measured.value == pytest.approx(value)
 
 
 def test_no_clip_of_the_pretraining_is_met_again(run):
@@ -176,17 +175,17 @@ def test_no_clip_of_the_pretraining_is_met_again(run):
 
 def test_lists_of_a_target(run, ucf):
     work, _ = run
-    config = targets.official(dataclasses.replace(TINY, work_dir=work), "UCF-101", ucf)
-    train, test = clips.manifests(config)
+    found = open_clips(official_splits.official(dataclasses.replace(TINY, work_dir=work), "UCF-101", ucf))
+    train, test = found.train, found.test
     assert sorted(map(Path, train["path"])) == sorted(ucf.glob("UCF-101/*/*_g08_*"))
     assert sorted(map(Path, test["path"])) == sorted(ucf.glob("UCF-101/*/*_g01_*"))
     assert [train.features["label"].names[k] for k in train["label"]] == [Path(p).parent.name for p in train["path"]]
 
 
 def test_schedules():
-    ours = tuning.schedule(POCKET.optimizer)
+    ours = fine_tuning.schedule(POCKET.optimizer)
     assert (ours.steps, ours.lr) == (100, POCKET.optimizer.lr / 3)
-    published = tuning.schedule(PAPER.optimizer)
+    published = fine_tuning.schedule(PAPER.optimizer)
     assert (published.steps, published.batch_size, published.momentum) == (10_000, 60, 0.9)
 
 
@@ -206,7 +205,7 @@ def test_rows_of_the_paper(monkeypatch):
     members = [one.flag for one in found.row("D3D Ensemble, synthetic videos").of[1:]]
     assert members == ["d3d_kinetics400", "d3d_kinetics600"]
     assert not any(row.of for row in found.rows if row.name.endswith(("UCF-101", "HMDB-51")))
-    assert {row["method"] for row in paper.tables()["table4"]["rows"]} == {*table4_transfer.OTHERS, *numbers}
+    assert {row["method"] for row in paper_numbers.tables()["table4"]["rows"]} == {*table4_transfer.OTHERS, *numbers}
 
 
 @pytest.mark.parametrize(
@@ -231,9 +230,10 @@ def test_wrong_input(run, ucf, tmp_path):
     with pytest.raises(SystemExit, match="give --ucf101 or --hmdb51"):
         command("--scale", "paper", "--run")
     paper = ("--scale", "paper", "--run", "--ucf101", str(ucf), *elsewhere)
+    lab = Lab(PAPER, None)
     with pytest.raises(SystemExit, match=r"give the weights of D3D \(kinetics400\) as --d3d-kinetics400 FILE"):
         plain_errors(
-            lambda: table4_transfer.pretrained(table4_transfer.D3D_400, PAPER, 0, SCALES["paper"], options(*paper))
+            lambda: table4_transfer.pretrained(table4_transfer.D3D_400, lab, 0, SCALES["paper"], options(*paper))
         )()
 
 
@@ -243,5 +243,11 @@ def options(*flags):
 
 def test_given_weights_take_the_place_of_pretraining(tmp_path, tiny):
     file = tmp_path / "d3d.safetensors"
+    models.checkpoints.save(models.s3dg(3, depth_multiplier=0.125), file, classes=["a", "b", "c"], input_spec={})
     given = options("--d3d-kinetics600", str(file))
-    assert table4_transfer.pretrained(table4_transfer.D3D_600, TINY, 0, SCALES["pocket"], given) == file
+    lab = Lab(TINY, None)
+    found = table4_transfer.pretrained(table4_transfer.D3D_600, lab, 0, SCALES["pocket"], given)
+    assert (found.path, found.stream, found.network.num_classes) == (file, "rgb", 3)
+    record = table4_transfer.table(SCALES["pocket"], given).settings["given"]
+    assert [flag for flag, known in record.items() if known] == ["d3d_kinetics600"]
+    assert len(record["d3d_kinetics600"]) == 16

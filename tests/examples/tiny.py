@@ -8,7 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from examples.d3d import config as settings
+from examples.d3d.networks import fast_start, set_momentum
+from kdvideo import models
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("horizontal", "spin")
@@ -45,3 +49,15 @@ def run(arguments: list[str], *, launcher: tuple[str, ...] = (sys.executable,)) 
 def succeeded(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
+
+
+def lively_network() -> models.Inception3D:
+    """A network whose scores differ from clip to clip."""
+    torch.manual_seed(3)
+    network = models.s3dg(len(CLASSES), depth_multiplier=0.125, dropout=0)
+    fast_start(network)
+    torch.nn.init.normal_(network.get_parameter("head.proj.weight"), std=0.03)
+    set_momentum(network, 1.0)
+    with torch.no_grad():
+        network.train()(torch.randn(4, 3, 8, 40, 40))
+    return network.eval()

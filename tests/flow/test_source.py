@@ -39,3 +39,14 @@ def test_one_frame_has_no_flow() -> None:
 def test_errors_name_the_clip(frames: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="'run/1'"):
         kf.EstimatorSource()("run/1", frames)
+
+
+def test_with_a_bound_it_gives_to_the_bit_what_a_store_would_give_back(tmp_path: Path) -> None:
+    for bound in (20.0, 0.5):
+        store = kf.FlowStore(tmp_path / str(bound), bound=bound)
+        store.write("clip", kf.EstimatorSource()("clip", clip()))
+        rounded = kf.EstimatorSource(bound=bound)
+        assert rounded("clip", clip()).equal(store("clip", clip()))
+        assert not rounded("clip", clip()).equal(kf.EstimatorSource()("clip", clip()))
+        assert rounded.fingerprint == kf.EstimatorSource().fingerprint
+        assert rounded("clip", clip()[:1]).shape == (0, 2, 40, 48)

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.paper import table5_ava
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.methods import D3D, RGB
+from benchmarks.paper.networks import Trained
 from benchmarks.paper.tables import running
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import SCALES
 from benchmarks.paper.tables.table import Measured
-from examples.ava.train import make_accelerator
 from examples.d3d.config import POCKET
-from examples.d3d.methods import D3D, RGB
-from kdvideo import detection
+from examples.d3d.training import make_accelerator
+from kdvideo import detection, models
 from tests.benchmarks.fakes import without_machine
 from tests.examples_ava.tiny import tiny
 
@@ -22,12 +24,12 @@ def test_a_value_is_the_frame_map_of_a_detector_on_the_method_s_network(
     videos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr(table5_ava, "train_method", lambda config, method, *rest: asked.append(method) or weights)
-    config = tiny(videos, tmp_path)
+    trained = Trained(weights, models.checkpoints.load(weights)[0], "rgb")
+    monkeypatch.setattr(Lab, "train", lambda self, method, seed: asked.append((method, seed)) or trained)
+    config, lab = tiny(videos, tmp_path), Lab(POCKET, make_accelerator(POCKET))
     for name in ("S3D-G", "D3D"):
-        row = table5_ava.TABLE.row(name)
-        measured = table5_ava.measure(row, POCKET, 3, make_accelerator(config), detector=config)
-    assert asked == [RGB, D3D]
+        measured = table5_ava.measure(table5_ava.TABLE.row(name), lab, 3, detector=config)
+    assert asked == [(RGB, 3), (D3D, 3)]
     (found,) = tmp_path.glob("detectors/*/detections_val.csv")
     result = detection.frame_map(videos / "val.csv", found, videos / "actions.pbtxt")
     assert measured.value == 100 * result.mean

@@ -1,4 +1,4 @@
-"""The published protocol is told, not run."""
+"""The published protocol is planned, not run."""
 
 import json
 import shlex
@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.paper import run_all, table1_flow_prediction, table6_ablations, table7_backbones
-from benchmarks.paper.tables import published, running
-from benchmarks.paper.tables.scales import SCALES, accumulation
+from benchmarks.paper.tables import cluster_plan, running
+from benchmarks.paper.tables.gpu_shares import accumulation
+from benchmarks.paper.tables.scales import SCALES
 from examples.d3d.config import PAPER
 from kdvideo.data import synthetic
 from tests.benchmarks.fakes import Counting, options, table
@@ -32,18 +33,18 @@ def test_nothing_is_trained_without_run(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_the_command_is_complete(tmp_path: Path) -> None:
     flags = ("--scale", "paper", "--gpus", "8", "--train", "a list.csv", "--test", "val.csv")
-    line = published.command(table6_ablations.TABLE, PAPER, options(tmp_path, *flags))
+    line = cluster_plan.command(table6_ablations.TABLE, PAPER, options(tmp_path, *flags))
     words = shlex.split(line)
     assert words[:6] == ["accelerate", "launch", "--num_processes", "8", "-m", "benchmarks.paper.table6_ablations"]
     given = running.parser(None).parse_args(words[6:])
     assert given.run
     assert (given.scale, given.gpus, given.train, given.test) == ("paper", 8, Path("a list.csv"), Path("val.csv"))
-    several = published.command(table6_ablations.TABLE, PAPER, options(tmp_path, "--gpus", "56"))
+    several = cluster_plan.command(table6_ablations.TABLE, PAPER, options(tmp_path, "--gpus", "56"))
     assert several.startswith("accelerate launch --num_processes 56 --num_machines 7 --machine_rank $RANK ")
 
 
 def test_without_clips_the_command_shows_where_they_go_and_does_not_run(tmp_path: Path) -> None:
-    line = published.command(table6_ablations.TABLE, PAPER, options(tmp_path))
+    line = cluster_plan.command(table6_ablations.TABLE, PAPER, options(tmp_path))
     assert "--train TRAIN --test TEST" in line
     measure = Counting()
     with pytest.raises(ValueError, match="--train and --test"):
@@ -53,22 +54,23 @@ def test_without_clips_the_command_shows_where_they_go_and_does_not_run(tmp_path
 
 def test_each_gpu_holds_six_clips_at_a_time(tmp_path: Path) -> None:
     assert (accumulation(PAPER, 56), accumulation(PAPER, 8), accumulation(PAPER, 1)) == (1, 7, 56)
-    with pytest.raises(ValueError, match=r"5 GPUs .* one of \[1, 2, 4, 7, 8, 14, 28, 56\]"):
+    with pytest.raises(ValueError, match=r"--gpus must be one of \[1, 2, 4, 7, 8, 14, 28, 56\],.* got 5"):
         accumulation(PAPER, 5)
     flags = options(tmp_path, "--scale", "paper", "--gpus", "8", "--train", "a", "--test", "b")
-    (draw,) = SCALES["paper"].draws("kinetics400", (3,), flags)
-    assert (draw.seed, draw.config.gradient_accumulation_steps, draw.config.train) == (3, 7, Path("a"))
+    (draw,) = SCALES["paper"].draws("kinetics400", (3,), flags, None)
+    config = draw.lab.config
+    assert (draw.seed, config.gradient_accumulation_steps, config.train) == (3, 7, Path("a"))
 
 
 def test_the_trainings_are_counted_with_their_teachers() -> None:
-    names, readers = published.trainings(table6_ablations.TABLE)
+    names, readers = cluster_plan.trainings(table6_ablations.TABLE)
     assert len(names) == 11
     assert names.count("S3D-G RGB of another seed") == 1
     assert readers == 0
-    names, _ = published.trainings(table7_backbones.TABLE)
+    names, _ = cluster_plan.trainings(table7_backbones.TABLE)
     assert len(names) == 7
     assert "S3D-G Flow" in names
-    names, readers = published.trainings(table1_flow_prediction.TABLE)
+    names, readers = cluster_plan.trainings(table1_flow_prediction.TABLE)
     assert (names, readers) == (["D3D", "S3D-G Flow", "S3D-G RGB"], 4)
 
 
@@ -79,19 +81,19 @@ def test_clips_that_are_listed_there_and_readable(clips: Path, tmp_path: Path) -
     rows = [*((path, "spin") for path in paths), (broken, "spin"), (tmp_path / "gone.mp4", "orbit")]
     listed = tmp_path / "list.csv"
     listed.write_text("".join(f"{path},{label}\n" for path, label in rows))
-    assert published.examine(listed, None, probe_at_most=0) == (6, 5, 5, 4)
-    assert published.examine(listed, None, probe_at_most=2) == (6, 5, 2, 2)
-    assert published.examine(clips / "train", None, probe_at_most=0) == (4, 4, 4, 4)
+    assert cluster_plan.examine(listed, None, probe_at_most=0) == (6, 5, 5, 4)
+    assert cluster_plan.examine(listed, None, probe_at_most=2) == (6, 5, 2, 2)
+    assert cluster_plan.examine(clips / "train", None, probe_at_most=0) == (4, 4, 4, 4)
 
 
 def test_hours_come_from_a_measured_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published.record, "FOLDER", tmp_path)
-    text = published.plan([table6_ablations.TABLE], SCALES["paper"], options(tmp_path))
+    monkeypatch.setattr(cluster_plan.record, "FOLDER", tmp_path)
+    text = cluster_plan.plan([table6_ablations.TABLE], SCALES["paper"].config, options(tmp_path))
     assert "GPU-hours: not measured" in text
-    part, arm = published.STEP
+    part, arm = cluster_plan.STEP
     result = {"setting": {"batch": 6}, "seconds": {arm: 0.06}}
     measured = {"result": result, "environment": {"hardware": "a GPU"}}
     (tmp_path / "speed_flow.json").write_text(json.dumps({part: measured}))
-    text = published.plan([table6_ablations.TABLE], SCALES["paper"], options(tmp_path))
+    text = cluster_plan.plan([table6_ablations.TABLE], SCALES["paper"].config, options(tmp_path))
     assert f"GPU-hours: about {11 * 140_000 * 336 / 100 / 3600:.0f}" in text
     assert "100 clips/s in bfloat16 on one GPU (a GPU)" in text

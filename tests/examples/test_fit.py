@@ -1,0 +1,136 @@
+"""The training loop on a linear model: accumulation, resuming, and one Accelerator for several trainings."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.utils.data import Dataset
+
+from examples.d3d import training as loop
+from examples.d3d.config import Optimizer
+from examples.d3d.training import Training, fit
+from kdvideo.training import StepLog
+
+PLAIN = Optimizer(steps=5, batch_size=4, reference_batch=4, lr=0.1, decay_at=(), momentum=0.9, weight_decay=0.0)
+
+
+class Points(Dataset[Any]):
+    """Points that depend on the epoch and the index."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, at: tuple[int, int]) -> dict[str, torch.Tensor]:
+        epoch, index = at
+        x = torch.arange(3.0) * 0.1 + index * 0.3 - epoch * 0.05
+        return {"x": x, "y": x.sum()[None]}
+
+
+def losses(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    noise = 0.01 * torch.randn(len(batch["x"]), 1)  # a function of seed and step, as dropout is
+    return {"action": (model(batch["x"]) - batch["y"] + noise).square().mean()}
+
+
+def training(folder: Path, **changes: Any) -> Training:
+    torch.manual_seed(1)
+    one = Training("points", folder, nn.Linear(3, 1), losses, Points(), PLAIN, 0, checkpointing_steps=2)
+    return dataclasses.replace(one, **changes)
+
+
+@pytest.fixture
+def accelerator() -> Accelerator:
+    return Accelerator(cpu=True)
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in model.state_dict().values()])
+
+
+def without_noise(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {"action": (model(batch["x"]) - batch["y"]).square().mean()}
+
+
+def test_accumulated_parts_are_one_batch(tmp_path: Path, accelerator: Accelerator) -> None:
+    """SGD, since AdamW hides a factor."""
+    found = []
+    for parts in (1, 2, 4):
+        one = training(tmp_path / str(parts), accumulate=parts, losses=without_noise)
+        found.append(weights(fit(one, accelerator)))
+        assert [row["step"] for row in StepLog.read(one.folder / "log.jsonl")] == list(range(5))
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(found[2], found[0])
+
+
+def test_a_training_before_moves_no_part_of_the_next(tmp_path: Path, accelerator: Accelerator) -> None:
+    alone = fit(training(tmp_path / "alone", accumulate=2), accelerator)
+    odd = dataclasses.replace(PLAIN, steps=3)
+    fit(training(tmp_path / "before", optimizer=odd), accelerator)
+    after = fit(training(tmp_path / "after", accumulate=2), accelerator)
+    assert weights(after).equal(weights(alone))
+
+
+def stopped_at(step: int) -> Callable[..., bool]:
+    asked = iter(range(1, 100))
+    return lambda *_: next(asked) == step
+
+
+@pytest.mark.parametrize(("stop", "parts"), [(1, 1), (3, 1), (3, 2)])
+def test_a_stopped_training_ends_as_one_that_was_not(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, stop: int, parts: int
+) -> None:
+    whole = fit(training(tmp_path / "whole", accumulate=parts), accelerator)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "any_process", stopped_at(stop))
+        with pytest.raises(SystemExit, match="143"):
+            fit(training(tmp_path / "stopped", accumulate=parts), accelerator)
+    assert len(StepLog.read(tmp_path / "stopped" / "log.jsonl")) == stop
+    torch.rand(7)  # no state of a generator may matter
+    again = fit(training(tmp_path / "stopped", accumulate=parts), accelerator)
+    assert weights(again).equal(weights(whole))
+    first, second = (StepLog.read(tmp_path / name / "log.jsonl") for name in ("whole", "stopped"))
+    assert first == second
+
+
+def test_a_training_that_broke_between_checkpoints_repeats_its_steps(tmp_path: Path, accelerator: Accelerator) -> None:
+    whole = fit(training(tmp_path / "whole"), accelerator)
+    count = iter(range(100))
+
+    def breaking(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if next(count) == 3:
+            raise RuntimeError("power cut")
+        return losses(model, batch)
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(training(tmp_path / "broken", losses=breaking), accelerator)
+    assert len(StepLog.read(tmp_path / "broken" / "log.jsonl")) == 3  # one more than there is a checkpoint of
+    again = fit(training(tmp_path / "broken"), accelerator)
+    assert weights(again).equal(weights(whole))
+    first, second = (StepLog.read(tmp_path / name / "log.jsonl") for name in ("whole", "broken"))
+    assert first == second
+
+
+def test_a_loss_that_is_not_finite_ends_it(tmp_path: Path, accelerator: Accelerator) -> None:
+    nan = lambda model, batch: {"action": model(batch["x"]).sum() * float("nan")}  # noqa: E731
+    with pytest.raises(FloatingPointError, match=r"losses must be finite, got \{'action': nan\} at step 0"):
+        fit(training(tmp_path, losses=nan), accelerator)
+    assert (tmp_path / "log.jsonl").read_text() == ""
+
+
+def test_the_sum_of_the_terms_is_minimized_at_the_schedule_s_rate(tmp_path: Path, accelerator: Accelerator) -> None:
+    schedule = dataclasses.replace(PLAIN, steps=4, momentum=0.0, decay_at=(0.5,))
+    one = training(
+        tmp_path,
+        optimizer=schedule,
+        losses=lambda model, batch: {"a": model.weight.sum(), "b": 2 * model.weight.sum()},
+    )
+    before = one.model.weight.detach().clone()
+    after = fit(one, accelerator).weight
+    torch.testing.assert_close(before - after, torch.full((1, 3), 3 * (0.1 + 0.1 + 0.01 + 0.01)))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert all(row["b"] == pytest.approx(2 * row["a"]) for row in rows)
