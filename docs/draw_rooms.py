@@ -24,8 +24,9 @@ def floors() -> list[tuple[str, ...]]:
     """Read the floors, the highest first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (layers,) = [one["layers"] for one in contracts if one["name"] == "arrows point down"]
-    rooms = [tuple(room for one in layer.split("|") if not (room := one.strip(" ()")).startswith("_")) for layer in layers]
-    return [*TOP, *filter(None, rooms)]
+    rooms = [[room.strip(" ()") for room in layer.split("|")] for layer in layers]
+    public = [tuple(room for room in floor if not room.startswith("_")) for floor in rooms]
+    return [*TOP, *filter(None, public)]
 
 
 def arrows(rooms: set[str]) -> set[tuple[str, str]]:

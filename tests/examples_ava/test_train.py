@@ -247,9 +247,10 @@ def test_bad_settings_end_with_a_sentence(
 
 def test_weights_of_a_flow_network_are_refused(tmp_path: Path) -> None:
     network = models.s3dg(6, in_channels=2, depth_multiplier=0.125, min_depth=8)
-    models.checkpoints.save(network, tmp_path / "flow.safetensors", classes=list("abcdef"), input_spec={"stream": "flow"})
+    path = tmp_path / "flow.safetensors"
+    models.checkpoints.save(network, path, classes=list("abcdef"), input_spec={"stream": "flow"})
     with pytest.raises(ValueError, match="must hold a network for RGB, got one that sees 2 channels"):
-        detector.pretrained(tmp_path / "flow.safetensors")
+        detector.pretrained(path)
 
 
 def test_a_network_is_fed_as_its_file_says(
