@@ -172,7 +172,7 @@ def test_a_training_starts_from_trained_weights_with_a_fresh_classifier(lab: Lab
     path = wide(tmp_path / "five.safetensors", lab, stream="rgb", classes=tuple("abcde"))
     setup, given = lab.config, networks.given(path)
     assert given.stream == "rgb"
-    with pytest.raises(ValueError, match=r"five.safetensors must .* to start it, got depth_multiplier 0.25, not 0.125$"):
+    with pytest.raises(ValueError, match=r"five.safetensors must .* start it, got depth_multiplier 0.25, not 0.125$"):
         networks.start(RGB, setup, 2, 0, weights=given)
     fitting = dataclasses.replace(setup, network=dataclasses.replace(setup.network, depth_multiplier=0.25))
     started, weights = networks.start(RGB, fitting, 2, 0, weights=given).state_dict(), load_file(path)

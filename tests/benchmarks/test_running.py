@@ -195,7 +195,10 @@ def test_two_kinds_of_published_clips_are_not_mixed(tmp_path: Path) -> None:
         ("junk", "must be the record of a table, got "),
         ("[]", "must be the record of a table, got "),
         ('{"rows": {}}', "must be the record of a table, got "),
-        ('{"table": "table2", "scale": "pocket", "rows": {}}', "must hold finite values of table6 at scale pocket, got table2 at scale pocket"),
+        (
+            '{"table": "table2", "scale": "pocket", "rows": {}}',
+            "must hold finite values of table6 at scale pocket, got table2 at scale pocket",
+        ),
         (
             '{"table": "table6", "scale": "pocket", "rows": {"D3D": {"seeds": {"0": {"value": "80"}}}}}',
             "must be the record of a table, got ",
