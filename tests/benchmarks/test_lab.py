@@ -153,7 +153,7 @@ def test_a_cache_teaches_other_methods_too(lab: Lab, method: Method) -> None:
 def wide(path: Path, lab: Lab, *, stream: str = "flow", classes: tuple[str, ...] = CLASSES) -> Path:
     """An untrained network, twice as wide as those here."""
     network = models.s3dg(len(classes), in_channels={"rgb": 3, "flow": 2}[stream], depth_multiplier=0.25)
-    models.checkpoints.save(network, path, classes=list(classes), input_spec=lab.clips.seen(stream))
+    models.checkpoints.save(network, path, classes=list(classes), input=lab.clips.seen(stream))
     return path
 
 
@@ -172,7 +172,7 @@ def test_a_training_starts_from_trained_weights_with_a_fresh_classifier(lab: Lab
     path = wide(tmp_path / "five.safetensors", lab, stream="rgb", classes=tuple("abcde"))
     setup, given = lab.config, networks.given(path)
     assert given.stream == "rgb"
-    with pytest.raises(ValueError, match=r"five.safetensors must .* got depth_multiplier 0.25, not 0.125$"):
+    with pytest.raises(ValueError, match=r"five.safetensors must .* start it, got depth_multiplier 0.25, not 0.125$"):
         networks.start(RGB, setup, 2, 0, weights=given)
     fitting = dataclasses.replace(setup, network=dataclasses.replace(setup.network, depth_multiplier=0.25))
     started, weights = networks.start(RGB, fitting, 2, 0, weights=given).state_dict(), load_file(path)
