@@ -3,6 +3,7 @@
 import ast
 import functools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def percents(text: str) -> dict[str, float]:
     """The means of the rows "  name  12.3 ± 4.5" of a printed table."""
-    rows = [line.rsplit(maxsplit=3) for line in text.splitlines() if " ± " in line]
+    rows = [line.rsplit(maxsplit=3) for line in text.splitlines() if re.match(r"  .* ± ", line)]
     return {name.strip(): float(mean) for name, mean, *_ in rows}
 
 
