@@ -79,7 +79,8 @@ def accuracy(net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
 
 def main() -> None:
     """Train teacher and students for each seed and print their accuracies."""
-    (rgb, labels), (test_rgb, test_labels) = clips(128, seed=0), clips(512, seed=1)
+    # Settings were chosen on the clips of seeds 0 and 1; these are others.
+    (rgb, labels), (test_rgb, test_labels) = clips(128, seed=10), clips(512, seed=11)
     motion, test_motion = flow_of(rgb), flow_of(test_rgb)
     rows: dict[str, list[float]] = {"teacher, flow": [], "student alone, RGB": [], "student taught, RGB": []}
     for seed in SEEDS:

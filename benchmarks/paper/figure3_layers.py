@@ -8,7 +8,7 @@ from __future__ import annotations
 from benchmarks.paper import decoding, drawing
 from benchmarks.paper.decoding import Features
 from benchmarks.paper.methods import D3D, RGB
-from benchmarks.paper.tables import markdown, running
+from benchmarks.paper.tables import rendering, running
 from benchmarks.paper.tables.table import EPE, Record, Row, Table
 
 LAYERS = ("2C", "3A", "3C", "4C", "4F")
@@ -29,7 +29,7 @@ def body(table: Table, record: Record) -> list[str]:
     """A line a layer, a column a network."""
     lines = [f"| layer | {' | '.join(NETWORKS)} |", "|" + "---|" * (len(NETWORKS) + 1)]
     for layer in LAYERS:
-        cells = [markdown.value(table, record, table.row(name(network, layer))) for network in NETWORKS]
+        cells = [rendering.value(table, record, table.row(name(network, layer))) for network in NETWORKS]
         lines.append(f"| {layer} | {' | '.join(cells)} |")
     return [*lines, "", "The paper gives this figure as a drawing, without numbers."]
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmarks.paper.lab import Lab
-from benchmarks.paper.networks import Trained
+from benchmarks.paper.trained_networks import Trained
 from examples.d3d.config import Optimizer
 from examples.d3d.evaluate import gather, mean_by_clip
 from examples.d3d.networks import feed

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import kdvideo as kd
 from benchmarks.paper.methods import RGB
-from benchmarks.paper.networks import build
+from benchmarks.paper.trained_networks import build
 from examples.d3d.config import Config
 from kdvideo import flow, models
 

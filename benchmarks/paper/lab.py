@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import kdvideo as kd
-from benchmarks.paper import networks, taps, terms
+from benchmarks.paper import taps, terms, trained_networks
 from benchmarks.paper.methods import FLOW, FLOW_PREDICTION, Method
-from benchmarks.paper.networks import Trained
+from benchmarks.paper.trained_networks import Trained
 from examples.d3d import evaluate
 from examples.d3d.config import Config, Optimizer
 from examples.d3d.data import Clips, fingerprint, open_clips, prepare
-from examples.d3d.teacher import Target, Teaching, online, teach
+from examples.d3d.teaching import Teaching, online, teach
 from examples.d3d.train_teacher import WEIGHTS
 from examples.d3d.training import Training, fit, unchanged
 from kdvideo.files import write_atomic
@@ -59,7 +59,7 @@ class Lab:
             ValueError: the file of `config.teacher`, or `start`, does not fit.
         """
         if method == FLOW and self.config.teacher:
-            return networks.load(self.config.teacher, self.clips, stream="flow")
+            return trained_networks.load(self.config.teacher, self.clips, stream="flow")
         if method.predicted_flow and method.teacher:
             if start:
                 raise ValueError(f"{method.name} starts with networks of its own: it takes no weights to start with")
@@ -111,7 +111,7 @@ class Lab:
         folder = config.work_dir / "trained" / settings_hash(settings)
         claim_folder(folder, settings)
         if not (folder / WEIGHTS).exists():
-            network = networks.start(method, config, len(self.clips.classes), seed, teacher, predictor, start)
+            network = trained_networks.start(method, config, len(self.clips.classes), seed, teacher, predictor, start)
             student = terms.student(method, network, teacher)
             teaching = self._teaching(method, config, seed, teacher)
             training = Training(
@@ -129,9 +129,9 @@ class Lab:
             )
             bare = fit(training, self.accelerator).remove()
             if self.accelerator.is_main_process:
-                networks.save(bare, folder / WEIGHTS, self.clips, method.stream)
+                trained_networks.save(bare, folder / WEIGHTS, self.clips, method.stream)
         self.accelerator.wait_for_everyone()
-        return networks.load(folder / WEIGHTS, self.clips, stream=method.stream)
+        return trained_networks.load(folder / WEIGHTS, self.clips, stream=method.stream)
 
     def _flow_settings(self, method: Method) -> dict[str, Any]:
         """How flow, or what the teacher makes of its input, reaches the training."""
@@ -189,5 +189,3 @@ class Lab:
 def _no_target(batch: dict[str, Any]) -> kd.Output:
     raise AssertionError("a training without a teacher asks for its outputs")
 
-
-__all__ = ["Lab", "Target", "Trained"]

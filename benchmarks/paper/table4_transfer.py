@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.paper import accuracies, fine_tuning, networks, official_splits, ut_interaction
+from benchmarks.paper import accuracies, fine_tuning, official_splits, trained_networks, ut_interaction
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, RGB, Method
-from benchmarks.paper.networks import Trained
-from benchmarks.paper.tables import cluster_plan, markdown, running
+from benchmarks.paper.tables import cluster_plan, rendering, running
 from benchmarks.paper.tables.gpu_shares import fitting
 from benchmarks.paper.tables.preparing import prepare_flow
 from benchmarks.paper.tables.records import values
 from benchmarks.paper.tables.scales import Scale
 from benchmarks.paper.tables.table import TOP1, Measured, Record, Row, Table
+from benchmarks.paper.trained_networks import Trained
 from examples.d3d.config import Config
 
 SYNTHETIC, UT, UCF, HMDB = "synthetic videos", "UT-Interaction", "UCF-101", "HMDB-51"
@@ -86,7 +86,7 @@ def target(name: str, config: Config, scale: Scale, options: argparse.Namespace)
 def pretrained(one: Pretraining, lab: Lab, seed: int, scale: Scale, options: argparse.Namespace) -> Trained:
     """Return the network with which fine-tuning starts: that of a given file, or trained here."""
     if given := getattr(options, one.flag):
-        return networks.given(given)
+        return trained_networks.given(given)
     config = scale.pretraining(one.part, lab.config, options)
     if config is None:
         flag = one.flag.replace("_", "-")
@@ -184,8 +184,8 @@ def _line(name: str, ours: Sequence[str], published: Mapping[str, float], table:
 def _value(table: Table, record: Record, row: Row) -> str:
     count = len(values(record, row.name))
     if count == 0:
-        return markdown.NOT_RUN
-    return markdown.value(table, record, row) + (f" ({count} seeds)" if count > 1 else "")
+        return rendering.NOT_RUN
+    return rendering.value(table, record, row) + (f" ({count} seeds)" if count > 1 else "")
 
 
 def plan(scale: Scale, options: argparse.Namespace) -> str:

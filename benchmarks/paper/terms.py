@@ -8,9 +8,9 @@ from torch import Tensor, nn
 import kdvideo as kd
 from benchmarks.paper import predicted_flow, taps
 from benchmarks.paper.methods import Method
-from benchmarks.paper.networks import Trained
+from benchmarks.paper.trained_networks import Trained
 from examples.d3d.config import Config
-from examples.d3d.teacher import Target
+from examples.d3d.teaching import Target
 from examples.d3d.training import Batch, Losses
 from kdvideo import flow, models
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from examples.ava import detector, windows
+from examples.ava import detectors, windows
 from examples.ava.config import Config, parse
-from examples.ava.detector import Loaded
+from examples.ava.detectors import Loaded
 from examples.ava.train import make_accelerator
 from examples.ava.windows import Split, Windows, collate, open_split
 from examples.d3d.config import plain_errors
@@ -26,7 +26,7 @@ from kdvideo.detection import Detections, FrameMAP, decode, frame_map, write_det
 def detections(loaded: Loaded, split: Split, config: Config, accelerator: Accelerator) -> Detections:
     """Return what the detector says about the proposals of a split, the same on all processes."""
     network, device = loaded.network.to(accelerator.device), accelerator.device
-    spec = detector.backbone(loaded.network).input_spec
+    spec = detectors.backbone(loaded.network).input_spec
 
     def rows_of(batch: Batch) -> list[Any]:
         given = [part.to(device) for part in batch["proposals"]]
@@ -47,7 +47,7 @@ def evaluate(folder: Path, config: Config, accelerator: Accelerator, *, output: 
     Raises:
         ValueError: a detector of other actions or of another input than the settings say, or bad files.
     """
-    loaded = detector.load(folder)
+    loaded = detectors.load(folder)
     found = open_split(config, config.split)
     accelerator.print(found.report)
     _check(folder, loaded, found, config)

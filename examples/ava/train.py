@@ -15,7 +15,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 import kdvideo as kd
-from examples.ava import detector
+from examples.ava import detectors
 from examples.ava.config import Config, parse
 from examples.ava.windows import Split, Windows, collate, open_split
 from examples.d3d.config import plain_errors
@@ -50,12 +50,12 @@ def train(config: Config, weights: Path, seed: int, accelerator: Accelerator, *,
     """
     split = open_split(config, "train")
     accelerator.print(split.report)
-    network, names = detector.pretrained(weights)
+    network, names = detectors.pretrained(weights)
     folder = folder or config.output_dir / f"seed{seed}"
     claim_folder(folder, decisive(config, network, split, seed, accelerator))
-    if not (folder / detector.HEAD).exists():
-        model = detector.build(network, config.layer, len(split.classes), dropout=config.dropout, seed=seed)
-        detector.set_training(model, frozen_statistics=config.frozen_statistics)
+    if not (folder / detectors.HEAD).exists():
+        model = detectors.build(network, config.layer, len(split.classes), dropout=config.dropout, seed=seed)
+        detectors.set_training(model, frozen_statistics=config.frozen_statistics)
         training = Training(
             f"detector seed {seed}",
             folder,
@@ -70,7 +70,7 @@ def train(config: Config, weights: Path, seed: int, accelerator: Accelerator, *,
         )
         trained = fit(training, accelerator)
         if accelerator.is_main_process:
-            detector.save(trained, folder, config, names, split.classes)
+            detectors.save(trained, folder, config, names, split.classes)
     accelerator.wait_for_everyone()
     return folder
 

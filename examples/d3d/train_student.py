@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import kdvideo as kd
 from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, open_clips
-from examples.d3d.teacher import teach
+from examples.d3d.teaching import teach
 from examples.d3d.train_teacher import WEIGHTS, Setup, train_s3dg, train_stream
 from examples.d3d.training import Batch, make_accelerator
 from kdvideo import models

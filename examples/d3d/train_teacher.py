@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from examples.d3d import networks
 from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, fingerprint, open_clips, prepare
-from examples.d3d.teacher import online
+from examples.d3d.teaching import online
 from examples.d3d.training import Batch, Losses, Training, fit, make_accelerator, unchanged
 from kdvideo import data, models
 from kdvideo.training import claim_folder

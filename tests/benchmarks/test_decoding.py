@@ -14,8 +14,8 @@ from benchmarks.paper.decoding import Features
 from benchmarks.paper.flow_reader import FlowReader, Zeros
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, RGB
-from benchmarks.paper.networks import Trained
 from benchmarks.paper.tables.table import Row
+from benchmarks.paper.trained_networks import Trained
 from examples.d3d.config import PAPER, POCKET, Network
 from kdvideo import flow, models
 from kdvideo.training import StepLog

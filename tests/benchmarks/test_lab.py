@@ -11,11 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from benchmarks.paper import lab as laboratory
-from benchmarks.paper import networks
+from benchmarks.paper import trained_networks
 from benchmarks.paper.accuracies import of_scores
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import CNN_FLOW, D3D, D3D_4C, D3D_SPATIAL, FLOW, FLOW_LOSS, MARS, METHODS, RGB, Method
-from benchmarks.paper.networks import Trained
+from benchmarks.paper.trained_networks import Trained
 from examples.d3d import evaluate
 from examples.d3d.training import make_accelerator
 from kdvideo import models
@@ -44,7 +44,7 @@ def test_it_trains_and_its_file_alone_gives_the_scores(lab: Lab, name: str) -> N
     method = METHODS[name]
     trained = lab.train(method, 0)
     given = lab.scores(trained)
-    read = networks.load(trained.path, lab.clips)
+    read = trained_networks.load(trained.path, lab.clips)
     assert (read.stream, lab.clips.classes) == (method.stream, list(CLASSES))
     alone = evaluate.scores(read.network, read.stream, lab.clips, lab.config, lab.accelerator)
     assert torch.allclose(given, alone, atol=1e-6)
@@ -97,14 +97,14 @@ def test_labels_follow_the_test_clips(lab: Lab) -> None:
 def test_predicted_flow_starts_with_its_two_trained_halves_and_shares_the_steps(lab: Lab) -> None:
     trained, setup = lab.train(CNN_FLOW, 0), lab.config
     recorded = json.loads(trained.path.with_name("settings.json").read_text())
-    every = [networks.load(path, lab.clips) for path in setup.work_dir.glob("trained/*/model.safetensors")]
+    every = [trained_networks.load(path, lab.clips) for path in setup.work_dir.glob("trained/*/model.safetensors")]
     by_weights = {one.fingerprint: one for one in every}
     predictor, temporal = by_weights[recorded["predictor"]], by_weights[recorded["teacher"]]
     assert temporal.path == lab.train(FLOW, 0).path
     assert (len(log(predictor)), len(log(trained))) == (1, 3)
     assert set(log(predictor)[0]) == {"step", "flow"}
     assert recorded["optimizer"]["lr"] == pytest.approx(0.1 * setup.optimizer.lr)
-    started = networks.start(CNN_FLOW, setup, 2, 0, temporal, predictor).state_dict()
+    started = trained_networks.start(CNN_FLOW, setup, 2, 0, temporal, predictor).state_dict()
     weights = load_file(trained.path)
     for one, prefix in ((predictor, "predictor."), (temporal, "temporal.")):
         part = {prefix + name: value for name, value in load_file(one.path).items()}
@@ -170,20 +170,20 @@ def test_a_projector_bridges_widths_and_stays_out_of_the_file(
 
 def test_a_training_starts_from_trained_weights_with_a_fresh_classifier(lab: Lab, tmp_path: Path) -> None:
     path = wide(tmp_path / "five.safetensors", lab, stream="rgb", classes=tuple("abcde"))
-    setup, given = lab.config, networks.given(path)
+    setup, given = lab.config, trained_networks.given(path)
     assert given.stream == "rgb"
     with pytest.raises(ValueError, match=r"five.safetensors must .* start it, got depth_multiplier 0.25, not 0.125$"):
-        networks.start(RGB, setup, 2, 0, weights=given)
+        trained_networks.start(RGB, setup, 2, 0, weights=given)
     fitting = dataclasses.replace(setup, network=dataclasses.replace(setup.network, depth_multiplier=0.25))
-    started, weights = networks.start(RGB, fitting, 2, 0, weights=given).state_dict(), load_file(path)
+    started, weights = trained_networks.start(RGB, fitting, 2, 0, weights=given).state_dict(), load_file(path)
     differ = {name for name, value in weights.items() if not torch.equal(value, started[name])}
     assert differ == {"head.proj.weight", "head.proj.bias"}  # the bias has another shape
     assert started["head.proj.weight"].shape[0] == 2
-    again = networks.start(RGB, fitting, 2, 0, weights=given).state_dict()
+    again = trained_networks.start(RGB, fitting, 2, 0, weights=given).state_dict()
     assert torch.equal(started["head.proj.weight"], again["head.proj.weight"])
     assert all(torch.equal(value, given.network.state_dict()[name]) for name, value in weights.items())
     fast = dataclasses.replace(fitting, network=dataclasses.replace(fitting.network, fast_start=True))
-    both = [networks.start(RGB, one, 2, 0, weights=given) for one in (fitting, fast)]
+    both = [trained_networks.start(RGB, one, 2, 0, weights=given) for one in (fitting, fast)]
     assert [one.conv_1a.bn.momentum for one in both] == [0.001, 0.1]
     other = Lab(fitting, lab.accelerator)
     started_there = other.train(D3D, 0, start=given)  # whose flow network the file could not start

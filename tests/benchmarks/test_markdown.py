@@ -3,7 +3,7 @@
 import re
 
 from benchmarks.paper import figure3_layers
-from benchmarks.paper.tables import markdown, running, scripts
+from benchmarks.paper.tables import rendering, running, scripts
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import SCALES
 from benchmarks.paper.tables.table import Measured
@@ -68,7 +68,7 @@ def test_every_environment_is_named_once() -> None:
     unused = {**ENVIRONMENT, "commit": "abcdefabcdef"}
     seeds = {str(number): {"environment": number} for number in range(3)}
     record = {"environments": [ENVIRONMENT, other, ENVIRONMENT, unused], "rows": {"D3D": {"seeds": seeds}}}
-    text = markdown.where(record)
+    text = rendering.where(record)
     assert "abcdef" not in text
     assert text.count("a processor, 1 thread, a processor, 2 threads;") == 1
     assert "commit 0123456789, commit fedcba9876 with changes;" in text
@@ -79,7 +79,7 @@ def test_nothing_run_is_said(tmp_path) -> None:
     for name in ("table1", "table2", "table3", "table6", "table7", "table8", "figure3", "figure4"):
         one = scripts.load(name).TABLE
         for scale in SCALES.values():
-            text = markdown.document(one, RecordFile(one, scale, tmp_path).read())
+            text = rendering.document(one, RecordFile(one, scale, tmp_path).read())
             runnable = sum(bool(row.of) for row in one.rows)
             assert len(re.findall(r"\| not run (?=\|)", text)) == runnable
             assert "Nothing of it was run yet" in text

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.paper import methods, train
+from benchmarks.paper import methods, train_method
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import CNN_FLOW, D3D, D3D_SPATIAL, FLOW, FLOW_LOSS, METHODS, RGB, Method
-from benchmarks.paper.networks import Trained
+from benchmarks.paper.trained_networks import Trained
 from examples.d3d.training import make_accelerator
 from kdvideo import models
 from tests.examples.tiny import CLASSES, config, inside
@@ -50,9 +50,9 @@ def folder_of(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def untrained(path: Path, clips: object, *, stream: str) -> Trained:
         return Trained(path, network, stream)
 
-    monkeypatch.setattr("benchmarks.paper.networks.load", untrained)
-    monkeypatch.setattr("benchmarks.paper.networks.save", lambda *_: None)
-    monkeypatch.setattr("benchmarks.paper.networks.start", lambda *_: network)
+    monkeypatch.setattr("benchmarks.paper.trained_networks.load", untrained)
+    monkeypatch.setattr("benchmarks.paper.trained_networks.save", lambda *_: None)
+    monkeypatch.setattr("benchmarks.paper.trained_networks.start", lambda *_: network)
     monkeypatch.setattr("benchmarks.paper.terms.student", lambda *_: network)
     untaught = SimpleNamespace(target=None, views=None, on_device=None)
     monkeypatch.setattr(Lab, "_teaching", lambda *_: untaught)
@@ -102,10 +102,10 @@ def test_what_decides_a_training_names_its_folder(folder_of) -> None:
 
 def test_a_command_names_its_method(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        inside(train.main, clips, tmp_path, "--method", "D4D")
+        inside(train_method.main, clips, tmp_path, "--method", "D4D")
     said = f"{stop.value.code} {capsys.readouterr().err}"
     assert all(name in said for name in ("D4D", *METHODS))
-    inside(train.main, clips, tmp_path, "--method", "I3D_RGB", "--optimizer.steps", "1")
+    inside(train_method.main, clips, tmp_path, "--method", "I3D_RGB", "--optimizer.steps", "1")
     (folder,) = tmp_path.glob("trained/*")
     assert recorded(folder)["method"]["backbone"] == "i3d"
     printed = capsys.readouterr().out

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.paper import networks
+from benchmarks.paper import trained_networks
 from benchmarks.paper.methods import RGB
 from examples.d3d import config as settings
 from kdvideo import models
@@ -28,7 +28,7 @@ def write(path: Path, network: models.Network, **said: object) -> Path:
 
 
 def started(setup: settings.Config, weights: Path) -> models.Network:
-    return networks.start(RGB, setup, len(CLASSES), 0, weights=networks.given(weights)).eval()
+    return trained_networks.start(RGB, setup, len(CLASSES), 0, weights=trained_networks.given(weights)).eval()
 
 
 @torch.no_grad()
@@ -62,7 +62,7 @@ def test_what_cannot_start_a_training_says_why(setup: settings.Config, tmp_path:
 
 
 def test_the_network_that_starts_another_stays_as_it_is(setup, lively, tmp_path: Path) -> None:
-    given = networks.given(write(tmp_path / "other.safetensors", lively, range=(0.0, 1.0)))
+    given = trained_networks.given(write(tmp_path / "other.safetensors", lively, range=(0.0, 1.0)))
     before = {name: value.clone() for name, value in given.network.state_dict().items()}
-    networks.start(RGB, setup, len(CLASSES), 0, weights=given)
+    trained_networks.start(RGB, setup, len(CLASSES), 0, weights=given)
     assert all(value.equal(before[name]) for name, value in given.network.state_dict().items())

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import record
 from benchmarks.paper import claims, flow_ways, ut_interaction
-from benchmarks.paper.tables import markdown, running, scripts
+from benchmarks.paper.tables import rendering, running, scripts
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import SCALES
 from examples.d3d import report
@@ -37,7 +37,7 @@ def test_a_table_is_that_of_its_record(name: str) -> None:
     which, scale = name.split("_", 1)
     options = running.parser(None).parse_args(["--scale", scale, "--render"])
     table = scripts.table(which, SCALES[scale], options)
-    assert markdown.document(table, RecordFile(table, SCALES[scale], record.FOLDER).read()) == committed(name)
+    assert rendering.document(table, RecordFile(table, SCALES[scale], record.FOLDER).read()) == committed(name)
 
 
 def test_every_record_of_the_paper_is_rendered_here() -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.paper import fine_tuning, networks, official_splits, table4_transfer
+from benchmarks.paper import fine_tuning, official_splits, table4_transfer, trained_networks
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import RGB
-from benchmarks.paper.networks import Trained
 from benchmarks.paper.tables import paper_numbers, running, scales
 from benchmarks.paper.tables.scales import SCALES, Scale, Videos
 from benchmarks.paper.tables.table import Row
+from benchmarks.paper.trained_networks import Trained
 from examples.d3d.config import PAPER, POCKET, Input, plain_errors
 from examples.d3d.data import open_clips
 from examples.d3d.training import make_accelerator
@@ -128,7 +128,7 @@ def test_scores_are_those_of_one_pass_over_each_clip(run, ucf, tmp_path):
     work, _ = run
     config = official_splits.official(dataclasses.replace(TINY, work_dir=work), "UCF-101", ucf)
     lab = Lab(config, make_accelerator(config))
-    network = networks.build(RGB, config, 2, 0).eval()
+    network = trained_networks.build(RGB, config, 2, 0).eval()
     with torch.no_grad():
         for parameter in [*network.parameters()][-2:]:  # the classifier: scores that differ from clip to clip
             parameter.mul_(1000)
@@ -144,7 +144,7 @@ def test_scores_are_those_of_one_pass_over_each_clip(run, ucf, tmp_path):
     twice = fine_tuning.scores(trained, lab, partial(data.multi_crop, clips=2, crops=1))
     assert twice.shape == (4, 2)
     assert not torch.allclose(twice, found)
-    network.input_spec = dataclasses.replace(network.input_spec, range=(0.0, 1.0))
+    network.input_spec = dataclasses.replace(network.input_spec, value_range=(0.0, 1.0))
     assert not torch.allclose(fine_tuning.scores(trained, lab), found, atol=1e-3)  # fed as its file says
 
 

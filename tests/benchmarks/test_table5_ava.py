@@ -8,11 +8,11 @@ import pytest
 from benchmarks.paper import table5_ava
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, RGB
-from benchmarks.paper.networks import Trained
 from benchmarks.paper.tables import running
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import SCALES
 from benchmarks.paper.tables.table import Measured
+from benchmarks.paper.trained_networks import Trained
 from examples.d3d.config import POCKET
 from examples.d3d.training import make_accelerator
 from kdvideo import detection, models

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.utils.data import default_collate
 
 import kdvideo as kd
-from benchmarks.paper import networks, taps, terms
+from benchmarks.paper import taps, terms, trained_networks
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, D3D_2C, D3D_4C, D3D_SPATIAL, FLOW_LOSS, FLOW_PREDICTION, MARS, MERS, Method
 from examples.d3d.networks import CHANNELS, fast_start, save
@@ -57,9 +57,9 @@ def laboratory(clips: Path, trained: dict[str, Path], *more: str) -> Lab:
 
 def prepared(clips: Path, trained: dict[str, Path], method: Method, *more: str) -> Prepared:
     lab = laboratory(clips, trained, *more)
-    teacher = networks.load(trained[method.teacher.stream], lab.clips) if method.teacher else None
+    teacher = trained_networks.load(trained[method.teacher.stream], lab.clips) if method.teacher else None
     teaching = lab._teaching(method, lab.config, 0, teacher)
-    student = terms.student(method, networks.start(method, lab.config, 2, 0), teacher).train()
+    student = terms.student(method, trained_networks.start(method, lab.config, 2, 0), teacher).train()
     batch = default_collate([teaching.views[3, k] for k in range(4)])
     return Prepared(lab, student, terms.losses(method, lab.config, teaching.target), teaching.target, batch)
 
@@ -177,8 +177,8 @@ def test_predicted_flow_is_trained_by_the_action(clips, trained, tmp_path: Path)
     path, lab = tmp_path / "predictor.safetensors", one.lab
     save(one.student.remove(), path, lab.clips, "rgb")
     method = Method("both", teacher=D3D.teacher, predicted_flow=True, flow_loss_weight=2.0)
-    temporal, predictor = (networks.load(file, lab.clips) for file in (trained["flow"], path))
-    start = networks.start(method, lab.config, 2, 0, temporal, predictor)
+    temporal, predictor = (trained_networks.load(file, lab.clips) for file in (trained["flow"], path))
+    start = trained_networks.start(method, lab.config, 2, 0, temporal, predictor)
     whole = terms.student(method, start, temporal).train()
     found = terms.losses(method, lab.config, one.target)(whole, one.batch)
     assert set(found) == {"action", "flow"}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from examples.ava import detector, evaluate, train
+from examples.ava import detectors, evaluate, train
 from examples.ava.config import Config
 from examples.ava.windows import Windows, collate, open_split
 from examples.d3d import training as loop
@@ -32,7 +32,7 @@ def trained(videos: Path, weights: Path, accelerator: Accelerator, tmp_path_fact
 
 
 def build(weights: Path, layer: str = "4F") -> detection.Detector:
-    return detector.build(detector.pretrained(weights)[0], layer, 6, seed=0)
+    return detectors.build(detectors.pretrained(weights)[0], layer, 6, seed=0)
 
 
 def test_twenty_steps_on_one_batch_lower_both_losses(videos: Path, weights: Path, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_twenty_steps_on_one_batch_lower_both_losses(videos: Path, weights: Path
     batch = collate([windows[0], windows[2]])
     network = build(weights)
     optimizer = make_optimizer(network, dataclasses.replace(config.optimizer, lr=3e-3))
-    detector.set_training(network, frozen_statistics=config.frozen_statistics)
+    detectors.set_training(network, frozen_statistics=config.frozen_statistics)
     seen = []
     for _ in range(20):
         terms = train.losses(network, batch, spec=network.backbone.input_spec)
@@ -57,7 +57,7 @@ def test_frozen_statistics_stay_and_others_move(weights: Path) -> None:
     for frozen in (True, False):
         network = build(weights)
         before = [value.clone() for name, value in network.named_buffers() if name.endswith("running_mean")]
-        detector.set_training(network, frozen_statistics=frozen)
+        detectors.set_training(network, frozen_statistics=frozen)
         network(torch.randn(1, 3, 8, 40, 40), [torch.tensor([[0.1, 0.1, 0.5, 0.5]])])
         after = [value for name, value in network.named_buffers() if name.endswith("running_mean")]
         assert all(a.equal(b) for a, b in zip(before, after, strict=True)) is frozen
@@ -66,7 +66,7 @@ def test_frozen_statistics_stay_and_others_move(weights: Path) -> None:
 
 
 def test_a_trained_detector_comes_back_as_it_was(trained: Path, weights: Path) -> None:
-    loaded = detector.load(trained)
+    loaded = detectors.load(trained)
     state = torch.load(next(trained.glob("checkpoints/step_000000004/state.pt")), weights_only=True)["model"]
     found = loaded.network.state_dict()
     assert found.keys() == state.keys()
@@ -106,10 +106,10 @@ def test_a_folder_of_other_settings_is_refused(
 
 
 def test_what_decides_the_outcome(videos: Path, weights: Path, accelerator: Accelerator, tmp_path: Path) -> None:
-    split, network = open_split(tiny(videos, tmp_path), "train"), detector.pretrained(weights)[0]
+    split, network = open_split(tiny(videos, tmp_path), "train"), detectors.pretrained(weights)[0]
     other = models.s3dg(6, depth_multiplier=0.125, min_depth=8)
-    fed = detector.pretrained(weights)[0]
-    fed.input_spec = dataclasses.replace(fed.input_spec, range=(0.0, 1.0))
+    fed = detectors.pretrained(weights)[0]
+    fed.input_spec = dataclasses.replace(fed.input_spec, value_range=(0.0, 1.0))
 
     def name(network: models.Network = network, seed: int = 0, **changes: object) -> str:
         return settings_hash(train.decisive(tiny(videos, tmp_path, **changes), network, split, seed, accelerator))
@@ -127,7 +127,7 @@ def test_a_folder_of_your_own(
     config = tiny(videos, tmp_path)
     assert train.train(config, weights, 0, accelerator, folder=tmp_path / "mine") == tmp_path / "mine"
     assert not (tmp_path / "out").exists()
-    for name in (detector.BACKBONE, detector.HEAD):
+    for name in (detectors.BACKBONE, detectors.HEAD):
         assert (tmp_path / "mine" / name).read_bytes() == (trained / name).read_bytes()
 
 
@@ -151,7 +151,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
     assert len(StepLog.read(tmp_path / "out" / "seed0" / "log.jsonl")) == 3
     monkeypatch.setattr(loop, "_steps", steps)
     folder = train.train(config, weights, 0, accelerator)
-    for name in (detector.BACKBONE, detector.HEAD):
+    for name in (detectors.BACKBONE, detectors.HEAD):
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
     assert (folder / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()
 
@@ -193,7 +193,7 @@ def test_evaluate_writes_the_detections_that_its_numbers_are_of(videos: Path, tr
 
 
 def test_boxes_are_moved_as_the_head_says(videos: Path, trained: Path, accelerator: Accelerator, tmp_path: Path):
-    loaded, found = detector.load(trained), open_split(tiny(videos, tmp_path), "val")
+    loaded, found = detectors.load(trained), open_split(tiny(videos, tmp_path), "val")
     offsets = torch.tensor([1.0, 0.0, 0.0, -2.0])
     torch.nn.init.zeros_(loaded.network.head.regress.weight)
     loaded.network.head.regress.bias.data.copy_(offsets)
@@ -250,7 +250,7 @@ def test_weights_of_a_flow_network_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "flow.safetensors"
     models.checkpoints.save(network, path, classes=list("abcdef"), input_spec={"stream": "flow"})
     with pytest.raises(ValueError, match="must hold a network for RGB, got one that sees 2 channels"):
-        detector.pretrained(path)
+        detectors.pretrained(path)
 
 
 def test_a_network_is_fed_as_its_file_says(
@@ -267,16 +267,16 @@ def test_a_network_is_fed_as_its_file_says(
     for name in (*ranges, "bare"):
         file = tmp_path / (f"{name}.safetensors" if name in ranges else "bare.safetensors.pt")
         folder = train.train(config, file, 0, accelerator, folder=tmp_path / name)
-        loaded = detector.load(folder)
+        loaded = detectors.load(folder)
         assert loaded.network.backbone.input_spec.value_range == ranges.get(name, (-1.0, 1.0))
         losses[name] = (folder / "log.jsonl").read_text()
         scores[name] = evaluate.detections(loaded, open_split(config, "val"), config, accelerator).score
     assert losses["own"] == losses["bare"] != losses["other"]
     assert scores["own"].equal(scores["bare"])
     assert not scores["own"].equal(scores["other"])
-    network = detector.load(folder).network
+    network = detectors.load(folder).network
     network.backbone.input_spec = dataclasses.replace(network.backbone.input_spec, value_range=(0.0, 1.0))
-    again = detector.load(folder)._replace(network=network)
+    again = detectors.load(folder)._replace(network=network)
     assert not evaluate.detections(again, open_split(config, "val"), config, accelerator).score.equal(scores["bare"])
 
 

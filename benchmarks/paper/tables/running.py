@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import record
-from benchmarks.paper.tables import cluster_plan, markdown
+from benchmarks.paper.tables import cluster_plan, rendering
 from benchmarks.paper.tables.preparing import prepare_flow
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import FEW, SCALES, Draw, Scale
@@ -146,4 +146,4 @@ def finish(table: Table, scale: Scale, options: argparse.Namespace, draws: Seque
 
 def _render(file: RecordFile) -> None:
     file.path.parent.mkdir(parents=True, exist_ok=True)
-    file.markdown.write_text(markdown.document(file.table, file.read()))
+    file.markdown.write_text(rendering.document(file.table, file.read()))

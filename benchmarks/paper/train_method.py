@@ -1,7 +1,7 @@
 """Train any method of the tables on clips of your own, with the networks that it builds on.
 
-    python -m benchmarks.paper.train pocket --method D3D_4C
-    python -m benchmarks.paper.train pocket --train TRAIN --test TEST --method RGB --init-from d3d.safetensors
+    python -m benchmarks.paper.train_method pocket --method D3D_4C
+    python -m benchmarks.paper.train_method pocket --train TRAIN --test TEST --method RGB --init-from d3d.safetensors
 
 The settings are those of examples.d3d.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import tyro
 
-from benchmarks.paper import methods, networks
+from benchmarks.paper import methods, trained_networks
 from benchmarks.paper.lab import Lab
 from examples.d3d.config import PRESETS, Config, plain_errors
 from examples.d3d.training import make_accelerator
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     config = tyro.extras.overridable_config_cli(presets, args=arguments)
     lab, method = Lab(config, make_accelerator(config)), methods.named(config.method)
-    start = networks.given(config.init_from) if config.init_from else None
+    start = trained_networks.given(config.init_from) if config.init_from else None
     for seed in config.seeds:
         trained = lab.train(method, seed, start=start)
         top1 = accuracy(lab.scores(trained), lab.labels)
