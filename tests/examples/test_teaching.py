@@ -11,9 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import kdvideo as kd
-from examples.d3d import evaluate, networks, train_student, train_teacher
+from examples.d3d import evaluate, networks, teaching, train_student, train_teacher
 from examples.d3d import run as recipe
-from examples.d3d import teacher as teaching
 from examples.d3d.data import open_clips
 from kdvideo import flow, models, predict
 from kdvideo.training import StepLog
