@@ -16,7 +16,7 @@ import grimp
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "img" / "rooms.svg"
 TOP = (("benchmarks",), ("examples",))
-SIDE, WIDTH, HEIGHT, GAP_X, GAP_Y = 20, 118, 34, 22, 34
+SIDE, WIDTH, HEIGHT, GAP_X, GAP_Y = 20, 118, 34, 90, 34
 PAGE = 900
 
 
