@@ -153,7 +153,7 @@ def test_a_cache_teaches_other_methods_too(lab: Lab, method: Method) -> None:
 def wide(path: Path, lab: Lab, *, stream: str = "flow", classes: tuple[str, ...] = CLASSES) -> Path:
     """An untrained network, twice as wide as those here."""
     network = models.s3dg(len(classes), in_channels={"rgb": 3, "flow": 2}[stream], depth_multiplier=0.25)
-    models.checkpoints.save(network, path, classes=list(classes), input=lab.clips.seen(stream))
+    models.checkpoints.save(network, path, classes=list(classes), input_spec=lab.clips.seen(stream))
     return path
 
 
