@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from examples.d3d.methods import MARS
 
 from benchmarks.paper.tables import running
 from benchmarks.paper.tables.records import RecordFile, settings, values
 from benchmarks.paper.tables.scales import SCALES, Scale
 from benchmarks.paper.tables.table import Measured, Row
-from examples.d3d.methods import MARS
 from tests.benchmarks.fakes import ENVIRONMENT, Counting, options, table, without_machine
 
 POCKET = SCALES["pocket"]

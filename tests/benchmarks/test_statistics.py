@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from benchmarks.paper.tables.statistics import Verdict
 
 from benchmarks.paper.tables import statistics as st
-from benchmarks.paper.tables.statistics import Verdict
 
 
 def per_seed(*values: float) -> dict[int, float]:

@@ -4,12 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-
-from examples.d3d import methods, train_student
 from examples.d3d.clips import manifests
 from examples.d3d.methods import CNN_FLOW, D3D, D3D_SPATIAL, FLOW, METHODS, RGB, Method
 from examples.d3d.runs import Run
 from examples.d3d.train import make_accelerator
+
+from examples.d3d import methods, train_student
 from tests.examples.tiny import config, inside
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from examples.ava.clips import Windows
 
 from examples.ava import clips
-from examples.ava.clips import Windows
 from kdvideo import data, detection
 from tests.examples_ava.tiny import INPUT, tiny
 

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from examples.d3d.methods import D3D, RGB
 
 from benchmarks.paper import table5_ava
 from benchmarks.paper.tables import running
@@ -12,7 +13,6 @@ from benchmarks.paper.tables.scales import SCALES
 from benchmarks.paper.tables.table import Measured
 from examples.ava.train import make_accelerator
 from examples.d3d.config import POCKET
-from examples.d3d.methods import D3D, RGB
 from kdvideo import detection
 from tests.benchmarks.fakes import without_machine
 from tests.examples_ava.tiny import tiny
