@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ Weight = float | Callable[[int], float]
 Part = tuple[tuple[Weight, ...], "Loss"]
 
 
-class Given(NamedTuple):
+@dataclass(slots=True)
+class Given:
     """What a criterion is given besides the two outputs; see `Loss.forward`."""
 
     labels: Tensor | None = None
@@ -153,7 +155,7 @@ class WeightedSum(Loss):
 
     def _terms(self, student: Output, teacher: Output, given: Given) -> dict[str, Tensor]:
         return {
-            name: _weighted(loss(student, teacher, *given), weights, given.step)
+            name: _weighted(loss.compute(student, teacher, given), weights, given.step)
             for name, (weights, loss) in zip(self.names, self._parts(), strict=True)
         }
 
