@@ -14,13 +14,16 @@ from torch.nn import functional as F
 Reduction = Literal["mean", "sum", "none"]
 
 
-def matched(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int = 2) -> tuple[Tensor, Tensor]:
+def matched(
+    student: Tensor, teacher: Tensor, *, dim: int = 1, mask: Tensor | None = None, minimum: int = 2
+) -> tuple[Tensor, Tensor]:
     """Check that two tensors agree and cast half precision to float32; float64 stays.
 
     Args:
         student: the student's tensor.
         teacher: the teacher's tensor.
         dim: the class or channel axis, which must be there.
+        mask: of valid positions; both tensors are 0 elsewhere, so that padding of nan has no gradient of nan.
         minimum: the least number of axes.
 
     Raises:
@@ -38,7 +41,11 @@ def matched(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int = 2)
         raise ValueError(f"dim must name an axis of shape {tuple(student.shape)}, got {dim}")
     if not (student.is_floating_point() and teacher.is_floating_point()):
         raise ValueError(f"expected floating-point tensors, got {student.dtype} and {teacher.dtype}")
-    return at_least_float32(student), at_least_float32(teacher)
+    student, teacher = at_least_float32(student), at_least_float32(teacher)
+    if mask is None:
+        return student, teacher
+    keep = valid(mask, student.shape[: dim % student.ndim] + student.shape[dim % student.ndim + 1 :]).unsqueeze(dim)
+    return torch.where(keep, student, student.new_zeros(())), torch.where(keep, teacher, teacher.new_zeros(()))
 
 
 def check_classes(logits: Tensor, dim: int) -> None:
@@ -96,7 +103,6 @@ def over_positions(
         return values.mean()
     if mask is not None:
         valid_positions = valid(mask, values.shape)
-        # where, not a product: 0 · nan of a position that does not count would be nan.
         values = torch.where(valid_positions, values, values.new_zeros(()))
     if normalizer is None:
         assert mask is not None
@@ -125,7 +131,7 @@ def squared_error(
     normalizer: float | Tensor | None = None,
 ) -> Tensor:
     """Compute (student - teacher)², reduced."""
-    student, teacher = matched(student, teacher, dim=dim)
+    student, teacher = matched(student, teacher, dim=dim, mask=mask)
     if reduction == "mean" and mask is None and normalizer is None:
         return F.mse_loss(student, teacher)
     elements = F.mse_loss(student, teacher, reduction="none")

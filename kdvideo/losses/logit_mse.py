@@ -50,7 +50,7 @@ def logit_mse(
         2020, arXiv 1812.08249. Matching logits by their squared error goes back to Ba and Caruana, 2014,
         arXiv 1312.6184.
     """
-    student, teacher = without_excluded(*matched(student, teacher, dim=dim))
+    student, teacher = without_excluded(*matched(student, teacher, dim=dim, mask=mask))
     return squared_error(student, teacher, reduction, dim=dim, mask=mask, normalizer=normalizer)
 
 

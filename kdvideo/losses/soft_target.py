@@ -54,7 +54,7 @@ def soft_target(
         Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, arXiv 1503.02531.
     """
     check_temperature(temperature)
-    student, teacher = matched(student, teacher, dim=dim)
+    student, teacher = matched(student, teacher, dim=dim, mask=mask)
     check_classes(student, dim)
     elements = kl_elements(student / temperature, teacher / temperature, dim)
     return reduced(elements, reduction, dim=dim, mask=mask, normalizer=normalizer) * temperature**2
