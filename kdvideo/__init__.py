@@ -10,13 +10,37 @@ from types import ModuleType
 from kdvideo import cache, functional, projectors, schedules
 from kdvideo.cache import TeacherCache
 from kdvideo.features import CaptureError, FeatureExtractor, Output, describe
-from kdvideo.losses import FeatureMSE, LogitMSE, Loss, SoftTarget
+from kdvideo.losses import (
+    CTKD,
+    DIST,
+    DKD,
+    MLKD,
+    NKD,
+    OFA,
+    TTM,
+    WSLD,
+    WTTM,
+    FeatureMSE,
+    LogitMSE,
+    Loss,
+    SoftTarget,
+    Standardized,
+)
 from kdvideo.student import Student
 from kdvideo.teacher import Teacher
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CTKD",
+    "DIST",
+    "DKD",
+    "MLKD",
+    "NKD",
+    "OFA",
+    "TTM",
+    "WSLD",
+    "WTTM",
     "CaptureError",
     "FeatureExtractor",
     "FeatureMSE",
@@ -24,6 +48,7 @@ __all__ = [
     "Loss",
     "Output",
     "SoftTarget",
+    "Standardized",
     "Student",
     "Teacher",
     "TeacherCache",

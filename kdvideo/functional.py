@@ -1,5 +1,33 @@
 """Every loss as a function of tensors, (student, teacher) in that order."""
 
-from kdvideo.losses import feature_mse, logit_mse, soft_target
+from kdvideo.losses import (
+    ctkd,
+    dist,
+    dkd,
+    feature_mse,
+    logit_mse,
+    mlkd,
+    nkd,
+    ofa,
+    soft_target,
+    standardize,
+    ttm,
+    wsld,
+    wttm,
+)
 
-__all__ = ["feature_mse", "logit_mse", "soft_target"]
+__all__ = [
+    "ctkd",
+    "dist",
+    "dkd",
+    "feature_mse",
+    "logit_mse",
+    "mlkd",
+    "nkd",
+    "ofa",
+    "soft_target",
+    "standardize",
+    "ttm",
+    "wsld",
+    "wttm",
+]
