@@ -62,8 +62,8 @@ def dist(
         )
     inter = correlation_distance(q, p, keep.new_ones(()), 1)
     intra = correlation_distance(q, p, keep, 0)
-    within_examples = (inter * keep.squeeze(1)).sum() / keep.sum().clamp(min=1)
-    return beta * within_examples + gamma * intra.mean()
+    # Where the mask is False, both predictions are uniform, and their distance is 0.
+    return beta * inter.sum() / keep.sum().clamp(min=1) + gamma * intra.mean()
 
 
 class DIST(LogitLoss):

@@ -55,8 +55,8 @@ def mlkd(
     """
     check_weights(batch_weight=batch_weight, class_weight=class_weight)
     q, p, keep = predictions(student, teacher, temperature, dim, mask)
-    # Rows of 0 have no correlation with others. Autocast would multiply in half precision.
-    q, p = q * keep, p * keep
+    # Where the mask is False, both predictions are uniform, and so are their products with any other: the difference
+    # is 0. Autocast would multiply in half precision.
     with torch.autocast(q.device.type, enabled=False):
         between_examples = (q @ q.T - p @ p.T).square().sum() / keep.sum().clamp(min=1)
         between_classes = (q.T @ q - p.T @ p).square().sum() / q.shape[1]
