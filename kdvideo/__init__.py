@@ -10,23 +10,62 @@ from types import ModuleType
 from kdvideo import cache, functional, projectors, schedules
 from kdvideo.cache import TeacherCache
 from kdvideo.features import CaptureError, FeatureExtractor, Output, describe
-from kdvideo.losses import FeatureMSE, LogitMSE, Loss, SoftTarget
+from kdvideo.losses import (
+    CWD,
+    FSP,
+    ICKD,
+    NST,
+    PHIS,
+    PKD,
+    PKT,
+    AttentionKL,
+    AttentionMSE,
+    AttentionTransfer,
+    CorrelationCongruence,
+    FeatureCosine,
+    FeatureMSE,
+    FoundationFeature,
+    LogitMSE,
+    Loss,
+    RKDAngle,
+    RKDDistance,
+    SimilarityPreserving,
+    SoftTarget,
+    ValueRelation,
+)
 from kdvideo.student import Student
 from kdvideo.teacher import Teacher
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CWD",
+    "FSP",
+    "ICKD",
+    "NST",
+    "PHIS",
+    "PKD",
+    "PKT",
+    "AttentionKL",
+    "AttentionMSE",
+    "AttentionTransfer",
     "CaptureError",
+    "CorrelationCongruence",
+    "FeatureCosine",
     "FeatureExtractor",
     "FeatureMSE",
+    "FoundationFeature",
     "LogitMSE",
     "Loss",
     "Output",
+    "RKDAngle",
+    "RKDDistance",
+    "SimilarityPreserving",
     "SoftTarget",
     "Student",
     "Teacher",
     "TeacherCache",
+    "ValueRelation",
     "cache",
     "describe",
     "functional",

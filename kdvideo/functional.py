@@ -1,5 +1,45 @@
 """Every loss as a function of tensors, (student, teacher) in that order."""
 
-from kdvideo.losses import feature_mse, logit_mse, soft_target
+from kdvideo.losses import (
+    attention_kl,
+    attention_mse,
+    attention_transfer,
+    correlation_congruence,
+    cwd,
+    feature_cosine,
+    feature_mse,
+    foundation_feature,
+    fsp,
+    ickd,
+    logit_mse,
+    nst,
+    pkd,
+    pkt,
+    rkd_angle,
+    rkd_distance,
+    similarity_preserving,
+    soft_target,
+    value_relation,
+)
 
-__all__ = ["feature_mse", "logit_mse", "soft_target"]
+__all__ = [
+    "attention_kl",
+    "attention_mse",
+    "attention_transfer",
+    "correlation_congruence",
+    "cwd",
+    "feature_cosine",
+    "feature_mse",
+    "foundation_feature",
+    "fsp",
+    "ickd",
+    "logit_mse",
+    "nst",
+    "pkd",
+    "pkt",
+    "rkd_angle",
+    "rkd_distance",
+    "similarity_preserving",
+    "soft_target",
+    "value_relation",
+]
