@@ -54,8 +54,11 @@ def attention_transfer(
     """
     _check(power, per_frame)
     student, teacher = paired_positions(student, teacher, dim)
-    if per_frame and (student.ndim != 5 or dim % student.ndim not in (1, 4)):
-        raise ValueError(f"per_frame needs (B, C, T, H, W) features, got shape {tuple(student.shape)}: leave it out")
+    if per_frame and (student.ndim != 5 or dim % 5 not in (1, 4) or student.select(dim, 0)[0, 0].numel() < 2):
+        raise ValueError(
+            f"per_frame needs (B, C, T, H, W) features of at least 2 positions in a frame, got {tuple(student.shape)}: "
+            "leave it out"
+        )
     maps = [_attention(feature, power, per_frame, dim, mask) for feature in (student, teacher)]
     return over_positions((maps[0] - maps[1]).square(), mask, normalizer)
 

@@ -446,6 +446,8 @@ def test_vectors_have_no_map(function) -> None:
 
 
 def test_too_few_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 2 positions in a frame"):
+        AT(*pair((2, 3, 4, 1, 1)), per_frame=True)
     with pytest.raises(ValueError, match="at least 2 values in a channel"):
         kf.pkd(*pair((1, 3)))
     with pytest.raises(ValueError, match="channels needs at least 2"):
