@@ -72,12 +72,17 @@ class FeatureLoss(Loss):
         """
         values = []
         for ours, theirs in self.roles.items():
-            for who, output, role in (("student", student, ours), ("teacher", teacher, theirs)):
-                if role not in output.features:
-                    raise ValueError(f"the {who} has no feature {role!r}; its roles are {list(output.features)}")
-            values.append(self.between(student.features[ours], teacher.features[theirs], given))
+            pair = feature_of("student", student, ours), feature_of("teacher", teacher, theirs)
+            values.append(self.between(*pair, given))
         return values[0] if len(values) == 1 else torch.stack(values).sum(0)
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute the loss between two features of one role."""
         raise NotImplementedError
+
+
+def feature_of(who: str, output: Output, role: str) -> Tensor:
+    """Return the feature of a role, or raise ValueError naming the roles that there are."""
+    if role not in output.features:
+        raise ValueError(f"the {who} has no feature {role!r}; its roles are {list(output.features)}")
+    return output.features[role]

@@ -1,14 +1,15 @@
 """One battery of laws for every loss: a test file gives a table of rows and a class that inherits `Laws`.
 
-    TABLE = {"kl": Row(function, loss, references.kl, (3, 5))}
+TABLE = {"kl": Row(function, loss, references.kl, (3, 5))}
 
-    @pytest.fixture(params=TABLE)
-    def row(request): return TABLE[request.param]
+@pytest.fixture(params=TABLE)
+def row(request): return TABLE[request.param]
 
-    class TestLaws(Laws): ...
+class TestLaws(Laws): ...
 """
 
 import copy
+import functools
 import itertools
 import pickle
 from collections.abc import Callable
@@ -36,6 +37,10 @@ class Row:
         orders: axes along which both tensors may be permuted alike.
         given: what function, object and reference are given besides, such as labels.
         rounding: relative tolerance between function and reference in float64.
+        other_shape: of a teacher's tensor that may be compared with a student's of `shape`; None: of none but `shape`.
+        refuses: which shapes of a teacher must raise: of another batch, of an axis less or of an axis more.
+        least_batch: the samples without which there is nothing to compare.
+        prepare: what a random tensor goes through before, as where a loss expects probabilities.
     """
 
     function: Callable[..., Tensor]
@@ -47,9 +52,25 @@ class Row:
     orders: tuple[int, ...] = (0,)
     given: dict[str, Tensor] = field(default_factory=dict)
     rounding: float = 1e-10
+    other_shape: tuple[int, ...] | None = None
+    refuses: tuple[str, ...] = ("batch", "axis less", "axis more")
+    least_batch: int = 1
+    prepare: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, student: Tensor, teacher: Tensor, **given: Any) -> Tensor:
         return self.function(student, teacher, **(self.given | given))
+
+    @property
+    def others(self) -> tuple[bool, ...]:
+        return (False,) if self.other_shape is None else (False, True)
+
+    def pair(self, dtype: torch.dtype = torch.float64, seed: int = 0, other: bool = False) -> tuple[Tensor, Tensor]:
+        student, teacher = pair(self.shape, seed=seed)
+        if other and self.other_shape is not None:
+            _, teacher = pair(self.other_shape, seed=seed)
+        if self.prepare is not None:
+            student, teacher = self.prepare(student), self.prepare(teacher)
+        return student.detach().to(dtype).requires_grad_(), teacher.to(dtype)
 
     def outputs(self, student: Tensor, teacher: Tensor) -> tuple[kd.Output, kd.Output]:
         if self.role is None:
@@ -67,14 +88,14 @@ class Laws:
     """What every loss obeys."""
 
     def test_value_is_that_of_the_paper(self, row: Row) -> None:
-        for seed in range(3):
-            student, teacher = pair(row.shape, seed=seed)
+        for seed, other in itertools.product(range(3), row.others):
+            student, teacher = row.pair(seed=seed, other=other)
             given = {name: value.numpy() for name, value in row.given.items()}
             expected = row.reference(student.detach().numpy(), teacher.numpy(), **given)
             assert row(student, teacher).item() == pytest.approx(expected, rel=row.rounding, abs=1e-13)
 
     def test_object_is_the_function_on_outputs(self, row: Row) -> None:
-        student, teacher = pair(row.shape, torch.float32)
+        student, teacher = row.pair(torch.float32)
         value = row.loss(*row.outputs(student, teacher), **row.given)
         torch.testing.assert_close(value, row(student, teacher), rtol=1e-6, atol=1e-7)
         terms = row.loss.terms(*row.outputs(student, teacher), **row.given)
@@ -82,11 +103,12 @@ class Laws:
         assert torch.equal(terms[row.loss.name], value)
 
     def test_gradient_is_that_of_finite_differences(self, row: Row) -> None:
-        student, teacher = pair(row.shape)
-        assert torch.autograd.gradcheck(lambda s: row(s, teacher), student)
+        for other in row.others:
+            student, teacher = row.pair(other=other)
+            assert torch.autograd.gradcheck(functools.partial(row, teacher=teacher), student)
 
     def test_order_does_not_matter(self, row: Row) -> None:
-        student, teacher = pair(row.shape)
+        student, teacher = row.pair()
         for axis in row.orders:
             order = torch.randperm(row.shape[axis], generator=torch.Generator().manual_seed(1))
             given = {name: value[order] for name, value in row.given.items()} if axis == 0 else row.given
@@ -94,7 +116,7 @@ class Laws:
             torch.testing.assert_close(moved, row(student, teacher), rtol=1e-10, atol=1e-12)
 
     def test_only_the_student_learns(self, row: Row) -> None:
-        student, teacher = pair(row.shape)
+        student, teacher = row.pair()
         row(student, teacher).backward()
         assert student.grad is not None
         assert student.grad.any()
@@ -103,14 +125,14 @@ class Laws:
     def test_equal_inputs_give_zero_and_no_gradient(self, row: Row) -> None:
         if not row.zero:
             pytest.skip("by its definition this loss is not zero there")
-        student, _ = pair(row.shape)
+        student, _ = row.pair()
         value = row(student, student.detach().clone())
         value.backward()
         assert abs(value.item()) < 1e-12
         torch.testing.assert_close(student.grad, torch.zeros_like(student), atol=1e-8, rtol=0)
 
     def test_half_precision_is_computed_in_float32(self, row: Row) -> None:
-        student, teacher = pair(row.shape, torch.bfloat16)
+        student, teacher = row.pair(torch.bfloat16)
         expected = row(student.float(), teacher.float())
         for autocast, dtype in itertools.product([False, True], [torch.bfloat16, torch.float16]):
             with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
@@ -119,35 +141,46 @@ class Laws:
             torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
 
     def test_shapes_that_differ_are_never_broadcast(self, row: Row) -> None:
-        student, teacher = pair(row.shape)
-        for other in (teacher[:1], teacher[0], teacher.unsqueeze(-1)):
+        student, teacher = row.pair()
+        shapes = {"batch": teacher[:1], "axis less": teacher[0], "axis more": teacher.unsqueeze(-1)}
+        for other in (shapes[name] for name in row.refuses):
             with pytest.raises(ValueError) as error:
                 row(student, other)
             assert str(tuple(student.shape)) in str(error.value)
             assert str(tuple(other.shape)) in str(error.value)
 
     def test_bad_tensors_are_refused(self, row: Row) -> None:
-        student, teacher = pair(row.shape)
+        student, teacher = row.pair()
         with pytest.raises(ValueError, match="floating-point"):
             row(student, teacher.long())
         empty = {name: value[:0] for name, value in row.given.items()}
         with pytest.raises(ValueError, match="non-empty"):
             row.function(student[:0], teacher[:0], **empty)
 
+    def test_a_batch_too_small_to_be_compared_is_refused(self, row: Row) -> None:
+        if row.least_batch == 1:
+            pytest.skip("one sample is enough")
+        student, teacher = row.pair()
+        enough, few = row.least_batch, row.least_batch - 1
+        assert row.function(student[:enough], teacher[:enough], **row.given).isfinite()
+        with pytest.raises(ValueError, match=f"at least {enough} samples.*batch of {few}"):
+            row.function(student[:few], teacher[:few], **row.given)
+
     def test_losses_pickle_and_copy(self, row: Row) -> None:
-        student, teacher = pair(row.shape, torch.float32)
+        student, teacher = row.pair(torch.float32)
         value = row.loss(*row.outputs(student, teacher), **row.given)
         for again in (pickle.loads(pickle.dumps(row.loss)), copy.deepcopy(row.loss)):
             assert torch.equal(again(*row.outputs(student, teacher), **row.given), value)
 
     def test_compiled_in_one_graph_it_gives_the_same(self, row: Row) -> None:
-        student, teacher = pair(row.shape, torch.float32)
+        student, teacher = row.pair(torch.float32)
+        torch.compiler.reset()  # Each row compiles the same code again, which has a limit.
         compiled = torch.compile(row.loss, backend="aot_eager", fullgraph=True)
         value = compiled(*row.outputs(student, teacher), **row.given)
         torch.testing.assert_close(value, row.loss(*row.outputs(student, teacher), **row.given), rtol=1e-5, atol=1e-6)
 
     def test_outputs_that_lack_the_tensor_are_refused(self, row: Row) -> None:
-        student, teacher = row.outputs(*pair(row.shape))
+        student, teacher = row.outputs(*row.pair())
         empty = kd.Output(None, {"y": torch.zeros(1)})
         for arguments, who in (((empty, teacher), "student"), ((student, empty), "teacher")):
             with pytest.raises(ValueError, match=f"the {who} (returned no logits|has no feature)"):
@@ -157,4 +190,4 @@ class Laws:
         for name in row.given:
             rest = {key: value for key, value in row.given.items() if key != name}
             with pytest.raises(ValueError, match=f"needs {name}"):
-                row.loss(*row.outputs(*pair(row.shape)), **rest)
+                row.loss(*row.outputs(*row.pair()), **rest)
