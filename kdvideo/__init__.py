@@ -11,7 +11,7 @@ from kdvideo import cache, functional, projectors, schedules
 from kdvideo.cache import TeacherCache
 from kdvideo.features import CaptureError, FeatureExtractor, Output, describe
 from kdvideo.losses import FeatureMSE, LogitMSE, Loss, SoftTarget
-from kdvideo.student import Student
+from kdvideo.student import Student, check_optimizer
 from kdvideo.teacher import Teacher
 
 __version__ = "0.1.0"
@@ -28,6 +28,7 @@ __all__ = [
     "Teacher",
     "TeacherCache",
     "cache",
+    "check_optimizer",
     "describe",
     "functional",
     "projectors",
