@@ -43,7 +43,7 @@ from kdvideo.losses import (
     Standardized,
     ValueRelation,
 )
-from kdvideo.student import Student
+from kdvideo.student import Student, check_optimizer
 from kdvideo.teacher import Teacher
 
 __version__ = "0.1.0"
@@ -87,6 +87,7 @@ __all__ = [
     "TeacherCache",
     "ValueRelation",
     "cache",
+    "check_optimizer",
     "describe",
     "functional",
     "projectors",
