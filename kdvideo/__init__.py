@@ -10,23 +10,58 @@ from types import ModuleType
 from kdvideo import cache, functional, projectors, schedules
 from kdvideo.cache import TeacherCache
 from kdvideo.features import CaptureError, FeatureExtractor, Output, describe
-from kdvideo.losses import FeatureMSE, LogitMSE, Loss, SoftTarget
+from kdvideo.losses import (
+    AlphaBeta,
+    BinaryKD,
+    BoundedRegression,
+    ContrastiveRelations,
+    CosineDistance,
+    FeatureMSE,
+    JensenShannon,
+    LogitMSE,
+    Loss,
+    OnClasses,
+    Regression,
+    ReverseKL,
+    SkewedKL,
+    SkewedReverseKL,
+    SoftTarget,
+    SoftTargetChunked,
+    TotalVariation,
+    UniformTeacher,
+    VirtualTeacher,
+)
 from kdvideo.student import Student
 from kdvideo.teacher import Teacher
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlphaBeta",
+    "BinaryKD",
+    "BoundedRegression",
     "CaptureError",
+    "ContrastiveRelations",
+    "CosineDistance",
     "FeatureExtractor",
     "FeatureMSE",
+    "JensenShannon",
     "LogitMSE",
     "Loss",
+    "OnClasses",
     "Output",
+    "Regression",
+    "ReverseKL",
+    "SkewedKL",
+    "SkewedReverseKL",
     "SoftTarget",
+    "SoftTargetChunked",
     "Student",
     "Teacher",
     "TeacherCache",
+    "TotalVariation",
+    "UniformTeacher",
+    "VirtualTeacher",
     "cache",
     "describe",
     "functional",

@@ -1,5 +1,45 @@
 """Every loss as a function of tensors, (student, teacher) in that order."""
 
-from kdvideo.losses import feature_mse, logit_mse, soft_target
+from kdvideo.losses import (
+    alpha_beta,
+    binary_kd,
+    bounded_regression,
+    common_classes,
+    contrastive_relations,
+    cosine_distance,
+    feature_mse,
+    jensen_shannon,
+    logit_mse,
+    regression,
+    reverse_kl,
+    skewed_kl,
+    skewed_reverse_kl,
+    soft_target,
+    soft_target_chunked,
+    soft_target_from_hidden,
+    total_variation,
+    uniform_teacher,
+    virtual_teacher,
+)
 
-__all__ = ["feature_mse", "logit_mse", "soft_target"]
+__all__ = [
+    "alpha_beta",
+    "binary_kd",
+    "bounded_regression",
+    "common_classes",
+    "contrastive_relations",
+    "cosine_distance",
+    "feature_mse",
+    "jensen_shannon",
+    "logit_mse",
+    "regression",
+    "reverse_kl",
+    "skewed_kl",
+    "skewed_reverse_kl",
+    "soft_target",
+    "soft_target_chunked",
+    "soft_target_from_hidden",
+    "total_variation",
+    "uniform_teacher",
+    "virtual_teacher",
+]
