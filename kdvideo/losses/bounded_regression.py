@@ -61,7 +61,7 @@ def bounded_regression(
     student, teacher, dim = as_rows(student, teacher, dim)
     ours, theirs = matched(student, teacher, dim=dim, mask=mask)
     # The same mask: labels of nan in padding would have a gradient of nan.
-    labels = matched(student, labels, dim=dim, mask=mask)[1]
+    labels = matched(student, labels, dim=dim, mask=mask)[1].to(ours.dtype)
     student_error, teacher_error = (ours - labels).square().sum(dim), (theirs - labels).square().sum(dim)
     worse = student_error + margin > teacher_error
     return over_positions(torch.where(worse, student_error, student_error.new_zeros(())), mask, normalizer)

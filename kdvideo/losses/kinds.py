@@ -139,7 +139,9 @@ class FeatureLoss(Loss):
 
 def warn_of_probabilities(logits: Tensor, who: str, dim: int) -> None:
     """Warn if the first rows of what should be logits are non-negative and sum to 1."""
-    if type(logits) is not Tensor or logits.is_meta or not logits.is_floating_point() or logits.shape[dim] < 2:
+    if type(logits) is not Tensor or logits.is_meta or not logits.is_floating_point():
+        return
+    if not -logits.ndim <= dim < logits.ndim or logits.shape[dim] < 2:
         return
     rows = logits.detach()
     # A look at all rows of a large vocabulary would cost time and memory.
@@ -147,7 +149,11 @@ def warn_of_probabilities(logits: Tensor, who: str, dim: int) -> None:
         if axis != dim % rows.ndim:
             rows = rows.narrow(axis, 0, min(4, rows.shape[axis]))
     totals = rows.sum(dim, dtype=torch.float32)
-    if totals.numel() and bool((rows >= 0).all() & ((totals - 1).abs() < 0.01).all()):
+    try:
+        alike = totals.numel() > 0 and bool((rows >= 0).all() & ((totals - 1).abs() < 0.01).all())
+    except RuntimeError:  # no values to look at, as inside vmap
+        return
+    if alike:
         warnings.warn(
             f"the {who}'s logits are non-negative and sum to 1 over axis {dim}, as probabilities do: return the scores "
             "before the softmax, or their log, or silence this warning if logits they are",

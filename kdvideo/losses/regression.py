@@ -54,6 +54,7 @@ def regression(
         Chen, Choi, Yu, Han, Chandraker, "Learning Efficient Object Detection Models with Knowledge Distillation",
         NeurIPS 2017, for the smooth L1; see `bounded_regression` for their bound.
     """
+    shape = student.shape
     student, teacher, dim = as_rows(student, teacher, dim)
     student, teacher = matched(student, teacher, dim=dim, mask=mask)
     elements = error(student, teacher, reduction="none")
@@ -62,7 +63,8 @@ def regression(
             f"error must return one value for each output, {tuple(student.shape)}, got {tuple(elements.shape)}: give a "
             'function that takes reduction="none"'
         )
-    return reduced(elements, reduction, dim=dim, mask=mask, normalizer=normalizer)
+    value = reduced(elements, reduction, dim=dim, mask=mask, normalizer=normalizer)
+    return value.reshape(shape) if reduction == "none" else value
 
 
 def as_rows(student: Tensor, teacher: Tensor, dim: int) -> tuple[Tensor, Tensor, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdvideo.losses._tensors import Reduction, check_reduction
+from kdvideo.losses._tensors import Reduction, check_pair, check_reduction
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import StudentLogitLoss
 from kdvideo.losses.soft_target import soft_target
@@ -48,6 +48,7 @@ def uniform_teacher(
         Yuan, Tay, Li, Wang, Feng, "Revisiting Knowledge Distillation via Label Smoothing Regularization", CVPR 2020,
         arXiv 1909.11723, section 3; Szegedy et al. 2016, arXiv 1512.00567.
     """
+    check_pair(student, student, dim=dim)
     uniform = torch.zeros_like(student).masked_fill(student.detach() == -torch.inf, -torch.inf)
     return soft_target(
         student, uniform, temperature=1.0, reduction=reduction, dim=dim, mask=mask, normalizer=normalizer

@@ -85,9 +85,7 @@ def alpha_beta(student: np.ndarray, teacher: np.ndarray, alpha: float, beta: flo
 
 def total_variation(student: np.ndarray, teacher: np.ndarray, temperature: float = 1.0) -> float:
     """Wen et al.: ½ Σ_k |p_k − q_k|."""
-    return averaged(
-        student, teacher, temperature, lambda p, q: 0.5 * sum(abs(p[k] - q[k]) for k in range(len(p)))
-    )
+    return averaged(student, teacher, temperature, lambda p, q: 0.5 * sum(abs(p[k] - q[k]) for k in range(len(p))))
 
 
 def binary_kd(student: np.ndarray, teacher: np.ndarray, temperature: float) -> float:

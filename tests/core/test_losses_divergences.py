@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import kdvideo as kd
 from kdvideo import functional as kf
@@ -22,7 +24,9 @@ from tests.core.battery import Laws, Row, pair
 TOKENS = (2, 3, 5)
 
 
-def tokens(function: Callable[..., Tensor], loss: type[kd.Loss], reference: Callable[..., float], **options: Any) -> Row:
+def tokens(
+    function: Callable[..., Tensor], loss: type[kd.Loss], reference: Callable[..., float], **options: Any
+) -> Row:
     return Row(
         partial(function, dim=-1, **options),
         loss(dim=-1, **options),
@@ -93,6 +97,12 @@ TABLE = {
         orders=(0, 1),
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler() -> None:
+    # All losses share one `forward`, of which the compiler keeps at most 8 versions.
+    torch.compiler.reset()
 
 
 @pytest.fixture(params=TABLE)
@@ -362,7 +372,9 @@ def test_bad_options_are_refused(function, loss, options: dict[str, Any], messag
 def test_binary_logits_of_infinity() -> None:
     student, teacher = logits(3, 4)
     infinite = torch.tensor([[torch.inf, -torch.inf, 0.0, 1.0]], dtype=torch.float64).expand(3, 4)
-    both = kf.binary_kd(torch.where(infinite.isinf(), infinite, student), torch.where(infinite.isinf(), infinite, teacher))
+    both = kf.binary_kd(
+        torch.where(infinite.isinf(), infinite, student), torch.where(infinite.isinf(), infinite, teacher)
+    )
     torch.testing.assert_close(both, kf.binary_kd(student[:, 2:], teacher[:, 2:]))
     alone = kf.binary_kd(student, torch.where(infinite.isinf(), infinite, teacher))
     rest = kf.binary_kd(student[:, 2:], teacher[:, 2:])
@@ -457,7 +469,7 @@ def test_labels_of_the_virtual_teacher() -> None:
     with pytest.raises(ValueError, match="labels must be integers"):
         kf.virtual_teacher(student, labels=labels.double(), dim=-1)
     for correct in (0.2, 1.0):
-        with pytest.raises(ValueError, match="correct must be above 1/K = 0.2"):
+        with pytest.raises(ValueError, match=r"correct must be above 1/K = 0\.2"):
             kf.virtual_teacher(student, labels=labels, correct=correct, dim=-1, mask=mask)
 
 
@@ -548,26 +560,112 @@ def test_chunks_give_value_and_gradient_of_the_whole() -> None:
 
 
 class Memory(TorchDispatchMode):
-    """Counts the largest tensor that an operation makes, and the most bytes that are alive at once."""
+    """Records the largest storage that an operation allocates, and the most bytes of such that live at once."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.alive: dict[int, int] = {}
+        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
         self.largest = self.peak = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        import weakref
-
+        given = {one.untyped_storage()._cdata for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)}
         result = function(*args, **(kwargs or {}))
-        for one in torch.utils._pytree.tree_leaves(result):
-            if isinstance(one, Tensor):
-                storage = one.untyped_storage()
-                before = {t.untyped_storage()._cdata for t in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
-                key = storage._cdata
-                if key in before or key in self.alive:
-                    continue
-                self.alive[key] = storage.nbytes()
-                weakref.finalize(storage, self.alive.pop, key, None)
+        self.alive = {key: one for key, one in self.alive.items() if not one[0].expired()}
+        for one in tree_leaves(result):
+            storage = one.untyped_storage() if isinstance(one, Tensor) else None
+            if storage is not None and storage._cdata not in given:
+                self.alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
                 self.largest = max(self.largest, storage.nbytes())
-                self.peak = max(self.peak, sum(self.alive.values()))
+        self.peak = max(self.peak, sum(size for _, size in self.alive.values()))
         return result
+
+
+def test_chunks_hold_no_copy_of_the_logits() -> None:
+    student, teacher = torch.randn(2, 2, 128, 1000, generator=torch.Generator().manual_seed(0)).bfloat16().unbind()
+    student.requires_grad_()
+    size = 2 * student.numel()
+    with Memory() as plain:
+        kf.soft_target(student, teacher, dim=-1).backward()
+    assert plain.largest == 2 * size  # float32
+    assert plain.peak > 10 * size
+    student.grad = None
+    with Memory() as forward:
+        value = kf.soft_target_chunked(student, teacher)
+    assert forward.largest <= 0.02 * size
+    assert forward.peak <= 0.1 * 2 * size  # of both logits
+    del value
+    with Memory() as both:
+        kf.soft_target_chunked(student, teacher).backward()
+    assert both.largest == size  # the gradient itself, in bfloat16
+    assert both.peak <= size + 0.1 * 2 * size
+    # A view without the last position, as of language models that predict the next token, is not copied.
+    with Memory() as view:
+        kf.soft_target_chunked(student[:, :-1], teacher[:, :-1])
+    assert view.peak <= 0.1 * 2 * size
+
+
+def test_hidden_states_need_no_logits_at_all() -> None:
+    torch.manual_seed(0)
+    head, other = nn.Linear(6, 1000).double(), nn.Linear(4, 1000).double()
+    student, teacher = torch.randn(2, 64, 6).double().requires_grad_(), torch.randn(2, 64, 4).double()
+    mask = torch.arange(64) < torch.tensor([[64], [10]])
+    broken = [one.masked_fill(~mask[..., None], torch.nan) for one in (student, teacher)]
+    heads = {"student_head": head, "teacher_head": other}
+    expected = kf.soft_target(head(student), other(teacher), dim=-1, mask=mask)
+    wanted = torch.autograd.grad(expected, [student, *head.parameters()])
+    value = kf.soft_target_from_hidden(*broken, **heads, mask=mask)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
+    given = torch.autograd.grad(value, [student, *head.parameters()])
+    torch.testing.assert_close(given, wanted, rtol=1e-9, atol=1e-14)
+    assert all(one.grad is None for one in other.parameters())
+    whole = 8 * 2 * 64 * 1000
+    with Memory() as memory:
+        kf.soft_target_from_hidden(student, teacher, **heads, chunks=64).backward()
+    assert memory.largest <= whole / 16
+    assert memory.peak <= whole / 4
+    compiled = torch.compile(kf.soft_target_from_hidden, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(student, teacher, **heads, chunks=2, mask=mask), expected)
+    identity = kf.soft_target_from_hidden(student, other(teacher), student_head=head, teacher_head=nn.Identity())
+    torch.testing.assert_close(identity, kf.soft_target(head(student), other(teacher), dim=-1))
+    with pytest.raises(ValueError, match=r"same positions, .* \(2, 64, 6\) and \(2, 63, 4\)"):
+        kf.soft_target_from_hidden(student, teacher[:, 1:], **heads)
+    with pytest.raises(ValueError, match="one shape"):
+        kf.soft_target_from_hidden(student, teacher, student_head=head, teacher_head=nn.Identity())
+    with pytest.raises(ValueError, match="chunks must be at least 1"):
+        kf.soft_target_from_hidden(student, teacher, **heads, chunks=0)
+
+
+PROBABILITIES = torch.tensor([[0.2, 0.3, 0.5], [0.0, 1.0, 0.0]])
+SCORES = torch.tensor([[1.0, 2.0, -3.0], [0.0, 1.0, 0.0]])
+
+
+@pytest.mark.parametrize("loss", [kd.SoftTarget, kd.ReverseKL, kd.JensenShannon, kd.LogitMSE])
+def test_probabilities_in_place_of_logits_are_warned_of_once(loss: type[kd.Loss]) -> None:
+    good, bad = kd.Output(SCORES, {}), kd.Output(PROBABILITIES, {})
+    for outputs, who in (((bad, good), "student"), ((good, bad), "teacher")):
+        criterion = loss()
+        with pytest.warns(UserWarning, match=f"the {who}'s logits are non-negative and sum to 1 over axis 1") as seen:
+            criterion(*outputs)
+        assert len(seen) == 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            criterion(*outputs)
+
+
+def test_what_looks_like_logits_is_not_warned_of() -> None:
+    good, bad = kd.Output(SCORES, {}), kd.Output(PROBABILITIES, {})
+    empty, one = kd.Output(None, {}), kd.Output(torch.ones(2, 1), {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kd.SoftTarget()(good, good)
+        kd.BinaryKD()(one, one)
+        kd.Regression()(bad, good)
+        torch.compile(kd.SoftTarget(), backend="aot_eager", fullgraph=True)(bad, good)
+        tokens = kd.Output(PROBABILITIES.T.expand(2, 3, 2), {})
+        kd.SoftTarget(dim=-1)(tokens, tokens)
+        loss = kd.SoftTarget()
+        torch.func.vmap(lambda x: loss(kd.Output(x, {}), good))(SCORES.expand(4, 2, 3))
+    with pytest.warns(UserWarning, match="over axis 1"):
+        kd.SoftTarget()(tokens, tokens)
+    with pytest.warns(UserWarning, match="the student's"):
+        kd.UniformTeacher()(bad, empty)
