@@ -1,9 +1,14 @@
 """Distillation losses: one method, one file, with the function on tensors and the object on two `Output`s."""
 
+from kdvideo.losses.alpha_beta import AlphaBeta, alpha_beta
 from kdvideo.losses.attention_map import AttentionKL, AttentionMSE, attention_kl, attention_mse
 from kdvideo.losses.attention_transfer import AttentionTransfer, attention_transfer
 from kdvideo.losses.base import Given, Loss
+from kdvideo.losses.binary_kd import BinaryKD, binary_kd
+from kdvideo.losses.bounded_regression import BoundedRegression, bounded_regression
+from kdvideo.losses.contrastive_relations import ContrastiveRelations, contrastive_relations
 from kdvideo.losses.correlation_congruence import CorrelationCongruence, correlation_congruence
+from kdvideo.losses.cosine_distance import CosineDistance, cosine_distance
 from kdvideo.losses.ctkd import CTKD, ctkd
 from kdvideo.losses.cwd import CWD, cwd
 from kdvideo.losses.dist import DIST, dist
@@ -13,20 +18,31 @@ from kdvideo.losses.feature_mse import FeatureMSE, feature_mse
 from kdvideo.losses.foundation_feature import FoundationFeature, foundation_feature
 from kdvideo.losses.fsp import FSP, fsp
 from kdvideo.losses.ickd import ICKD, ickd
+from kdvideo.losses.jensen_shannon import JensenShannon, jensen_shannon
 from kdvideo.losses.logit_mse import LogitMSE, logit_mse
 from kdvideo.losses.mlkd import MLKD, mlkd
 from kdvideo.losses.nkd import NKD, nkd
 from kdvideo.losses.nst import NST, nst
 from kdvideo.losses.ofa import OFA, ofa
+from kdvideo.losses.on_classes import OnClasses, common_classes
 from kdvideo.losses.phi_s import PHIS
 from kdvideo.losses.pkd import PKD, pkd
 from kdvideo.losses.pkt import PKT, pkt
+from kdvideo.losses.regression import Regression, regression
+from kdvideo.losses.reverse_kl import ReverseKL, reverse_kl
 from kdvideo.losses.rkd import RKDAngle, RKDDistance, rkd_angle, rkd_distance
 from kdvideo.losses.similarity_preserving import SimilarityPreserving, similarity_preserving
+from kdvideo.losses.skewed_kl import SkewedKL, skewed_kl
+from kdvideo.losses.skewed_reverse_kl import SkewedReverseKL, skewed_reverse_kl
 from kdvideo.losses.soft_target import SoftTarget, soft_target
+from kdvideo.losses.soft_target_chunked import SoftTargetChunked, soft_target_chunked
+from kdvideo.losses.soft_target_from_hidden import soft_target_from_hidden
 from kdvideo.losses.standardized import Standardized, standardize
+from kdvideo.losses.total_variation import TotalVariation, total_variation
 from kdvideo.losses.ttm import TTM, ttm
+from kdvideo.losses.uniform_teacher import UniformTeacher, uniform_teacher
 from kdvideo.losses.value_relation import ValueRelation, value_relation
+from kdvideo.losses.virtual_teacher import VirtualTeacher, virtual_teacher
 from kdvideo.losses.wsld import WSLD, wsld
 from kdvideo.losses.wttm import WTTM, wttm
 
@@ -47,26 +63,47 @@ __all__ = [
     "TTM",
     "WSLD",
     "WTTM",
+    "AlphaBeta",
     "AttentionKL",
     "AttentionMSE",
     "AttentionTransfer",
+    "BinaryKD",
+    "BoundedRegression",
+    "ContrastiveRelations",
     "CorrelationCongruence",
+    "CosineDistance",
     "FeatureCosine",
     "FeatureMSE",
     "FoundationFeature",
     "Given",
+    "JensenShannon",
     "LogitMSE",
     "Loss",
+    "OnClasses",
     "RKDAngle",
     "RKDDistance",
+    "Regression",
+    "ReverseKL",
     "SimilarityPreserving",
+    "SkewedKL",
+    "SkewedReverseKL",
     "SoftTarget",
+    "SoftTargetChunked",
     "Standardized",
+    "TotalVariation",
+    "UniformTeacher",
     "ValueRelation",
+    "VirtualTeacher",
+    "alpha_beta",
     "attention_kl",
     "attention_mse",
     "attention_transfer",
+    "binary_kd",
+    "bounded_regression",
+    "common_classes",
+    "contrastive_relations",
     "correlation_congruence",
+    "cosine_distance",
     "ctkd",
     "cwd",
     "dist",
@@ -76,6 +113,7 @@ __all__ = [
     "foundation_feature",
     "fsp",
     "ickd",
+    "jensen_shannon",
     "logit_mse",
     "mlkd",
     "nkd",
@@ -83,13 +121,22 @@ __all__ = [
     "ofa",
     "pkd",
     "pkt",
+    "regression",
+    "reverse_kl",
     "rkd_angle",
     "rkd_distance",
     "similarity_preserving",
+    "skewed_kl",
+    "skewed_reverse_kl",
     "soft_target",
+    "soft_target_chunked",
+    "soft_target_from_hidden",
     "standardize",
+    "total_variation",
     "ttm",
+    "uniform_teacher",
     "value_relation",
+    "virtual_teacher",
     "wsld",
     "wttm",
 ]

@@ -29,6 +29,16 @@ def matched(
     Raises:
         ValueError: the shapes differ, there is no such axis, no element, or no floating-point dtype.
     """
+    check_pair(student, teacher, dim=dim, minimum=minimum)
+    student, teacher = at_least_float32(student), at_least_float32(teacher)
+    if mask is None:
+        return student, teacher
+    keep = valid(mask, student.shape[: dim % student.ndim] + student.shape[dim % student.ndim + 1 :]).unsqueeze(dim)
+    return torch.where(keep, student, student.new_zeros(())), torch.where(keep, teacher, teacher.new_zeros(()))
+
+
+def check_pair(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int = 2) -> None:
+    """Raise ValueError unless two tensors agree; arguments as in `matched`."""
     if student.shape != teacher.shape:
         raise ValueError(
             f"student and teacher must have one shape, got {tuple(student.shape)} and {tuple(teacher.shape)}; nothing "
@@ -41,11 +51,6 @@ def matched(
         raise ValueError(f"dim must name an axis of shape {tuple(student.shape)}, got {dim}")
     if not (student.is_floating_point() and teacher.is_floating_point()):
         raise ValueError(f"expected floating-point tensors, got {student.dtype} and {teacher.dtype}")
-    student, teacher = at_least_float32(student), at_least_float32(teacher)
-    if mask is None:
-        return student, teacher
-    keep = valid(mask, student.shape[: dim % student.ndim] + student.shape[dim % student.ndim + 1 :]).unsqueeze(dim)
-    return torch.where(keep, student, student.new_zeros(())), torch.where(keep, teacher, teacher.new_zeros(()))
 
 
 def check_classes(logits: Tensor, dim: int) -> None:
@@ -85,9 +90,7 @@ def reduced(
     return over_positions(elements.mean(dim) if reduction == "mean" else elements.sum(dim), mask, normalizer)
 
 
-def over_positions(
-    values: Tensor, mask: Tensor | None = None, normalizer: float | Tensor | None = None
-) -> Tensor:
+def over_positions(values: Tensor, mask: Tensor | None = None, normalizer: float | Tensor | None = None) -> Tensor:
     """Sum the values of the valid positions and divide by `normalizer`.
 
     Args:

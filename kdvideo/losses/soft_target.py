@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo.losses._divergences import kl_terms
 from kdvideo.losses._tensors import Reduction, check_classes, check_reduction, check_temperature, matched, reduced
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
@@ -62,12 +62,7 @@ def soft_target(
 
 def kl_elements(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
     """Compute p (log p - log q) for every class, p of the teacher's and q of the student's logits; 0 where p = 0."""
-    log_student, log_teacher = F.log_softmax(student, dim), F.log_softmax(teacher, dim)
-    impossible = log_teacher == -torch.inf
-    # Filled before the difference: exp(-inf) · (-inf - x) is nan, and so is its gradient.
-    log_student, log_teacher = log_student.masked_fill(impossible, 0.0), log_teacher.masked_fill(impossible, 0.0)
-    elements = F.kl_div(log_student, log_teacher, reduction="none", log_target=True)
-    return elements.masked_fill(impossible, 0.0)
+    return kl_terms(F.log_softmax(teacher, dim), F.log_softmax(student, dim))
 
 
 class SoftTarget(LogitLoss):
