@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from kdvideo.features import FeatureExtractor
-from kdvideo.projectors.layouts import _CONVS, PatchMap
+from kdvideo.projectors.layouts import CONVS, PatchMap
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def recorded(extractor: FeatureExtractor, inputs: tuple[Any, ...]) -> tuple[dict
             patches = conv.kernel_size == conv.stride
             maps.append(PatchMap(conv.out_channels, tuple(output.shape[2:]), patches))  # type: ignore[arg-type]
 
-    convs = [module for module in extractor.model.modules() if isinstance(module, _CONVS)]
+    convs = [module for module in extractor.model.modules() if isinstance(module, CONVS)]
     handles = [conv.register_forward_hook(record) for conv in convs]
     try:
         return dict(extractor.eval()(*inputs).features), maps

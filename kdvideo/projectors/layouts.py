@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 # A class token, or DeiT's two, or a class token with up to 15 registers.
 _MOST_PREFIX = 16
@@ -108,7 +108,7 @@ def _has_channels_first(network: nn.Module, shape: tuple[int, ...]) -> bool:
 
 def _has_channels_last(network: nn.Module, shape: tuple[int, ...]) -> bool:
     first = any(
-        (isinstance(one, _CONVS) and one.out_channels == shape[1])
+        (isinstance(one, CONVS) and one.out_channels == shape[1])
         or (isinstance(one, _NORMS) and one.num_features == shape[1])
         for one in network.modules()
     )

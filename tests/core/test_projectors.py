@@ -77,7 +77,9 @@ def test_a_wrong_rank_or_width_is_refused() -> None:
     with pytest.raises(ValueError, match=r"must be given \(batch, 4, \.\.\.\).*got \(2, 3, 6, 5\): use linear"):
         projectors.conv(4, 7)(image)
     for resize in (projectors.pool((1, 4, 4)), projectors.Interpolate((None, 4, 4))):
-        with pytest.raises(ValueError, match=r"\(B, C, T, H, W\), got \(2, 3, 6, 5\): give one number for each of its 2"):
+        with pytest.raises(
+            ValueError, match=r"\(B, C, T, H, W\), got \(2, 3, 6, 5\): give one number for each of its 2"
+        ):
             resize(image)
     for size in ((), (1, 2, 3, 4), (0, 2), (2, -1)):
         with pytest.raises(ValueError, match="1 to 3 positive"):
@@ -107,7 +109,11 @@ def test_tokens_become_the_map_they_were_made_of_and_back() -> None:
 def test_a_wrong_number_of_tokens_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(batch, 1 \+ 9, channels\) for the grid \(3, 3\), got \(2, 9, 4\)"):
         projectors.ToGrid((3, 3))(torch.zeros(2, 9, 4))
-    for wrong in (lambda: projectors.ToGrid((3, 0)), lambda: projectors.ToGrid(()), lambda: projectors.ToTokens(prefix=-1)):
+    for wrong in (
+        lambda: projectors.ToGrid((3, 0)),
+        lambda: projectors.ToGrid(()),
+        lambda: projectors.ToTokens(prefix=-1),
+    ):
         with pytest.raises(ValueError, match="must be"):
             wrong()
 
