@@ -10,19 +10,32 @@ from types import ModuleType
 from kdvideo import cache, functional, projectors, schedules
 from kdvideo.cache import TeacherCache
 from kdvideo.features import CaptureError, FeatureExtractor, Output, describe
-from kdvideo.losses import FeatureMSE, LogitMSE, Loss, SoftTarget
+from kdvideo.losses import (
+    CRD,
+    MGD,
+    VID,
+    FeatureMSE,
+    LogitMSE,
+    Loss,
+    SimKD,
+    SoftTarget,
+)
 from kdvideo.student import Student
 from kdvideo.teacher import Teacher
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CRD",
+    "MGD",
+    "VID",
     "CaptureError",
     "FeatureExtractor",
     "FeatureMSE",
     "LogitMSE",
     "Loss",
     "Output",
+    "SimKD",
     "SoftTarget",
     "Student",
     "Teacher",

@@ -1,5 +1,21 @@
 """Every loss as a function of tensors, (student, teacher) in that order."""
 
-from kdvideo.losses import feature_mse, logit_mse, soft_target
+from kdvideo.losses import (
+    crd,
+    feature_mse,
+    logit_mse,
+    mgd,
+    simkd,
+    soft_target,
+    vid,
+)
 
-__all__ = ["feature_mse", "logit_mse", "soft_target"]
+__all__ = [
+    "crd",
+    "feature_mse",
+    "logit_mse",
+    "mgd",
+    "simkd",
+    "soft_target",
+    "vid",
+]

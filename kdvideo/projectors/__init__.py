@@ -3,7 +3,7 @@
 Vectors are (B, C); maps (B, C, T), (B, C, H, W) and (B, C, T, H, W); tokens (B, N, C).
 """
 
-from kdvideo.projectors.channels import Orthogonal, PointwiseConv, conv, conv_bn, linear, orthogonal
+from kdvideo.projectors.channels import Orthogonal, PointwiseConv, bottleneck, conv, conv_bn, linear, orthogonal
 from kdvideo.projectors.inference import Inferred, infer
 from kdvideo.projectors.sizes import Interpolate, Pool, pool
 from kdvideo.projectors.tokens import OnGrid, PooledVector, ToGrid, ToTokens
@@ -18,6 +18,7 @@ __all__ = [
     "PooledVector",
     "ToGrid",
     "ToTokens",
+    "bottleneck",
     "conv",
     "conv_bn",
     "infer",

@@ -58,6 +58,33 @@ def conv_bn(in_channels: int, out_channels: int, *, norm: Callable[[int], nn.Mod
     return nn.Sequential(conv(in_channels, out_channels, bias=False), norm(out_channels))
 
 
+def bottleneck(in_channels: int, out_channels: int, *, factor: int = 2) -> nn.Sequential:
+    """Build the projector of SimKD: 1×1, 3×3 and 1×1 convolutions, each with batch norm and ReLU, for (B, C, H, W).
+
+    Args:
+        in_channels: of the student's feature.
+        out_channels: of the teacher's feature.
+        factor: r, by which the middle is narrower than the teacher's feature; 2 in the paper.
+
+    Examples:
+        >>> import torch
+        >>> bottleneck(8, 16)(torch.zeros(2, 8, 7, 7)).shape
+        torch.Size([2, 16, 7, 7])
+
+    Source:
+        Chen et al., "Knowledge Distillation with the Reused Teacher Classifier", CVPR 2022, arXiv 2203.14001.
+    """
+    middle = out_channels // factor
+    if not middle:
+        raise ValueError(f"factor must be 1 to out_channels = {out_channels}, got {factor}")
+    widths = ((in_channels, middle, 1), (middle, middle, 3), (middle, out_channels, 1))
+    layers: list[nn.Module] = []
+    for ours, theirs, kernel in widths:
+        conv2d = nn.Conv2d(ours, theirs, kernel, padding=kernel // 2, bias=False)
+        layers += [conv2d, nn.BatchNorm2d(theirs), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
 def orthogonal(in_channels: int, out_channels: int, *, dim: int = 1) -> Orthogonal:
     """Build a linear map that keeps lengths and angles: see `Orthogonal`.
 
