@@ -2,20 +2,28 @@
 
 from kdvideo.losses import (
     crd,
+    factor_transfer,
     feature_mse,
+    hcl,
     logit_mse,
     mgd,
+    ofd,
     simkd,
     soft_target,
+    srrl,
     vid,
 )
 
 __all__ = [
     "crd",
+    "factor_transfer",
     "feature_mse",
+    "hcl",
     "logit_mse",
     "mgd",
+    "ofd",
     "simkd",
     "soft_target",
+    "srrl",
     "vid",
 ]

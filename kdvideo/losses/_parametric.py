@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from kdvideo.losses._tensors import at_least_float32
+from kdvideo.features import Output
+from kdvideo.losses._tensors import at_least_float32, valid
 from kdvideo.losses.kinds import FeatureLoss, Roles
+
+Whole = Literal["sum", "mean"]
 
 _CONVS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS: tuple[type[nn.Module], ...] = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -52,6 +55,19 @@ class Frozen(nn.Module):
     def forward(self, x: Tensor) -> Any:
         """Run the module; the gradient passes through to `x`."""
         return self.module(x)
+
+
+def features_of(roles: Mapping[str, str], student: Output, teacher: Output) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the features of both in the order of the roles.
+
+    Raises:
+        ValueError: the student or the teacher lacks one.
+    """
+    for who, output, names in (("student", student, roles.keys()), ("teacher", teacher, roles.values())):
+        lacking = [name for name in names if name not in output.features]
+        if lacking:
+            raise ValueError(f"the {who} has no feature {lacking[0]!r}; its roles are {list(output.features)}")
+    return [student.features[one] for one in roles], [teacher.features[one] for one in roles.values()]
 
 
 def conv_of(axes: int) -> Callable[..., nn.Module]:
@@ -106,6 +122,28 @@ def paired(student: Tensor, teacher: Tensor, student_channels: int, teacher_chan
 def pooled(feature: Tensor) -> Tensor:
     """Return the mean of a map (B, C, ...) over its positions; vectors (B, C) stay."""
     return feature if feature.ndim == 2 else feature.flatten(2).mean(2)
+
+
+def check_whole(reduction: str) -> None:
+    """Raise ValueError unless the reduction is one of `over_examples`."""
+    if reduction not in get_args(Whole):
+        raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
+
+
+def over_examples(error: Tensor, reduction: Whole, *, dim: int = 1, mask: Tensor | None = None) -> Tensor:
+    """Sum or average over channels and positions, those that are valid, and average over the batch.
+
+    Args:
+        error: one value for each channel and position.
+        reduction: "sum" for papers that write ‖·‖² over all of a feature.
+        dim: the channel axis.
+        mask: bool or 0 and 1, one for each position.
+    """
+    if mask is None:
+        return error.mean() if reduction == "mean" else error.sum() / len(error)
+    where = valid(mask, error.sum(dim).shape)
+    total = torch.where(where.unsqueeze(dim), error, error.new_zeros(())).sum()
+    return total / (len(error) if reduction == "sum" else (where.sum() * error.shape[dim]).clamp(min=1))
 
 
 def for_each_channel(values: Tensor, feature: Tensor, dim: int) -> Tensor:

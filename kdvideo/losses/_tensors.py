@@ -85,7 +85,9 @@ def reduced(
     return over_positions(elements.mean(dim) if reduction == "mean" else elements.sum(dim), mask, normalizer)
 
 
-def over_positions(values: Tensor, mask: Tensor | None = None, normalizer: float | Tensor | None = None) -> Tensor:
+def over_positions(
+    values: Tensor, mask: Tensor | None = None, normalizer: float | Tensor | None = None
+) -> Tensor:
     """Sum the values of the valid positions and divide by `normalizer`.
 
     Args:

@@ -158,7 +158,7 @@ class CRD(OneLayerLoss):
         classes = torch.arange(samples) if classes is None else classes.detach().cpu()
         if classes.shape != (samples,):
             raise ValueError(f"classes must have one entry for each of {samples} samples, got {tuple(classes.shape)}")
-        _, classes, counts = classes.unique(return_inverse=True, return_counts=True)
+        _, classes, counts = torch.unique(classes, return_inverse=True, return_counts=True)
         if len(counts) < 2:
             raise ValueError("there must be at least two classes, or two samples, for negatives, got one")
         # Not in the state_dict: they follow from the arguments.

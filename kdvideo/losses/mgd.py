@@ -8,8 +8,16 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from kdvideo.losses._parametric import OneLayerLoss, check_positive, conv_of, full_precision
-from kdvideo.losses._tensors import matched, valid
+from kdvideo.losses._parametric import (
+    OneLayerLoss,
+    Whole,
+    check_positive,
+    check_whole,
+    conv_of,
+    full_precision,
+    over_examples,
+)
+from kdvideo.losses._tensors import matched
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 
@@ -22,7 +30,7 @@ def mgd(
     *,
     generate: Callable[[Tensor], Tensor],
     keep: Tensor,
-    reduction: Literal["sum", "mean"] = "sum",
+    reduction: Whole = "sum",
     mask: Tensor | None = None,
 ) -> Tensor:
     """Compute the squared error between the teacher's feature and one generated from parts of the student's.
@@ -56,8 +64,7 @@ def mgd(
         Yang, Li, Shao, Shi, Yuan, Yuan, "Masked Generative Distillation", ECCV 2022, arXiv 2205.01529,
         equations 2 to 4.
     """
-    if reduction not in ("sum", "mean"):
-        raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
+    check_whole(reduction)
     student, teacher = matched(student, teacher, mask=mask)
     if keep.ndim != student.ndim or any(k not in (1, n) for k, n in zip(keep.shape, student.shape, strict=True)):
         raise ValueError(f"keep must expand to {tuple(student.shape)}, got {tuple(keep.shape)}")
@@ -65,13 +72,7 @@ def mgd(
         generated = generate(student * keep.to(student.dtype))
     if generated.shape != teacher.shape:
         raise ValueError(f"generate must keep the shape {tuple(teacher.shape)}, got {tuple(generated.shape)}")
-    error = (teacher - generated).square()
-    count = error[0].numel() * len(error)
-    if mask is not None:
-        where = valid(mask, error[:, 0].shape)
-        error = torch.where(where.unsqueeze(1), error, error.new_zeros(()))
-        return error.sum() / (len(error) if reduction == "sum" else (where.sum() * error.shape[1]).clamp(min=1))
-    return error.sum() / (len(error) if reduction == "sum" else count)
+    return over_examples((teacher - generated).square(), reduction, mask=mask)
 
 
 def random_keep(feature: Tensor, hidden_ratio: float, hidden: Hidden = "positions") -> Tensor:
@@ -122,7 +123,7 @@ class MGD(OneLayerLoss):
         axes: int = 2,
         hidden_ratio: float = 0.65,
         hidden: Hidden = "positions",
-        reduction: Literal["sum", "mean"] = "sum",
+        reduction: Whole = "sum",
         masked: bool = True,
         name: str | None = None,
     ) -> None:
@@ -132,10 +133,9 @@ class MGD(OneLayerLoss):
             raise ValueError(f"hidden_ratio must be from 0 to 1, got {hidden_ratio}")
         if hidden not in get_args(Hidden):
             raise ValueError(f"hidden must be one of {get_args(Hidden)}, got {hidden!r}")
-        if reduction not in ("sum", "mean"):
-            raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
+        check_whole(reduction)
         self.hidden_ratio, self.hidden, self.masked = hidden_ratio, hidden, masked
-        self.reduction: Literal["sum", "mean"] = reduction
+        self.reduction: Whole = reduction
         conv = conv_of(axes)
         self.generator = nn.Sequential(
             conv(channels, channels, 3, padding=1), nn.ReLU(), conv(channels, channels, 3, padding=1)

@@ -91,3 +91,116 @@ def crd(
             total -= math.log(critic(anchor, other))
             total -= sum(math.log(1 - critic(anchor, one)) for one in negatives)
     return total / len(student)
+
+
+def batch_norm(features: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Batch norm with the statistics of the batch."""
+    out = np.zeros_like(features)
+    for c in range(features.shape[1]):
+        values = [float(x) for x in features[:, c].reshape(-1)]
+        mean = sum(values) / len(values)
+        variance = sum((x - mean) ** 2 for x in values) / len(values)
+        for place in np.ndindex(*features[:, c].shape):
+            out[:, c][place] = (features[:, c][place] - mean) / math.sqrt(variance + 1e-5) * weight[c] + bias[c]
+    return out
+
+
+def nearest(feature: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Nearest neighbors of one example (C, ...)."""
+    out = np.zeros((len(feature), *size))
+    for c in range(len(feature)):
+        for place in np.ndindex(*size):
+            at = tuple(p * n // m for p, n, m in zip(place, feature.shape[1:], size, strict=True))
+            out[c][place] = feature[c][at]
+    return out
+
+
+def cell_means(feature: np.ndarray, cells: tuple[int, ...]) -> np.ndarray:
+    """Means of (C, ...) over cells; cell k of n on an axis of length m is from ⌊k m / n⌋ to ⌈(k + 1) m / n⌉."""
+    out = np.zeros((len(feature), *cells))
+    for c in range(len(feature)):
+        for cell in np.ndindex(*cells):
+            ranges = [
+                range(k * m // n, math.ceil((k + 1) * m / n))
+                for k, n, m in zip(cell, cells, feature.shape[1:], strict=True)
+            ]
+            inside = [
+                feature[c][p]
+                for p in np.ndindex(*feature.shape[1:])
+                if all(a in r for a, r in zip(p, ranges, strict=True))
+            ]
+            out[c][cell] = sum(inside) / len(inside)
+    return out
+
+
+def hcl(student: np.ndarray, teacher: np.ndarray, levels: tuple[int, ...] = (4, 2, 1)) -> float:
+    """ReviewKD, section 3.3: L2 distances of the maps and of their pyramid pools, with weights 1, 1/2, 1/4, ..."""
+    size = student.shape[2:]
+    pools: list[tuple[int, ...]] = [size]
+    pools += [tuple(min(level, n) for n in size) for level in levels if level < max(size)]
+    total, weights = 0.0, 0.0
+    for k, cells in enumerate(pools):
+        squares = []
+        for s, t in zip(student, teacher, strict=True):
+            difference = cell_means(s, cells) - cell_means(t, cells)
+            squares += [float(x) ** 2 for x in difference.reshape(-1)]
+        total += 0.5**k * sum(squares) / len(squares)
+        weights += 0.5**k
+    return total / weights
+
+
+def review_kd(students: list[np.ndarray], teachers: list[np.ndarray], stages: list[dict[str, np.ndarray]]) -> float:
+    """ReviewKD, figures 2 and 3: from the last stage to the first, attention between a stage and the later ones."""
+    total, later = 0.0, None
+    for student, teacher, stage in reversed(list(zip(students, teachers, stages, strict=True))):
+        fused = np.stack([conv(one, stage["narrow.0.weight"], None) for one in student])
+        fused = batch_norm(fused, stage["narrow.1.weight"], stage["narrow.1.bias"])
+        if later is not None:
+            for i in range(len(fused)):
+                other = nearest(later[i], fused.shape[2:])
+                scores = conv(np.concatenate([fused[i], other]), stage["attend.0.weight"], stage["attend.0.bias"])
+                for place in np.ndindex(*fused.shape[2:]):
+                    ours, theirs = (1 / (1 + math.exp(-scores[k][place])) for k in range(2))
+                    for c in range(fused.shape[1]):
+                        fused[i, c][place] = ours * fused[i, c][place] + theirs * other[c][place]
+        fused = np.stack([nearest(one, teacher.shape[2:]) for one in fused])
+        wide = np.stack([conv(one, stage["widen.0.weight"], None) for one in fused])
+        total += hcl(batch_norm(wide, stage["widen.1.weight"], stage["widen.1.bias"]), teacher)
+        later = fused
+    return total
+
+
+def ofd(student: np.ndarray, teacher: np.ndarray, margin: np.ndarray) -> float:
+    """OFD, equations 2 and 4: σ_m(t) = max(t, m); d = 0 if s ≤ σ_m(t) ≤ 0, else (σ_m(t) − s)²; sum of an example."""
+    total = 0.0
+    for s, t in zip(student, teacher, strict=True):
+        for c in range(len(s)):
+            for place in np.ndindex(*s.shape[1:]):
+                target = max(t[c][place], margin[c])
+                if not s[c][place] <= target <= 0:
+                    total += (target - s[c][place]) ** 2
+    return total / len(student)
+
+
+def factor_transfer(student: np.ndarray, teacher: np.ndarray, p: float = 1.0) -> float:
+    """FT, equation 2: ‖F_T/‖F_T‖₂ − F_S/‖F_S‖₂‖_p, the mean over the batch."""
+    total = 0.0
+    for s, t in zip(student, teacher, strict=True):
+        ours, theirs = unit([float(x) for x in s.reshape(-1)]), unit([float(x) for x in t.reshape(-1)])
+        total += sum(abs(a - b) ** p for a, b in zip(ours, theirs, strict=True)) ** (1 / p)
+    return total / len(student)
+
+
+def position_mean(feature: np.ndarray) -> np.ndarray:
+    return np.array([[sum(float(x) for x in channel.reshape(-1)) / channel.size for channel in one] for one in feature])
+
+
+def srrl(student: np.ndarray, teacher: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> float:
+    """SRRL, L_FM = ‖h_T − h_S‖² and L_SR = ‖W(h_T) − W(h_S)‖², each the mean over its elements."""
+    h_s, h_t = position_mean(student), position_mean(teacher)
+    features, logits = 0.0, 0.0
+    for s, t in zip(h_s, h_t, strict=True):
+        features += sum((a - b) ** 2 for a, b in zip(t, s, strict=True)) / len(s)
+        ours, theirs = affine(s, weight, bias), affine(t, weight, bias)
+        logits += sum((a - b) ** 2 for a, b in zip(theirs, ours, strict=True)) / len(ours)
+    return (features + logits) / len(student)

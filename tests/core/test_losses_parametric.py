@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import kdvideo as kd
-from kdvideo.functional import crd, mgd, simkd, vid
+from kdvideo.functional import crd, factor_transfer, hcl, mgd, ofd, simkd, srrl, vid
+from kdvideo.losses import ofd_margin
 from kdvideo.losses.mgd import random_keep
 from tests.core import references_parametric as references
 from tests.core.battery import Laws, Row, pair
@@ -75,6 +76,36 @@ def crd_row() -> Row:
     return Row(function_of(loss), loss, reference, (3, 5), "x", zero=False, given=given)
 
 
+def review_row(shape: tuple[int, ...]) -> Row:
+    loss = seeded(lambda: kd.ReviewKD("x", [4], [4], middle=3, axes=len(shape) - 2))
+    stages = stages_of(loss)
+    return Row(function_of(loss), loss, lambda s, t: references.review_kd([s], [t], stages), shape, "x", zero=False)
+
+
+def stages_of(loss: kd.ReviewKD) -> list[dict[str, np.ndarray]]:
+    return [{name: one.detach().double().numpy() for name, one in stage.named_parameters()} for stage in loss.fusions]
+
+
+def factor_row(shape: tuple[int, ...]) -> Row:
+    axes = len(shape) - 2
+    loss = seeded(lambda: kd.FactorTransfer("x", 4, kd.losses.Paraphraser(4, axes=axes))).eval()
+
+    def factor(layers: nn.Module, features: np.ndarray) -> np.ndarray:
+        for conv, norm, _ in layers:
+            features = np.stack([references.conv(one, *weights_of(conv)) for one in features])
+            features = features / math.sqrt(1 + norm.eps)  # in evaluation mode, with the statistics of the start
+            features = np.where(features > 0, features, 0.1 * features)
+        return features
+
+    def reference(student: np.ndarray, teacher: np.ndarray) -> float:
+        return references.factor_transfer(
+            factor(loss.translator, student), factor(loss.paraphraser.module.encoder, teacher)
+        )
+
+    return Row(function_of(loss), loss, reference, shape, "x", zero=False)
+
+
+MARGIN = torch.tensor([-0.5, -1.0, -0.1, 0.0])
 CLASSIFIER = seeded(lambda: nn.Linear(4, 6))
 
 TABLE = {
@@ -85,12 +116,36 @@ TABLE = {
     "mgd clip": mgd_row(CLIP),
     "simkd": Row(simkd, kd.SimKD("x", CLASSIFIER), references.simkd, SHAPE, "x", orders=(0, 1)),
     "crd": crd_row(),
+    "review_kd": review_row((2, 4, 5, 6)),
+    "review_kd clip": review_row((2, 4, 2, 2, 3)),
+    "ofd": Row(
+        partial(ofd, margin=MARGIN),
+        kd.OFD("x", MARGIN),
+        partial(references.ofd, margin=MARGIN.double().numpy()),
+        CLIP,
+        "x",
+    ),
+    "factor_transfer": factor_row(SHAPE),
+    "factor_transfer clip": factor_row(CLIP),
+    "srrl": Row(
+        lambda s, t: srrl(s, t, classifier=copy.deepcopy(CLASSIFIER).to(torch.promote_types(s.dtype, torch.float32))),
+        kd.SRRL("x", CLASSIFIER),
+        lambda s, t: references.srrl(s, t, *weights_of(CLASSIFIER)),
+        SHAPE,
+        "x",
+    ),
 }
 
 
 @pytest.fixture(params=TABLE)
 def row(request: pytest.FixtureRequest) -> Row:
     return TABLE[request.param]
+
+
+@pytest.fixture(autouse=True)
+def _compiled_anew() -> None:
+    # All losses share one `forward`, and the compiler keeps few versions of a function.
+    torch.compiler.reset()
 
 
 class TestLaws(Laws):
@@ -103,7 +158,7 @@ def test_parameters_learn_and_the_teacher_does_not(row: Row) -> None:
     loss(*row.outputs(student, teacher), **row.given).backward()
     learned = [one for one in loss.parameters() if one.requires_grad]
     assert all(one.grad is not None and one.grad.any() for one in learned)
-    assert bool(learned) == (loss.kind not in ("simkd", "ofd"))
+    assert bool(learned) == (loss.kind not in ("simkd", "ofd", "srrl"))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +168,9 @@ def test_parameters_learn_and_the_teacher_does_not(row: Row) -> None:
         lambda roles: kd.MGD(roles, 4),
         lambda roles: kd.SimKD(roles, CLASSIFIER),
         lambda roles: kd.CRD(roles, 4, 4, samples=9),
+        lambda roles: kd.OFD(roles, MARGIN),
+        lambda roles: kd.FactorTransfer(roles, 4, kd.losses.Paraphraser(4)),
+        lambda roles: kd.SRRL(roles, CLASSIFIER),
     ],
 )
 def test_one_layer_for_one_set_of_parameters(build: Callable[..., kd.Loss]) -> None:
@@ -137,6 +195,14 @@ def test_one_layer_for_one_set_of_parameters(build: Callable[..., kd.Loss]) -> N
         (lambda: kd.CRD("x", 4, 4, samples=9, momentum=2.0), "momentum must be from 0 to 1"),
         (lambda: kd.CRD("x", 4, 4, samples=9, classes=torch.zeros(9)), "at least two classes"),
         (lambda: kd.CRD("x", 4, 4, samples=9, classes=torch.zeros(8)), "one entry for each of 9 samples"),
+        (lambda: kd.ReviewKD(("a", "b"), [4], [4, 8]), "channels for each of 2 roles"),
+        (lambda: kd.ReviewKD("a", [4], [4], middle=0), "middle must be positive"),
+        (lambda: kd.OFD("x", torch.tensor([-1.0, 0.5])), "margins must be at most 0"),
+        (lambda: kd.OFD("x", nn.ReLU()), "norm must have a weight and a bias, got ReLU"),
+        (lambda: kd.OFD("x", MARGIN, reduction="none"), "reduction must be 'sum' or 'mean'"),
+        (lambda: kd.FactorTransfer("x", 4, kd.losses.Paraphraser(4), p=0.5), "p must be finite and at least 1"),
+        (lambda: kd.losses.Paraphraser(4, rate=0.0), "rate must be positive"),
+        (lambda: kd.SRRL("x", CLASSIFIER, beta=-1.0), "alpha and beta must be finite and at least 0"),
     ],
 )
 def test_bad_options_are_refused(build: Callable[[], kd.Loss], message: str) -> None:
@@ -322,8 +388,8 @@ def test_crd_refuses_wrong_numbers_of_samples() -> None:
             loss(student, student, index=index)
     with pytest.raises(ValueError, match=r"channels must be 4 and 4 on axis 1, got \(2, 5\) and \(2, 4\)"):
         loss(kd.Output(None, {"x": torch.randn(2, 5)}), student, index=torch.tensor([0, 1]))
+    vector, negatives = torch.randn(2, 4), torch.randn(2, 3, 4)
     with pytest.raises(ValueError, match=r"teacher_negatives \(B, N, D\)"):
-        vector, negatives = torch.randn(2, 4), torch.randn(2, 3, 4)
         crd(vector, vector, student_negatives=negatives, teacher_negatives=negatives[..., :2], samples=9)
 
 
@@ -353,3 +419,120 @@ def test_crd_brings_pairs_together() -> None:
         ours = nn.functional.normalize(loss.embed_student(student), dim=1)
         theirs = nn.functional.normalize(loss.embed_teacher(teacher), dim=1)
     assert ((ours @ theirs.T).argmax(1) == torch.arange(64)).float().mean() > 0.9
+
+
+# ReviewKD
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 5), (2, 3, 8, 8), (2, 3, 4, 6), (2, 2, 2, 5, 6)])
+def test_hcl_is_the_mean_over_a_pyramid(shape: tuple[int, ...]) -> None:
+    student, teacher = pair(shape)
+    if len(shape) == 2:
+        torch.testing.assert_close(hcl(student, teacher), (student - teacher).square().mean())
+        return
+    value = hcl(student, teacher)
+    assert value.item() == pytest.approx(references.hcl(student.detach().numpy(), teacher.numpy()))
+    assert hcl(teacher, teacher) == 0
+    with pytest.raises(ValueError, match="positive levels"):
+        hcl(student, teacher, levels=(4, 0))
+
+
+def test_review_fuses_each_stage_with_the_later_ones() -> None:
+    students = [pair((2, c, n, n))[0] for c, n in ((3, 8), (5, 4), (6, 2))]
+    teachers = [pair((2, c, n, n), seed=1)[1] for c, n in ((4, 6), (6, 3), (8, 1))]
+    loss = seeded(lambda: kd.ReviewKD(("a", "b", "c"), (3, 5, 6), (4, 6, 8), middle=4)).double()
+    outputs = [kd.Output(None, dict(zip("abc", ones, strict=True))) for ones in (students, teachers)]
+    value = loss(*outputs)
+    expected = references.review_kd(
+        [one.detach().numpy() for one in students], [one.numpy() for one in teachers], stages_of(loss)
+    )
+    assert value.item() == pytest.approx(expected, rel=1e-8)
+    value.backward()
+    assert all(one.grad is not None and one.grad.any() for one in (*students, *loss.parameters()))
+    with pytest.raises(ValueError, match="axes=2 was given a feature of shape"):
+        loss(*(kd.Output(None, {k: x.flatten(2) for k, x in one.features.items()}) for one in outputs))
+
+
+# OFD
+
+
+def test_ofd_leaves_alone_what_is_negative_enough() -> None:
+    teacher = torch.tensor([[-3.0, -3.0, -0.5, -0.5, 2.0, 2.0]])
+    student = torch.tensor([[-2.0, -0.5, -1.0, 0.0, 3.0, -1.0]], requires_grad=True)
+    value = ofd(student, teacher, margin=torch.full((6,), -1.0))
+    assert value.item() == pytest.approx(0 + 0.25 + 0 + 0.25 + 1 + 9)
+    value.backward()
+    assert (student.grad != 0).tolist() == [[False, True, False, True, True, True]]
+    torch.testing.assert_close(ofd(student, teacher, margin=torch.full((6,), -1.0), reduction="mean"), value / 6)
+
+
+def test_ofd_masks_positions() -> None:
+    student, teacher = pair(SHAPE)
+    mask = torch.tensor([True, False, True]).reshape(3, 1, 1).expand(3, 2, 3)
+    kept = ofd(student[[0, 2]], teacher[[0, 2]], margin=MARGIN, reduction="mean")
+    teacher[1] = torch.nan
+    torch.testing.assert_close(ofd(student, teacher, margin=MARGIN, reduction="mean", mask=mask), kept)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (1.5, 0.7), (-2.0, 0.5), (0.3, 2.0)])
+def test_ofd_margins_are_means_of_negative_values(mean: float, deviation: float) -> None:
+    values = mean + deviation * torch.randn(400_000, generator=torch.Generator().manual_seed(0))
+    margin = ofd_margin(torch.tensor([mean]), torch.tensor([deviation]))
+    assert margin.item() == pytest.approx(values[values < 0].mean().item(), abs=0.01)
+
+
+def test_ofd_margins_hold_far_from_zero() -> None:
+    # E[x | x < 0] is about -sigma²/mu for mu far above 0, and mu far below.
+    margins = ofd_margin(torch.tensor([100.0, 1e4, -100.0]), torch.ones(3))
+    torch.testing.assert_close(margins, torch.tensor([-0.01, -1e-4, -100.0]), rtol=1e-3, atol=1e-6)
+    norm = nn.BatchNorm2d(2)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([-1.0, 0.0]))
+    margin = kd.OFD("x", norm).margin
+    assert margin[0].item() == pytest.approx(-math.sqrt(2 / math.pi))
+    assert -1e-5 < margin[1] < 0
+
+
+# Factor transfer
+
+
+def test_factors_are_compared_by_direction() -> None:
+    student, teacher = pair(SHAPE)
+    for p in (1.0, 2.0, 3.0):
+        expected = references.factor_transfer(student.detach().numpy(), teacher.numpy(), p)
+        assert factor_transfer(student, teacher, p=p).item() == pytest.approx(expected)
+    torch.testing.assert_close(factor_transfer(3 * teacher, teacher), torch.zeros((), dtype=torch.float64))
+    (gradient,) = torch.autograd.grad(factor_transfer(student, student.detach(), p=2.0), student)
+    assert not gradient.any()
+
+
+def test_a_paraphraser_learns_before_and_never_after() -> None:
+    torch.manual_seed(0)
+    paraphraser = kd.losses.Paraphraser(4, rate=0.75)
+    assert paraphraser.factors == 3
+    feature = torch.randn(8, 2, 5, 5).repeat(1, 2, 1, 1)
+    optimizer = torch.optim.Adam(paraphraser.parameters(), lr=0.01)
+    values = []
+    for _ in range(100):
+        optimizer.zero_grad()
+        values.append(paraphraser.reconstruction(feature))
+        values[-1].backward()
+        optimizer.step()
+    assert values[-1] < 0.5 * values[0]
+    loss = kd.FactorTransfer("x", 6, paraphraser).train()
+    before = copy.deepcopy(loss.paraphraser.state_dict())
+    student, teacher = kd.Output(None, {"x": torch.randn(8, 6, 5, 5)}), kd.Output(None, {"x": feature})
+    loss(student, teacher).backward()
+    assert all(torch.equal(before[name], one) for name, one in loss.paraphraser.state_dict().items())
+    assert all(one.grad is None for one in loss.paraphraser.parameters())
+    assert all(one.grad is not None for one in loss.translator.parameters())
+
+
+# SRRL
+
+
+def test_srrl_weighs_features_and_logits() -> None:
+    student, teacher = pair((3, 4), torch.float32)
+    both = [srrl(student, teacher, classifier=CLASSIFIER, alpha=a, beta=b) for a, b in ((1, 0), (0, 1), (2, 3))]
+    torch.testing.assert_close(both[2], 2 * both[0] + 3 * both[1])
+    torch.testing.assert_close(both[1], (CLASSIFIER(student) - CLASSIFIER(teacher)).square().mean())
