@@ -21,6 +21,7 @@ from kdvideo.losses import (
     LogitMSE,
     Loss,
     ReviewKD,
+    SemCKD,
     SimKD,
     SoftTarget,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "Loss",
     "Output",
     "ReviewKD",
+    "SemCKD",
     "SimKD",
     "SoftTarget",
     "Student",

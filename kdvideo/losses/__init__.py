@@ -8,6 +8,7 @@ from kdvideo.losses.logit_mse import LogitMSE, logit_mse
 from kdvideo.losses.mgd import MGD, mgd
 from kdvideo.losses.ofd import OFD, ofd, ofd_margin
 from kdvideo.losses.review_kd import ReviewKD, hcl
+from kdvideo.losses.sem_ckd import SemCKD, sem_ckd
 from kdvideo.losses.simkd import SimKD, simkd
 from kdvideo.losses.soft_target import SoftTarget, soft_target
 from kdvideo.losses.srrl import SRRL, srrl
@@ -26,6 +27,7 @@ __all__ = [
     "Loss",
     "Paraphraser",
     "ReviewKD",
+    "SemCKD",
     "SimKD",
     "SoftTarget",
     "crd",
@@ -36,6 +38,7 @@ __all__ = [
     "mgd",
     "ofd",
     "ofd_margin",
+    "sem_ckd",
     "simkd",
     "soft_target",
     "srrl",

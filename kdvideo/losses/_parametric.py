@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kdvideo.features import Output
 from kdvideo.losses._tensors import at_least_float32, valid
@@ -57,17 +58,17 @@ class Frozen(nn.Module):
         return self.module(x)
 
 
-def features_of(roles: Mapping[str, str], student: Output, teacher: Output) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the features of both in the order of the roles.
+def feature_of(who: str, output: Output, role: str) -> Tensor:
+    """Return the feature of a role, or raise ValueError saying who lacks it."""
+    if role not in output.features:
+        raise ValueError(f"the {who} has no feature {role!r}; its roles are {list(output.features)}")
+    return output.features[role]
 
-    Raises:
-        ValueError: the student or the teacher lacks one.
-    """
-    for who, output, names in (("student", student, roles.keys()), ("teacher", teacher, roles.values())):
-        lacking = [name for name in names if name not in output.features]
-        if lacking:
-            raise ValueError(f"the {who} has no feature {lacking[0]!r}; its roles are {list(output.features)}")
-    return [student.features[one] for one in roles], [teacher.features[one] for one in roles.values()]
+
+def pooled_to(feature: Tensor, size: Sequence[int]) -> Tensor:
+    """Average a map of 1 to 3 axes down to a size."""
+    pools: tuple[Callable[..., Tensor], ...] = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
+    return pools[len(size) - 1](feature, tuple(size))
 
 
 def conv_of(axes: int) -> Callable[..., nn.Module]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdvideo.features import Output
-from kdvideo.losses._parametric import check_positive, conv_of, features_of, full_precision, norm_of, paired
+from kdvideo.losses._parametric import check_positive, conv_of, feature_of, full_precision, norm_of, paired, pooled_to
 from kdvideo.losses._tensors import matched
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
@@ -54,16 +54,8 @@ def hcl(student: Tensor, teacher: Tensor, *, levels: Sequence[int] = (4, 2, 1)) 
         weight /= 2
         weights += weight
         cells = [min(level, axis) for axis in size]
-        total = total + weight * F.mse_loss(_pooled(student, cells), _pooled(teacher, cells))
+        total = total + weight * F.mse_loss(pooled_to(student, cells), pooled_to(teacher, cells))
     return total / weights
-
-
-def _pooled(feature: Tensor, cells: list[int]) -> Tensor:
-    if len(cells) == 1:
-        return F.adaptive_avg_pool1d(feature, cells[0])
-    if len(cells) == 2:
-        return F.adaptive_avg_pool2d(feature, (cells[0], cells[1]))
-    return F.adaptive_avg_pool3d(feature, (cells[0], cells[1], cells[2]))
 
 
 class Fusion(nn.Module):
@@ -151,7 +143,8 @@ class ReviewKD(FeatureLoss):
 
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
         """Fuse from the last stage to the first and add up `hcl`."""
-        ours, theirs = features_of(self.roles, student, teacher)
+        ours = [feature_of("student", student, role) for role in self.roles]
+        theirs = [feature_of("teacher", teacher, role) for role in self.roles.values()]
         values: list[Tensor] = []
         later: Tensor | None = None
         for stage in reversed(range(len(ours))):

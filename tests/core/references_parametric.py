@@ -204,3 +204,42 @@ def srrl(student: np.ndarray, teacher: np.ndarray, weight: np.ndarray, bias: np.
         ours, theirs = affine(s, weight, bias), affine(t, weight, bias)
         logits += sum((a - b) ** 2 for a, b in zip(theirs, ours, strict=True)) / len(ours)
     return (features + logits) / len(student)
+
+
+def sem_ckd(
+    students: list[np.ndarray], teachers: list[np.ndarray], attention: np.ndarray, projections: list[list[list]]
+) -> float:
+    """SemCKD, its weighted sum: Σ_l Σ_k α_lk ‖t_k − Proj(s_l)‖², the mean over elements, examples and layers l."""
+    total = 0.0
+    for l, student in enumerate(students):
+        for k, teacher in enumerate(teachers):
+            size = tuple(min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
+            hidden = np.stack([cell_means(one, size) for one in student])
+            for weight, *norm in projections[l][k]:
+                hidden = np.stack([conv(one, weight, None) for one in hidden])
+                if norm:
+                    hidden = np.maximum(batch_norm(hidden, *norm), 0)
+            for i, one in enumerate(teacher):
+                squares = [float(x) ** 2 for x in (cell_means(one, size) - hidden[i]).reshape(-1)]
+                total += attention[i, l, k] * sum(squares) / len(squares)
+    return total / (len(students[0]) * len(students))
+
+
+def sem_ckd_attention(students: list[np.ndarray], teachers: list[np.ndarray], queries: list, keys: list) -> np.ndarray:
+    """SemCKD: the softmax over the teacher's layers of q · k, each from a row of the similarity matrix of the batch."""
+
+    def embedded(features: np.ndarray, i: int, weights: list[np.ndarray]) -> list[float]:
+        flat = [[float(x) for x in one.reshape(-1)] for one in features]
+        row = np.array([sum(a * b for a, b in zip(flat[i], other, strict=True)) for other in flat])
+        hidden = np.array([max(x, 0.0) for x in affine(row, *weights[:2])])
+        return unit(affine(hidden, *weights[2:]))
+
+    attention = np.zeros((len(students[0]), len(students), len(teachers)))
+    for i in range(len(students[0])):
+        for l, student in enumerate(students):
+            q = embedded(student, i, queries[l])
+            scores = []
+            for teacher, key in zip(teachers, keys, strict=True):
+                scores.append(math.exp(sum(a * b for a, b in zip(q, embedded(teacher, i, key), strict=True))))
+            attention[i, l] = [score / sum(scores) for score in scores]
+    return attention

@@ -4,16 +4,25 @@ import sys
 import kdvideo as kd
 
 NAMES = [
+    "CRD",
     "CaptureError",
+    "FactorTransfer",
     "FeatureExtractor",
     "FeatureMSE",
     "LogitMSE",
     "Loss",
+    "MGD",
+    "OFD",
     "Output",
+    "ReviewKD",
+    "SRRL",
+    "SemCKD",
+    "SimKD",
     "SoftTarget",
     "Student",
     "Teacher",
     "TeacherCache",
+    "VID",
     "cache",
     "describe",
     "functional",
@@ -26,7 +35,20 @@ ROOMS = ("data", "detection", "extraction", "flow", "models", "training")
 def test_public_names() -> None:
     assert sorted(kd.__all__) == NAMES
     assert all(hasattr(kd, name) for name in NAMES)
-    assert kd.functional.__all__ == ["feature_mse", "logit_mse", "soft_target"]
+    assert kd.functional.__all__ == [
+        "crd",
+        "factor_transfer",
+        "feature_mse",
+        "hcl",
+        "logit_mse",
+        "mgd",
+        "ofd",
+        "sem_ckd",
+        "simkd",
+        "soft_target",
+        "srrl",
+        "vid",
+    ]
 
 
 def test_version_is_that_of_the_package() -> None:
