@@ -223,7 +223,10 @@ def test_one_layer_for_one_set_of_parameters(build: Callable[..., kd.Loss]) -> N
         (lambda: kd.OFD("x", MARGIN, reduction="none"), "reduction must be 'sum' or 'mean'"),
         (lambda: kd.FactorTransfer("x", 4, kd.losses.Paraphraser(4), p=0.5), "p must be finite and at least 1"),
         (lambda: kd.losses.Paraphraser(4, rate=0.0), "rate must be positive"),
-        (lambda: kd.SemCKD(("a", "b"), "x", [4], [4], batch_size=3), r"channels for each role, got \(4,\) for \('a', 'b'\)"),
+        (
+            lambda: kd.SemCKD(("a", "b"), "x", [4], [4], batch_size=3),
+            r"channels for each role, got \(4,\) for \('a', 'b'\)",
+        ),
         (lambda: kd.SemCKD("x", (), [4], [], batch_size=3), "channels for each role"),
         (lambda: kd.SemCKD("x", "x", [4], [4], batch_size=0), "batch_size must be positive"),
         (lambda: kd.SRRL("x", CLASSIFIER, beta=-1.0), "alpha and beta must be finite and at least 0"),
@@ -570,7 +573,10 @@ def test_sem_ckd_attends_to_every_pair_of_layers() -> None:
     teachers = [pair((4, c, n, n), seed=1)[1] for c, n in ((4, 5), (3, 3), (2, 1))]
     loss = seeded(lambda: kd.SemCKD(tuple("ab"), tuple("cde"), (3, 2), (4, 3, 2), batch_size=4, factor=2)).double()
     assert loss.name == "sem_ckd[a,b:c,d,e]"
-    outputs = kd.Output(None, dict(zip("ab", students, strict=True))), kd.Output(None, dict(zip("cde", teachers, strict=True)))
+    outputs = (
+        kd.Output(None, dict(zip("ab", students, strict=True))),
+        kd.Output(None, dict(zip("cde", teachers, strict=True))),
+    )
     value = loss(*outputs)
     ours, theirs = [one.detach().numpy() for one in students], [one.numpy() for one in teachers]
     queries, keys = ([weights_of(one) for one in ones] for ones in (loss.queries, loss.keys))
