@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import kdvideo as kd
+from kdvideo.losses import Given
 
 STEPS = 300
 
@@ -28,8 +29,8 @@ class SimilarityPreserving(kd.Loss):
         self.role = role
         self.name = f"similarity[{role}]"
 
-    def forward(self, student: kd.Output, teacher: kd.Output, *, step: int | None = None) -> Tensor:
-        """Compute the loss."""
+    def compute(self, student: kd.Output, teacher: kd.Output, given: Given) -> Tensor:
+        """Compute the loss; `given` holds labels, mask, index and step."""
         return F.mse_loss(similarities(student.features[self.role]), similarities(teacher.features[self.role]))
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
+Layers = Mapping[str, str | Sequence[str]] | Sequence[str]
 
-def roles_to_paths(model: nn.Module, layers: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+
+def roles_to_paths(model: nn.Module, layers: Layers) -> dict[str, str]:
     """Map each role to its module path; ValueError where a layer is unknown or compiled, or a role occurs twice."""
     if isinstance(layers, str):
         raise ValueError(f"layers= must be a mapping or a sequence of paths, got the string {layers!r}")
@@ -16,10 +18,11 @@ def roles_to_paths(model: nn.Module, layers: Mapping[str, str] | Sequence[str]) 
         raise ValueError(f"the model is compiled: {_WRAP_FIRST}")
     pairs = layers.items() if isinstance(layers, Mapping) else [(path, path) for path in layers]
     paths: dict[str, str] = {}
-    for name, role in pairs:
-        if role in paths:
-            raise ValueError(f"two layers have the role {role!r}: {paths[role]!r} and {name!r}")
-        paths[role] = _resolve(model, name)
+    for name, roles in pairs:
+        for role in (roles,) if isinstance(roles, str) else roles:
+            if role in paths:
+                raise ValueError(f"every role must have one layer, got {paths[role]!r} and {name!r} for {role!r}")
+            paths[role] = _resolve(model, name)
     return paths
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from kdvideo._paths import roles_to_paths
+from kdvideo._paths import Layers, roles_to_paths
 
 Selector = Callable[[Any], Tensor]
 
@@ -52,18 +52,21 @@ class FeatureExtractor(nn.Module):
 
     Args:
         model: any module; held as `.model`.
-        layers: module path -> role, such as {"mixed_4c": "4c"}, or a sequence of paths, each its own role.
-            Names of the model's own `layer_names` mapping (short name -> module path) are understood too.
+        layers: module path -> role, such as {"mixed_4c": "4c"}, or -> several roles, which get the same feature; or
+            a sequence of paths, each its own role. Names of the model's own `layer_names` mapping (short name ->
+            module path) are understood too.
         select: role -> function of that layer's output that gives the tensor, where it is not one already.
-        logits: function of the model's output that gives the logits; None where none are wanted.
+        logits: function of the model's output that gives the logits; None where none are wanted. By default the
+            output itself or, where it is a dictionary or an object, what is called `logits` in it.
         early_exit: stop the forward pass as soon as every tapped layer has run. Needs `logits=None`.
             A layer that would run a second time after that point goes unnoticed.
+        without_gradient: roles of layers that the model itself runs under `no_grad`, such as a momentum branch.
 
     Raises:
         ValueError: an unknown layer (the closest names are listed), two layers with one role, a selector
             for an unknown role, a model that is compiled already, or an early exit with logits wanted.
-        CaptureError: in forward, when a layer did not run, ran twice, was overwritten in place afterwards,
-            or ran without gradient inside a reentrant checkpoint.
+        CaptureError: in forward, when a layer did not run, ran twice, was replaced by another module since, was
+            overwritten in place afterwards, or ran without gradient, as inside a reentrant checkpoint.
 
     Examples:
         >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5))
@@ -75,26 +78,28 @@ class FeatureExtractor(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        layers: Mapping[str, str] | Sequence[str] = (),
+        layers: Layers = (),
         *,
         select: Mapping[str, Selector] = MappingProxyType({}),
         logits: Selector | None = itself,
         early_exit: bool = False,
+        without_gradient: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.model = model
         self.paths = roles_to_paths(model, layers)
-        unknown = sorted(set(select) - set(self.paths))
-        if unknown:
-            raise ValueError(f"select= names the roles {unknown}, but the roles are {list(self.paths)}")
+        for option, roles in (("select", select), ("without_gradient", without_gradient)):
+            if unknown := sorted(set(roles) - set(self.paths)):
+                raise ValueError(f"{option}= names the roles {unknown}, but the roles are {list(self.paths)}")
         if early_exit and (logits is not None or not self.paths):
             raise ValueError("early_exit=True needs layers and logits=None: the logits come after every layer")
-        self._select_logits = logits
+        self._select_logits, self._without_gradient = logits, frozenset(without_gradient)
         self._recorder = _Recorder()
-        self._handles = []
+        self._handles, self._taps = [], dict[str, _Tap]()
         for role, path in self.paths.items():
             tap = _Tap(self._recorder, role, select.get(role, itself), len(self.paths) if early_exit else None)
             self._handles.append(model.get_submodule(path).register_forward_hook(tap))
+            self._taps[role] = tap
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
         """Run the model on the given inputs and return its `Output`."""
@@ -123,8 +128,10 @@ class FeatureExtractor(nn.Module):
         if self._select_logits is None:
             return None
         logits = self._select_logits(raw)
+        if self._select_logits is itself and not isinstance(logits, Tensor):
+            logits = logits.get("logits", logits) if isinstance(logits, Mapping) else getattr(logits, "logits", logits)
         if not isinstance(logits, Tensor):
-            raise ValueError(f"the logits are {_kind(logits)}; say which tensor is meant: logits={_EXAMPLE}")
+            raise ValueError(f"the logits are {_kind(logits)}; say which tensor is meant: logits={_example(logits)}")
         return logits
 
     def _features(self, seen: _Seen) -> dict[str, Tensor]:
@@ -141,16 +148,23 @@ class FeatureExtractor(nn.Module):
                 f"layer {path!r} (role {role!r}) ran {len(captures)} times in a forward pass; its output is "
                 "ambiguous: tap a layer that runs once, such as the block around it"
             )
+        if not torch.compiler.is_compiling() and not self._taps[role].is_on(self.model.get_submodule(path)):
+            raise CaptureError(
+                f"layer {path!r} (role {role!r}) is another module than when it was tapped, so that what ran is only a "
+                "part of it: wrap again after adapters (LoRA) are added or layers are replaced"
+            )
         tensor, version, had_grad = captures[0]
         if version is not None and tensor._version != version:
             raise CaptureError(
                 f"the output of layer {path!r} (role {role!r}) was overwritten in place by a later operation"
-                ": tap that later layer, or set inplace=False in it"
+                f": tap that later layer, set inplace=False in it, or keep a copy, select={{{role!r}: torch.clone}}"
             )
-        if torch.is_grad_enabled() and not had_grad and any(p.requires_grad for p in self.model.parameters()):
+        asked = torch.is_grad_enabled() and role not in self._without_gradient
+        if asked and not had_grad and any(p.requires_grad for p in self.model.parameters()):
             raise CaptureError(
                 f"layer {path!r} (role {role!r}) ran without gradient, as inside a reentrant checkpoint: use "
-                "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), or tap the checkpointed block"
+                "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), or tap the checkpointed block; where the "
+                f"model means it, as in a momentum branch, say without_gradient=[{role!r}]"
             )
         return tensor
 
@@ -187,6 +201,10 @@ class _Tap:
     def __init__(self, recorder: _Recorder, role: str, select: Selector, stop_at: int | None) -> None:
         self.recorder, self.role, self.select, self.stop_at = recorder, role, select, stop_at
 
+    def is_on(self, module: nn.Module) -> bool:
+        """Return whether this hook is among those of a module."""
+        return any(hook is self for hook in module._forward_hooks.values())
+
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         seen = self.recorder.seen
         if seen is not None:
@@ -194,7 +212,7 @@ class _Tap:
             if not isinstance(tensor, Tensor):
                 raise ValueError(
                     f"the layer with role {self.role!r} gives {_kind(tensor)}; say which tensor is meant: "
-                    f"select={{{self.role!r}: {_EXAMPLE}}}"
+                    f"select={{{self.role!r}: {_example(tensor)}}}"
                 )
             seen.setdefault(self.role, []).append(_capture(tensor))
             # A compiler drops the unused rest of the graph by itself.
@@ -209,7 +227,18 @@ def _capture(tensor: Tensor) -> _Capture:
     return _Capture(tensor, tensor._version, torch.is_grad_enabled())
 
 
-_EXAMPLE = "lambda output: output[0]"
+def _example(output: Any) -> str:
+    """Return a selector that could be meant for an output that is no tensor."""
+    if output is None:
+        return '...; attention maps are None where attention is fused: build the model with attn_implementation="eager"'
+    if isinstance(output, Mapping) and output:
+        return f"lambda output: output[{next(iter(output))!r}]"
+    fields = [name for name, value in vars(output).items() if isinstance(value, Tensor)] if _has_fields(output) else []
+    return f"lambda output: output.{fields[0]}" if fields else "lambda output: output[0]"
+
+
+def _has_fields(output: Any) -> bool:
+    return hasattr(output, "__dict__") and not isinstance(output, (nn.Module, type))
 
 
 def _kind(output: Any) -> str:
@@ -220,7 +249,7 @@ def _kind(output: Any) -> str:
     return f"a {type(output).__name__}"
 
 
-def describe(model: nn.Module, *inputs: Any) -> None:
+def describe(model: nn.Module, *inputs: Any, **kwargs: Any) -> None:
     """Print path, type and output shape of every module of a model, in the order of definition.
 
     The model runs once, in evaluation mode and without gradient, and is left as it was.
@@ -228,6 +257,7 @@ def describe(model: nn.Module, *inputs: Any) -> None:
     Args:
         model: any module.
         inputs: what its forward takes.
+        kwargs: what it takes by keyword, such as `input_ids`.
 
     Examples:
         >>> describe(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.zeros(2, 3))
@@ -236,13 +266,13 @@ def describe(model: nn.Module, *inputs: Any) -> None:
         0     Linear      (2, 4)
         1     ReLU        (2, 4)
     """
-    rows = [("path", "type", "output"), *layer_rows(model, *inputs)]
+    rows = [("path", "type", "output"), *layer_rows(model, *inputs, **kwargs)]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for path, kind, shape in rows:
         print(f"{path:<{widths[0]}}  {kind:<{widths[1]}}  {shape}")
 
 
-def layer_rows(model: nn.Module, *inputs: Any) -> list[tuple[str, str, str]]:
+def layer_rows(model: nn.Module, *inputs: Any, **kwargs: Any) -> list[tuple[str, str, str]]:
     """Return (path, type, output shape) of every module of a model, as `describe` prints them.
 
     Examples:
@@ -257,7 +287,7 @@ def layer_rows(model: nn.Module, *inputs: Any) -> list[tuple[str, str, str]]:
     ]
     try:
         with torch.no_grad():
-            model.eval()(*inputs)
+            model.eval()(*inputs, **kwargs)
     finally:
         for handle in handles:
             handle.remove()

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import nn
 
+from kdvideo._paths import Layers
 from kdvideo.features import FeatureExtractor, Output, Selector, itself
 
 
@@ -19,7 +21,7 @@ class Student(FeatureExtractor):
 
     Args:
         model: the network; held as `.model`.
-        layers, select, logits: as in `FeatureExtractor`.
+        layers, select, logits, without_gradient: as in `FeatureExtractor`.
         projectors: role -> module that maps the student's feature to the teacher's space; see
             `kdvideo.projectors`. Held as `.projectors`, where a "." in a role is written "/".
 
@@ -38,13 +40,14 @@ class Student(FeatureExtractor):
     def __init__(
         self,
         model: nn.Module,
-        layers: Mapping[str, str] | Sequence[str] = (),
+        layers: Layers = (),
         *,
         projectors: Mapping[str, nn.Module] = MappingProxyType({}),
         select: Mapping[str, Selector] = MappingProxyType({}),
         logits: Selector | None = itself,
+        without_gradient: Sequence[str] = (),
     ) -> None:
-        super().__init__(model, layers, select=select, logits=logits)
+        super().__init__(model, layers, select=select, logits=logits, without_gradient=without_gradient)
         unknown = sorted(set(projectors) - set(self.paths))
         if unknown:
             self.remove()
@@ -63,3 +66,30 @@ class Student(FeatureExtractor):
 def _key(role: str) -> str:
     # ModuleDict forbids dots in its keys.
     return role.replace(".", "/")
+
+
+def check_optimizer(student: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Check that an optimizer sees every parameter of a student that learns, its projectors and losses among them.
+
+    Args:
+        student: the module that learns: a `Student`, or a `ModuleList` of a student and its criterion.
+        optimizer: any optimizer of torch.
+
+    Raises:
+        ValueError: parameters that require a gradient are in no group of the optimizer; the message names them.
+
+    Examples:
+        >>> student = Student(nn.Linear(3, 4), {"": "f"}, projectors={"f": nn.Linear(4, 8)})
+        >>> check_optimizer(student, torch.optim.SGD(student.parameters(), lr=0.1))
+        >>> check_optimizer(student, torch.optim.SGD(student.model.parameters(), lr=0.1))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: the optimizer must see every parameter that learns, got none of projectors.f.weight...: pass ...
+    """
+    seen = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    unseen = [name for name, p in student.named_parameters() if p.requires_grad and id(p) not in seen]
+    if unseen:
+        shown = ", ".join(unseen[:5]) + (", ..." if len(unseen) > 5 else "")
+        raise ValueError(
+            f"the optimizer must see every parameter that learns, got none of {shown}: pass student.parameters(), and "
+            "criterion.parameters() where a loss has some"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from kdvideo._paths import Layers
 from kdvideo.features import FeatureExtractor, Output, Selector, itself
 
 
@@ -26,7 +27,8 @@ class Teacher(FeatureExtractor):
             a copy of it is frozen and cast instead.
         layers, select, logits, early_exit: as in `FeatureExtractor`.
         dtype: compute in this dtype with autocast off: floating-point inputs are cast to it, outputs come
-            back in the dtype of the first floating-point input. Default: whatever the model and autocast say.
+            back in the dtype of the first floating-point input, or in this one where all inputs are integers.
+            Default: whatever the model and autocast say.
 
     Raises:
         ValueError, CaptureError: as `FeatureExtractor`.
@@ -40,7 +42,7 @@ class Teacher(FeatureExtractor):
     def __init__(
         self,
         model: nn.Module,
-        layers: Mapping[str, str] | Sequence[str] = (),
+        layers: Layers = (),
         *,
         select: Mapping[str, Selector] = MappingProxyType({}),
         logits: Selector | None = itself,
@@ -62,11 +64,17 @@ class Teacher(FeatureExtractor):
     @torch.no_grad()
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
         """Run the frozen network on the given inputs and return its `Output`, which carries no gradient."""
-        if any(module.training for module in self.modules()):
-            self.eval()
-        if self.dtype is None:
-            return super().forward(*inputs, **kwargs)
-        return self._forward_as(self.dtype, inputs, kwargs)
+        training = [module for module in self.modules() if module.training]
+        # Modules that the student shares, or that somebody switched, get their mode back.
+        for module in training:
+            module.training = False
+        try:
+            if self.dtype is None:
+                return super().forward(*inputs, **kwargs)
+            return self._forward_as(self.dtype, inputs, kwargs)
+        finally:
+            for module in training:
+                module.training = True
 
     def release(self) -> nn.Module:
         """Return the network as it was given: training modes, requires_grad, no hooks.
@@ -83,11 +91,11 @@ class Teacher(FeatureExtractor):
         return self.remove()
 
     def _forward_as(self, dtype: torch.dtype, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Output:
-        tensors = [leaf for leaf in pytree.tree_leaves((inputs, kwargs)) if _is_floating(leaf)]
-        if not tensors:
-            return super().forward(*inputs, **kwargs)
-        back, device = tensors[0].dtype, tensors[0].device.type
-        with torch.autocast(device, enabled=False):
+        tensors = [leaf for leaf in pytree.tree_leaves((inputs, kwargs)) if isinstance(leaf, Tensor)]
+        floating = [leaf for leaf in tensors if leaf.is_floating_point()]
+        back = floating[0].dtype if floating else dtype
+        device = tensors[0].device if tensors else torch.device("cpu")
+        with torch.autocast(device.type, enabled=False):
             inputs, kwargs = _cast((inputs, kwargs), dtype)
             output: Output = _cast(super().forward(*inputs, **kwargs), back)
         return output

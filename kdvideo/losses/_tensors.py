@@ -1,4 +1,7 @@
-"""Checks, upcasts and reductions that all losses share."""
+"""Checks, upcasts, masks and reductions that all losses share.
+
+Legend: B batch, K classes. The class axis of logits is `dim`; all their other axes are positions.
+"""
 
 from __future__ import annotations
 
@@ -11,38 +14,140 @@ from torch.nn import functional as F
 Reduction = Literal["mean", "sum", "none"]
 
 
-def matched(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+def matched(
+    student: Tensor, teacher: Tensor, *, dim: int = 1, mask: Tensor | None = None, minimum: int = 2
+) -> tuple[Tensor, Tensor]:
     """Check that two tensors agree and cast half precision to float32; float64 stays.
 
+    Args:
+        student: the student's tensor.
+        teacher: the teacher's tensor.
+        dim: the class or channel axis, which must be there.
+        mask: of valid positions; both tensors are 0 elsewhere, so that padding of nan has no gradient of nan.
+        minimum: the least number of axes.
+
     Raises:
-        ValueError: the shapes differ, or there is no class axis 1, no element, or no floating-point dtype.
+        ValueError: the shapes differ, there is no such axis, no element, or no floating-point dtype.
     """
+    check_pair(student, teacher, dim=dim, minimum=minimum)
+    student, teacher = at_least_float32(student), at_least_float32(teacher)
+    if mask is None:
+        return student, teacher
+    keep = valid(mask, student.shape[: dim % student.ndim] + student.shape[dim % student.ndim + 1 :]).unsqueeze(dim)
+    return torch.where(keep, student, student.new_zeros(())), torch.where(keep, teacher, teacher.new_zeros(()))
+
+
+def check_pair(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int = 2) -> None:
+    """Raise ValueError unless two tensors agree; arguments as in `matched`."""
     if student.shape != teacher.shape:
         raise ValueError(
-            f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in shape; nothing is "
-            "broadcast: give Student a projector (kdvideo.projectors) where a feature differs"
+            f"student and teacher must have one shape, got {tuple(student.shape)} and {tuple(teacher.shape)}; nothing "
+            "is broadcast: give Student a projector (kdvideo.projectors) where a feature differs, or name the common "
+            "classes (kdvideo.losses.common_classes) where the logits do"
         )
-    if student.ndim < 2 or student.numel() == 0:
+    if student.ndim < minimum or student.numel() == 0:
         raise ValueError(f"expected a non-empty (batch, classes, ...) tensor, got shape {tuple(student.shape)}")
+    if not -student.ndim <= dim < student.ndim:
+        raise ValueError(f"dim must name an axis of shape {tuple(student.shape)}, got {dim}")
     if not (student.is_floating_point() and teacher.is_floating_point()):
         raise ValueError(f"expected floating-point tensors, got {student.dtype} and {teacher.dtype}")
-    return _at_least_float32(student), _at_least_float32(teacher)
 
 
-def reduced(elements: Tensor, reduction: Reduction) -> Tensor:
-    """Reduce axis 1 as `reduction` says and take the mean over the rest; "none" reduces nothing."""
+def check_classes(logits: Tensor, dim: int) -> None:
+    """Raise ValueError for a single class, whose softmax is 1 whatever the logit."""
+    if logits.shape[dim] < 2:
+        raise ValueError(
+            f"a softmax needs at least 2 classes on axis {dim}, got 1 in shape {tuple(logits.shape)}: use a loss for "
+            "binary labels (BinaryKD), or another dim"
+        )
+
+
+def reduced(
+    elements: Tensor,
+    reduction: Reduction,
+    *,
+    dim: int = 1,
+    mask: Tensor | None = None,
+    normalizer: float | Tensor | None = None,
+) -> Tensor:
+    """Reduce the class axis as `reduction` says and average over the valid positions; "none" reduces nothing.
+
+    Args:
+        elements: one value for each class and position.
+        reduction: over the class axis.
+        dim: the class axis.
+        mask: as in `over_positions`; with "none" the elements of other positions are 0.
+        normalizer: as in `over_positions`.
+    """
     check_reduction(reduction)
     if reduction == "none":
-        return elements
-    return elements.mean() if reduction == "mean" else elements.sum(1).mean()
+        if mask is None:
+            return elements
+        shape = elements.sum(dim).shape
+        return torch.where(valid(mask, shape).unsqueeze(dim), elements, elements.new_zeros(()))
+    if reduction == "mean" and mask is None and normalizer is None:
+        return elements.mean()
+    return over_positions(elements.mean(dim) if reduction == "mean" else elements.sum(dim), mask, normalizer)
 
 
-def squared_error(student: Tensor, teacher: Tensor, reduction: Reduction) -> Tensor:
+def over_positions(values: Tensor, mask: Tensor | None = None, normalizer: float | Tensor | None = None) -> Tensor:
+    """Sum the values of the valid positions and divide by `normalizer`.
+
+    Args:
+        values: one value for each position, (B, ...).
+        mask: bool, or integers 0 and 1, of the same shape: True where a position counts; None: everywhere.
+        normalizer: what the sum is divided by; None: the number of valid positions, or 1 where there is none. With the
+            number of valid positions of the whole batch, accumulated parts of a ragged batch add up to its mean.
+
+    Raises:
+        ValueError: a mask of another shape or type, or a normalizer that is not positive.
+    """
+    if mask is None and normalizer is None:
+        return values.mean()
+    if mask is not None:
+        valid_positions = valid(mask, values.shape)
+        values = torch.where(valid_positions, values, values.new_zeros(()))
+    if normalizer is None:
+        assert mask is not None
+        return values.sum() / valid_positions.sum().clamp(min=1)
+    if not float(normalizer) > 0:
+        raise ValueError(f"normalizer must be positive, got {float(normalizer)}: pass the number of valid positions")
+    return values.sum() / normalizer
+
+
+def valid(mask: Tensor, shape: torch.Size) -> Tensor:
+    """Check a mask of valid positions and return it as bool."""
+    if mask.shape != shape:
+        raise ValueError(f"mask must have one entry for each position, {tuple(shape)}, got {tuple(mask.shape)}")
+    if mask.is_floating_point():
+        raise ValueError(f"mask must be bool, or integers 0 and 1, got {mask.dtype}: pass mask.bool()")
+    return mask.bool()
+
+
+def squared_error(
+    student: Tensor,
+    teacher: Tensor,
+    reduction: Reduction,
+    *,
+    dim: int = 1,
+    mask: Tensor | None = None,
+    normalizer: float | Tensor | None = None,
+) -> Tensor:
     """Compute (student - teacher)², reduced."""
-    student, teacher = matched(student, teacher)
-    if reduction == "mean":
+    student, teacher = matched(student, teacher, dim=dim, mask=mask)
+    if reduction == "mean" and mask is None and normalizer is None:
         return F.mse_loss(student, teacher)
-    return reduced(F.mse_loss(student, teacher, reduction="none"), reduction)
+    elements = F.mse_loss(student, teacher, reduction="none")
+    return reduced(elements, reduction, dim=dim, mask=mask, normalizer=normalizer)
+
+
+def without_excluded(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace logits that are -inf in both networks, masked vocabulary, by 0 in both.
+
+    Filled before any difference is taken: the gradient of inf - inf is nan, also where its value is replaced later.
+    """
+    excluded = (student == teacher) & (student == -torch.inf)
+    return student.masked_fill(excluded, 0.0), teacher.masked_fill(excluded, 0.0)
 
 
 def check_reduction(reduction: str) -> None:
@@ -51,5 +156,12 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f"reduction must be one of {get_args(Reduction)}, got {reduction!r}")
 
 
-def _at_least_float32(tensor: Tensor) -> Tensor:
+def check_temperature(temperature: float) -> None:
+    """Raise ValueError unless the temperature is positive and finite."""
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature must be positive and finite, got {temperature}")
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Cast half precision to float32; float64 stays."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()

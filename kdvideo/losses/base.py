@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,11 +16,32 @@ Weight = float | Callable[[int], float]
 Part = tuple[tuple[Weight, ...], "Loss"]
 
 
+@dataclass(slots=True)
+class Given:
+    """What a criterion is given besides the two outputs; see `Loss.forward`."""
+
+    labels: Tensor | None = None
+    mask: Tensor | None = None
+    index: Tensor | None = None
+    step: int | None = None
+    normalizer: float | Tensor | None = None
+
+    def need(self, name: str, loss: str) -> Any:
+        """Return what has a name, or raise ValueError saying which loss needs it."""
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"{loss} needs {name}: call criterion(student, teacher, {name}={name})")
+        return value
+
+
 class Loss(nn.Module):
     """A loss between a student's and a teacher's `Output`; add losses with `+`, weight them with `*`.
 
-    A subclass sets `name` and defines `forward`; a loss with parameters registers them as any module does.
+    A subclass sets `name` and defines `compute`; a loss with parameters registers them as any module does.
     A weight is a number or a schedule, that is a function of the step (see `kdvideo.schedules`).
+
+    Args:
+        name: of the term; None keeps the name of the class. Two losses of one kind in a sum need names of their own.
 
     Examples:
         >>> import torch
@@ -32,13 +54,57 @@ class Loss(nn.Module):
 
     name: str
 
-    def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
-        """Compute the loss; `step` is needed only where a weight is a schedule."""
+    def __init__(self, *, name: str | None = None) -> None:
+        super().__init__()
+        if name is not None:
+            self.name = name
+
+    def forward(
+        self,
+        student: Output,
+        teacher: Output,
+        labels: Tensor | None = None,
+        mask: Tensor | None = None,
+        index: Tensor | None = None,
+        step: int | None = None,
+        normalizer: float | Tensor | None = None,
+    ) -> Tensor:
+        """Compute the loss; every loss takes the same arguments and uses those that it needs.
+
+        Args:
+            student: the student's output.
+            teacher: the teacher's output.
+            labels: the true classes, (B,) or one for each position.
+            mask: bool or 0 and 1, one for each position: where it counts (no padding, no ignored pixel).
+            index: the samples' numbers in the data set, (B,), for losses with a memory.
+            step: of the training, for weights that are schedules.
+            normalizer: what the sum over valid positions is divided by; None: their number in this batch. Pass
+                the number in the whole batch where it is accumulated in parts of different length.
+
+        Raises:
+            ValueError: the loss, or a weight, needs what was not given (the message names it).
+        """
+        return self.compute(student, teacher, Given(labels, mask, index, step, normalizer))
+
+    def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
+        """Compute the loss of a subclass."""
         raise NotImplementedError
 
-    def terms(self, student: Output, teacher: Output, *, step: int | None = None) -> dict[str, Tensor]:
-        """Compute every weighted term by name; their sum is the value of the loss."""
-        return {self.name: self(student, teacher, step=step)}
+    def terms(
+        self,
+        student: Output,
+        teacher: Output,
+        labels: Tensor | None = None,
+        mask: Tensor | None = None,
+        index: Tensor | None = None,
+        step: int | None = None,
+        normalizer: float | Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Compute every weighted term by name; their sum is the value of the loss. Arguments as in `forward`."""
+        return self._terms(student, teacher, Given(labels, mask, index, step, normalizer))
+
+    def _terms(self, student: Output, teacher: Output, given: Given) -> dict[str, Tensor]:
+        return {self.name: self.compute(student, teacher, given)}
 
     def _parts(self) -> list[Part]:
         return [((), self)]
@@ -73,21 +139,23 @@ class WeightedSum(Loss):
         self.names = [_named(weights, loss) for weights, loss in parts]
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
-            raise ValueError(f"two terms of the sum are called {twice}: weight one loss instead of adding it twice")
+            raise ValueError(
+                f"terms of a sum must have different names, got {twice} twice: weight one loss instead of adding it "
+                "twice, or give one of them a name of its own, name="
+            )
         self.name = " + ".join(self.names)
 
-    def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
+    def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
         """Compute the sum of the terms."""
-        terms = self.terms(student, teacher, step=step)
+        terms = self._terms(student, teacher, given)
         if len({term.shape for term in terms.values()}) > 1:
             shapes = {name: tuple(term.shape) for name, term in terms.items()}
             raise ValueError(f"terms of different shapes cannot be added: {shapes}")
         return functools.reduce(torch.add, terms.values())
 
-    def terms(self, student: Output, teacher: Output, *, step: int | None = None) -> dict[str, Tensor]:
-        """Compute every weighted term by name, such as "0.5*feature_mse[4c]"."""
+    def _terms(self, student: Output, teacher: Output, given: Given) -> dict[str, Tensor]:
         return {
-            name: _weighted(loss(student, teacher, step=step), weights, step)
+            name: _weighted(loss.compute(student, teacher, given), weights, given.step)
             for name, (weights, loss) in zip(self.names, self._parts(), strict=True)
         }
 

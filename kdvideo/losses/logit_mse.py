@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdvideo.features import Output
-from kdvideo.losses._outputs import logits_of
-from kdvideo.losses._tensors import Reduction, check_reduction, squared_error
-from kdvideo.losses.base import Loss
+from kdvideo.losses._tensors import Reduction, check_reduction, matched, squared_error, without_excluded
+from kdvideo.losses.base import Given
+from kdvideo.losses.kinds import LogitLoss
 
 
-def logit_mse(student: Tensor, teacher: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+def logit_mse(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    reduction: Reduction = "mean",
+    dim: int = 1,
+    mask: Tensor | None = None,
+    normalizer: float | Tensor | None = None,
+) -> Tensor:
     """Compute the squared error between the pre-softmax logits of student and teacher.
 
     L = 1/N Σ_i ‖s_i − t_i‖², equation 2 of the paper, with the squared norm summed or averaged over classes.
@@ -21,6 +28,9 @@ def logit_mse(student: Tensor, teacher: Tensor, *, reduction: Reduction = "mean"
         reduction: over the class axis; the rest is averaged. "mean", our default, divides by K; "sum" is
             the squared norm; the paper leaves this open, and the two differ K-fold in the weight λ.
             "none" reduces nothing and returns every squared difference, in the shape of the logits.
+        dim: the class axis: 1, or -1 for tokens (B, N, K).
+        mask: bool or 0 and 1, one for each position (the shape without the class axis): where it counts.
+        normalizer: what the sum over valid positions is divided by; None: their number.
 
     Returns:
         A scalar, or with "none" a tensor of the shape of the logits; float32, or float64 for float64.
@@ -40,20 +50,24 @@ def logit_mse(student: Tensor, teacher: Tensor, *, reduction: Reduction = "mean"
         2020, arXiv 1812.08249. Matching logits by their squared error goes back to Ba and Caruana, 2014,
         arXiv 1312.6184.
     """
-    return squared_error(student, teacher, reduction)
+    student, teacher = without_excluded(*matched(student, teacher, dim=dim, mask=mask))
+    return squared_error(student, teacher, reduction, dim=dim, mask=mask, normalizer=normalizer)
 
 
-class LogitMSE(Loss):
+class LogitMSE(LogitLoss):
     """Loss object for `logit_mse` between the logits of two `Output`s; its weight in D3D is λ = 1.
 
     Args:
         reduction: as in `logit_mse`.
+        dim: the class axis.
+        name: of the term.
 
     Raises:
         ValueError: an unknown reduction; in forward, as `logit_mse`, or an output without logits.
 
     Examples:
         >>> import torch
+        >>> from kdvideo import Output
         >>> student, teacher = Output(torch.ones(2, 5), {}), Output(torch.zeros(2, 5), {})
         >>> LogitMSE()(student, teacher)
         tensor(1.)
@@ -61,11 +75,18 @@ class LogitMSE(Loss):
 
     name = "logit_mse"
 
-    def __init__(self, *, reduction: Reduction = "mean") -> None:
-        super().__init__()
+    def __init__(self, *, reduction: Reduction = "mean", dim: int = 1, name: str | None = None) -> None:
+        super().__init__(dim=dim, name=name)
         check_reduction(reduction)
         self.reduction: Reduction = reduction
 
-    def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
-        """Compute the loss; `step` is not used."""
-        return logit_mse(*logits_of(student, teacher), reduction=self.reduction)
+    def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
+        """Compute `logit_mse`."""
+        return logit_mse(
+            student,
+            teacher,
+            reduction=self.reduction,
+            dim=self.dim,
+            mask=given.mask,
+            normalizer=given.normalizer,
+        )

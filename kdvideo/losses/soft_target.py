@@ -5,13 +5,22 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo.features import Output
-from kdvideo.losses._outputs import logits_of
-from kdvideo.losses._tensors import Reduction, check_reduction, matched, reduced
-from kdvideo.losses.base import Loss
+from kdvideo.losses._divergences import kl_terms
+from kdvideo.losses._tensors import Reduction, check_classes, check_reduction, check_temperature, matched, reduced
+from kdvideo.losses.base import Given
+from kdvideo.losses.kinds import LogitLoss
 
 
-def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, reduction: Reduction = "sum") -> Tensor:
+def soft_target(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    temperature: float = 4.0,
+    reduction: Reduction = "sum",
+    dim: int = 1,
+    mask: Tensor | None = None,
+    normalizer: float | Tensor | None = None,
+) -> Tensor:
     """Compute the KL divergence between softened class probabilities.
 
     L = T² · 1/N Σ_i KL(softmax(t_i / T) ‖ softmax(s_i / T)).
@@ -24,13 +33,16 @@ def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, r
             magnifies the rounding of float32 in the value, though not in the gradient.
         reduction: over the class axis; the rest is averaged. "sum" is the divergence; "mean" divides it
             by K; "none" reduces nothing and returns every summand, in the shape of the logits.
+        dim: the class axis: 1, or -1 for tokens (B, N, K).
+        mask: bool or 0 and 1, one for each position (the shape without the class axis): where it counts.
+        normalizer: what the sum over valid positions is divided by; None: their number.
 
     Returns:
         A scalar, or with "none" a tensor of the shape of the logits; float32, or float64 for float64.
 
     Raises:
-        ValueError: a temperature that is not positive, shapes that differ, an empty batch, integer tensors,
-            or an unknown reduction.
+        ValueError: a temperature that is not positive, shapes that differ, a single class, an empty batch, integer
+            tensors, an unknown reduction, or a mask of another shape.
 
     Examples:
         >>> import torch
@@ -42,19 +54,25 @@ def soft_target(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, r
         Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, arXiv 1503.02531.
     """
     check_temperature(temperature)
-    student, teacher = matched(student, teacher)
-    log_student = F.log_softmax(student / temperature, dim=1)
-    log_teacher = F.log_softmax(teacher / temperature, dim=1)
-    elements = F.kl_div(log_student, log_teacher, reduction="none", log_target=True)
-    return reduced(elements, reduction) * temperature**2
+    student, teacher = matched(student, teacher, dim=dim, mask=mask)
+    check_classes(student, dim)
+    elements = kl_elements(student / temperature, teacher / temperature, dim)
+    return reduced(elements, reduction, dim=dim, mask=mask, normalizer=normalizer) * temperature**2
 
 
-class SoftTarget(Loss):
+def kl_elements(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
+    """Compute p (log p - log q) for every class, p of the teacher's and q of the student's logits; 0 where p = 0."""
+    return kl_terms(F.log_softmax(teacher, dim), F.log_softmax(student, dim))
+
+
+class SoftTarget(LogitLoss):
     """Loss object for `soft_target` between the logits of two `Output`s.
 
     Args:
         temperature: T > 0.
         reduction: as in `soft_target`.
+        dim: the class axis.
+        name: of the term.
 
     Raises:
         ValueError: a temperature that is not positive or an unknown reduction; in forward, as `soft_target`,
@@ -62,6 +80,7 @@ class SoftTarget(Loss):
 
     Examples:
         >>> import torch
+        >>> from kdvideo import Output
         >>> same = Output(torch.ones(2, 5), {})
         >>> SoftTarget(temperature=4.0)(same, same)
         tensor(0.)
@@ -69,20 +88,23 @@ class SoftTarget(Loss):
 
     name = "soft_target"
 
-    def __init__(self, *, temperature: float = 4.0, reduction: Reduction = "sum") -> None:
-        super().__init__()
+    def __init__(
+        self, *, temperature: float = 4.0, reduction: Reduction = "sum", dim: int = 1, name: str | None = None
+    ) -> None:
+        super().__init__(dim=dim, name=name)
         check_temperature(temperature)
         check_reduction(reduction)
         self.temperature = temperature
         self.reduction: Reduction = reduction
 
-    def forward(self, student: Output, teacher: Output, *, step: int | None = None) -> Tensor:
-        """Compute the loss; `step` is not used."""
-        pair = logits_of(student, teacher)
-        return soft_target(*pair, temperature=self.temperature, reduction=self.reduction)
-
-
-def check_temperature(temperature: float) -> None:
-    """Raise ValueError unless the temperature is positive and finite."""
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be positive and finite, got {temperature}")
+    def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
+        """Compute `soft_target`."""
+        return soft_target(
+            student,
+            teacher,
+            temperature=self.temperature,
+            reduction=self.reduction,
+            dim=self.dim,
+            mask=given.mask,
+            normalizer=given.normalizer,
+        )

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from examples.d3d.methods import MARS
 
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import MARS

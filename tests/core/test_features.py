@@ -5,10 +5,11 @@ import pickle
 import threading
 import weakref
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import kdvideo as kd
@@ -81,7 +82,7 @@ def test_short_name_of_a_missing_module_is_unknown() -> None:
     ("arguments", "message"),
     [
         ({"layers": "stem"}, "got the string 'stem'"),
-        ({"layers": {"stem": "x", "block": "x"}}, "two layers have the role 'x'"),
+        ({"layers": {"stem": "x", "block": "x"}}, "every role must have one layer, got 'stem' and 'block' for 'x'"),
         ({"layers": ["stem"], "select": {"block": lambda y: y}}, r"roles \['block'\]"),
         ({"layers": ["stem"], "early_exit": True}, "logits=None"),
         ({"logits": None, "early_exit": True}, "needs layers"),
@@ -252,10 +253,80 @@ def test_selectors_take_the_tensor_out(kind: str, by_operator, by_function) -> N
 
 def test_outputs_without_selector_say_what_they_are() -> None:
     net = Wraps("dict")
-    with pytest.raises(ValueError, match=r"dict with keys \['logits'\].*logits=lambda"):
-        kd.FeatureExtractor(net)(clips())
+    with pytest.raises(ValueError, match=r"dict with keys \['scores'\].*logits=lambda output: output\['scores'\]"):
+        kd.FeatureExtractor(nn.Sequential(net, Renamed()))(clips())
     with pytest.raises(ValueError, match=r"role 'm' gives a tuple of length 2.*select=\{'m'"):
         kd.FeatureExtractor(net, {"middle": "m"}, logits=None)(clips())
+
+
+class Renamed(nn.Module):
+    def forward(self, output: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"scores": output["logits"]}
+
+
+class Named(nn.Module):
+    """Gives its logits as an attribute, as Hugging Face's outputs and dataclasses do."""
+
+    def forward(self, output: dict[str, Tensor]) -> SimpleNamespace:
+        return SimpleNamespace(loss=None, logits=output["logits"])
+
+
+def test_logits_are_found_by_their_name() -> None:
+    net = Wraps("dict")
+    expected = net(clips())["logits"]
+    for wrapped in (net, nn.Sequential(net, Named())):
+        assert torch.equal(kd.FeatureExtractor(wrapped)(clips()).logits, expected)
+
+
+def test_one_layer_may_have_several_roles() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    features = kd.FeatureExtractor(net, {"1": ["a", "b"], "0": "c"})(torch.randn(2, 3)).features
+    assert list(features) == ["a", "b", "c"]
+    assert torch.equal(features["a"], features["b"])
+
+
+def test_a_layer_that_was_replaced_is_noticed() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    student = kd.Student(net, {"0": "h"})
+    net[0] = nn.Sequential(net[0], nn.Linear(4, 4))  # as an adapter that is injected around the layer
+    with pytest.raises(kd.CaptureError, match=r"layer '0' \(role 'h'\) is another module.*wrap again"):
+        student(torch.randn(2, 3))
+
+
+class Momentum(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.online, self.momentum = nn.Linear(3, 4), nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            target = self.momentum(x)
+        return self.online(x) - target
+
+
+def test_a_branch_without_gradient_is_allowed_where_it_is_named() -> None:
+    with pytest.raises(kd.CaptureError, match=r"without_gradient=\['m'\]"):
+        kd.Student(Momentum(), {"momentum": "m"})(torch.randn(2, 3))
+    student = kd.Student(Momentum(), {"momentum": "m", "online": "o"}, without_gradient=["m"])
+    features = student(torch.randn(2, 3)).features
+    assert (features["m"].requires_grad, features["o"].requires_grad) == (False, True)
+    with pytest.raises(ValueError, match=r"without_gradient= names the roles \['x'\]"):
+        kd.Student(Momentum(), {"momentum": "m"}, without_gradient=["x"])
+
+
+def test_hints_fit_the_output() -> None:
+    class Attention(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, None]:
+            return x, None
+
+    net = nn.Sequential(Attention())
+    with pytest.raises(ValueError, match=r'attn_implementation="eager"'):
+        kd.FeatureExtractor(net, {"0": "map"}, select={"map": lambda output: output[1]}, logits=None)(torch.ones(1))
+
+
+def test_describe_takes_keyword_inputs(capsys: pytest.CaptureFixture[str]) -> None:
+    kd.describe(nn.Linear(3, 4), input=torch.zeros(2, 3))
+    assert "(2, 4)" in capsys.readouterr().out
 
 
 def test_no_logits_wanted() -> None:

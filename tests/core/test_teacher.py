@@ -53,8 +53,31 @@ def test_teacher_keeps_every_bit(way: str) -> None:
     with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
         fit(run, teacher, optimizer)
     teacher.requires_grad_(False)
+    if way == "inner train":  # what somebody switches by hand is given back as it was, and does not count
+        assert all(module.training for module in teacher.modules())
+        teacher.eval()
     assert fingerprint(teacher) == before
     assert student.training
+
+
+def test_modules_shared_with_the_student_keep_their_modes() -> None:
+    shared = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+    teacher = kd.Teacher(nn.Sequential(shared, nn.Linear(4, 2)))
+    student = nn.Sequential(shared, nn.Linear(4, 2)).train()
+    statistics = shared[1].running_mean.clone()
+    x = torch.randn(8, 3)
+    assert torch.equal(teacher(x).logits, teacher(x).logits)
+    assert torch.equal(shared[1].running_mean, statistics)
+    assert all(module.training for module in student.modules())
+
+
+def test_integer_inputs_are_computed_in_the_dtype_too() -> None:
+    teacher = kd.Teacher(nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 2)), dtype=torch.float32)
+    ids = torch.tensor([[0, 1, 2]])
+    expected = teacher(ids).logits
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(teacher(ids).logits, expected)
+    assert kd.Teacher(nn.Embedding(5, 4), dtype=torch.float64)(ids).logits.dtype == torch.float64
 
 
 def test_teacher_is_in_evaluation_mode_and_repeatable() -> None:

@@ -1,0 +1,167 @@
+"""The kinds of losses: on the logits of two `Output`s, on the student's alone, and on features."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from kdvideo.features import Output
+from kdvideo.losses.base import Given, Loss
+
+Roles = str | Sequence[str] | Mapping[str, str]
+
+
+class _OnLogits(Loss):
+    """Holds the class axis and looks once whether logits are logits."""
+
+    softmax = True
+    _looked = False
+
+    def __init__(self, *, dim: int = 1, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.dim = dim
+
+    def _look(self, student: Tensor, teacher: Tensor | None = None) -> None:
+        # Looking waits for the device: the first call is enough, and a compiled graph must not.
+        if torch.compiler.is_compiling() or self._looked:
+            return
+        self._looked = True
+        for who, logits in (("student", student), ("teacher", teacher)):
+            if self.softmax and logits is not None:
+                warn_of_probabilities(logits, who, self.dim)
+
+
+class LogitLoss(_OnLogits):
+    """A loss on the logits of both: a subclass defines `between`.
+
+    The first call warns (UserWarning) of logits that look like probabilities, which a second softmax would flatten.
+
+    Args:
+        dim: the class axis: 1 for (B, K) and (B, K, H, W), -1 for tokens (B, N, K).
+        name: of the term.
+
+    Attributes:
+        softmax: False in a subclass whose logits no softmax follows: there is nothing to warn of.
+    """
+
+    def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
+        """Compute the loss on the logits of both.
+
+        Raises:
+            ValueError: one of them has no logits.
+        """
+        if student.logits is None or teacher.logits is None:
+            who = "student" if student.logits is None else "teacher"
+            raise ValueError(f"the {who} returned no logits: do not build it with logits=None, or drop this loss")
+        self._look(student.logits, teacher.logits)
+        return self.between(student.logits, teacher.logits, given)
+
+    def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
+        """Compute the loss between two tensors of logits."""
+        raise NotImplementedError
+
+
+class StudentLogitLoss(_OnLogits):
+    """A loss on the student's logits alone, whatever the teacher's `Output` holds: a subclass defines `of`.
+
+    Args:
+        dim: the class axis.
+        name: of the term.
+    """
+
+    def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
+        """Compute the loss on the logits of the student.
+
+        Raises:
+            ValueError: it has no logits.
+        """
+        if student.logits is None:
+            raise ValueError("the student returned no logits: do not build it with logits=None, or drop this loss")
+        self._look(student.logits)
+        return self.of(student.logits, given)
+
+    def of(self, student: Tensor, given: Given) -> Tensor:
+        """Compute the loss of a tensor of logits."""
+        raise NotImplementedError
+
+
+class FeatureLoss(Loss):
+    """A loss on the features of one role, or the sum over several: a subclass sets `kind` and defines `between`.
+
+    Args:
+        roles: a role; several; or a mapping from the student's roles to the teacher's, where they differ.
+        name: of the term; None: the kind and the roles, as in "feature_mse[2c,4c]".
+
+    Raises:
+        ValueError: no role.
+    """
+
+    kind: str
+
+    def __init__(self, roles: Roles, *, name: str | None = None) -> None:
+        if isinstance(roles, str):
+            roles = (roles,)
+        self_roles = dict(roles) if isinstance(roles, Mapping) else {role: role for role in roles}
+        if not self_roles:
+            raise ValueError("roles must name at least one feature, got none")
+        shown = [a if a == b else f"{a}:{b}" for a, b in self_roles.items()]
+        super().__init__(name=name or f"{self.kind}[{','.join(shown)}]")
+        self.roles = self_roles
+
+    def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
+        """Compute the sum of the losses over the roles.
+
+        Raises:
+            ValueError: the student or the teacher lacks a role.
+        """
+        values = [self.between(ours, theirs, given) for ours, theirs in self.pairs(student, teacher)]
+        return values[0] if len(values) == 1 else torch.stack(values).sum(0)
+
+    def pairs(self, student: Output, teacher: Output) -> list[tuple[Tensor, Tensor]]:
+        """Return the student's and the teacher's feature of every role.
+
+        Raises:
+            ValueError: the student or the teacher lacks a role.
+        """
+        return [
+            (feature_of("student", student, ours), feature_of("teacher", teacher, theirs))
+            for ours, theirs in self.roles.items()
+        ]
+
+    def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
+        """Compute the loss between two features of one role."""
+        raise NotImplementedError
+
+
+def feature_of(who: str, output: Output, role: str) -> Tensor:
+    """Return the feature of a role, or raise ValueError naming the roles that there are."""
+    if role not in output.features:
+        raise ValueError(f"the {who} has no feature {role!r}; its roles are {list(output.features)}")
+    return output.features[role]
+
+
+def warn_of_probabilities(logits: Tensor, who: str, dim: int) -> None:
+    """Warn if the first rows of what should be logits are non-negative and sum to 1."""
+    if type(logits) is not Tensor or logits.is_meta or not logits.is_floating_point():
+        return
+    if not -logits.ndim <= dim < logits.ndim or logits.shape[dim] < 2:
+        return
+    rows = logits.detach()
+    # A look at all rows of a large vocabulary would cost time and memory.
+    for axis in range(rows.ndim):
+        if axis != dim % rows.ndim:
+            rows = rows.narrow(axis, 0, min(4, rows.shape[axis]))
+    totals = rows.sum(dim, dtype=torch.float32)
+    try:
+        alike = totals.numel() > 0 and bool((rows >= 0).all() & ((totals - 1).abs() < 0.01).all())
+    except RuntimeError:  # no values to look at, as inside vmap
+        return
+    if alike:
+        warnings.warn(
+            f"the {who}'s logits are non-negative and sum to 1 over axis {dim}, as probabilities do: return the scores "
+            "before the softmax, or their log, or silence this warning if logits they are",
+            stacklevel=2,
+        )

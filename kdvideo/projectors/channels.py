@@ -1,0 +1,179 @@
+"""Projectors that change the channels of a feature, at every position alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.BatchNorm3d):
+    """Batch norm of (B, C) and of maps of 1 to 3 axes."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if not 2 <= input.ndim <= 5:
+            raise ValueError(f"batch norm must be given (batch, channels, ...), got {tuple(input.shape)}")
+
+
+def linear(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Linear:
+    """Build a linear map of the last axis, for pooled features (B, C) and tokens (B, N, C).
+
+    Examples:
+        >>> import torch
+        >>> linear(8, 16)(torch.zeros(2, 8)).shape
+        torch.Size([2, 16])
+    """
+    return nn.Linear(in_channels, out_channels, bias=bias)
+
+
+def conv(in_channels: int, out_channels: int, *, bias: bool = True) -> PointwiseConv:
+    """Build a 1×1×1 convolution: a linear map of the channels of (B, C, T, H, W), (B, C, H, W), (B, C, T) or (B, C).
+
+    Examples:
+        >>> import torch
+        >>> conv(8, 16)(torch.zeros(2, 8, 4, 7, 7)).shape, conv(8, 16)(torch.zeros(2, 8, 7, 7)).shape
+        (torch.Size([2, 16, 4, 7, 7]), torch.Size([2, 16, 7, 7]))
+
+    Source:
+        The regressor of Romero et al., "FitNets: Hints for Thin Deep Nets", 2015, arXiv 1412.6550.
+    """
+    return PointwiseConv(in_channels, out_channels, bias=bias)
+
+
+def conv_bn(in_channels: int, out_channels: int, *, norm: Callable[[int], nn.Module] = BatchNorm) -> nn.Sequential:
+    """Build a 1×1×1 convolution without bias, then a norm over the `out_channels`.
+
+    Args:
+        in_channels: of the student's feature.
+        out_channels: of the teacher's feature.
+        norm: function of the number of channels; batch norm of maps with any number of axes.
+
+    Examples:
+        >>> import torch
+        >>> conv_bn(8, 16)(torch.zeros(2, 8, 4, 7, 7)).shape
+        torch.Size([2, 16, 4, 7, 7])
+    """
+    return nn.Sequential(conv(in_channels, out_channels, bias=False), norm(out_channels))
+
+
+def bottleneck(in_channels: int, out_channels: int, *, factor: int = 2) -> nn.Sequential:
+    """Build the projector of SimKD: 1×1, 3×3 and 1×1 convolutions, each with batch norm and ReLU, for (B, C, H, W).
+
+    Args:
+        in_channels: of the student's feature.
+        out_channels: of the teacher's feature.
+        factor: r, by which the middle is narrower than the teacher's feature; 2 in the paper.
+
+    Examples:
+        >>> import torch
+        >>> bottleneck(8, 16)(torch.zeros(2, 8, 7, 7)).shape
+        torch.Size([2, 16, 7, 7])
+
+    Source:
+        Chen et al., "Knowledge Distillation with the Reused Teacher Classifier", CVPR 2022, arXiv 2203.14001.
+    """
+    middle = out_channels // factor
+    if not middle:
+        raise ValueError(f"factor must be 1 to out_channels = {out_channels}, got {factor}")
+    widths = ((in_channels, middle, 1), (middle, middle, 3), (middle, out_channels, 1))
+    layers: list[nn.Module] = []
+    for ours, theirs, kernel in widths:
+        conv2d = nn.Conv2d(ours, theirs, kernel, padding=kernel // 2, bias=False)
+        layers += [conv2d, nn.BatchNorm2d(theirs), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def orthogonal(in_channels: int, out_channels: int, *, dim: int = 1) -> Orthogonal:
+    """Build a linear map that keeps lengths and angles: see `Orthogonal`.
+
+    Examples:
+        >>> import torch
+        >>> feature = torch.randn(2, 8, 7, 7)
+        >>> torch.allclose(orthogonal(8, 16)(feature).norm(dim=1), feature.norm(dim=1), atol=1e-5)
+        True
+    """
+    return Orthogonal(in_channels, out_channels, dim=dim)
+
+
+class PointwiseConv(nn.Conv3d):
+    """A linear map of axis 1 that takes maps of 0 to 3 axes; its weight is that of a 1×1×1 convolution.
+
+    Args:
+        in_channels: of the student's feature.
+        out_channels: of the teacher's feature.
+        bias: whether to add a bias.
+
+    Raises:
+        ValueError: in forward, fewer than 2 or more than 5 axes, or another number of channels on axis 1. A map
+            without batch axis is never guessed.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=1, bias=bias)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Map the channels."""
+        if not 2 <= feature.ndim <= 5 or feature.shape[1] != self.in_channels:
+            raise ValueError(
+                f"conv must be given (batch, {self.in_channels}, ...) with at most 3 axes after the channels, got "
+                f"{tuple(feature.shape)}: use linear for tokens (batch, tokens, channels), unsqueeze(0) for no batch"
+            )
+        maps: tuple[Callable[..., Tensor], ...] = (F.linear, F.conv1d, F.conv2d, F.conv3d)
+        axes = feature.ndim - 2
+        weight = self.weight.reshape(self.out_channels, self.in_channels, *[1] * axes)
+        return maps[axes](feature, weight, self.bias)
+
+
+class Orthogonal(nn.Module):
+    """A linear map P of the channels with PᵀP = 1 all through training: student space turns, but never stretches.
+
+    P = B · exp(A) restricted to the first `in_channels` columns, A = L − Lᵀ, L strictly lower triangular and
+    learned from 0 on, B a random rotation that stays. A projector that may stretch learns what the student should.
+    VkD also standardizes the teacher's feature over the batch before the squared error ("task-specific norm").
+
+    Args:
+        in_channels: of the student's feature, at most `out_channels`.
+        out_channels: of the teacher's feature.
+        dim: the channel axis: 1, or -1 for tokens.
+
+    Raises:
+        ValueError: more channels in than out: a map to fewer dimensions cannot keep lengths.
+
+    Source:
+        Miles, Elezi, Deng, "VkD: Improving Knowledge Distillation using Orthogonal Projections", CVPR 2024,
+        arXiv 2403.06213.
+    """
+
+    base: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, *, dim: int = 1) -> None:
+        super().__init__()
+        if not 0 < in_channels <= out_channels:
+            raise ValueError(
+                f"in_channels must be 1 to out_channels = {out_channels}, got {in_channels}: an orthogonal map cannot "
+                "reduce; use linear or conv"
+            )
+        self.in_channels, self.dim = in_channels, dim
+        self.lower = nn.Parameter(torch.zeros(out_channels, out_channels))
+        self.register_buffer("base", nn.init.orthogonal_(torch.empty(out_channels, out_channels)))
+
+    @property
+    def weight(self) -> Tensor:
+        """P, (out_channels, in_channels)."""
+        # Half precision would lose the orthogonality, and has no matrix exponential.
+        with torch.autocast(self.lower.device.type, enabled=False):
+            lower = self.lower.tril(-1)
+            lower, base = (one if one.dtype == torch.float64 else one.float() for one in (lower, self.base))
+            rotation: Tensor = base @ torch.linalg.matrix_exp(lower - lower.mT)
+            return rotation[:, : self.in_channels]
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Map the channels."""
+        if feature.ndim < 2 or feature.shape[self.dim] != self.in_channels:
+            raise ValueError(
+                f"orthogonal must be given {self.in_channels} channels on axis {self.dim}, got {tuple(feature.shape)}"
+            )
+        weight = self.weight.to(feature.dtype)
+        return F.linear(feature.movedim(self.dim, -1), weight).movedim(-1, self.dim)

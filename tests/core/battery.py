@@ -1,0 +1,193 @@
+"""One battery of laws for every loss: a test file gives a table of rows and a class that inherits `Laws`.
+
+TABLE = {"kl": Row(function, loss, references.kl, (3, 5))}
+
+@pytest.fixture(params=TABLE)
+def row(request): return TABLE[request.param]
+
+class TestLaws(Laws): ...
+"""
+
+import copy
+import functools
+import itertools
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import kdvideo as kd
+
+
+@dataclass
+class Row:
+    """One loss.
+
+    Args:
+        function: (student, teacher, **given) -> value, with all options bound.
+        loss: the object that does the same on two `Output`s.
+        reference: the same on float64 numpy arrays, written down from the paper in loops.
+        shape: of both tensors.
+        role: of the feature; None: the tensors are logits.
+        zero: whether equal inputs give zero and no gradient.
+        orders: axes along which both tensors may be permuted alike.
+        given: what function, object and reference are given besides, such as labels.
+        rounding: relative tolerance between function and reference in float64.
+        other_shape: of a teacher's tensor that may be compared with a student's of `shape`; None: of none but `shape`.
+        refuses: which shapes of a teacher must raise: of another batch, of an axis less or of an axis more.
+        least_batch: the samples without which there is nothing to compare.
+        prepare: what a random tensor goes through before, as where a loss expects probabilities.
+    """
+
+    function: Callable[..., Tensor]
+    loss: kd.Loss
+    reference: Callable[..., float]
+    shape: tuple[int, ...]
+    role: str | None = None
+    zero: bool = True
+    orders: tuple[int, ...] = (0,)
+    given: dict[str, Tensor] = field(default_factory=dict)
+    rounding: float = 1e-10
+    other_shape: tuple[int, ...] | None = None
+    refuses: tuple[str, ...] = ("batch", "axis less", "axis more")
+    least_batch: int = 1
+    prepare: Callable[[Tensor], Tensor] | None = None
+
+    def __call__(self, student: Tensor, teacher: Tensor, **given: Any) -> Tensor:
+        return self.function(student, teacher, **(self.given | given))
+
+    @property
+    def others(self) -> tuple[bool, ...]:
+        return (False,) if self.other_shape is None else (False, True)
+
+    def pair(self, dtype: torch.dtype = torch.float64, seed: int = 0, other: bool = False) -> tuple[Tensor, Tensor]:
+        student, teacher = pair(self.shape, seed=seed)
+        if other and self.other_shape is not None:
+            _, teacher = pair(self.other_shape, seed=seed)
+        if self.prepare is not None:
+            student, teacher = self.prepare(student), self.prepare(teacher)
+        return student.detach().to(dtype).requires_grad_(), teacher.to(dtype)
+
+    def outputs(self, student: Tensor, teacher: Tensor) -> tuple[kd.Output, kd.Output]:
+        if self.role is None:
+            return kd.Output(student, {}), kd.Output(teacher, {})
+        return kd.Output(None, {self.role: student}), kd.Output(None, {self.role: teacher})
+
+
+def pair(shape: tuple[int, ...], dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    student, teacher = torch.randn(2, *shape, dtype=torch.float64, generator=generator).unbind()
+    return student.to(dtype).requires_grad_(), teacher.to(dtype)
+
+
+class Laws:
+    """What every loss obeys."""
+
+    def test_value_is_that_of_the_paper(self, row: Row) -> None:
+        for seed, other in itertools.product(range(3), row.others):
+            student, teacher = row.pair(seed=seed, other=other)
+            given = {name: value.numpy() for name, value in row.given.items()}
+            expected = row.reference(student.detach().numpy(), teacher.numpy(), **given)
+            assert row(student, teacher).item() == pytest.approx(expected, rel=row.rounding, abs=1e-13)
+
+    def test_object_is_the_function_on_outputs(self, row: Row) -> None:
+        student, teacher = row.pair(torch.float32)
+        value = row.loss(*row.outputs(student, teacher), **row.given)
+        torch.testing.assert_close(value, row(student, teacher), rtol=1e-6, atol=1e-7)
+        terms = row.loss.terms(*row.outputs(student, teacher), **row.given)
+        assert list(terms) == [row.loss.name]
+        assert torch.equal(terms[row.loss.name], value)
+
+    def test_gradient_is_that_of_finite_differences(self, row: Row) -> None:
+        for other in row.others:
+            student, teacher = row.pair(other=other)
+            assert torch.autograd.gradcheck(functools.partial(row, teacher=teacher), student)
+
+    def test_order_does_not_matter(self, row: Row) -> None:
+        student, teacher = row.pair()
+        for axis in row.orders:
+            order = torch.randperm(row.shape[axis], generator=torch.Generator().manual_seed(1))
+            given = {name: value[order] for name, value in row.given.items()} if axis == 0 else row.given
+            moved = row.function(student.index_select(axis, order), teacher.index_select(axis, order), **given)
+            torch.testing.assert_close(moved, row(student, teacher), rtol=1e-10, atol=1e-12)
+
+    def test_only_the_student_learns(self, row: Row) -> None:
+        student, teacher = row.pair()
+        row(student, teacher).backward()
+        assert student.grad is not None
+        assert student.grad.any()
+        assert teacher.grad is None
+
+    def test_equal_inputs_give_zero_and_no_gradient(self, row: Row) -> None:
+        if not row.zero:
+            pytest.skip("by its definition this loss is not zero there")
+        student, _ = row.pair()
+        value = row(student, student.detach().clone())
+        value.backward()
+        assert abs(value.item()) < 1e-12
+        torch.testing.assert_close(student.grad, torch.zeros_like(student), atol=1e-8, rtol=0)
+
+    def test_half_precision_is_computed_in_float32(self, row: Row) -> None:
+        student, teacher = row.pair(torch.bfloat16)
+        expected = row(student.float(), teacher.float())
+        for autocast, dtype in itertools.product([False, True], [torch.bfloat16, torch.float16]):
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                value = row(student.to(dtype), teacher.to(dtype))
+            assert value.dtype == torch.float32
+            torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+
+    def test_shapes_that_differ_are_never_broadcast(self, row: Row) -> None:
+        student, teacher = row.pair()
+        shapes = {"batch": teacher[:1], "axis less": teacher[0], "axis more": teacher.unsqueeze(-1)}
+        for other in (shapes[name] for name in row.refuses):
+            with pytest.raises(ValueError) as error:
+                row(student, other)
+            assert str(tuple(student.shape)) in str(error.value)
+            assert str(tuple(other.shape)) in str(error.value)
+
+    def test_bad_tensors_are_refused(self, row: Row) -> None:
+        student, teacher = row.pair()
+        with pytest.raises(ValueError, match="floating-point"):
+            row(student, teacher.long())
+        empty = {name: value[:0] for name, value in row.given.items()}
+        with pytest.raises(ValueError, match="non-empty"):
+            row.function(student[:0], teacher[:0], **empty)
+
+    def test_a_batch_too_small_to_be_compared_is_refused(self, row: Row) -> None:
+        if row.least_batch == 1:
+            pytest.skip("one sample is enough")
+        student, teacher = row.pair()
+        enough, few = row.least_batch, row.least_batch - 1
+        assert row.function(student[:enough], teacher[:enough], **row.given).isfinite()
+        with pytest.raises(ValueError, match=f"at least {enough} samples.*batch of {few}"):
+            row.function(student[:few], teacher[:few], **row.given)
+
+    def test_losses_pickle_and_copy(self, row: Row) -> None:
+        student, teacher = row.pair(torch.float32)
+        value = row.loss(*row.outputs(student, teacher), **row.given)
+        for again in (pickle.loads(pickle.dumps(row.loss)), copy.deepcopy(row.loss)):
+            assert torch.equal(again(*row.outputs(student, teacher), **row.given), value)
+
+    def test_compiled_in_one_graph_it_gives_the_same(self, row: Row) -> None:
+        student, teacher = row.pair(torch.float32)
+        torch.compiler.reset()  # Each row compiles the same code again, which has a limit.
+        compiled = torch.compile(row.loss, backend="aot_eager", fullgraph=True)
+        value = compiled(*row.outputs(student, teacher), **row.given)
+        torch.testing.assert_close(value, row.loss(*row.outputs(student, teacher), **row.given), rtol=1e-5, atol=1e-6)
+
+    def test_outputs_that_lack_the_tensor_are_refused(self, row: Row) -> None:
+        student, teacher = row.outputs(*row.pair())
+        empty = kd.Output(None, {"y": torch.zeros(1)})
+        for arguments, who in (((empty, teacher), "student"), ((student, empty), "teacher")):
+            with pytest.raises(ValueError, match=f"the {who} (returned no logits|has no feature)"):
+                row.loss(*arguments, **row.given)
+
+    def test_what_it_needs_and_was_not_given_is_named(self, row: Row) -> None:
+        for name in row.given:
+            rest = {key: value for key, value in row.given.items() if key != name}
+            with pytest.raises(ValueError, match=f"needs {name}"):
+                row.loss(*row.outputs(*row.pair()), **rest)
