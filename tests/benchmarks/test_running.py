@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from examples.d3d.methods import MARS
 
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import MARS
