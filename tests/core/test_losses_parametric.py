@@ -310,6 +310,15 @@ def test_mgd_means_masks_and_refusals() -> None:
     teacher[1] = torch.nan
     torch.testing.assert_close(identity(student, teacher, reduction="mean", mask=mask), kept)
     torch.testing.assert_close(identity(student, teacher, mask=mask), kept * 2 * 24 / 3)
+    # What is not valid does not reach its neighbors through the generator.
+    blur = seeded(lambda: nn.Conv2d(4, 4, 3, padding=1).double())
+    inside = torch.zeros(3, 2, 3, dtype=torch.bool)
+    inside[:, 0] = True
+    values = [
+        mgd(student.masked_fill(~inside[:, None], fill), student, generate=blur, keep=keep, mask=inside)
+        for fill in (torch.nan, 0.0)
+    ]
+    torch.testing.assert_close(*values)
     with pytest.raises(ValueError, match=r"keep must expand to \(3, 4, 2, 3\), got \(3, 2, 3\)"):
         mgd(student, teacher, generate=lambda x: x, keep=torch.ones(3, 2, 3))
     with pytest.raises(ValueError, match="generate must keep the shape"):
@@ -460,6 +469,10 @@ def test_hcl_is_the_mean_over_a_pyramid(shape: tuple[int, ...]) -> None:
     value = hcl(student, teacher)
     assert value.item() == pytest.approx(references.hcl(student.detach().numpy(), teacher.numpy()))
     assert hcl(teacher, teacher) == 0
+    # A level as large as the map is the map again, and is left out.
+    side = max(shape[2:])
+    same = hcl(student, teacher, levels=(side, 1))
+    torch.testing.assert_close(same, hcl(student, teacher, levels=(1,)))
     with pytest.raises(ValueError, match="positive levels"):
         hcl(student, teacher, levels=(4, 0))
 
