@@ -31,7 +31,7 @@ def averaged(student: np.ndarray, teacher: np.ndarray, temperature: float, diver
 
 
 def reverse_kl(student: np.ndarray, teacher: np.ndarray, temperature: float = 1.0) -> float:
-    """MiniLLM, equation 1: KL(q_θ ‖ p)."""
+    """MiniLLM, the objective at every token: KL(q_θ ‖ p)."""
     return averaged(student, teacher, temperature, lambda p, q: kullback_leibler(q, p))
 
 
@@ -110,7 +110,7 @@ def smooth_l1(student: np.ndarray, teacher: np.ndarray) -> float:
 
 
 def bounded_regression(student: np.ndarray, teacher: np.ndarray, labels: np.ndarray, margin: float) -> float:
-    """Chen et al., equation 5: ‖R_s − y‖² where ‖R_s − y‖² + m > ‖R_t − y‖², otherwise 0."""
+    """Chen et al., section 3.3: ‖R_s − y‖² where ‖R_s − y‖² + m > ‖R_t − y‖², otherwise 0."""
     total = 0.0
     for i in range(len(student)):
         ours = sum((a - y) ** 2 for a, y in zip(np.atleast_1d(student[i]), np.atleast_1d(labels[i]), strict=True))
