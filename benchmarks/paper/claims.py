@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks import record
+from benchmarks import markdown, record
 from benchmarks.paper import figure3_layers
 from benchmarks.paper.tables import paired_statistics, scripts
 from benchmarks.paper.tables.paired_statistics import Comparison, Verdict
@@ -139,21 +139,22 @@ def result(scale: Scale, folder: Path) -> dict[str, Any]:
     return {"scale": scale.name, "data": [text for text in data if text], "margin": MARGIN, "claims": checked}
 
 
-def markdown(found: dict[str, Any]) -> str:
+def render(found: dict[str, Any]) -> str:
     """Render the table of the claims; every number comes from `found`."""
     lines = [
         f"Scale {found['scale']}: {'; '.join(found['data'])}. The paper's claims are about Kinetics; this says whether "
         f"their shape is seen here. Differences are paired by seed; a claim holds where their 95 % interval lies "
         f'wholly where it puts them, with a margin of {found["margin"]:.0f} points for "nothing" and "about" (ours).',
         "",
-        "| claim | here | difference ± standard error; 95 % interval of first − second | paper's difference | from |",
-        "|---|---|---|---|---|",
     ]
+    cells = []
     for one in found["claims"]:
         ours = "<br>".join(_difference(link, one) for link in one["links"])
         paper = "<br>".join(_number(link["paper"], one["digits"]) for link in one["links"])
-        lines.append(f"| {one['claim']} | **{one['verdict']}** | {ours} | {paper} | {one['table']} |")
-    return "\n".join([*lines, ""])
+        cells.append([one["claim"], f"**{one['verdict']}**", ours, paper, one["table"]])
+    difference = "difference ± standard error; 95 % interval of first − second"
+    table = markdown.table(["claim", "here", difference, "paper's difference", "from"], cells)
+    return "\n".join([*lines, *table, ""])
 
 
 def _difference(link: dict[str, Any], claim: dict[str, Any]) -> str:
@@ -173,7 +174,7 @@ def write(scale: str, folder: Path) -> None:
     found = result(SCALES[scale], folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"claims_{scale}.json").write_text(json.dumps(found, indent=1) + "\n")
-    (folder / f"claims_{scale}.md").write_text(markdown(found))
+    (folder / f"claims_{scale}.md").write_text(render(found))
 
 
 @plain_errors

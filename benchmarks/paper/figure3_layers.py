@@ -5,6 +5,7 @@ python -m benchmarks.paper.figure3_layers --scale pocket
 
 from __future__ import annotations
 
+from benchmarks import markdown
 from benchmarks.paper import decoding, drawing
 from benchmarks.paper.decoding import Features
 from benchmarks.paper.methods import D3D, RGB
@@ -21,17 +22,18 @@ NETWORKS = {
 
 
 def name(network: str, layer: str) -> str:
-    """The name of a row."""
+    """Return the name of a row."""
     return f"{network} at {layer}"
 
 
 def body(table: Table, record: Record) -> list[str]:
-    """A line a layer, a column a network."""
-    lines = [f"| layer | {' | '.join(NETWORKS)} |", "|" + "---|" * (len(NETWORKS) + 1)]
-    for layer in LAYERS:
-        cells = [rendering.value(table, record, table.row(name(network, layer))) for network in NETWORKS]
-        lines.append(f"| {layer} | {' | '.join(cells)} |")
-    return [*lines, "", "The paper gives this figure as a drawing, without numbers."]
+    """Render a line a layer, a column a network."""
+    cells = [
+        [layer, *(rendering.value(table, record, table.row(name(network, layer))) for network in NETWORKS)]
+        for layer in LAYERS
+    ]
+    note = "The paper gives this figure as a drawing, without numbers."
+    return [*markdown.table(["layer", *NETWORKS], cells), "", note]
 
 
 TABLE = Table(

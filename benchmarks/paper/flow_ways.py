@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 
-from benchmarks import record
+from benchmarks import markdown, record
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, FLOW, RGB
 from examples.d3d.config import POCKET, Config
@@ -91,7 +91,7 @@ def main() -> None:
     accelerator = make_accelerator(config)
     cells = accuracies(config, options.seeds, accelerator)
     if not options.only_train:
-        record.write("flow_ways", summary(cells, options.seeds) | {"curves": curves(config, accelerator)}, markdown)
+        record.write("flow_ways", summary(cells, options.seeds) | {"curves": curves(config, accelerator)}, render)
 
 
 def summary(cells: dict[str, list[float]], seeds: list[int]) -> dict[str, Any]:
@@ -106,18 +106,18 @@ def summary(cells: dict[str, list[float]], seeds: list[int]) -> dict[str, Any]:
     return {"rows": rows, "seeds": seeds, "views": VIEWS, "environment": known}
 
 
-def markdown(result: dict[str, Any]) -> str:
+def render(result: dict[str, Any]) -> str:
     """Render the table; every number comes from `result`."""
     lines = [
         f"Synthetic videos, pocket preset, {len(result['seeds'])} seeds, {result['views']} views of every clip; "
         "top-1 on the test clips in per cent ± standard error.",
         "",
-        "| network | top-1 | minus stored flow, paired |",
-        "|---|---|---|",
     ]
+    cells = []
     for row in result["rows"]:
         top1, spread, mean, error = (100 * v for v in (row["mean"], row["standard_error"], *row["minus_stored"]))
-        lines.append(f"| {row['method']} | {top1:.1f} ± {spread:.1f} | {mean:+.1f} ± {error:.1f} |")
+        cells.append([row["method"], f"{top1:.1f} ± {spread:.1f}", f"{mean:+.1f} ± {error:.1f}"])
+    lines += markdown.table(["network", "top-1", "minus stored flow, paired"], cells)
     recipe, still = result["curves"]["recipe"], result["curves"]["student held still"]
     return "\n".join(
         [

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks import markdown
 from benchmarks.paper import accuracies, fine_tuning, official_splits, trained_networks, ut_interaction
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, RGB, Method
@@ -166,19 +167,16 @@ def body(table: Table, record: Record) -> list[str]:
     """Render one line a method: ours on each data set, and the paper's numbers."""
     sets = (SYNTHETIC, UT, UCF, HMDB)
     heads = [*(f"ours: {name}" for name in sets), *(f"paper: {name}, split 1" for name in table.paper_columns)]
-    lines = [f"| | {' | '.join(heads)} |", "|" + "---|" * (len(heads) + 1)]
-    for name in OTHERS:
-        row = table.row(name)
-        lines.append(_line(name, ["", "", "", ""], table.published(row), table))
+    cells = [_cells(name, ["", "", "", ""], table.published(table.row(name)), table) for name in OTHERS]
     for method in OURS:
         rows = [table.row(row_name(method, name)) for name in sets]
-        lines.append(_line(method, [_value(table, record, row) for row in rows], table.published(rows[0]), table))
-    return [*lines, "", "Methods without a value of ours are the paper's quotations; we do not run them."]
+        cells.append(_cells(method, [_value(table, record, row) for row in rows], table.published(rows[0]), table))
+    note = "Methods without a value of ours are the paper's quotations; we do not run them."
+    return [*markdown.table(["", *heads], cells), "", note]
 
 
-def _line(name: str, ours: Sequence[str], published: Mapping[str, float], table: Table) -> str:
-    theirs = [f"{published[head]:.1f}" if head in published else "" for head in table.paper_columns]
-    return f"| {' | '.join([name, *ours, *theirs])} |"
+def _cells(name: str, ours: Sequence[str], published: Mapping[str, float], table: Table) -> list[str]:
+    return [name, *ours, *(f"{published[head]:.1f}" if head in published else "" for head in table.paper_columns)]
 
 
 def _value(table: Table, record: Record, row: Row) -> str:

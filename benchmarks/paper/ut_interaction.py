@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import record
+from benchmarks import markdown, record
 from examples.d3d import report
 from examples.d3d.config import POCKET, Config
 from examples.d3d.data import open_clips
@@ -97,7 +97,7 @@ def main() -> None:
             cells[method][f"fold {fold}"] = top1(trained, torch.tensor(clips.test["label"]), members)
             print(f"fold {fold}", method, cells[method][f"fold {fold}"], flush=True)
     if accelerator.is_main_process:
-        record.write("ut_interaction", summary(cells, options), markdown)
+        record.write("ut_interaction", summary(cells, options), render)
 
 
 def summary(cells: dict[str, dict[str, list[float]]], options: argparse.Namespace) -> dict[str, Any]:
@@ -126,21 +126,20 @@ def summary(cells: dict[str, dict[str, list[float]]], options: argparse.Namespac
     }
 
 
-def markdown(result: dict[str, Any]) -> str:
+def render(result: dict[str, Any]) -> str:
     """Render the table; every number comes from `result`."""
     folds, seeds = len(result["folds"]), len(result["seeds"])
     lines = [
         f"UT-Interaction (real video, 6 classes), {folds} folds × {seeds} seeds, whole sequences held out. "
         f"Mean top-1 ± standard error over the {folds * seeds} trainings.",
         "",
-        "| method | top-1 | each fold (mean of its seeds) |",
-        "|---|---|---|",
     ]
+    cells = []
     for row in result["rows"]:
         each = " / ".join(f"{100 * sum(v) / len(v):.1f}" for v in row["top1"].values())
-        lines.append(f"| {row['method']} | {100 * row['mean']:.1f} ± {100 * row['standard_error']:.1f} | {each} |")
-    lines += [f"| *{name} (reference)* | {100 * value:.0f} | |" for name, value in result["references"].items()]
-    lines.append("")
+        cells.append([row["method"], f"{100 * row['mean']:.1f} ± {100 * row['standard_error']:.1f}", each])
+    cells += [[f"*{name} (reference)*", f"{100 * value:.0f}", ""] for name, value in result["references"].items()]
+    lines += [*markdown.table(["method", "top-1", "each fold (mean of its seeds)"], cells), ""]
     for name, value in result["differences"].items():
         lines.append(f"- {name}: {100 * value['mean']:+.1f} ± {100 * value['standard_error']:.1f} points, paired")
     return "\n".join([*lines, ""])

@@ -31,7 +31,7 @@ def test_every_claim_names_rows_on_which_a_claim_rests() -> None:
 
 def test_without_records_nothing_can_be_told(tmp_path: Path) -> None:
     assert set(verdicts(tmp_path).values()) == {"cannot tell"}
-    assert claims.markdown(claims.result(POCKET, tmp_path)).count("not run") == sum(len(c.pairs) for c in claims.CLAIMS)
+    assert claims.render(claims.result(POCKET, tmp_path)).count("not run") == sum(len(c.pairs) for c in claims.CLAIMS)
 
 
 def test_table_2(tmp_path: Path) -> None:

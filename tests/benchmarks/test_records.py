@@ -17,10 +17,10 @@ from kdvideo.data import synthetic
 TABLES = sorted(path.stem for kind in ("table", "figure") for path in record.FOLDER.glob(f"{kind}*.json"))
 OTHERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "d3d_synthetic": report.table,
-    "flow_ways": flow_ways.markdown,
-    "ut_interaction": ut_interaction.markdown,
-    "claims_pocket": claims.markdown,
-    "claims_more_clips": claims.markdown,
+    "flow_ways": flow_ways.render,
+    "ut_interaction": ut_interaction.render,
+    "claims_pocket": claims.render,
+    "claims_more_clips": claims.render,
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
+from benchmarks import markdown
 from benchmarks.paper.tables import paired_statistics, paper_numbers
 from benchmarks.paper.tables.records import values
 from benchmarks.paper.tables.scales import SCALES
@@ -37,13 +38,12 @@ def rows(table: Table, record: Record) -> list[str]:
     """Render one line a row: our value, its seeds, the paper's values."""
     metric = table.metric
     heads = [f"ours: {metric.name} ({metric.unit})", "seeds", *(f"paper ({head})" for head in table.paper_columns)]
-    lines = [f"| | {' | '.join(heads)} |", "|" + "---|" * (len(heads) + 1)]
+    cells = []
     for row in table.rows:
         published = table.published(row)
         theirs = [_number(published.get(head), metric.published_digits) for head in table.paper_columns]
-        count = str(len(values(record, row.name)) or "")
-        lines.append(f"| {' | '.join([row.name, value(table, record, row), count, *theirs])} |")
-    return lines
+        cells.append([row.name, value(table, record, row), str(len(values(record, row.name)) or ""), *theirs])
+    return markdown.table(["", *heads], cells)
 
 
 def per_class(table: Table, record: Record) -> list[str]:
@@ -53,11 +53,9 @@ def per_class(table: Table, record: Record) -> list[str]:
         return []
     classes = sorted({name for found in known.values() for name in found})
     lines = ["<details markdown>", f"<summary>{table.metric.name} of every class</summary>", ""]
-    lines += [f"| | {' | '.join(classes)} |", "|" + "---|" * (len(classes) + 1)]
-    for row, found in known.items():
-        cells = (_number(found.get(name), table.metric.digits) for name in classes)
-        lines.append(f"| {' | '.join([row, *cells])} |")
-    return [*lines, "", "</details>", ""]
+    digits = table.metric.digits
+    cells = [[row, *(_number(found.get(name), digits) for name in classes)] for row, found in known.items()]
+    return [*lines, *markdown.table(["", *classes], cells), "", "</details>", ""]
 
 
 def _classes(record: Record, row: str) -> dict[str, float]:
