@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from kdvideo.losses._labels import checked_labels
 from kdvideo.losses._tensors import (
     Reduction,
     check_classes,
@@ -14,7 +15,6 @@ from kdvideo.losses._tensors import (
     check_temperature,
     matched,
     reduced,
-    valid,
 )
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import StudentLogitLoss
@@ -73,28 +73,11 @@ def virtual_teacher(
     classes = student.shape[dim]
     if not 1 / classes < correct < 1:
         raise ValueError(f"correct must be above 1/K = {1 / classes:g} and below 1, got {correct}")
-    labels = _true_classes(labels, student, dim, mask)
+    labels = checked_labels(labels, student, dim, mask)
     advantage = math.log(correct) - math.log((1 - correct) / (classes - 1))
     teacher = torch.zeros_like(student).scatter(dim, labels, advantage).masked_fill(student == -torch.inf, -torch.inf)
     elements = kl_elements(student / temperature, teacher / temperature, dim)
     return reduced(elements, reduction, dim=dim, mask=mask, normalizer=normalizer)
-
-
-def _true_classes(labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None) -> Tensor:
-    shape = logits.select(dim, 0).shape
-    if labels.shape != shape:
-        raise ValueError(f"labels must have one class for each position, {tuple(shape)}, got {tuple(labels.shape)}")
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise ValueError(f"labels must be integers, the true classes, got {labels.dtype}")
-    if mask is not None:
-        labels = torch.where(valid(mask, shape), labels, labels.new_zeros(()))
-    # A compiled graph cannot look at values; there scatter itself refuses them.
-    if not torch.compiler.is_compiling() and ((labels < 0) | (labels >= logits.shape[dim])).any():
-        raise ValueError(
-            f"labels must be from 0 to {logits.shape[dim] - 1}, got {labels.min().item()} to {labels.max().item()}: "
-            "leave positions without a class out by mask="
-        )
-    return labels.long().unsqueeze(dim)
 
 
 class VirtualTeacher(StudentLogitLoss):
