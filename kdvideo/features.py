@@ -95,11 +95,12 @@ class FeatureExtractor(nn.Module):
             raise ValueError("early_exit=True needs layers and logits=None: the logits come after every layer")
         self._select_logits, self._without_gradient = logits, frozenset(without_gradient)
         self._recorder = _Recorder()
-        self._handles, self._taps = [], dict[str, _Tap]()
+        self._handles, self._places = [], dict[str, tuple[list[str], int]]()
         for role, path in self.paths.items():
             tap = _Tap(self._recorder, role, select.get(role, itself), len(self.paths) if early_exit else None)
-            self._handles.append(model.get_submodule(path).register_forward_hook(tap))
-            self._taps[role] = tap
+            handle = model.get_submodule(path).register_forward_hook(tap)
+            self._handles.append(handle)
+            self._places[role] = (path.split(".") if path else [], handle.id)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
         """Run the model on the given inputs and return its `Output`."""
@@ -137,6 +138,14 @@ class FeatureExtractor(nn.Module):
     def _features(self, seen: _Seen) -> dict[str, Tensor]:
         return {role: self._checked(role, path, seen.get(role, ())) for role, path in self.paths.items()}
 
+    def _is_tapped(self, role: str) -> bool:
+        """Return whether the module that is at the role's path now has its hook."""
+        parts, number = self._places[role]
+        module: Any = self.model
+        for name in parts:
+            module = getattr(module, name, None)  # a compiled module passes this on to the one inside
+        return isinstance(module, nn.Module) and number in module._forward_hooks
+
     def _checked(self, role: str, path: str, captures: Sequence[_Capture]) -> Tensor:
         if not captures:
             raise CaptureError(
@@ -148,7 +157,7 @@ class FeatureExtractor(nn.Module):
                 f"layer {path!r} (role {role!r}) ran {len(captures)} times in a forward pass; its output is "
                 "ambiguous: tap a layer that runs once, such as the block around it"
             )
-        if not torch.compiler.is_compiling() and not self._taps[role].is_on(self.model.get_submodule(path)):
+        if not torch.compiler.is_compiling() and not self._is_tapped(role):
             raise CaptureError(
                 f"layer {path!r} (role {role!r}) is another module than when it was tapped, so that what ran is only a "
                 "part of it: wrap again after adapters (LoRA) are added or layers are replaced"
@@ -200,10 +209,6 @@ class _Tap:
 
     def __init__(self, recorder: _Recorder, role: str, select: Selector, stop_at: int | None) -> None:
         self.recorder, self.role, self.select, self.stop_at = recorder, role, select, stop_at
-
-    def is_on(self, module: nn.Module) -> bool:
-        """Return whether this hook is among those of a module."""
-        return any(hook is self for hook in module._forward_hooks.values())
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         seen = self.recorder.seen
