@@ -24,6 +24,8 @@ class Output(NamedTuple):
     Args:
         logits: pre-softmax scores, (B, K); None where no logits were asked for.
         features: role -> output of the layer with that role, for instance (B, C, T, H, W).
+        raw: what the network itself returned, such as an object with a loss of its own or a detector's losses; None
+            after an early exit and where a `TeacherCache` was read.
 
     Examples:
         >>> Output(torch.zeros(2, 5), {"4c": torch.zeros(2, 512, 4, 14, 14)}).features["4c"].shape
@@ -32,6 +34,7 @@ class Output(NamedTuple):
 
     logits: Tensor | None
     features: dict[str, Tensor]
+    raw: Any = None
 
 
 class CaptureError(RuntimeError):
@@ -105,7 +108,7 @@ class FeatureExtractor(nn.Module):
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
         """Run the model on the given inputs and return its `Output`."""
         raw, seen = self._record(inputs, kwargs)
-        return Output(self._logits(raw), self._features(seen))
+        return Output(self._logits(raw), self._features(seen), raw)
 
     def remove(self) -> nn.Module:
         """Take the hooks off again and return the model as it was given."""

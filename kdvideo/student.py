@@ -56,11 +56,11 @@ class Student(FeatureExtractor):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
         """Run the network, then the projectors on its features, and return the `Output`."""
-        logits, features = super().forward(*inputs, **kwargs)
-        for role, feature in features.items():
+        output = super().forward(*inputs, **kwargs)
+        for role, feature in output.features.items():
             if _key(role) in self.projectors:
-                features[role] = self.projectors[_key(role)](feature)
-        return Output(logits, features)
+                output.features[role] = self.projectors[_key(role)](feature)
+        return output
 
 
 def _key(role: str) -> str:

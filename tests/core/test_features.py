@@ -32,13 +32,23 @@ def hooks_on(model: nn.Module) -> int:
 
 
 def test_output_is_a_plain_tuple_for_pickle_and_pytrees() -> None:
-    output = kd.Output(torch.ones(2, 5), {"a": torch.zeros(3)})
+    output = kd.Output(torch.ones(2, 5), {"a": torch.zeros(3)}, {"loss": torch.tensor(1.0)})
     again = pickle.loads(pickle.dumps(output))
     assert type(again) is kd.Output
     assert torch.equal(again.logits, output.logits)
     leaves, spec = pytree.tree_flatten(output)
-    assert len(leaves) == 2
+    assert len(leaves) == 3
     assert type(pytree.tree_unflatten(leaves, spec)) is kd.Output
+
+
+def test_raw_is_what_the_network_returned() -> None:
+    class TwoHeads(nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"logits": x, "auxiliary": x + 1}
+
+    output = kd.Student(TwoHeads())(torch.ones(2, 3))
+    assert set(output.raw) == {"logits", "auxiliary"}
+    assert output.raw["logits"] is output.logits
 
 
 def test_features_are_the_outputs_of_the_layers() -> None:
