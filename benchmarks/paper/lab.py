@@ -188,4 +188,3 @@ class Lab:
 
 def _no_target(batch: dict[str, Any]) -> kd.Output:
     raise AssertionError("a training without a teacher asks for its outputs")
-

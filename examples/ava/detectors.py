@@ -73,9 +73,7 @@ def set_training(detector: detection.Detector, *, frozen_statistics: bool) -> No
                 module.eval()
 
 
-def save(
-    detector: detection.Detector, folder: Path, config: Config, names: list[str], classes: dict[int, str]
-) -> None:
+def save(detector: detection.Detector, folder: Path, config: Config, names: list[str], classes: dict[int, str]) -> None:
     """Write the folder; the head comes last, so that a folder with one is complete."""
     network = backbone(detector)
     models.checkpoints.save(network, folder / BACKBONE, classes=names, input_spec=network.input_spec.to_dict())

@@ -82,9 +82,7 @@ def losses(model: nn.Module, batch: Batch, *, spec: InputSpec, box_weight: float
     return {"actions": found.actions, "boxes": box_weight * found.boxes}
 
 
-def decisive(
-    config: Config, network: Network, split: Split, seed: int, accelerator: Accelerator
-) -> dict[str, Any]:
+def decisive(config: Config, network: Network, split: Split, seed: int, accelerator: Accelerator) -> dict[str, Any]:
     """Return everything that decides the outcome of a training."""
     names = ("clip_start", "layer", "frozen_statistics", "dropout", "box_weight", "mixed_precision")
     return {

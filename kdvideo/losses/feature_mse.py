@@ -92,6 +92,4 @@ class FeatureMSE(FeatureLoss):
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `feature_mse`."""
         mask, normalizer = (given.mask, given.normalizer) if self.masked else (None, None)
-        return feature_mse(
-            student, teacher, reduction=self.reduction, dim=self.dim, mask=mask, normalizer=normalizer
-        )
+        return feature_mse(student, teacher, reduction=self.reduction, dim=self.dim, mask=mask, normalizer=normalizer)

@@ -53,9 +53,7 @@ def plan(tables: Sequence[Table], config: Config, options: argparse.Namespace) -
     parts = [f"Nothing was trained. {record_of_steps()}"]
     for table in tables:
         parts += (
-            ["", f"{table.name}: {table.plan(options)}"]
-            if table.plan
-            else ["", *_of_table(table, config, options)]
+            ["", f"{table.name}: {table.plan(options)}"] if table.plan else ["", *_of_table(table, config, options)]
         )
     return "\n".join(parts)
 

@@ -42,9 +42,7 @@ def from_csv(
     return builder.build(_rows(builder, classes), classes)
 
 
-def read_clip_list(
-    file: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None
-) -> list[dict[str, Any]]:
+def read_clip_list(file: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
     """Read the clips of a list as `from_csv` does, without their labels; the files need not exist.
 
     Args:
