@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from kdvideo.data.synthetic import CLASSES, MOTIONS, motions, render, shapes, write_dataset
+from kdvideo.data.synthetic import (
+    CLASSES,
+    MOTIONS,
+    IndependentCues,
+    ShortcutCue,
+    motions,
+    render,
+    shapes,
+    write_dataset,
+)
 
 SMALL = {"clips_per_class": {"train": 1, "test": 1}, "frames": 6, "size": 32, "seed": 1000}
 
@@ -95,16 +104,30 @@ def test_no_two_clips_share_a_seed_and_data_sets_differ(tmp_path):
     assert len(set(seeds)) == 72
 
 
-@pytest.mark.parametrize("cue", [0.0, 0.3, 0.6, 1.0])
-def test_appearance_agrees_with_the_class_as_often_as_cue_says(cue):
-    plan = list(motions._plan({"train": 40, "test": 24}, CLASSES, cue, 1000))
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 1.0])
+def test_the_shortcut_agrees_with_the_class_in_training_only(share):
     for label in CLASSES:
-        train = Counter(clip.appearance for clip in plan if clip.label == label and clip.path.startswith("train/"))
-        assert train[label] == round(40 * cue)
-        others = [train[name] for name in CLASSES if name != label]
+        train = ShortcutCue(share).draw(label, 40, CLASSES, "train", 1000)
+        assert {motion for motion, _ in train} == {label}
+        looks = Counter(look for _, look in train)
+        assert looks[label] == round(40 * share)
+        others = [looks[name] for name in CLASSES if name != label]
         assert max(others) - min(others) <= 1
-        test = Counter(clip.appearance for clip in plan if clip.label == label and clip.path.startswith("test/"))
-        assert test == dict.fromkeys(CLASSES, 4)
+        test = ShortcutCue(share).draw(label, 24, CLASSES, "test", 1000)
+        assert Counter(test) == {(label, look): 4 for look in CLASSES}
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_independent_cues_are_right_or_absent_in_exact_shares(split):
+    counts = Counter(IndependentCues(look=0.7, motion=0.65).draw("spin", 40, CLASSES, split, 1000))
+    assert counts == {("spin", "spin"): 18, ("still", "spin"): 10, ("spin", "plain"): 8, ("still", "plain"): 4}
+
+
+def test_a_still_plain_clip_shows_nothing_of_its_class(tmp_path):
+    still = render("still", seed=5, appearance="plain", noise=0.0, camera=0.0)
+    assert int((still - still[:1]).abs().max()) == 0
+    center = still[0, :, 26:46, 26:46].float().mean((1, 2))
+    assert float(center.max() - center.min()) < 12  # gray
 
 
 def test_the_record_says_what_was_drawn(tmp_path, monkeypatch):
@@ -116,12 +139,11 @@ def test_the_record_says_what_was_drawn(tmp_path, monkeypatch):
 
     monkeypatch.setattr(motions, "render", spy)
     root = write_dataset(tmp_path / "d", **SMALL)
-    assert drawn == [(clip["label"], clip["seed"], clip["appearance"]) for clip in clips(root)]
-    assert all(clip["path"].split("/")[1] == clip["label"] for clip in clips(root))
+    assert drawn == [(clip["motion"], clip["seed"], clip["appearance"]) for clip in clips(root)]
 
 
 def test_appearance_is_hue_and_outline():
-    looks = list(shapes.LOOKS.values())
+    looks = [shapes.LOOKS[name] for name in MOTIONS]
     assert len({look.hue for look in looks}) == len({(look.lobes, look.depth) for look in looks}) == len(MOTIONS)
 
 
@@ -241,7 +263,6 @@ def test_interrupted_writing_is_never_half_used(tmp_path, monkeypatch, resumed):
         ({"clips_per_class": {"train": 0}}, "clips_per_class"),
         ({"clips_per_class": {"../train": 1}}, "clips_per_class"),
         ({"clips_per_class": {}}, "clips_per_class"),
-        ({"cue": 1.1}, r"cue must be .*got 1\.1"),
         ({"size": 33}, "size must be .*got 33"),
         ({"frames": 1}, "frames must be at least 2, got 1"),
         ({"fps": 0.0}, r"fps must be .*got 0\.0"),
@@ -263,3 +284,9 @@ def test_unknown_motion_or_appearance():
         render("jump", seed=0)
     with pytest.raises(ValueError, match=r"one of .*'red'"):
         render("orbit", seed=0, appearance="red")
+
+
+@pytest.mark.parametrize("cues", [IndependentCues, ShortcutCue])
+def test_shares_outside_of_0_to_1_are_refused(cues):
+    with pytest.raises(ValueError, match=r"must be a fraction in .*got 1\.1"):
+        cues(1.1)

@@ -17,9 +17,10 @@ import torch
 from torch import Generator, Tensor
 
 from kdvideo.data.synthetic.actors import TRAVEL, Actor, Scene, draw_trajectories, render_frames
+from kdvideo.data.synthetic.cues import draw_appearances
 from kdvideo.data.synthetic.dataset_folder import write_file, write_folder
 from kdvideo.data.synthetic.motions import CLASSES, encode
-from kdvideo.data.synthetic.seeding import check, check_counts, draw_appearances, seed_of
+from kdvideo.data.synthetic.seeding import check, check_counts, seed_of
 from kdvideo.data.synthetic.shapes import pick, uniform
 
 __all__ = ["ACTIONS", "CLIP_START", "VIDEOS", "Actor", "render", "write_dataset"]

@@ -1,9 +1,8 @@
-"""Synthetic action recognition: mp4 files of moving textured shapes whose class is the motion.
+"""Synthetic action recognition: mp4 files of textured shapes whose class shows in their motion and their appearance.
 
-No frame shows the class: a parameter that oscillates in one class is constant in the others, at the value it would
-have in a random frame. A mirrored clip keeps its class. Appearance (hue and outline of the object) is a partial,
-misleading cue: in the split "train" it is the class's own in exactly a fraction `cue` of each class's clips and
-another class's in the rest; in every other split each class shows all appearances equally often.
+No frame shows the motion: a parameter that oscillates in one class is constant in the others, at the value it would
+have in a random frame. A mirrored clip keeps its class. How often motion and appearance (hue and outline of the
+object) show the class, and in which split, is decided by `IndependentCues` or `ShortcutCue`.
 """
 
 import io
@@ -19,15 +18,17 @@ import torch
 from torch import Generator, Tensor
 
 from kdvideo.data.synthetic import shapes
+from kdvideo.data.synthetic.cues import Cues, IndependentCues
 from kdvideo.data.synthetic.dataset_folder import write_file, write_folder
-from kdvideo.data.synthetic.seeding import check, check_counts, draw_appearances, seed_of
+from kdvideo.data.synthetic.seeding import check, check_counts, seed_of
 
 __all__ = ["CLASSES", "MOTIONS", "encode", "render", "write_dataset"]
 
 MOTIONS: tuple[str, ...] = tuple(shapes.MOTIONS)
 CLASSES: tuple[str, ...] = ("horizontal", "orbit", "pulse", "shear", "spin", "vertical")
 CLIPS_PER_CLASS: Mapping[str, int] = {"train": 40, "val": 12, "test": 24}
-VERSION = 1  # of the pictures: raise it with every change to them, so that old folders are refused
+VERSION = 2  # of the pictures: raise it with every change to them, so that old folders are refused
+_CUES = IndependentCues()
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class _Scene:
 @dataclass(frozen=True)
 class _Clip:
     path: str
-    label: str
+    motion: str
     appearance: str
     seed: int
 
@@ -77,9 +78,9 @@ def render(
     """Render one clip of a class: uint8 (T, 3, H, W) RGB, the same for the same arguments.
 
     Args:
-        motion: the class, one of `MOTIONS`.
+        motion: one of `MOTIONS`, which are the classes, or "still".
         seed: of everything that is drawn: textures, place, phase, period (1.1 to 1.7 s), background.
-        appearance: the motion whose hue and outline the object has; None draws one.
+        appearance: the motion whose hue and outline the object has, or "plain", a gray disc; None draws one.
         size: height and width in pixels, even, at least 32. All lengths scale with size / 72.
         frames: T, at least 2.
         fps: frames per second. The motion depends on the time, not on the frame.
@@ -97,8 +98,9 @@ def render(
         torch.Size([4, 3, 72, 72])
     """
     scene = _Scene(size, frames, fps, noise, distractor, camera, speed, contrast)
-    for name in (motion, appearance or motion):
-        check("motion or appearance", name, name in MOTIONS, f"one of {MOTIONS}")
+    check("motion", motion, motion in (*MOTIONS, shapes.STILL), f"one of {(*MOTIONS, shapes.STILL)}")
+    looks = (None, *MOTIONS, shapes.PLAIN)
+    check("appearance", appearance, appearance in looks, f"one of {looks}")
     generator = Generator().manual_seed(seed)
     look = appearance or shapes.pick(MOTIONS, generator)
     return _render_frames(scene, list(_draw_objects(scene, motion, look, generator)), generator)
@@ -155,13 +157,13 @@ def write_dataset(
     *,
     clips_per_class: Mapping[str, int] = CLIPS_PER_CLASS,
     classes: Sequence[str] = CLASSES,
-    cue: float = 0.6,
+    cues: Cues = _CUES,
     seed: int = 0,
     size: int = 72,
     frames: int = 32,
     fps: float = 25.0,
     noise: float = 6.0,
-    distractor: float = 0.5,
+    distractor: float = 0.0,
     camera: float = 2.0,
     speed: float = 1.0,
     contrast: float = 1.0,
@@ -174,16 +176,17 @@ def write_dataset(
 
     Args:
         root: the data set's folder.
-        clips_per_class: number of clips of each class by split; only "train" has the cue.
+        clips_per_class: number of clips of each class by split.
         classes: two or more of `MOTIONS`. Appearances are those of the classes. The default leaves out "diagonal"
             and "rock", which look like "orbit" and "spin": a harder task has all eight.
-        cue: fraction of the training clips whose appearance is their class's; 1/K is no cue, with K classes.
+        cues: how often motion and appearance show the class: `IndependentCues`, alike in all splits, or
+            `ShortcutCue`, an appearance that misleads outside of the split "train".
         seed: of the data set.
         size: see `render`, as for all that follow.
         frames: T of the clips.
         fps: frames per second.
         noise: standard deviation of the noise.
-        distractor: probability of a second object.
+        distractor: probability of a second, smaller object, whose motion and look are those of any class.
         camera: amplitude of the view's drift.
         speed: factor on the speed of the objects.
         contrast: factor on the textures.
@@ -200,11 +203,11 @@ def write_dataset(
     """
     root = Path(root)
     scene = _Scene(size, frames, fps, noise, distractor, camera, speed, contrast)
-    clips = list(_plan(clips_per_class, classes, cue, seed))
+    clips = list(_plan(clips_per_class, classes, cues, seed))
     parameters = {
         "clips_per_class": dict(clips_per_class),
         "classes": list(classes),
-        "cue": cue,
+        "cues": {"kind": type(cues).__name__, **asdict(cues)},  # type: ignore[call-overload]
         "seed": seed,
     }
     record = {"version": VERSION, **parameters, **asdict(scene), "clips": [asdict(clip) for clip in clips]}
@@ -212,17 +215,15 @@ def write_dataset(
     return root
 
 
-def _plan(counts: Mapping[str, int], classes: Sequence[str], cue: float, seed: int) -> Iterator[_Clip]:
+def _plan(counts: Mapping[str, int], classes: Sequence[str], cues: Cues, seed: int) -> Iterator[_Clip]:
     known = len(set(classes)) == len(classes) >= 2 and set(classes) <= set(MOTIONS)
     check("classes", classes, known, f"two or more different ones of {MOTIONS}")
-    check("cue", cue, 0 <= cue <= 1, "a fraction in [0, 1]")
     check_counts("clips_per_class", counts)
     for split, count in counts.items():
         for label in classes:
-            looks = draw_appearances(label, count, classes, cue if split == "train" else None, seed=(seed, split))
-            for index, look in enumerate(looks):
+            for index, (motion, look) in enumerate(cues.draw(label, count, classes, split, seed)):
                 path = f"{split}/{label}/{index:04d}.mp4"
-                yield _Clip(path, label, look, seed_of(seed, split, label, index))
+                yield _Clip(path, motion, look, seed_of(seed, split, label, index))
 
 
 def _fill(folder: Path, scene: _Scene, clips: Sequence[_Clip]) -> None:
@@ -230,5 +231,5 @@ def _fill(folder: Path, scene: _Scene, clips: Sequence[_Clip]) -> None:
         (folder / clip.path).parent.mkdir(parents=True, exist_ok=True)
     for clip in clips:
         if not (folder / clip.path).exists():
-            pictures = render(clip.label, seed=clip.seed, appearance=clip.appearance, **asdict(scene))
+            pictures = render(clip.motion, seed=clip.seed, appearance=clip.appearance, **asdict(scene))
             write_file(folder / clip.path, encode(pictures, fps=scene.fps))

@@ -32,6 +32,7 @@ class Look:
     hue: float
     lobes: int
     depth: float
+    saturation: float = 0.22
 
 
 def uniform(low: float, high: float, generator: Generator) -> float:
@@ -115,11 +116,15 @@ MOTIONS: dict[str, Motion] = {
 }
 OUTLINES = ((0, 0.0), (2, 0.3), (3, 0.15), (3, 0.35), (4, 0.12), (4, 0.3), (5, 0.25), (6, 0.2))
 LOOKS = {name: Look(index / len(MOTIONS), *OUTLINES[index * 3 % len(OUTLINES)]) for index, name in enumerate(MOTIONS)}
+STILL, PLAIN = "still", "plain"  # no motion; a gray disc
+LOOKS[PLAIN] = Look(0.0, 0, 0.0, saturation=0.0)
 
 
 def move(motion: str, times: Tensor, radius: float, speed: float, generator: Generator) -> Pose:
-    """Draw the pose of an object whose motion is the class `motion`, around the origin."""
+    """Draw the pose of an object whose motion is the class `motion`, or `STILL`, around the origin."""
     pose = still(times, radius, generator)
+    if motion == STILL:
+        return pose
     return MOTIONS[motion](pose, _phase(times, speed, generator), radius, generator)
 
 
@@ -150,7 +155,7 @@ def color(hue: float, value: float, saturation: float) -> Tensor:
 def surface(look: Look, contrast: float, generator: Generator) -> Tensor:
     """Draw the surface of an object, (3, 64, 64): its hue, brighter than any background, with a texture."""
     hue, value = look.hue + uniform(-0.03, 0.03, generator), uniform(0.56, 0.68, generator)
-    return color(hue, value, 0.22) + 0.13 * contrast * texture(64, generator)
+    return color(hue, value, look.saturation) + 0.13 * contrast * texture(64, generator)
 
 
 def background(view: Tensor, size: int, contrast: float, generator: Generator) -> Tensor:
