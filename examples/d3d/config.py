@@ -50,6 +50,10 @@ class Optimizer:
     """Fraction of the steps over which the rate rises linearly from 0."""
     momentum: float = 0.9
     weight_decay: float = 1e-7
+    clip_norm: float = 0.0
+    """Gradients are scaled down to this norm; 0: they are not."""
+    average: float = 0.0
+    """Decay of the moving average of weights and buffers that is kept as the trained network; 0: the last ones are."""
 
     def check(self, **more: int) -> None:
         """Raise `ValueError` for numbers below 1."""

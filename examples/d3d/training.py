@@ -13,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, tqdm
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
 from examples.d3d.config import Config, Optimizer
@@ -71,7 +72,7 @@ def make_accelerator(config: Config) -> Accelerator:
 
 
 def fit(training: Training, accelerator: Accelerator) -> Any:
-    """Train from the newest checkpoint, or from the start; return the bare model.
+    """Train from the newest checkpoint, or from the start; return the bare model, or its average over the steps.
 
     Ctrl-C or SIGTERM ends the process after the current step, with a checkpoint from which the same command continues.
 
@@ -82,11 +83,14 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     accelerator.gradient_accumulation_steps, accelerator.step = training.accumulate, 0
     bare = training.model
     model, optimizer = accelerator.prepare(bare, make_optimizer(bare, training.optimizer))
+    average = _average(bare, training.optimizer.average)
     checkpoints = Checkpoints(training.folder / "checkpoints")
     first, state = checkpoints.load() or (0, {})
     if state:
         bare.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        if average:
+            average.load_state_dict(state["average"])
         accelerator.print(f"{training.name}: continuing at step {first}")
     steps, file = training.optimizer.steps, training.folder / "log.jsonl"
     log = StepLog(file if accelerator.is_main_process else None, first)
@@ -97,6 +101,8 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
         for step, terms in _steps(training, model, optimizer, accelerator, first):
             values = {name: value.item() for name, value in terms.items()}
             log(step, values)
+            if average:
+                average.update_parameters(bare)
             bar.update()
             bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
             if accelerator.log_with:
@@ -104,12 +110,29 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
             done, asked = step + 1, any_process(accelerator, bool(stop))
             if done == steps or asked or done % training.checkpointing_steps == 0:
                 if accelerator.is_main_process:
-                    checkpoints.save(done, {"model": bare.state_dict(), "optimizer": optimizer.state_dict()})
+                    states = {"model": bare, "optimizer": optimizer} | ({"average": average} if average else {})
+                    checkpoints.save(done, {name: one.state_dict() for name, one in states.items()})
                 accelerator.wait_for_everyone()
             if asked and done < steps:
                 accelerator.print(f"\nstopped after step {done}; the same command continues from here")
                 sys.exit(stop.exit_code or 143)
-    return accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    trained = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    if average:
+        trained.load_state_dict(average.module.state_dict())
+    return trained
+
+
+def _average(model: nn.Module, decay: float) -> AveragedModel | None:
+    """Return a moving average of a model's weights and buffers, which starts as a plain mean over the first steps."""
+    if not decay:
+        return None
+
+    def moved(mean: Tensor, value: Tensor, count: Tensor) -> Tensor:
+        # A decay of 0.99 from the start would remember the first weights for hundreds of steps.
+        keep = min(decay, (int(count) + 1) / (int(count) + 10))
+        return mean * keep + value * (1 - keep)
+
+    return AveragedModel(model, avg_fn=moved, use_buffers=True)
 
 
 def _steps(
@@ -128,6 +151,8 @@ def _steps(
             with accelerator.autocast():
                 terms = training.losses(model, batch)
             accelerator.backward(sum(terms.values()))
+            if accelerator.sync_gradients and training.optimizer.clip_norm:
+                accelerator.clip_grad_norm_(model.parameters(), training.optimizer.clip_norm)
             optimizer.step()
             optimizer.zero_grad()
         if (part + 1) % parts == 0:

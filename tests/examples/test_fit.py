@@ -80,18 +80,19 @@ def stopped_at(step: int) -> Callable[..., bool]:
     return lambda *_: next(asked) == step
 
 
-@pytest.mark.parametrize(("stop", "parts"), [(1, 1), (3, 1), (3, 2)])
+@pytest.mark.parametrize(("stop", "parts", "average"), [(1, 1, 0.0), (3, 1, 0.0), (3, 2, 0.0), (3, 1, 0.9)])
 def test_a_stopped_training_ends_as_one_that_was_not(
-    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, stop: int, parts: int
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, stop: int, parts: int, average: float
 ) -> None:
-    whole = fit(training(tmp_path / "whole", accumulate=parts), accelerator)
+    optimizer = dataclasses.replace(PLAIN, average=average)
+    whole = fit(training(tmp_path / "whole", accumulate=parts, optimizer=optimizer), accelerator)
     with monkeypatch.context() as patch:
         patch.setattr(loop, "any_process", stopped_at(stop))
         with pytest.raises(SystemExit, match="143"):
-            fit(training(tmp_path / "stopped", accumulate=parts), accelerator)
+            fit(training(tmp_path / "stopped", accumulate=parts, optimizer=optimizer), accelerator)
     assert len(StepLog.read(tmp_path / "stopped" / "log.jsonl")) == stop
     torch.rand(7)  # no state of a generator may matter
-    again = fit(training(tmp_path / "stopped", accumulate=parts), accelerator)
+    again = fit(training(tmp_path / "stopped", accumulate=parts, optimizer=optimizer), accelerator)
     assert weights(again).equal(weights(whole))
     first, second = (StepLog.read(tmp_path / name / "log.jsonl") for name in ("whole", "stopped"))
     assert first == second
@@ -134,3 +135,28 @@ def test_the_sum_of_the_terms_is_minimized_at_the_schedule_s_rate(tmp_path: Path
     torch.testing.assert_close(before - after, torch.full((1, 3), 3 * (0.1 + 0.1 + 0.01 + 0.01)))
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert all(row["b"] == pytest.approx(2 * row["a"]) for row in rows)
+
+
+def test_gradients_are_clipped_after_all_parts(tmp_path: Path, accelerator: Accelerator) -> None:
+    schedule = dataclasses.replace(PLAIN, steps=1, momentum=0.0, clip_norm=1e-3)
+    for parts in (1, 2):
+        one = training(tmp_path / str(parts), optimizer=schedule, losses=without_noise, accumulate=parts)
+        before = weights(one.model).clone()
+        torch.testing.assert_close((weights(fit(one, accelerator)) - before).norm(), torch.tensor(0.1 * 1e-3))
+
+
+def test_the_average_over_the_steps_is_the_trained_network(tmp_path: Path, accelerator: Accelerator) -> None:
+    seen = []
+
+    def watched(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        seen.append(weights(model).clone())
+        return without_noise(model, batch)
+
+    schedule = dataclasses.replace(PLAIN, steps=3)
+    third = weights(fit(training(tmp_path / "last", optimizer=schedule, losses=watched), accelerator))
+    averaged = dataclasses.replace(schedule, average=0.19)
+    found = weights(fit(training(tmp_path / "mean", optimizer=averaged, losses=without_noise), accelerator))
+    first, second = seen[1:]
+    mean = 2 / 11 * first + 9 / 11 * second  # the decay rises to its value
+    mean = 0.19 * mean + 0.81 * third
+    torch.testing.assert_close(found, mean)
