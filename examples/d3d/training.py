@@ -127,7 +127,7 @@ def _average(model: nn.Module, decay: float) -> AveragedModel | None:
     if not decay:
         return None
 
-    def moved(mean: Tensor, value: Tensor, count: Tensor) -> Tensor:
+    def moved(mean: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
         # A decay of 0.99 from the start would remember the first weights for hundreds of steps.
         keep = min(decay, (int(count) + 1) / (int(count) + 10))
         return mean * keep + value * (1 - keep)
