@@ -86,7 +86,9 @@ def open_clips(config: Config) -> Clips:
     """
     if config.train is None or config.test is None:
         folder = config.work_dir / "synthetic" / f"seed{config.data_seed}"
-        root = synthetic.write_dataset(folder, clips_per_class=SYNTHETIC, seed=config.data_seed)
+        root = synthetic.write_dataset(
+            folder, clips_per_class=SYNTHETIC, seed=config.data_seed, cues=synthetic.ShortcutCue(), distractor=0.5
+        )
         train, test = (data.from_folder(root / split) for split in ("train", config.split))
     else:
         train, test = (_manifest(path, config.root) for path in (config.train, config.test))

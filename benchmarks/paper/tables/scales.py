@@ -164,7 +164,8 @@ class PaperScale(Scale):
 
 
 def _synthetic(classes: Sequence[str], counts: Mapping[str, int], **settings: Any) -> dict[str, Any]:
-    return {"classes": list(classes), "clips_per_class": dict(counts), **settings}
+    shortcut = {"cues": synthetic.ShortcutCue(), "distractor": 0.5}
+    return {"classes": list(classes), "clips_per_class": dict(counts), **shortcut, **settings}
 
 
 TRANSFERRED = ("diagonal", "horizontal", "rock", "spin")  # two pairs that look alike
