@@ -24,7 +24,6 @@ from benchmarks.paper import accuracies, fine_tuning, official_splits, trained_n
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, RGB, Method
 from benchmarks.paper.tables import cluster_plan, rendering, running
-from benchmarks.paper.tables.gpu_shares import fitting
 from benchmarks.paper.tables.preparing import prepare_flow
 from benchmarks.paper.tables.records import values
 from benchmarks.paper.tables.scales import Scale
@@ -191,7 +190,7 @@ def plan(scale: Scale, options: argparse.Namespace) -> str:
     tune, here = fine_tuning.schedule(scale.config.optimizer), available(scale, options)
     places = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
     places |= {flag: f"{flag.upper()}.safetensors" for flag in FLAGS}
-    gpus = max(n for n in fitting(tune.batch_size) if n <= options.gpus)
+    gpus = max(n for n in range(1, options.gpus + 1) if tune.batch_size % n == 0)
     flags = ["--scale", "paper", "--gpus", str(gpus)]
     for flag, stand_in in places.items():
         flags += [f"--{flag.replace('_', '-')}", str(getattr(options, flag) or stand_in)]

@@ -50,7 +50,7 @@ def _settings(detector: ava.Config) -> dict[str, Any]:
 
 def _plan(options: argparse.Namespace) -> str:
     steps, batch, frames = ava.PAPER.optimizer.steps, ava.PAPER.optimizer.batch_size, ava.PAPER.input.frames
-    gpus, like_kinetics = 11, frames / KINETICS.input.frames
+    gpus, like_kinetics = 6, frames / KINETICS.input.frames
     flags = ["paper", "--root", "AVA"]
     training = cluster_plan.launch(gpus, "examples.ava.train", [*flags, "--weights", "NETWORK.safetensors"])
     evaluation = cluster_plan.launch(1, "examples.ava.evaluate", [*flags, "--detector", "FOLDER"])

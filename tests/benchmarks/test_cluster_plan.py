@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.paper import run_all, table1_flow_prediction, table6_ablations, table7_backbones
+from benchmarks.paper import run_all, table1_flow_prediction, table5_ava, table6_ablations, table7_backbones
 from benchmarks.paper.tables import cluster_plan, running
 from benchmarks.paper.tables.gpu_shares import accumulation
 from benchmarks.paper.tables.scales import SCALES
+from examples.ava import config as ava
 from examples.d3d.config import PAPER
 from kdvideo.data import synthetic
 from tests.benchmarks.fakes import Counting, options, table
@@ -43,6 +44,18 @@ def test_the_command_is_complete(tmp_path: Path) -> None:
     assert several.startswith("accelerate launch --num_processes 56 --num_machines 7 --machine_rank $RANK ")
 
 
+@pytest.mark.parametrize(("gpus", "machines"), [(9, 3), (11, 11), (12, 2), (16, 2), (42, 6), (84, 12)])
+def test_every_machine_starts_as_many_processes(gpus: int, machines: int) -> None:
+    assert f"--num_processes {gpus} --num_machines {machines} " in cluster_plan.launch(gpus, "module", [])
+
+
+def test_the_printed_command_for_ava_shares_its_batch_evenly(tmp_path: Path) -> None:
+    line = table5_ava.TABLE.plan(options(tmp_path, "--scale", "paper"))
+    count = int(line.split("--num_processes ")[1].split()[0])
+    assert ava.PAPER.optimizer.batch_size % count == 0
+    assert "--num_machines" not in line
+
+
 def test_without_clips_the_command_shows_where_they_go_and_does_not_run(tmp_path: Path) -> None:
     line = cluster_plan.command(table6_ablations.TABLE, PAPER, options(tmp_path))
     assert "--train TRAIN --test TEST" in line
@@ -52,9 +65,13 @@ def test_without_clips_the_command_shows_where_they_go_and_does_not_run(tmp_path
     assert not measure.asked
 
 
-def test_each_gpu_holds_six_clips_at_a_time(tmp_path: Path) -> None:
+def test_each_gpu_holds_at_most_six_clips_at_a_time(tmp_path: Path) -> None:
     assert (accumulation(PAPER, 56), accumulation(PAPER, 8), accumulation(PAPER, 1)) == (1, 7, 56)
-    with pytest.raises(ValueError, match=r"--gpus must be one of \[1, 2, 4, 7, 8, 14, 28, 56\],.* got 5"):
+    for gpus in (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 21, 24, 28, 42, 48, 56, 84, 112, 168, 336):
+        clips, rest = divmod(336 // gpus, accumulation(PAPER, gpus))
+        assert 1 <= clips <= 6
+        assert rest == 0
+    with pytest.raises(ValueError, match=r"--gpus must divide the batch of 336, as \[1, 2, 3, .* got 5"):
         accumulation(PAPER, 5)
     flags = options(tmp_path, "--scale", "paper", "--gpus", "8", "--train", "a", "--test", "b")
     (draw,) = SCALES["paper"].draws("kinetics400", (3,), flags, None)

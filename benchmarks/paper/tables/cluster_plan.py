@@ -102,7 +102,8 @@ def launch(gpus: int, module: str, flags: Sequence[str]) -> str:
     """Return the line that starts a module on so many GPUs."""
     line = f"accelerate launch --num_processes {gpus}"
     if gpus > GPUS_PER_MACHINE:
-        machines = -(-gpus // GPUS_PER_MACHINE)
+        # Accelerate starts the same number of processes on every machine.
+        machines = next(n for n in range(-(-gpus // GPUS_PER_MACHINE), gpus + 1) if gpus % n == 0)
         line += f" --num_machines {machines} --machine_rank $RANK --main_process_ip $MASTER --main_process_port 29500"
     return f"{line} -m {module} {shlex.join(flags)}"
 

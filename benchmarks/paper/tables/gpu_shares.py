@@ -1,4 +1,4 @@
-"""How a published batch is shared out among GPUs of six clips each."""
+"""How a published batch is shared out among GPUs, each of which holds at most the paper's six clips at a time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,14 @@ def on_gpus(config: Config, gpus: int) -> Config:
 
 
 def accumulation(config: Config, gpus: int) -> int:
-    """Return the number of parts into which a GPU's share of the batch is cut, so that each holds 6 clips.
+    """Return the number of parts into which a GPU's share of the batch is cut: the fewest of at most 6 clips.
 
     Raises:
-        ValueError: the batch does not divide that way.
+        ValueError: the number of GPUs does not divide the batch.
     """
     batch = config.optimizer.batch_size
-    if gpus not in fitting(batch):
-        wanted = f"one of {fitting(batch)}, which share a batch of {batch} in parts of {CLIPS_PER_GPU} clips"
-        raise ValueError(f"--gpus must be {wanted}, got {gpus}")
-    return batch // (gpus * CLIPS_PER_GPU)
-
-
-def fitting(batch: int) -> list[int]:
-    """Return the numbers of GPUs that can share a batch."""
-    return [n for n in range(1, batch // CLIPS_PER_GPU + 1) if batch % (n * CLIPS_PER_GPU) == 0]
+    if gpus < 1 or batch % gpus:
+        near = [n for n in range(1, batch + 1) if batch % n == 0]
+        raise ValueError(f"--gpus must divide the batch of {batch}, as {near} do, got {gpus}")
+    share = batch // gpus
+    return next(parts for parts in range(1, share + 1) if share % parts == 0 and share // parts <= CLIPS_PER_GPU)
