@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from torch import Tensor
 
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.trained_networks import Trained
+from examples.d3d import evaluate
 from examples.d3d.config import Optimizer
-from examples.d3d.evaluate import gather, mean_by_clip
-from examples.d3d.networks import feed
-from examples.d3d.training import Batch
 from kdvideo import data
 
 PUBLISHED = Optimizer(steps=10_000, batch_size=60, reference_batch=60, lr=0.01)
@@ -36,12 +33,4 @@ def scores(trained: Trained, lab: Lab, protocol: data.ViewProtocol = data.single
 
     By default one pass over the center crop of up to 250 frames, as in the paper.
     """
-    network, device = trained.network.to(lab.accelerator.device).eval(), lab.accelerator.device
-
-    def rows_of(item: Batch) -> list[Any]:
-        logits = network(feed(network, item["rgb"].to(device)))
-        return [(int(item["index"]), data.mean_softmax(logits).double().tolist())]
-
-    views = data.MultiView(lab.clips.views(lab.clips.test, train=False), protocol)
-    loading = {"batch_size": None, "num_workers": lab.config.num_workers}  # clips differ in length
-    return mean_by_clip(gather(views, rows_of, lab.accelerator, desc="scores of whole clips", **loading))
+    return evaluate.scores(trained.network, trained.stream, lab.clips, lab.config, lab.accelerator, protocol=protocol)

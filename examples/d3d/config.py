@@ -29,8 +29,10 @@ class Input:
     flow_bound: float = 20.0
     """Flow is cut to ±bound pixels and divided by it."""
     flip: bool = True
+    test_frames: int = 250
+    """A clip is tested on one center crop of up to so many of its frames, as published; 0: on `test_views` windows."""
     test_views: int = 1
-    """Windows of a clip whose softmax scores are averaged at test time."""
+    """Windows of a clip whose softmax scores are averaged at test time, where test_frames is 0."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,9 @@ class Config:
             raise ValueError(f"batch_size must divide into {parts} accumulated parts, got {self.optimizer.batch_size}")
         if self.distinct_views < 0:
             raise ValueError(f"--distinct-views must be 0 (never repeat) or more, got {self.distinct_views}")
+        if 0 < self.input.test_frames < self.input.frames:
+            least = f"0 or at least the {self.input.frames} frames of the training"
+            raise ValueError(f"--input.test-frames must be {least}, got {self.input.test_frames}")
         if self.input.crop > self.input.short_side:
             raise ValueError(f"crop must be at most short_side {self.input.short_side}, got {self.input.crop}")
 
@@ -149,7 +154,7 @@ class Config:
 
 PAPER = Config()
 POCKET = Config(
-    input=Input(frames=16, fps=12.5, short_side=72, crop=64, flow_bound=5.0),
+    input=Input(frames=16, fps=12.5, short_side=72, crop=64, flow_bound=5.0, test_frames=0),
     optimizer=Optimizer(
         name="adamw", steps=400, batch_size=16, reference_batch=16, lr=3e-3, warmup=0.05, weight_decay=0.02
     ),

@@ -65,17 +65,19 @@ class Clips:
         kind = source and (type(source), source.fingerprint, getattr(source, "folder", None))
         key = (manifest._fingerprint, train, rgb, kind)
         if key not in self._opened:
-            view = asdict(self.input)
-            del view["test_views"]
             count = 1 if train else self.input.test_views
             options = {"flow": source, "rgb": rgb, "views": count, "in_memory": self.in_memory}
-            self._opened[key] = data.PairedClips(manifest, train=train, **view, **options)
+            self._opened[key] = data.PairedClips(manifest, train=train, **self._view, **options)
         return self._opened[key].with_seed(seed, distinct_views=distinct_views or None)
 
     def seen(self, stream: str) -> dict[str, Any]:
         """What a network is trained on, as its file records it."""
-        view = {name: value for name, value in asdict(self.input).items() if name != "test_views"}
-        return {"stream": stream, "range": [-1.0, 1.0], "flow": self.estimator.fingerprint, **view}
+        return {"stream": stream, "range": [-1.0, 1.0], "flow": self.estimator.fingerprint, **self._view}
+
+    @property
+    def _view(self) -> dict[str, Any]:
+        """What of the input concerns trainings too."""
+        return {name: value for name, value in asdict(self.input).items() if not name.startswith("test_")}
 
 
 def open_clips(config: Config) -> Clips:

@@ -1,10 +1,11 @@
-"""Scores of a trained network on test clips: the mean softmax over the views of a clip.
+"""Scores of a trained network on test clips: the softmax of a whole clip, or its mean over the views.
 
 python -m examples.d3d.evaluate pocket --weights runs/d3d/student.safetensors
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from examples.d3d import networks
 from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, open_clips, prepare
 from examples.d3d.training import Batch, make_accelerator
-from kdvideo import models
+from kdvideo import data, models
 from kdvideo.training import accuracy, confusion_matrix, ignore_signals
 
 
@@ -54,19 +55,51 @@ def mean_by_clip(rows: list[tuple[int, list[float]]]) -> Tensor:
     return total / torch.bincount(index, minlength=clips_seen)[:, None]
 
 
-def scores(network: models.Network, stream: str, clips: Clips, config: Config, accelerator: Accelerator) -> Tensor:
-    """Compute the mean softmax over the views of every test clip, (clips, K), the same on all processes."""
+def scores(
+    network: models.Network,
+    stream: str,
+    clips: Clips,
+    config: Config,
+    accelerator: Accelerator,
+    *,
+    protocol: data.ViewProtocol | None = None,
+) -> Tensor:
+    """Compute the scores of every test clip, (clips, K), the same on all processes.
+
+    By default those of the settings: the softmax of one pass over the clip, or its mean over several windows.
+
+    Args:
+        network: what is tested.
+        stream: what it sees, "rgb" or "flow".
+        clips: the clips.
+        config: the settings.
+        accelerator: the one of the run.
+        protocol: gives other views of a clip, whose softmax is averaged.
+    """
     source = prepare(clips, clips.test, accelerator) if stream == "flow" else None
     network = network.to(accelerator.device).eval()
 
-    def rows_of(batch: Batch) -> list[Any]:
+    def softmax(batch: Batch) -> Tensor:
         logits = network(networks.feed(network, batch[stream].to(accelerator.device)))
-        return list(zip(batch["index"].tolist(), logits.float().softmax(1).tolist(), strict=True))
+        probabilities: Tensor = logits.float().softmax(1)
+        return probabilities
 
-    views = clips.views(clips.test, source, train=False, rgb=stream == "rgb")
+    def rows_of(batch: Batch) -> list[Any]:
+        return list(zip(batch["index"].tolist(), softmax(batch).tolist(), strict=True))
+
+    def row_of(clip: Batch) -> list[Any]:
+        return [(int(clip["index"]), softmax(clip).double().mean(0).tolist())]
+
+    if clips.input.test_frames:
+        protocol = protocol or functools.partial(data.single_pass, most=clips.input.test_frames)
+    options = {"train": False, "rgb": stream == "rgb"}
     size = max(1, config.optimizer.batch_size // accelerator.num_processes)
-    loading = {"batch_size": size, "num_workers": config.num_workers}
-    return mean_by_clip(gather(views, rows_of, accelerator, desc=f"scores ({stream})", **loading))
+    loading: dict[str, Any] = {"num_workers": config.num_workers, "desc": f"scores ({stream})"}
+    if protocol is None:
+        windows = clips.views(clips.test, source, **options)
+        return mean_by_clip(gather(windows, rows_of, accelerator, batch_size=size, **loading))
+    views = data.MultiView(clips.views(clips.test, source, **options), protocol)
+    return mean_by_clip(gather(views, row_of, accelerator, batch_size=None, **loading))  # clips differ in length
 
 
 @plain_errors

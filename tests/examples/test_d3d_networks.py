@@ -9,9 +9,10 @@ import torch
 
 from benchmarks.paper import predicted_flow
 from examples.d3d import evaluate, networks
+from examples.d3d.config import Config, Input
 from examples.d3d.data import Clips, open_clips
 from examples.d3d.training import make_accelerator
-from kdvideo import models
+from kdvideo import data, models
 from tests.examples.tiny import CLASSES, config, inside, lively_network
 
 
@@ -45,6 +46,24 @@ def test_a_network_is_scored_on_what_its_file_says_it_sees(clips, lively, tmp_pa
         fed = (fed - 0.4) / 0.2
     torch.testing.assert_close(found.float(), lively(fed).softmax(1), rtol=1e-4, atol=1e-5)
     assert not said or not torch.allclose(found.float(), lively(clip).softmax(1), atol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("most", "seen"), [(8, slice(1, 9)), (250, slice(0, 10))])
+def test_a_clip_is_tested_whole_as_published(clips, lively, tmp_path: Path, most: int, seen: slice) -> None:
+    setup = config(clips, tmp_path, "--input.test-frames", str(most))
+    opened = open_clips(setup)
+    network, stream = networks.load(write(tmp_path / "other.safetensors", lively, range=[-1.0, 1.0]), opened)
+    found = evaluate.scores(network, stream, opened, setup, make_accelerator(setup))
+    size = {"fps": 12.5, "short_side": 36, "crop": 32}
+    whole = data.PairedClips(opened.test, frames=10, train=False, **size)  # 20 frames at 25 fps
+    clip = torch.stack([item["rgb"][:, seen] for item in whole])
+    torch.testing.assert_close(found.float(), lively(clip).softmax(1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_test_on_fewer_frames_than_the_training_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"test-frames must be 0 or at least the 64 frames of the training, got 5"):
+        Config(input=Input(test_frames=5))
 
 
 def test_scores_are_means_over_the_views_of_a_clip() -> None:
