@@ -25,12 +25,15 @@ def line(methods: Iterable[str], found: Mapping[str, Any]) -> str:
     said = [_said(verdict, why, rows, found["versions_of_peers"]) for (verdict, why), rows in groups.items()]
     if not said:
         return ""
-    return textwrap.fill(f"- **Parity:** {'; '.join(said)}.", 119, subsequent_indent="  ", break_on_hyphens=False) + "\n"
+    return (
+        textwrap.fill(f"- **Parity:** {'; '.join(said)}.", 119, subsequent_indent="  ", break_on_hyphens=False) + "\n"
+    )
 
 
 def _said(verdict: str, why: str, rows: list[dict[str, Any]], versions: Mapping[str, str]) -> str:
-    names = dict.fromkeys(f"{row['peer']} {versions[row['peer']]} `{row['name'].split('(')[0]}`" for row in rows)
-    end = f"equal ({max(row['largest'] for row in rows):.0e})" if verdict == "equal" else f"differs: {why}"
+    names = dict.fromkeys(f"{row['peer']} {versions[row['peer']]} `{re.split('[(,]', row['name'])[0]}`" for row in rows)
+    largest = max(row["largest"] for row in rows)
+    end = f"differs: {why}" if verdict == "differs" else f"equal ({largest:.0e})" if largest else "equal (exactly)"
     return f"{', '.join(names)} {end}"
 
 
@@ -38,7 +41,7 @@ def updated(page: str, found: Mapping[str, Any]) -> str:
     """Return a page whose cards have their lines, each at the end of the card's list."""
 
     def card(match: re.Match[str]) -> str:
-        methods = set(re.findall(r"\w+", match["heading"] + match["body"].split("\n", 1)[-1].partition("`kd.")[2]))
+        methods = {*re.findall(r"\w+", match["heading"]), *re.findall(r"`kd\.(\w+)\(", match["body"])}
         return match["heading"] + match["body"] + PARITY.sub("", match["list"]) + line(methods, found)
 
     return CARD.sub(card, page)

@@ -39,7 +39,7 @@ def rep_distiller(sources: Sources) -> list[Row]:
             peer.Correlation(),
             lambda s, t: ours.correlation_congruence(s, t),
             "vectors",
-            "no kernel and no relation: |s − t| of neighbors in the batch, which depends on their order",
+            "no kernel and no relation: ∣s − t∣ of neighbors in the batch, which depends on their order",
         ),
         Row("NST", "NSTLoss", "× 1", first(peer.NSTLoss()), lambda s, t: ours.nst(s, t), "maps"),
         Row("VID", "VIDLoss", "× 1, same regressor", _vid_module(peer.VIDLoss), _vid, "maps"),
@@ -88,9 +88,7 @@ def mdistiller(sources: Sources) -> list[Row]:
         ),
         *_rkd("rkd_loss", distance, angle),
         _pkt("pkt_loss", peer["PKT"].pkt_loss),
-        Row(
-            "NST", "nst_loss", "× 1", lambda s, t: peer["NST"].nst_loss([s], [t]), lambda s, t: ours.nst(s, t), "maps"
-        ),
+        Row("NST", "nst_loss", "× 1", lambda s, t: peer["NST"].nst_loss([s], [t]), lambda s, t: ours.nst(s, t), "maps"),
         Row(
             "VID",
             "vid_loss",

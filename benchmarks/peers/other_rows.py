@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ def modelopt(sources: Sources) -> list[Row]:
 class Constant(nn.Module):
     """A network that returns a given tensor, as timm's tasks call networks."""
 
-    pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    pretrained_cfg: ClassVar = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
     num_classes, in_chans = SHAPES["logits"][1], 3
 
     def __init__(self, value: Any) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks import markdown, record
-from benchmarks.peers import cases, classic_rows, mmrazor_rows, other_rows, torchdistill_rows
+from benchmarks.peers import cards, cases, classic_rows, mmrazor_rows, other_rows, torchdistill_rows
 from benchmarks.peers.row import TOLERANCE, Rows, measure
 from benchmarks.peers.sources import PACKAGES, Sources
 
@@ -66,9 +65,9 @@ def render(found: Mapping[str, Any]) -> str:
     """Render the record: versions, one table of rows, one of cases."""
     rows = [
         (
-            _code(row["method"]),
+            f"`{row['method']}`",
             row["peer"],
-            _code(row["name"]),
+            f"`{row['name']}`",
             row["conversion"],
             *(f"{max(row[dtype].values()):.0e}" for dtype in ("float64", "float32")),
             row["verdict"] + (f": {row['why']}" if row["why"] else ""),
@@ -102,26 +101,13 @@ def _versions(found: Mapping[str, Any]) -> str:
     )
 
 
-def _code(text: str) -> str:
-    name, comma, rest = text.partition(", ")
-    return text if "(" in name and not name.endswith(")") else f"`{name}`{comma}{rest}"
-
-
-def card_lines(found: Mapping[str, Any]) -> dict[str, str]:
-    """Return the line "Parity" of every method's card."""
-    lines = defaultdict(list)
-    for row in found["rows"]:
-        peer = f"{row['peer']} {found['versions_of_peers'][row['peer']]}"
-        said = f"{row['largest']:.0e}" if row["verdict"] == "equal" else f"differs, {row['why']}"
-        lines[row["method"]].append(f"{peer} `{row['name']}` {said}")
-    return {method: f"- **Parity:** {'; '.join(said)}." for method, said in lines.items()}
-
-
 def main(given: Sequence[str] | None = None) -> None:
-    """Measure, print and record."""
+    """Measure, print, record, and update the line "Parity" of the methods' cards."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sources", type=Path, required=True, help="folder with the checkouts")
-    record.write(NAME, result(Sources(parser.parse_args(given).sources)), render)
+    found = result(Sources(parser.parse_args(given).sources))
+    record.write(NAME, found, render)
+    cards.write(found)
 
 
 if __name__ == "__main__":

@@ -71,9 +71,7 @@ def _logits(peer: Any) -> list[Row]:
             between(z_kd, LABELS, factor=16.0 * unbiased),
             standardized,
         ),
-        Row(
-            "DIST", "DISTLoss", "× 1/T²", between(dist, factor=1 / 16), lambda s, t: ours.dist(s, t, temperature=4.0)
-        ),
+        Row("DIST", "DISTLoss", "× 1/T²", between(dist, factor=1 / 16), lambda s, t: ours.dist(s, t, temperature=4.0)),
     ]
 
 
