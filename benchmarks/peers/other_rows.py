@@ -90,7 +90,7 @@ def timm(sources: Sources) -> list[Row]:
         return loss
 
     width = SHAPES["logits"][1]
-    sizes = {"student_feature_dim": width, "teacher_feature_dim": width}
+    sizes: dict[str, Any] = {"student_feature_dim": width, "teacher_feature_dim": width}
     return [
         Row(
             "SoftTarget",

@@ -17,7 +17,16 @@ from typing import Any
 import torch
 
 from benchmarks import markdown, record
-from benchmarks.peers import cards, cases, classic_rows, mmrazor_rows, other_rows, torchdistill_rows
+from benchmarks.peers import (
+    cards,
+    classic_cases,
+    classic_rows,
+    mmrazor_rows,
+    other_cases,
+    other_rows,
+    torchdistill_rows,
+)
+from benchmarks.peers.case import shown
 from benchmarks.peers.row import TOLERANCE, Rows, measure
 from benchmarks.peers.sources import PACKAGES, Sources
 
@@ -45,11 +54,11 @@ def result(sources: Sources) -> dict[str, Any]:
                 "name": case.name,
                 "given": case.given,
                 "equation": case.equation,
-                "theirs": cases.shown(case.theirs),
-                "ours": cases.shown(case.ours),
-                "expected": cases.shown(case.expected) if case.expected else "",
+                "theirs": shown(case.theirs),
+                "ours": shown(case.ours),
+                "expected": shown(case.expected) if case.expected else "",
             }
-            for case in cases.cases(sources)
+            for case in [*other_cases.cases(sources), *classic_cases.cases(sources)]
         ]
     return {
         "benchmark": NAME,

@@ -142,7 +142,7 @@ def _maps(peer: Any) -> list[Row]:
         return loss
 
     def ft(student: Tensor, teacher: Tensor) -> Tensor:
-        found = peer.FTLoss(1, "mean", "layer", "layer")(outputs(student), outputs(teacher))
+        found: Tensor = peer.FTLoss(1, "mean", "layer", "layer")(outputs(student), outputs(teacher))
         return student[0].numel() * found
 
     return [
@@ -175,7 +175,10 @@ def _fsp(peer: Any) -> Function:
     first = {"path": "layer", "io": "input"}
     pair = {"student_first": first, "student_second": LAYER, "teacher_first": first, "teacher_second": LAYER}
     loss = peer.FSPLoss({"one": pair})
-    both = lambda x: {"layer": {"input": x, "output": x.relu()}}  # noqa: E731
+
+    def both(feature: Tensor) -> dict[str, dict[str, Tensor]]:
+        return {"layer": {"input": feature, "output": feature.relu()}}
+
     return lambda student, teacher: loss(both(student), both(teacher))
 
 

@@ -1,115 +1,22 @@
-"""Inputs small enough to compute by hand on which a peer and the equation of the paper differ."""
+"""Where RepDistiller, mdistiller and mmrazor differ from the equation of the paper."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import kdvideo as kd
+from benchmarks.peers.case import Case
 from benchmarks.peers.sources import Sources
-from benchmarks.peers.torchdistill_rows import OUTPUTS, PATHS, outputs
 from kdvideo import functional as ours
-
-
-@dataclass(frozen=True)
-class Case:
-    """One input, and what theirs, ours and the equation make of it.
-
-    Attributes:
-        peer: whose.
-        name: of the class or function.
-        given: the input, in words.
-        equation: of the paper, in words.
-        theirs: what the peer returns; an exception is recorded by its name.
-        ours: what kdvideo returns.
-        expected: what the equation gives, computed with Python numbers; None where there is no equation.
-    """
-
-    peer: str
-    name: str
-    given: str
-    equation: str
-    theirs: Callable[[], Any]
-    ours: Callable[[], Any]
-    expected: Callable[[], float] | None = None
 
 
 def cases(sources: Sources) -> list[Case]:
     """Return all cases."""
-    return [*_torchdistill(sources), *_rep_distiller(sources), *_dkd(sources), *_teachers_and_means(sources)]
-
-
-def shown(compute: Callable[[], Any]) -> str:
-    """Compute a result as text: a number with 4 digits, a word, or the name of an exception."""
-    try:
-        value = compute()
-    except (AttributeError, ValueError, TypeError) as error:
-        return type(error).__name__
-    return value if isinstance(value, str) else f"{float(value):.4g}"
-
-
-def kl(teacher: list[float], student: list[float], temperature: float = 1.0) -> float:
-    """Compute KL(softmax(t / T) ‖ softmax(s / T)) with Python numbers."""
-    log_p, log_q = ([x / temperature for x in logits] for logits in (teacher, student))
-    log_p, log_q = ([x - math.log(sum(map(math.exp, logits))) for x in logits] for logits in (log_p, log_q))
-    return sum(math.exp(p) * (p - q) for p, q in zip(log_p, log_q, strict=True))
-
-
-def _torchdistill(sources: Sources) -> list[Case]:
-    peer = sources.installed("torchdistill.losses.mid_level")
-    student, teacher = torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.eye(2)
-    one, two = torch.zeros(4, 2), torch.tensor([[4.0, 0.0]])
-    alone = peer.KDLoss(**PATHS, temperature=4.0, alpha=0.0)
-    root2, root5 = math.sqrt(2), math.sqrt(5)
-    given = {"n": {"output": torch.eye(2)}, "e": {"input": {"pos_idx": torch.arange(2)}}}
-    return [
-        Case(
-            "torchdistill",
-            "SPKDLoss",
-            "student (1, 0), (1, 1); teacher (1, 0), (0, 1)",
-            "1/B² ‖G̃ₛ − G̃ₜ‖², rows of the Gram matrices divided by their length",
-            lambda: peer.SPKDLoss(**OUTPUTS, reduction="batchmean")(outputs(student), outputs(teacher)),
-            lambda: ours.similarity_preserving(student, teacher),
-            lambda: (2 * (1 - 1 / root2) + 2 * (1 - 2 / root5)) / 4,
-        ),
-        Case(
-            "torchdistill",
-            "KDLoss(alpha=0)",
-            "student (0, 0), teacher (4, 0), T = 4",
-            "T² KL(p ‖ q)",
-            lambda: alone(outputs(one[:1]), outputs(two)),
-            lambda: ours.soft_target(one[:1], two),
-            lambda: 16 * kl([4.0, 0.0], [0.0, 0.0], 4.0),
-        ),
-        Case(
-            "torchdistill",
-            "KDLoss, one teacher row for four",
-            "student (4, 2), teacher (1, 2)",
-            "none: the batches differ",
-            lambda: alone(outputs(one), outputs(two)),
-            lambda: ours.soft_target(one, two),
-        ),
-        Case(
-            "torchdistill",
-            "CRDLoss, no `contrast_idx`",
-            "a batch with the numbers of its samples",
-            "negatives are drawn from the memory",
-            lambda: peer.CRDLoss("n", "e", "n", 2, 8, 3, 8)(given, given),
-            lambda: "a loss" if torch.isfinite(_our_crd()) else "no loss",
-        ),
-    ]
-
-
-def _our_crd() -> Tensor:
-    output = kd.Output(None, {"n": torch.eye(2)})
-    loss: Tensor = kd.CRD("n", 2, 2, samples=8, negatives=3)(output, output, index=torch.arange(2))
-    return loss
+    return [*_rep_distiller(sources), *_dkd(sources), *_scale_and_learning(sources)]
 
 
 def _rep_distiller(sources: Sources) -> list[Case]:
@@ -212,23 +119,12 @@ def _dkd(sources: Sources) -> list[Case]:
     ]
 
 
-def _teachers_and_means(sources: Sources) -> list[Case]:
-    modelopt = sources.installed("modelopt.torch.distill.losses")
+def _scale_and_learning(sources: Sources) -> list[Case]:
     dist = sources.mmrazor("dist_loss").DISTLoss
     vid = sources.package("mdistiller", "mdistiller.distillers.VID").VID
     rkd = sources.package("RepDistiller", "distiller_zoo").RKDLoss(1, 0)
-    before = sources.installed("torchdistill.core.interfaces.pre_epoch_proc").default_pre_epoch_process_with_teacher
-    flat, sharp = torch.zeros(1, 1000), torch.zeros(1, 1000)
-    sharp[0, 0] = 8.0
     logits = [torch.tensor([[1.0, 2, 4], [3.0, 1, 0]]), torch.tensor([[2.0, 1, 4], [1.0, 3, 2]])]
     far = [torch.tensor([[0.0], [0.01], [0.03]]) + 100, torch.tensor([[0.0], [0.02], [0.03]]) + 100]
-
-    def mode() -> str:
-        box = SimpleNamespace(
-            teacher_io_dict={}, student_io_dict={}, student_model=nn.Identity(), teacher_model=nn.Dropout()
-        )
-        before(SimpleNamespace(**vars(box), distributed=False))
-        return "training" if box.teacher_model.training else "evaluation"
 
     def variances() -> str:
         distiller = vid.__new__(vid)
@@ -240,15 +136,6 @@ def _teachers_and_means(sources: Sources) -> list[Case]:
         return "learned" if id(distiller.log_scales[0]) in learned else "constant"
 
     return [
-        Case(
-            "ModelOpt",
-            "LogitsDistillationLoss",
-            "student 0, teacher (8, 0, …, 0), K = 1000, T = 1",
-            "KL(p ‖ q), a sum over classes",
-            lambda: modelopt.LogitsDistillationLoss()(flat, sharp),
-            lambda: ours.soft_target(flat, sharp, temperature=1.0),
-            lambda: kl([8.0] + [0.0] * 999, [0.0] * 1000),
-        ),
         Case(
             "mmrazor",
             "DISTLoss(tau=4) over its value without T²",
@@ -274,13 +161,5 @@ def _teachers_and_means(sources: Sources) -> list[Case]:
             "they are learned",
             variances,
             lambda: "learned" if len(list(kd.VID("a", 4).parameters())) else "constant",
-        ),
-        Case(
-            "torchdistill",
-            "DistillationBox, the teacher's mode",
-            "a teacher on which nobody called `eval()`",
-            "evaluation",
-            mode,
-            lambda: "training" if kd.Teacher(nn.Dropout()).train().training else "evaluation",
         ),
     ]
