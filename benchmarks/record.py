@@ -22,6 +22,9 @@ PACKAGES = (
     "opencv-contrib-python-headless",
     "scikit-image",
     "av",
+    "torchdistill",
+    "nvidia-modelopt",
+    "trl",
     "kdvideo",
 )
 Render = Callable[[dict[str, Any]], str]

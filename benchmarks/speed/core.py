@@ -3,9 +3,11 @@
 A micro network, where every microsecond of Python shows: two tapped layers, a projector, cross-entropy, the
 error of logits and of features, backward pass and optimiser. Every round runs, in random order, the wrapper
 once and the hand-written loop twice; ratios are formed within a round, and the ratio of the two hand-written
-runs (A/A) shows how much the machine itself varies. Seconds are CPU seconds of one thread.
+runs (A/A) shows how much the machine itself varies. Seconds are CPU seconds of one thread. With `--peers` the same
+step through torchdistill and ModelOpt, which must be installed, runs in the same rounds.
 
     python -m benchmarks.speed.core
+    python -m benchmarks.speed.core --peers
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from torch.nn import functional as F
 
 import kdvideo as kd
 from benchmarks import record
+from benchmarks.peers.sources import PACKAGES
+from benchmarks.speed.core_peers import PEERS
 from kdvideo.training import Timings
 
 LIMIT = 1.02
@@ -97,16 +101,17 @@ def wrapped(rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]:
     return step
 
 
-def measure(rounds: int, steps: int, size: int) -> dict[str, list[float]]:
-    """Measure the CPU seconds per step of every arm in every round."""
+def measure(rounds: int, steps: int, size: int, peers: Sequence[str] = ()) -> dict[str, list[float]]:
+    """Measure the CPU seconds per step of every arm in every round; the first losses of all arms must agree."""
     rgb, flow = torch.randn(4, 3, 4, size, size), torch.randn(4, 2, 4, size, size)
     arms = {
         "kdvideo": wrapped(rgb, flow),
         "by hand": by_hand(rgb, flow),
         "by hand again": by_hand(rgb, flow),
+        **{name: PEERS[name](networks(), rgb, flow, LABEL) for name in peers},
     }
-    values = [[step().item() for step in arms.values()] for _ in range(3)]
-    torch.testing.assert_close([v[0] for v in values], [v[1] for v in values])
+    for losses in ([step().item() for step in arms.values()] for _ in range(3)):
+        torch.testing.assert_close(losses, [losses[1]] * len(losses))
     repeated = {name: partial(_repeat, arm, steps) for name, arm in arms.items()}
     times = Timings(repeated, rounds, warm=0, quiet=True, shuffle=True)
     return {name: [seconds / steps for seconds in spent] for name, spent in times.cpu.items()}
@@ -138,22 +143,30 @@ def report(spent: dict[str, list[float]], options: argparse.Namespace) -> dict[s
         "benchmark": "speed_core",
         "kdvideo_over_by_hand": ratios(spent["kdvideo"], spent["by hand"]),
         "by_hand_over_by_hand": ratios(spent["by hand again"], spent["by hand"]),
+        "peers_over_by_hand": {name: ratios(spent[name], spent["by hand"]) for name in PEERS if name in spent},
         "limit": LIMIT,
         "milliseconds_per_step": {name: round(1e3 * statistics.median(v), 4) for name, v in spent.items()},
         **{name: getattr(options, name) for name in ("rounds", "steps", "size")},
-        **record.environment("python -m benchmarks.speed.core", torch.get_num_threads()),
+        **record.environment(f"python -m benchmarks.speed.core{' --peers' * options.peers}", torch.get_num_threads()),
     }
 
 
 def markdown(result: dict[str, Any]) -> str:
     """Render the record as a sentence."""
     ours, control = result["kdvideo_over_by_hand"], result["by_hand_over_by_hand"]
+    peers = "".join(
+        f"; through {name} {result['versions'][PACKAGES[name]]} {_spread(ratio)}"
+        for name, ratio in result.get("peers_over_by_hand", {}).items()
+    )
     return (
         "Training step of a micro network through `Student`, `Teacher` and the loss objects, relative to the same step "
-        f"written by hand, {result['rounds']} rounds interleaved: {ours['median']:.3f}× "
-        f"(quartiles {ours['quartile_low']:.3f}–{ours['quartile_high']:.3f}); by hand against itself "
-        f"{control['median']:.3f}× ({control['quartile_low']:.3f}–{control['quartile_high']:.3f}).\n"
+        f"written by hand, {result['rounds']} rounds interleaved: {_spread(ours, 'quartiles ')}{peers}; by hand "
+        f"against itself {_spread(control)}.\n"
     )
+
+
+def _spread(ratio: dict[str, float], what: str = "") -> str:
+    return f"{ratio['median']:.3f}× ({what}{ratio['quartile_low']:.3f}–{ratio['quartile_high']:.3f})"
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -162,6 +175,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--steps", type=int, default=20, help="steps per arm and round")
     parser.add_argument("--size", type=int, default=16, help="height and width of a clip")
+    parser.add_argument("--peers", action="store_true", help="torchdistill and ModelOpt too")
     return parser.parse_args(given)
 
 
@@ -169,7 +183,8 @@ def main() -> None:
     """Measure, print and record."""
     options = arguments()
     torch.set_num_threads(1)
-    found = report(measure(options.rounds, options.steps, options.size), options)
+    peers = list(PEERS) if options.peers else []
+    found = report(measure(options.rounds, options.steps, options.size, peers), options)
     record.write("speed_core", found, markdown)
 
 

@@ -64,3 +64,12 @@ def test_core_runs_and_renders():
     arguments = core.arguments(["--rounds", "2", "--steps", "1", "--size", "4"])
     text = core.markdown(core.report(core.measure(arguments.rounds, arguments.steps, arguments.size), arguments))
     assert "2 rounds interleaved" in text
+
+
+@pytest.mark.parametrize(("peer", "module"), [("torchdistill", "torchdistill"), ("ModelOpt", "modelopt.torch.distill")])
+def test_core_runs_the_step_of_a_peer_with_the_same_losses(peer: str, module: str):
+    pytest.importorskip(module, reason=f"{peer} is not installed")
+    arguments = core.arguments(["--rounds", "2", "--steps", "1", "--size", "4", "--peers"])
+    found = core.report(core.measure(2, 1, 4, [peer]), arguments)
+    assert f"through {peer} " in core.markdown(found)
+    assert found["command"].endswith("core --peers")
