@@ -41,6 +41,7 @@ class Row:
         refuses: which shapes of a teacher must raise: of another batch, of an axis less or of an axis more.
         least_batch: the samples without which there is nothing to compare.
         prepare: what a random tensor goes through before, as where a loss expects probabilities.
+        positions: the shape of a mask; None: that of the tensors without the class or channel axis.
     """
 
     function: Callable[..., Tensor]
@@ -56,9 +57,31 @@ class Row:
     refuses: tuple[str, ...] = ("batch", "axis less", "axis more")
     least_batch: int = 1
     prepare: Callable[[Tensor], Tensor] | None = None
+    positions: tuple[int, ...] | None = None
 
     def __call__(self, student: Tensor, teacher: Tensor, **given: Any) -> Tensor:
         return self.function(student, teacher, **(self.given | given))
+
+    @property
+    def mask(self) -> Tensor:
+        """True at every second position, and nowhere in the last sample where there are several positions."""
+        shape = list(self.shape)
+        if self.positions is None and len(shape) > 1:
+            del shape[getattr(self.loss, "dim", 1)]
+        mask = torch.arange(torch.Size(self.positions or shape).numel()).reshape(self.positions or shape) % 2 == 0
+        if mask.ndim > 1:
+            mask[-1] = False
+        return mask
+
+    def masked(self, **given: Any) -> Tensor | str:
+        """The value of the object with a mask or a normalizer, or the error with which it takes none."""
+        student, teacher = self.pair(torch.float32)
+        try:
+            return self.loss(*self.outputs(student, teacher), **(self.given | given))
+        except ValueError as error:
+            if "takes no" not in str(error):
+                raise
+            return str(error)
 
     @property
     def others(self) -> tuple[bool, ...]:
@@ -165,6 +188,43 @@ class Laws:
         assert row.function(student[:enough], teacher[:enough], **row.given).isfinite()
         with pytest.raises(ValueError, match=f"at least {enough} samples.*batch of {few}"):
             row.function(student[:few], teacher[:few], **row.given)
+
+    def test_a_mask_is_used_or_refused(self, row: Row) -> None:
+        value, everywhere = row.masked(mask=row.mask), row.masked(mask=torch.ones_like(row.mask))
+        if isinstance(value, str):
+            assert f"{row.loss.name} takes no mask" in value
+            assert isinstance(everywhere, str)
+            return
+        torch.testing.assert_close(everywhere, row.masked())
+        assert not torch.equal(value, row.masked())
+        assert torch.equal(row.masked(mask=row.mask.int()), value)
+        for wrong, message in (
+            (row.mask.unsqueeze(-1), "mask must have one entry for each position"),
+            (row.mask.float(), "mask must be bool, or integers 0 and 1"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                row.masked(mask=wrong)
+
+    def test_nothing_valid_is_zero_without_a_gradient(self, row: Row) -> None:
+        student, teacher = row.pair(torch.float32)
+        nowhere = {"mask": torch.zeros_like(row.mask)}
+        if isinstance(row.masked(**nowhere), str):
+            pytest.skip("it takes no mask, which the law above says")
+        value = row.loss(*row.outputs(student, teacher), **(row.given | nowhere))
+        assert value == 0
+        (gradient,) = torch.autograd.grad(value, student)
+        assert not gradient.any()
+
+    def test_a_normalizer_divides_or_is_refused(self, row: Row) -> None:
+        value, other = (row.masked(mask=row.mask, normalizer=n) for n in (int(row.mask.sum()), 8 * row.mask.sum()))
+        if isinstance(value, str):
+            assert f"{row.loss.name} takes no " in value
+            return
+        torch.testing.assert_close(8 * other, value)
+        torch.testing.assert_close(value, row.masked(mask=row.mask))
+        for wrong in (0, -1.0, torch.tensor(0), float("nan")):
+            with pytest.raises(ValueError, match="normalizer must be positive"):
+                row.masked(normalizer=wrong)
 
     def test_losses_pickle_and_copy(self, row: Row) -> None:
         student, teacher = row.pair(torch.float32)
