@@ -11,6 +11,7 @@ from benchmarks.speed.flow_parts import flow_tables
 from benchmarks.speed.network_parts import network_tables
 
 RENDERERS = {
+    "speed_chunked_kl": chunked_kl.markdown,
     "speed_core": core.markdown,
     "speed_flow": flow_tables.markdown,
     "speed_models": network_tables.markdown,

@@ -107,6 +107,16 @@ def pair(shape: tuple[int, ...], dtype: torch.dtype = torch.float64, seed: int =
     return student.to(dtype).requires_grad_(), teacher.to(dtype)
 
 
+def network(row: Row) -> torch.nn.Module:
+    """A small student from (B, 7) to all elements of a row's shape, the same at every call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        size = torch.Size(row.shape[1:]).numel()
+        last = torch.nn.Linear(5, size)
+        torch.nn.init.normal_(last.weight)
+        return torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.Tanh(), last)
+
+
 class Laws:
     """What every loss obeys."""
 
@@ -124,6 +134,21 @@ class Laws:
         terms = row.loss.terms(*row.outputs(student, teacher), **row.given)
         assert list(terms) == [row.loss.name]
         assert torch.equal(terms[row.loss.name], value)
+
+    def test_gradients_of_a_step_are_those_of_the_function_by_hand(self, row: Row) -> None:
+        x, teacher = (
+            torch.randn(row.shape[0], 7, generator=torch.Generator().manual_seed(2)),
+            row.pair(torch.float32)[1],
+        )
+        nets = [network(row) for _ in range(2)]
+        ours, by_hand = (net(x).view(row.shape) for net in nets)
+        if row.prepare is not None:
+            ours, by_hand = row.prepare(ours), row.prepare(by_hand)
+        (3 * row.loss(*row.outputs(ours, teacher), **row.given)).backward()
+        (3 * row(by_hand, teacher)).backward()
+        for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+            assert one.grad.any()
+            assert torch.equal(one.grad, other.grad)
 
     def test_gradient_is_that_of_finite_differences(self, row: Row) -> None:
         for other in row.others:
@@ -179,6 +204,30 @@ class Laws:
         empty = {name: value[:0] for name, value in row.given.items()}
         with pytest.raises(ValueError, match="non-empty"):
             row.function(student[:0], teacher[:0], **empty)
+
+    def test_bad_labels_are_refused(self, row: Row) -> None:
+        labels = row.given.get("labels")
+        if labels is None or labels.is_floating_point():
+            pytest.skip("it takes no class labels")
+        student, teacher = row.pair()
+        classes = row.shape[getattr(row.loss, "dim", 1)]
+        for bad, message in (
+            (torch.full_like(labels, classes), rf"labels must be from 0 to {classes - 1}, got"),
+            (torch.full_like(labels, -1), rf"labels must be from 0 to {classes - 1}, got"),
+            (labels[:1], "labels must have one class for each position"),
+            (labels.double(), "labels must be integers"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                row(student, teacher, labels=bad)
+
+    def test_a_single_class_has_no_softmax(self, row: Row) -> None:
+        if row.role is not None or not getattr(row.loss, "softmax", False) or isinstance(row.loss, kd.LogitMSE):
+            pytest.skip("no softmax over classes")
+        student, teacher = row.pair()
+        dim = getattr(row.loss, "dim", 1)
+        given = {name: torch.zeros_like(value) for name, value in row.given.items()}
+        with pytest.raises(ValueError, match="at least 2 classes on axis"):
+            row(student.narrow(dim, 0, 1), teacher.narrow(dim, 0, 1), **given)
 
     def test_a_batch_too_small_to_be_compared_is_refused(self, row: Row) -> None:
         if row.least_batch == 1:
