@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from benchmarks import markdown, record
-from benchmarks.speed import core, frame_map, networks
+from benchmarks.speed import chunked_kl, core, frame_map, networks
 from benchmarks.speed.flow_parts import flow_tables
 from benchmarks.speed.network_parts import network_tables
 

@@ -283,7 +283,7 @@ class Laws:
 
     def test_compiled_in_one_graph_it_gives_the_same(self, row: Row) -> None:
         student, teacher = row.pair(torch.float32)
-        torch.compiler.reset()  # Each row compiles the same code again, which has a limit.
+        torch.compiler.reset()  # Rows of one class compile the same code again, which has a limit.
         compiled = torch.compile(row.loss, backend="aot_eager", fullgraph=True)
         value = compiled(*row.outputs(student, teacher), **row.given)
         torch.testing.assert_close(value, row.loss(*row.outputs(student, teacher), **row.given), rtol=1e-5, atol=1e-6)

@@ -99,12 +99,6 @@ TABLE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def fresh_compiler() -> None:
-    # All losses share one `forward`, of which the compiler keeps at most 8 versions.
-    torch.compiler.reset()
-
-
 @pytest.fixture(params=TABLE)
 def row(request: pytest.FixtureRequest) -> Row:
     return TABLE[request.param]
