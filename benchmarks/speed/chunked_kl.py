@@ -101,9 +101,9 @@ def markdown(result: dict[str, Any]) -> str:
     memory, ours, control = result["peak_over_logits"], result["chunked_over_plain"], result["plain_over_plain"]
     return (
         f"Logits {'×'.join(map(str, result['shape']))} in bfloat16, value and gradient: beyond the logits of both "
-        f"networks `soft_target_chunked` takes {memory['chunked']:.2f}× the bytes of the student's at its peak, of which "
-        f"1 is the gradient itself, and `soft_target` {memory['plain']:.1f}×. Time of the chunked over the plain loss, "
-        f"{result['rounds']} rounds interleaved: {ours['median']:.3f}× (quartiles {ours['quartile_low']:.3f}–"
+        f"networks `soft_target_chunked` takes {memory['chunked']:.2f}× the bytes of the student's at its peak, of "
+        f"which 1 is the gradient itself, and `soft_target` {memory['plain']:.1f}×. Time of the chunked over the plain "
+        f"loss, {result['rounds']} rounds interleaved: {ours['median']:.3f}× (quartiles {ours['quartile_low']:.3f}–"
         f"{ours['quartile_high']:.3f}); plain against itself {control['median']:.3f}× "
         f"({control['quartile_low']:.3f}–{control['quartile_high']:.3f}).\n"
     )

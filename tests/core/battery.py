@@ -275,6 +275,24 @@ class Laws:
             with pytest.raises(ValueError, match="normalizer must be positive"):
                 row.masked(normalizer=wrong)
 
+    def test_parts_of_a_ragged_batch_add_up(self, row: Row) -> None:
+        total = int(row.mask.sum())
+        if isinstance(row.masked(mask=row.mask, normalizer=total), str):
+            pytest.skip("it takes no mask or no normalizer, which the laws above say")
+        student, teacher = row.pair()
+        loss, given = copy.deepcopy(row.loss).double(), row.given | {"mask": row.mask}
+        whole = loss(*row.outputs(student, teacher), **given)
+        parts = [
+            loss(
+                *row.outputs(student[k], teacher[k]),
+                **{name: value[k] for name, value in given.items()},
+                normalizer=total,
+            )
+            for k in torch.arange(row.shape[0]).split(1)
+        ]
+        torch.testing.assert_close(sum(parts), whole)
+        torch.testing.assert_close(*(torch.autograd.grad(value, student)[0] for value in (sum(parts), whole)))
+
     def test_losses_pickle_and_copy(self, row: Row) -> None:
         student, teacher = row.pair(torch.float32)
         value = row.loss(*row.outputs(student, teacher), **row.given)

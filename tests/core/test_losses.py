@@ -383,3 +383,18 @@ def test_more_criteria_compile_in_one_process_than_the_limit_of_one_function() -
         for loss in losses:
             compiled = torch.compile(loss + kd.FeatureMSE("4c"), backend="eager", fullgraph=True)
             assert compiled(*batch()).isfinite()
+
+
+@pytest.mark.parametrize("mask", [None, torch.tensor([True, True, False])])
+def test_masks_and_schedules_compile_in_one_graph(mask: Tensor | None) -> None:
+    torch.compiler.reset()
+    ramp = kd.schedules.Linear(0.0, 1.0, steps=4)
+    criterion = (
+        ramp * kd.SoftTarget()
+        + kd.FeatureMSE("4c", masked=False)
+        + kd.OnClasses(kd.LogitMSE(), student=[0, 2], teacher=[1, 2])
+    )
+    student, teacher = batch()
+    compiled = torch.compile(criterion, backend="aot_eager", fullgraph=True)
+    given = {"mask": mask, "step": 2, "normalizer": 2}
+    torch.testing.assert_close(compiled(student, teacher, **given), criterion(student, teacher, **given))
