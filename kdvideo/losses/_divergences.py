@@ -71,3 +71,38 @@ class DivergenceLoss(LogitLoss):
             "mask": given.mask,
             "normalizer": given.normalizer,
         }
+
+
+class SkewedLoss(DivergenceLoss):
+    """A divergence from a mixture of both: a subclass defines `between`.
+
+    Args:
+        skew: λ in [0, 1).
+        temperature: T > 0.
+        reduction: over the class axis.
+        dim: the class axis.
+        name: of the term.
+    """
+
+    def __init__(
+        self,
+        *,
+        skew: float = 0.1,
+        temperature: float = 1.0,
+        reduction: Reduction = "sum",
+        dim: int = 1,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(temperature=temperature, reduction=reduction, dim=dim, name=name)
+        check_skew(skew)
+        self.skew = skew
+
+    def options(self, given: Given) -> dict[str, Any]:
+        """Return what all divergences take, and the skew."""
+        return super().options(given) | {"skew": self.skew}
+
+
+def check_skew(skew: float) -> None:
+    """Raise ValueError unless 0 ≤ λ < 1."""
+    if not 0 <= skew < 1:
+        raise ValueError(f"skew must be in [0, 1), got {skew}: 0 is no mixture, 1 would leave nothing to learn")

@@ -28,8 +28,8 @@ class OneLayerLoss(FeatureLoss):
         ValueError: several roles.
     """
 
-    def __init__(self, roles: Roles, *, name: str | None = None) -> None:
-        super().__init__(roles, name=name)
+    def __init__(self, roles: Roles, *, masked: bool = True, name: str | None = None) -> None:
+        super().__init__(roles, masked=masked, name=name)
         if len(self.roles) != 1:
             raise ValueError(
                 f"{self.kind} must have one role, as its parameters fit one layer, got {list(self.roles)}: add up one "

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kdvideo.losses._tensors import matched, over_positions, valid, without_excluded
 from kdvideo.losses.base import Given
-from kdvideo.losses.kinds import FeatureLoss, Roles
+from kdvideo.losses.kinds import FeatureLoss
 
 
 def attention_mse(
@@ -102,24 +102,7 @@ def _maps(student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor
     return student, teacher, tokens[:, None, None, :]
 
 
-class _AttentionLoss(FeatureLoss):
-    """A loss on attention maps, with the mask of valid tokens.
-
-    Args:
-        roles: of the maps; several, whose losses are added up; or a mapping from the student's to the teacher's.
-        masked: whether the mask of a call holds for these tokens.
-        name: of the term; None: the kind and the roles.
-    """
-
-    def __init__(self, roles: Roles, *, masked: bool = True, name: str | None = None) -> None:
-        super().__init__(roles, name=name)
-        self.masked = masked
-
-    def _given(self, given: Given) -> tuple[Tensor | None, float | Tensor | None]:
-        return (given.mask, given.normalizer) if self.masked else (None, None)
-
-
-class AttentionMSE(_AttentionLoss):
+class AttentionMSE(FeatureLoss):
     """Loss object for `attention_mse`; a mapping of roles names the teacher's layer for each of the student's.
 
     Args:
@@ -142,11 +125,10 @@ class AttentionMSE(_AttentionLoss):
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `attention_mse`."""
-        mask, normalizer = self._given(given)
-        return attention_mse(student, teacher, mask=mask, normalizer=normalizer)
+        return attention_mse(student, teacher, mask=given.mask, normalizer=given.normalizer)
 
 
-class AttentionKL(_AttentionLoss):
+class AttentionKL(FeatureLoss):
     """Loss object for `attention_kl`; the paper takes the last layers of both networks.
 
     Args:
@@ -169,5 +151,4 @@ class AttentionKL(_AttentionLoss):
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `attention_kl`."""
-        mask, normalizer = self._given(given)
-        return attention_kl(student, teacher, mask=mask, normalizer=normalizer)
+        return attention_kl(student, teacher, mask=given.mask, normalizer=given.normalizer)

@@ -113,9 +113,9 @@ class AttentionTransfer(FeatureLoss):
         masked: bool = True,
         name: str | None = None,
     ) -> None:
-        super().__init__(roles, name=name)
+        super().__init__(roles, masked=masked, name=name)
         _check(power, per_frame)
-        self.power, self.per_frame, self.dim, self.masked = power, per_frame, dim, masked
+        self.power, self.per_frame, self.dim = power, per_frame, dim
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `attention_transfer`."""
@@ -125,6 +125,6 @@ class AttentionTransfer(FeatureLoss):
             power=self.power,
             per_frame=self.per_frame,
             dim=self.dim,
-            mask=given.mask if self.masked else None,
-            normalizer=given.normalizer if self.masked else None,
+            mask=given.mask,
+            normalizer=given.normalizer,
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
+import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,15 +17,66 @@ Weight = float | Callable[[int], float]
 Part = tuple[tuple[Weight, ...], "Loss"]
 
 
-@dataclass(slots=True)
 class Given:
-    """What a criterion is given besides the two outputs; see `Loss.forward`."""
+    """What a criterion is given besides the two outputs; see `Loss.forward`.
 
-    labels: Tensor | None = None
-    mask: Tensor | None = None
-    index: Tensor | None = None
-    step: int | None = None
-    normalizer: float | Tensor | None = None
+    It notes whether mask and normalizer were read: one that a loss does not read would be ignored silently.
+    """
+
+    __slots__ = ("_mask", "_normalizer", "index", "labels", "step", "unread")
+
+    def __init__(
+        self,
+        labels: Tensor | None = None,
+        mask: Tensor | None = None,
+        index: Tensor | None = None,
+        step: int | None = None,
+        normalizer: float | Tensor | None = None,
+    ) -> None:
+        self.labels, self.index, self.step = labels, index, step
+        self._mask, self._normalizer = mask, normalizer
+        self.unread: set[str] = set()
+
+    @property
+    def mask(self) -> Tensor | None:
+        """The mask of valid positions, now read."""
+        self.unread.discard("mask")
+        return self._mask
+
+    @property
+    def normalizer(self) -> float | Tensor | None:
+        """What the sum over valid positions is divided by, now read."""
+        self.unread.discard("normalizer")
+        return self._normalizer
+
+    def with_labels(self, labels: Tensor) -> Given:
+        """Return the same with other labels; what is read of it counts here too."""
+        other = Given(labels, self._mask, self.index, self.step, self._normalizer)
+        other.unread = self.unread
+        return other
+
+    def without_mask(self) -> Given:
+        """Return the same without mask and normalizer, for features that they do not belong to."""
+        self.unread.clear()
+        return Given(self.labels, None, self.index, self.step)
+
+    def vectors(self) -> None:
+        """Note that there are only vectors, (B, C), which have no positions that a mask of positions could name."""
+        if self._mask is not None and self._mask.ndim > 1:
+            self.unread.discard("mask")
+
+    def measured(self, loss: Loss, student: Output, teacher: Output) -> Tensor:
+        """Compute a loss, or raise ValueError for a mask or a normalizer that it does not read."""
+        if self._mask is None and self._normalizer is None:
+            return loss.compute(student, teacher, self)
+        self.unread = {name for name in ("mask", "normalizer") if getattr(self, f"_{name}") is not None}
+        value = loss.compute(student, teacher, self)
+        for name in sorted(self.unread):
+            raise ValueError(
+                f"{loss.name} takes no {name}: it would count all positions of the batch alike; call it on its own "
+                f"without {name}= and add its value to that of the others"
+            )
+        return value
 
     def need(self, name: str, loss: str) -> Any:
         """Return what has a name, or raise ValueError saying which loss needs it."""
@@ -54,6 +106,18 @@ class Loss(nn.Module):
 
     name: str
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" not in vars(cls):
+            # torch.compile counts recompilations for each code object: one that all classes shared would reach its
+            # limit at the ninth.
+            ours = cls.forward
+            code = ours.__code__.replace()
+            cls.forward = types.FunctionType(  # type: ignore[method-assign]
+                code, ours.__globals__, ours.__name__, ours.__defaults__, ours.__closure__
+            )
+            functools.update_wrapper(cls.forward, ours)
+
     def __init__(self, *, name: str | None = None) -> None:
         super().__init__()
         if name is not None:
@@ -82,9 +146,10 @@ class Loss(nn.Module):
                 the number in the whole batch where it is accumulated in parts of different length.
 
         Raises:
-            ValueError: the loss, or a weight, needs what was not given (the message names it).
+            ValueError: the loss, or a weight, needs what was not given, or takes no mask or normalizer and one is given
+                (the message names it).
         """
-        return self.compute(student, teacher, Given(labels, mask, index, step, normalizer))
+        return Given(labels, mask, index, step, normalizer).measured(self, student, teacher)
 
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
         """Compute the loss of a subclass."""
@@ -104,7 +169,7 @@ class Loss(nn.Module):
         return self._terms(student, teacher, Given(labels, mask, index, step, normalizer))
 
     def _terms(self, student: Output, teacher: Output, given: Given) -> dict[str, Tensor]:
-        return {self.name: self.compute(student, teacher, given)}
+        return {self.name: given.measured(self, student, teacher)}
 
     def _parts(self) -> list[Part]:
         return [((), self)]
@@ -119,6 +184,8 @@ class Loss(nn.Module):
     def __mul__(self, weight: Any) -> Loss:
         if isinstance(weight, nn.Module) or not (isinstance(weight, (int, float)) or callable(weight)):
             return NotImplemented
+        if isinstance(weight, (int, float)):
+            _checked(weight, weight)
         return WeightedSum([((weight, *weights), loss) for weights, loss in self._parts()])
 
     __rmul__ = __mul__
@@ -155,7 +222,7 @@ class WeightedSum(Loss):
 
     def _terms(self, student: Output, teacher: Output, given: Given) -> dict[str, Tensor]:
         return {
-            name: _weighted(loss.compute(student, teacher, given), weights, given.step)
+            name: _weighted(given.measured(loss, student, teacher), weights, given.step)
             for name, (weights, loss) in zip(self.names, self._parts(), strict=True)
         }
 
@@ -193,4 +260,13 @@ def _at(weight: Weight, step: int | None) -> float:
         raise ValueError(
             f"the weight {weight} is a schedule: pass the step, as in criterion(student, teacher, step=step)"
         )
-    return weight(step)
+    return _checked(weight(step), weight)
+
+
+def _checked(value: float, weight: Weight) -> float:
+    if not 0 <= value < math.inf:
+        of = "" if value is weight else f" from {weight}"
+        raise ValueError(
+            f"a weight must be finite and at least 0, got {value}{of}: a loss is minimized, never maximized"
+        )
+    return value

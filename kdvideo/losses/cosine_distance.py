@@ -78,10 +78,9 @@ class CosineDistance(FeatureLoss):
     kind = "cosine_distance"
 
     def __init__(self, roles: Roles, *, dim: int = 1, masked: bool = True, name: str | None = None) -> None:
-        super().__init__(roles, name=name)
-        self.dim, self.masked = dim, masked
+        super().__init__(roles, masked=masked, name=name)
+        self.dim = dim
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `cosine_distance`."""
-        mask, normalizer = (given.mask, given.normalizer) if self.masked else (None, None)
-        return cosine_distance(student, teacher, dim=self.dim, mask=mask, normalizer=normalizer)
+        return cosine_distance(student, teacher, dim=self.dim, mask=given.mask, normalizer=given.normalizer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -82,12 +83,27 @@ def _scores(anchor: Tensor, others: Tensor, temperature: float) -> Tensor:
     return torch.einsum("bd,bnd->bn", anchor, others.to(anchor.dtype)) / temperature
 
 
+def of_all_processes(rows: Tensor) -> Tensor:
+    """Concatenate the rows of all processes, whose numbers may differ; without processes, the rows themselves."""
+    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+        return rows
+    length = rows.new_tensor([len(rows)], dtype=torch.long)
+    lengths = [torch.zeros_like(length) for _ in range(dist.get_world_size())]
+    dist.all_gather(lengths, length)
+    longest = max(int(one) for one in lengths)
+    padded = torch.cat([rows, rows.new_zeros(longest - len(rows), *rows.shape[1:])])
+    gathered = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(gathered, padded)
+    return torch.cat([one[: int(n)] for one, n in zip(gathered, lengths, strict=True)])
+
+
 class CRD(OneLayerLoss):
     """Loss object for `crd`, with linear embeddings and a memory of the embeddings of the whole data set.
 
     It needs `index=`, the samples' numbers in the data set. The two memories, (M, dim) each, are buffers: they are
     saved and restored with the criterion's state_dict and move with `.to`. In training mode the entries of the batch
-    move towards its embeddings after the loss; in evaluation mode they stay. Negatives are drawn uniformly, with
+    move towards its embeddings after the loss; in evaluation mode they stay. With several processes the memory is one:
+    every process gathers the embeddings of all, so that all must call the loss. Negatives are drawn uniformly, with
     PyTorch's RNG, from samples of other classes where `classes` are given, else from all other samples. Features that
     are maps are averaged over their positions. Optimize its parameters too.
 
@@ -220,6 +236,8 @@ class CRD(OneLayerLoss):
     @torch.no_grad()
     def _remember(self, index: Tensor, student: Tensor, teacher: Tensor, constant: Tensor) -> None:
         self.constant.copy_(constant)
+        # The memory is one for all processes, and DDP would keep that of the first alone.
+        index, student, teacher = (of_all_processes(one) for one in (index, student, teacher))
         for memory, new in ((self.student_memory, student), (self.teacher_memory, teacher)):
             mixed = self.momentum * memory[index] + (1 - self.momentum) * new.to(memory.dtype)
             memory[index] = F.normalize(mixed, dim=1)

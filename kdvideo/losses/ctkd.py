@@ -116,7 +116,8 @@ class CTKD(LogitLoss):
         if isinstance(strength, (int, float)):
             check_weights(strength=strength)
         self.strength, self.start, self.span = strength, start, span
-        self.theta = nn.Parameter(torch.tensor(float(theta)))
+        # Not a scalar, which FSDP cannot shard.
+        self.theta = nn.Parameter(torch.tensor([float(theta)]))
 
     @property
     def temperature(self) -> float:

@@ -91,11 +91,10 @@ class CWD(FeatureLoss):
         masked: bool = True,
         name: str | None = None,
     ) -> None:
-        super().__init__(roles, name=name)
+        super().__init__(roles, masked=masked, name=name)
         check_temperature(temperature)
-        self.temperature, self.dim, self.masked = temperature, dim, masked
+        self.temperature, self.dim = temperature, dim
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `cwd`."""
-        mask = given.mask if self.masked else None
-        return cwd(student, teacher, temperature=self.temperature, dim=self.dim, mask=mask)
+        return cwd(student, teacher, temperature=self.temperature, dim=self.dim, mask=given.mask)

@@ -84,12 +84,13 @@ class FeatureMSE(FeatureLoss):
         masked: bool = True,
         name: str | None = None,
     ) -> None:
-        super().__init__(roles, name=name)
+        super().__init__(roles, masked=masked, name=name)
         check_reduction(reduction)
         self.reduction: Reduction = reduction
-        self.dim, self.masked = dim, masked
+        self.dim = dim
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `feature_mse`."""
-        mask, normalizer = (given.mask, given.normalizer) if self.masked else (None, None)
-        return feature_mse(student, teacher, reduction=self.reduction, dim=self.dim, mask=mask, normalizer=normalizer)
+        return feature_mse(
+            student, teacher, reduction=self.reduction, dim=self.dim, mask=given.mask, normalizer=given.normalizer
+        )

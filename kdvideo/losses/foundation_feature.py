@@ -105,10 +105,10 @@ class FoundationFeature(FeatureLoss):
         masked: bool = True,
         name: str | None = None,
     ) -> None:
-        super().__init__(roles, name=name)
+        super().__init__(roles, masked=masked, name=name)
         _check(cosine, smooth_l1, beta)
         self.cosine, self.smooth_l1, self.beta = cosine, smooth_l1, beta
-        self.dim, self.masked = dim, masked
+        self.dim = dim
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `foundation_feature`."""
@@ -119,6 +119,6 @@ class FoundationFeature(FeatureLoss):
             smooth_l1=self.smooth_l1,
             beta=self.beta,
             dim=self.dim,
-            mask=given.mask if self.masked else None,
-            normalizer=given.normalizer if self.masked else None,
+            mask=given.mask,
+            normalizer=given.normalizer,
         )

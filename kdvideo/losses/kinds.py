@@ -93,6 +93,7 @@ class FeatureLoss(Loss):
 
     Args:
         roles: a role; several; or a mapping from the student's roles to the teacher's, where they differ.
+        masked: whether the mask and the normalizer of a call hold for these features.
         name: of the term; None: the kind and the roles, as in "feature_mse[2c,4c]".
 
     Raises:
@@ -101,7 +102,7 @@ class FeatureLoss(Loss):
 
     kind: str
 
-    def __init__(self, roles: Roles, *, name: str | None = None) -> None:
+    def __init__(self, roles: Roles, *, masked: bool = True, name: str | None = None) -> None:
         if isinstance(roles, str):
             roles = (roles,)
         self_roles = dict(roles) if isinstance(roles, Mapping) else {role: role for role in roles}
@@ -109,7 +110,7 @@ class FeatureLoss(Loss):
             raise ValueError("roles must name at least one feature, got none")
         shown = [a if a == b else f"{a}:{b}" for a, b in self_roles.items()]
         super().__init__(name=name or f"{self.kind}[{','.join(shown)}]")
-        self.roles = self_roles
+        self.roles, self.masked = self_roles, masked
 
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
         """Compute the sum of the losses over the roles.
@@ -117,7 +118,12 @@ class FeatureLoss(Loss):
         Raises:
             ValueError: the student or the teacher lacks a role.
         """
-        values = [self.between(ours, theirs, given) for ours, theirs in self.pairs(student, teacher)]
+        pairs = self.pairs(student, teacher)
+        if not self.masked:
+            given = given.without_mask()
+        elif all(ours.ndim == theirs.ndim == 2 for ours, theirs in pairs):
+            given.vectors()
+        values = [self.between(ours, theirs, given) for ours, theirs in pairs]
         return values[0] if len(values) == 1 else torch.stack(values).sum(0)
 
     def pairs(self, student: Output, teacher: Output) -> list[tuple[Tensor, Tensor]]:

@@ -127,14 +127,14 @@ class MGD(OneLayerLoss):
         masked: bool = True,
         name: str | None = None,
     ) -> None:
-        super().__init__(roles, name=name)
+        super().__init__(roles, masked=masked, name=name)
         check_positive(channels=channels)
         if not 0 <= hidden_ratio <= 1:
             raise ValueError(f"hidden_ratio must be from 0 to 1, got {hidden_ratio}")
         if hidden not in get_args(Hidden):
             raise ValueError(f"hidden must be one of {get_args(Hidden)}, got {hidden!r}")
         check_whole(reduction)
-        self.hidden_ratio, self.hidden, self.masked = hidden_ratio, hidden, masked
+        self.hidden_ratio, self.hidden = hidden_ratio, hidden
         self.reduction: Whole = reduction
         conv = conv_of(axes)
         self.generator = nn.Sequential(
@@ -145,5 +145,4 @@ class MGD(OneLayerLoss):
         """Compute `mgd` for parts drawn anew."""
         matched(student, teacher)
         keep = random_keep(student, self.hidden_ratio, self.hidden)
-        mask = given.mask if self.masked else None
-        return mgd(student, teacher, generate=self.generator, keep=keep, reduction=self.reduction, mask=mask)
+        return mgd(student, teacher, generate=self.generator, keep=keep, reduction=self.reduction, mask=given.mask)

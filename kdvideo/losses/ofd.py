@@ -119,19 +119,18 @@ class OFD(OneLayerLoss):
         masked: bool = True,
         name: str | None = None,
     ) -> None:
-        super().__init__(roles, name=name)
+        super().__init__(roles, masked=masked, name=name)
         check_whole(reduction)
         margin = norm.detach().clone() if isinstance(norm, Tensor) else _margin_of(norm)
         if margin.ndim != 1 or (margin > 0).any():
             raise ValueError(f"margins must be at most 0, one for each channel, got {margin.tolist()}")
         self.register_buffer("margin", margin)
-        self.dim, self.masked = dim, masked
+        self.dim = dim
         self.reduction: Whole = reduction
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `ofd`."""
-        mask = given.mask if self.masked else None
-        return ofd(student, teacher, margin=self.margin, reduction=self.reduction, dim=self.dim, mask=mask)
+        return ofd(student, teacher, margin=self.margin, reduction=self.reduction, dim=self.dim, mask=given.mask)
 
 
 def _margin_of(norm: nn.Module) -> Tensor:

@@ -120,7 +120,7 @@ class OnClasses(Loss):
         indices: tuple[Tensor, Tensor] = (self.student_index, self.teacher_index)  # type: ignore[assignment]
         if given.labels is not None and student.logits is not None and not given.labels.is_floating_point():
             labels = _renumbered(given.labels, indices[0], student.logits.shape[self.loss.dim])
-            given = Given(labels, given.mask, given.index, given.step, given.normalizer)
+            given = given.with_labels(labels)
         if student.logits is not None:
             student = student._replace(logits=_select(student.logits, ours, "student", self.loss.dim, indices[0]))
         if teacher.logits is not None:

@@ -93,10 +93,10 @@ class PKD(FeatureLoss):
     def __init__(
         self, roles: Roles, *, eps: float = 1e-6, dim: int = 1, masked: bool = True, name: str | None = None
     ) -> None:
-        super().__init__(roles, name=name)
+        super().__init__(roles, masked=masked, name=name)
         _check(eps)
-        self.eps, self.dim, self.masked = eps, dim, masked
+        self.eps, self.dim = eps, dim
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `pkd`."""
-        return pkd(student, teacher, eps=self.eps, dim=self.dim, mask=given.mask if self.masked else None)
+        return pkd(student, teacher, eps=self.eps, dim=self.dim, mask=given.mask)

@@ -11,7 +11,9 @@ from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 
 
-def simkd(student: Tensor, teacher: Tensor) -> Tensor:
+def simkd(
+    student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, normalizer: float | Tensor | None = None
+) -> Tensor:
     """Compute the mean squared error between the features that enter the teacher's classifier.
 
     L = mean of (s − t)², over the batch and all of the feature; no label and no logit takes part.
@@ -19,12 +21,14 @@ def simkd(student: Tensor, teacher: Tensor) -> Tensor:
     Args:
         student: the student's projected feature, (B, C), or a map (B, C, ...) before the average pooling.
         teacher: the feature that the teacher pools and classifies, of the same shape.
+        mask: bool or 0 and 1, one for each position (the shape without the channel axis): where it counts.
+        normalizer: what the sum over valid positions is divided by; None: their number.
 
     Returns:
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ, an empty batch, or integer tensors.
+        ValueError: shapes that differ, an empty batch, integer tensors, or a mask of another shape.
 
     Examples:
         >>> import torch
@@ -35,7 +39,7 @@ def simkd(student: Tensor, teacher: Tensor) -> Tensor:
         Chen, Mei, Zhang, Wang, Feng, Chen, "Knowledge Distillation with the Reused Teacher Classifier", CVPR 2022,
         arXiv 2203.14001, equation 3.
     """
-    return squared_error(student, teacher, "mean")
+    return squared_error(student, teacher, "mean", mask=mask, normalizer=normalizer)
 
 
 class SimKD(OneLayerLoss):
@@ -47,6 +51,7 @@ class SimKD(OneLayerLoss):
     Args:
         roles: the role of the last feature, or one student's role: teacher's role.
         classifier: of the teacher, from pooled features (B, C) to logits; a copy of it is frozen.
+        masked: whether the mask of a call holds for this feature.
         name: of the term; None: "simkd[role]".
 
     Raises:
@@ -62,13 +67,13 @@ class SimKD(OneLayerLoss):
 
     kind = "simkd"
 
-    def __init__(self, roles: Roles, classifier: nn.Module, *, name: str | None = None) -> None:
-        super().__init__(roles, name=name)
+    def __init__(self, roles: Roles, classifier: nn.Module, *, masked: bool = True, name: str | None = None) -> None:
+        super().__init__(roles, masked=masked, name=name)
         self.classifier = Frozen(classifier)
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `simkd`."""
-        return simkd(student, teacher)
+        return simkd(student, teacher, mask=given.mask, normalizer=given.normalizer)
 
     def logits(self, student: Output) -> Tensor:
         """Classify the student's projected feature, pooled if it is a map, with the teacher's classifier."""

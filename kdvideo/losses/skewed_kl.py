@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdvideo.losses._divergences import DivergenceLoss, kl_terms, log_mixture, log_probabilities
+from kdvideo.losses._divergences import SkewedLoss, check_skew, kl_terms, log_mixture, log_probabilities
 from kdvideo.losses._tensors import Reduction, reduced
 from kdvideo.losses.base import Given
 
@@ -61,13 +61,7 @@ def skewed_kl(
     return reduced(elements, reduction, dim=dim, mask=mask, normalizer=normalizer)
 
 
-def check_skew(skew: float) -> None:
-    """Raise ValueError unless 0 ≤ λ < 1."""
-    if not 0 <= skew < 1:
-        raise ValueError(f"skew must be in [0, 1), got {skew}: 0 is no mixture, 1 would leave nothing to learn")
-
-
-class SkewedKL(DivergenceLoss):
+class SkewedKL(SkewedLoss):
     """Loss object for `skewed_kl` between the logits of two `Output`s.
 
     Args:
@@ -91,19 +85,6 @@ class SkewedKL(DivergenceLoss):
 
     name = "skewed_kl"
 
-    def __init__(
-        self,
-        *,
-        skew: float = 0.1,
-        temperature: float = 1.0,
-        reduction: Reduction = "sum",
-        dim: int = 1,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(temperature=temperature, reduction=reduction, dim=dim, name=name)
-        check_skew(skew)
-        self.skew = skew
-
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `skewed_kl`."""
-        return skewed_kl(student, teacher, skew=self.skew, **self.options(given))
+        return skewed_kl(student, teacher, **self.options(given))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdvideo.losses._divergences import DivergenceLoss, kl_terms, log_mixture, log_probabilities
+from kdvideo.losses._divergences import SkewedLoss, check_skew, kl_terms, log_mixture, log_probabilities
 from kdvideo.losses._tensors import Reduction, reduced
 from kdvideo.losses.base import Given
-from kdvideo.losses.skewed_kl import check_skew
 
 
 def skewed_reverse_kl(
@@ -62,7 +61,7 @@ def skewed_reverse_kl(
     return reduced(elements, reduction, dim=dim, mask=mask, normalizer=normalizer)
 
 
-class SkewedReverseKL(DivergenceLoss):
+class SkewedReverseKL(SkewedLoss):
     """Loss object for `skewed_reverse_kl` between the logits of two `Output`s.
 
     Args:
@@ -86,19 +85,6 @@ class SkewedReverseKL(DivergenceLoss):
 
     name = "skewed_reverse_kl"
 
-    def __init__(
-        self,
-        *,
-        skew: float = 0.1,
-        temperature: float = 1.0,
-        reduction: Reduction = "sum",
-        dim: int = 1,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(temperature=temperature, reduction=reduction, dim=dim, name=name)
-        check_skew(skew)
-        self.skew = skew
-
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `skewed_reverse_kl`."""
-        return skewed_reverse_kl(student, teacher, skew=self.skew, **self.options(given))
+        return skewed_reverse_kl(student, teacher, **self.options(given))

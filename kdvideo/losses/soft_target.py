@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo.losses._divergences import kl_terms
-from kdvideo.losses._tensors import Reduction, check_classes, check_reduction, check_temperature, matched, reduced
+from kdvideo.losses._divergences import DivergenceLoss, kl_terms
+from kdvideo.losses._tensors import Reduction, check_classes, check_temperature, matched, reduced
 from kdvideo.losses.base import Given
-from kdvideo.losses.kinds import LogitLoss
 
 
 def soft_target(
@@ -65,7 +64,7 @@ def kl_elements(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
     return kl_terms(F.log_softmax(teacher, dim), F.log_softmax(student, dim))
 
 
-class SoftTarget(LogitLoss):
+class SoftTarget(DivergenceLoss):
     """Loss object for `soft_target` between the logits of two `Output`s.
 
     Args:
@@ -91,20 +90,8 @@ class SoftTarget(LogitLoss):
     def __init__(
         self, *, temperature: float = 4.0, reduction: Reduction = "sum", dim: int = 1, name: str | None = None
     ) -> None:
-        super().__init__(dim=dim, name=name)
-        check_temperature(temperature)
-        check_reduction(reduction)
-        self.temperature = temperature
-        self.reduction: Reduction = reduction
+        super().__init__(temperature=temperature, reduction=reduction, dim=dim, name=name)
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `soft_target`."""
-        return soft_target(
-            student,
-            teacher,
-            temperature=self.temperature,
-            reduction=self.reduction,
-            dim=self.dim,
-            mask=given.mask,
-            normalizer=given.normalizer,
-        )
+        return soft_target(student, teacher, **self.options(given))

@@ -23,7 +23,6 @@ from kdvideo.losses._tensors import (
 )
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
-from kdvideo.losses.soft_target import kl_elements
 
 
 def soft_target_chunked(
@@ -38,8 +37,8 @@ def soft_target_chunked(
     """Compute `soft_target` of tokens without a float32 copy of the logits.
 
     L = T² · 1/N Σ_i KL(softmax(t_i / T) ‖ softmax(s_i / T)), value and gradient as `soft_target` with dim=-1.
-    Beside the logits and the student's gradient, which has their dtype, about 8 float32 copies of one chunk are held;
-    `soft_target` holds about as many of everything. The backward pass computes the softmax again.
+    Beside the logits and the student's gradient, which has their dtype, at most 4 float32 copies of one chunk are held;
+    `soft_target` holds about 10 of everything. The backward pass computes the softmax again.
 
     Args:
         student: logits, (B, N, V), or (B, V): the classes are on the last axis. A view such as `logits[:, :-1]` is
@@ -89,8 +88,10 @@ class _Chunked(torch.autograd.Function):
         dtype = torch.promote_types(torch.promote_types(student.dtype, teacher.dtype), torch.float32)
         values = student.new_empty(student.shape[:-1], dtype=dtype)
         for piece in _pieces(values.shape, chunks):
-            ours, theirs = (_scaled(one, piece, keep, temperature) for one in (student, teacher))
-            values[piece] = kl_elements(ours, theirs, -1).sum(-1)
+            log_q, log_p = (_scaled(one, piece, keep, temperature).log_softmax(-1) for one in (student, teacher))
+            # In place: the copies of a chunk that live at once are what the memory is measured in.
+            difference, p = log_q.neg_().add_(log_p), log_p.exp_()
+            values[piece] = difference.mul_(p).masked_fill_(p == 0, 0.0).sum(-1)
         return values
 
     @staticmethod
@@ -105,7 +106,7 @@ class _Chunked(torch.autograd.Function):
         gradient = torch.empty_like(student, memory_format=torch.contiguous_format)
         for piece in _pieces(outer.shape, ctx.chunks):
             ours, theirs = (_scaled(one, piece, keep, ctx.temperature).softmax(-1) for one in (student, teacher))
-            gradient[piece] = (ours - theirs) * (outer[piece] / ctx.temperature).unsqueeze(-1)
+            gradient[piece] = ours.sub_(theirs).mul_((outer[piece] / ctx.temperature).unsqueeze(-1))
         return gradient, None, None, None, None
 
 

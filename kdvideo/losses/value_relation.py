@@ -104,11 +104,10 @@ class ValueRelation(FeatureLoss):
     kind = "value_relation"
 
     def __init__(self, roles: Roles, *, heads: int, masked: bool = True, name: str | None = None) -> None:
-        super().__init__(roles, name=name)
+        super().__init__(roles, masked=masked, name=name)
         _check(heads)
-        self.heads, self.masked = heads, masked
+        self.heads = heads
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `value_relation`."""
-        mask, normalizer = (given.mask, given.normalizer) if self.masked else (None, None)
-        return value_relation(student, teacher, heads=self.heads, mask=mask, normalizer=normalizer)
+        return value_relation(student, teacher, heads=self.heads, mask=given.mask, normalizer=given.normalizer)

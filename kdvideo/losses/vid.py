@@ -107,12 +107,12 @@ class VID(OneLayerLoss):
         masked: bool = True,
         name: str | None = None,
     ) -> None:
-        super().__init__(roles, name=name)
+        super().__init__(roles, masked=masked, name=name)
         check_positive(channels=channels, eps=eps)
         check_reduction(reduction)
         if not eps < initial_variance < math.inf:
             raise ValueError(f"initial_variance must be finite and above eps = {eps}, got {initial_variance}")
-        self.eps, self.dim, self.masked = eps, dim, masked
+        self.eps, self.dim = eps, dim
         self.reduction: Reduction = reduction
         softplus = initial_variance - eps
         # The inverse of softplus, without overflow for large variances.
@@ -120,7 +120,6 @@ class VID(OneLayerLoss):
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `vid`."""
-        mask, normalizer = (given.mask, given.normalizer) if self.masked else (None, None)
         return vid(
             student,
             teacher,
@@ -128,6 +127,6 @@ class VID(OneLayerLoss):
             eps=self.eps,
             reduction=self.reduction,
             dim=self.dim,
-            mask=mask,
-            normalizer=normalizer,
+            mask=given.mask,
+            normalizer=given.normalizer,
         )

@@ -41,6 +41,7 @@ class Row:
         refuses: which shapes of a teacher must raise: of another batch, of an axis less or of an axis more.
         least_batch: the samples without which there is nothing to compare.
         prepare: what a random tensor goes through before, as where a loss expects probabilities.
+        positions: the shape of a mask; None: that of the tensors without the class or channel axis.
     """
 
     function: Callable[..., Tensor]
@@ -56,9 +57,31 @@ class Row:
     refuses: tuple[str, ...] = ("batch", "axis less", "axis more")
     least_batch: int = 1
     prepare: Callable[[Tensor], Tensor] | None = None
+    positions: tuple[int, ...] | None = None
 
     def __call__(self, student: Tensor, teacher: Tensor, **given: Any) -> Tensor:
         return self.function(student, teacher, **(self.given | given))
+
+    @property
+    def mask(self) -> Tensor:
+        """True at every second position, and nowhere in the last sample where there are several positions."""
+        shape = list(self.shape)
+        if self.positions is None and len(shape) > 1:
+            del shape[getattr(self.loss, "dim", 1)]
+        mask = torch.arange(torch.Size(self.positions or shape).numel()).reshape(self.positions or shape) % 2 == 0
+        if mask.ndim > 1:
+            mask[-1] = False
+        return mask
+
+    def masked(self, **given: Any) -> Tensor | str:
+        """The value of the object with a mask or a normalizer, or the error with which it takes none."""
+        student, teacher = self.pair(torch.float32)
+        try:
+            return self.loss(*self.outputs(student, teacher), **(self.given | given))
+        except ValueError as error:
+            if "takes no" not in str(error):
+                raise
+            return str(error)
 
     @property
     def others(self) -> tuple[bool, ...]:
@@ -84,6 +107,16 @@ def pair(shape: tuple[int, ...], dtype: torch.dtype = torch.float64, seed: int =
     return student.to(dtype).requires_grad_(), teacher.to(dtype)
 
 
+def network(row: Row) -> torch.nn.Module:
+    """A small student from (B, 7) to all elements of a row's shape, the same at every call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        size = torch.Size(row.shape[1:]).numel()
+        last = torch.nn.Linear(5, size)
+        torch.nn.init.normal_(last.weight)
+        return torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.Tanh(), last)
+
+
 class Laws:
     """What every loss obeys."""
 
@@ -101,6 +134,21 @@ class Laws:
         terms = row.loss.terms(*row.outputs(student, teacher), **row.given)
         assert list(terms) == [row.loss.name]
         assert torch.equal(terms[row.loss.name], value)
+
+    def test_gradients_of_a_step_are_those_of_the_function_by_hand(self, row: Row) -> None:
+        x, teacher = (
+            torch.randn(row.shape[0], 7, generator=torch.Generator().manual_seed(2)),
+            row.pair(torch.float32)[1],
+        )
+        nets = [network(row) for _ in range(2)]
+        ours, by_hand = (net(x).view(row.shape) for net in nets)
+        if row.prepare is not None:
+            ours, by_hand = row.prepare(ours), row.prepare(by_hand)
+        (3 * row.loss(*row.outputs(ours, teacher), **row.given)).backward()
+        (3 * row(by_hand, teacher)).backward()
+        for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+            assert one.grad.any()
+            assert torch.equal(one.grad, other.grad)
 
     def test_gradient_is_that_of_finite_differences(self, row: Row) -> None:
         for other in row.others:
@@ -157,6 +205,30 @@ class Laws:
         with pytest.raises(ValueError, match="non-empty"):
             row.function(student[:0], teacher[:0], **empty)
 
+    def test_bad_labels_are_refused(self, row: Row) -> None:
+        labels = row.given.get("labels")
+        if labels is None or labels.is_floating_point():
+            pytest.skip("it takes no class labels")
+        student, teacher = row.pair()
+        classes = row.shape[getattr(row.loss, "dim", 1)]
+        for bad, message in (
+            (torch.full_like(labels, classes), rf"labels must be from 0 to {classes - 1}, got"),
+            (torch.full_like(labels, -1), rf"labels must be from 0 to {classes - 1}, got"),
+            (labels[:1], "labels must have one class for each position"),
+            (labels.double(), "labels must be integers"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                row(student, teacher, labels=bad)
+
+    def test_a_single_class_has_no_softmax(self, row: Row) -> None:
+        if row.role is not None or not getattr(row.loss, "softmax", False) or isinstance(row.loss, kd.LogitMSE):
+            pytest.skip("no softmax over classes")
+        student, teacher = row.pair()
+        dim = getattr(row.loss, "dim", 1)
+        given = {name: torch.zeros_like(value) for name, value in row.given.items()}
+        with pytest.raises(ValueError, match="at least 2 classes on axis"):
+            row(student.narrow(dim, 0, 1), teacher.narrow(dim, 0, 1), **given)
+
     def test_a_batch_too_small_to_be_compared_is_refused(self, row: Row) -> None:
         if row.least_batch == 1:
             pytest.skip("one sample is enough")
@@ -166,6 +238,61 @@ class Laws:
         with pytest.raises(ValueError, match=f"at least {enough} samples.*batch of {few}"):
             row.function(student[:few], teacher[:few], **row.given)
 
+    def test_a_mask_is_used_or_refused(self, row: Row) -> None:
+        value, everywhere = row.masked(mask=row.mask), row.masked(mask=torch.ones_like(row.mask))
+        if isinstance(value, str):
+            assert f"{row.loss.name} takes no mask" in value
+            assert isinstance(everywhere, str)
+            return
+        torch.testing.assert_close(everywhere, row.masked())
+        assert not torch.equal(value, row.masked())
+        assert torch.equal(row.masked(mask=row.mask.int()), value)
+        for wrong, message in (
+            (row.mask.unsqueeze(-1), "mask must have one entry for each position"),
+            (row.mask.float(), "mask must be bool, or integers 0 and 1"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                row.masked(mask=wrong)
+
+    def test_nothing_valid_is_zero_without_a_gradient(self, row: Row) -> None:
+        student, teacher = row.pair(torch.float32)
+        nowhere = {"mask": torch.zeros_like(row.mask)}
+        if isinstance(row.masked(**nowhere), str):
+            pytest.skip("it takes no mask, which the law above says")
+        value = row.loss(*row.outputs(student, teacher), **(row.given | nowhere))
+        assert value == 0
+        (gradient,) = torch.autograd.grad(value, student)
+        assert not gradient.any()
+
+    def test_a_normalizer_divides_or_is_refused(self, row: Row) -> None:
+        value, other = (row.masked(mask=row.mask, normalizer=n) for n in (int(row.mask.sum()), 8 * row.mask.sum()))
+        if isinstance(value, str):
+            assert f"{row.loss.name} takes no " in value
+            return
+        torch.testing.assert_close(8 * other, value)
+        torch.testing.assert_close(value, row.masked(mask=row.mask))
+        for wrong in (0, -1.0, torch.tensor(0), float("nan")):
+            with pytest.raises(ValueError, match="normalizer must be positive"):
+                row.masked(normalizer=wrong)
+
+    def test_parts_of_a_ragged_batch_add_up(self, row: Row) -> None:
+        total = int(row.mask.sum())
+        if isinstance(row.masked(mask=row.mask, normalizer=total), str):
+            pytest.skip("it takes no mask or no normalizer, which the laws above say")
+        student, teacher = row.pair()
+        loss, given = copy.deepcopy(row.loss).double(), row.given | {"mask": row.mask}
+        whole = loss(*row.outputs(student, teacher), **given)
+        parts = [
+            loss(
+                *row.outputs(student[k], teacher[k]),
+                **{name: value[k] for name, value in given.items()},
+                normalizer=total,
+            )
+            for k in torch.arange(row.shape[0]).split(1)
+        ]
+        torch.testing.assert_close(sum(parts), whole)
+        torch.testing.assert_close(*(torch.autograd.grad(value, student)[0] for value in (sum(parts), whole)))
+
     def test_losses_pickle_and_copy(self, row: Row) -> None:
         student, teacher = row.pair(torch.float32)
         value = row.loss(*row.outputs(student, teacher), **row.given)
@@ -174,7 +301,7 @@ class Laws:
 
     def test_compiled_in_one_graph_it_gives_the_same(self, row: Row) -> None:
         student, teacher = row.pair(torch.float32)
-        torch.compiler.reset()  # Each row compiles the same code again, which has a limit.
+        torch.compiler.reset()  # Rows of one class compile the same code again, which has a limit.
         compiled = torch.compile(row.loss, backend="aot_eager", fullgraph=True)
         value = compiled(*row.outputs(student, teacher), **row.given)
         torch.testing.assert_close(value, row.loss(*row.outputs(student, teacher), **row.given), rtol=1e-5, atol=1e-6)

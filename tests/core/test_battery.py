@@ -117,3 +117,19 @@ def test_two_losses_of_one_kind_take_names() -> None:
     student, teacher = (kd.Output(x, {}) for x in torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0)))
     criterion = kd.SoftTarget(temperature=1.0, name="sharp") + kd.SoftTarget(temperature=4.0)
     assert list(criterion.terms(student, teacher)) == ["sharp", "soft_target"]
+
+
+def test_which_losses_take_neither_mask_nor_normalizer() -> None:
+    from tests.core._distributed_losses import ROWS  # it imports this file
+
+    refusals = {"mask": set(), "normalizer": set()}
+    for row in ROWS.values():
+        for name, value in (("mask", row.mask), ("normalizer", 2)):
+            if isinstance(row.masked(**{name: value}), str):
+                refusals[name].add(type(row.loss))
+    without_mask = {
+        kd.SimilarityPreserving, kd.RKDDistance, kd.RKDAngle, kd.PKT, kd.CorrelationCongruence, kd.ICKD, kd.NST, kd.FSP,
+        kd.CRD, kd.ReviewKD, kd.FactorTransfer, kd.SemCKD, kd.SRRL,
+    }  # fmt: skip
+    assert refusals["mask"] == without_mask
+    assert refusals["normalizer"] == without_mask | {kd.CWD, kd.PKD, kd.DIST, kd.MLKD, kd.MGD, kd.OFD}

@@ -12,10 +12,9 @@ from tests.core import _distributed
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "tests.core._distributed"]
+def run_ranks(module: str, folder: Path) -> None:
+    """Run a module of tests on two processes until both end."""
+    command = [sys.executable, "-m", module]
     ranks = [
         subprocess.Popen([*command, str(rank), str(folder)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
         for rank in (0, 1)
@@ -26,6 +25,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch
         for rank in ranks:
             rank.kill()
     assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    run_ranks("tests.core._distributed", folder)
     return torch.load(folder / "gradients.pt")
 
 

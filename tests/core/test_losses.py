@@ -324,3 +324,77 @@ def test_parameters_of_a_loss_are_registered_through_sums() -> None:
     assert [id(p) for p in criterion.parameters()] == [id(learned.scale)]
     criterion(*batch()).backward()
     assert learned.scale.grad is not None
+
+
+def test_a_mask_that_one_term_cannot_use_is_refused() -> None:
+    x, y, z, w = torch.randn(4, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    student, teacher = (
+        kd.Output(x, {"tokens": y, "pooled": y.mean(1)}),
+        kd.Output(z, {"tokens": w, "pooled": w.mean(1)}),
+    )
+    tokens, mask = kd.SoftTarget(dim=-1), torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
+    for order in (tokens + kd.RKDDistance("tokens"), kd.RKDDistance("tokens") + tokens, 2 * kd.PKT("tokens")):
+        for call in (order, order.terms):
+            with pytest.raises(ValueError, match=r"(rkd_distance|pkt)\[tokens\] takes no mask: .*call it on its own"):
+                call(*triples(student, teacher), mask=torch.cat([mask, mask]))
+    # A vector for each sample has no positions; a mask of samples is another matter.
+    pooled = tokens + kd.SimilarityPreserving("pooled")
+    terms = pooled.terms(student, teacher, mask=mask)
+    assert torch.equal(terms["similarity_preserving[pooled]"], kd.SimilarityPreserving("pooled")(student, teacher))
+    with pytest.raises(ValueError, match="takes no mask"):
+        kd.SimilarityPreserving("pooled")(student, teacher, mask=torch.tensor([True, False]))
+    with pytest.raises(ValueError, match="takes no normalizer"):
+        pooled(student, teacher, mask=mask, normalizer=6)
+
+
+def triples(*outputs: kd.Output) -> list[kd.Output]:
+    return [
+        kd.Output(torch.cat([one.logits] * 2), {name: torch.cat([x, x + 1]) for name, x in one.features.items()})
+        for one in outputs
+    ]
+
+
+def test_a_loss_of_ones_own_that_ignores_a_mask_is_refused() -> None:
+    with pytest.raises(ValueError, match="learned takes no mask"):
+        Learned()(*batch(), mask=torch.ones(3, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("weight", [-1, -0.5, float("nan"), float("inf")])
+def test_bad_weights_are_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match=f"a weight must be finite and at least 0, got {weight}: "):
+        weight * kd.LogitMSE()
+    criterion = kd.LogitMSE() * kd.schedules.Constant(weight)
+    with pytest.raises(ValueError, match=f"at least 0, got {weight} from Constant"):
+        criterion(*batch(), step=0)
+
+
+def test_more_criteria_compile_in_one_process_than_the_limit_of_one_function() -> None:
+    losses = [
+        kd.LogitMSE(), kd.SoftTarget(), kd.TTM(), kd.WTTM(), kd.ReverseKL(), kd.JensenShannon(), kd.SkewedKL(),
+        kd.SkewedReverseKL(), kd.TotalVariation(), kd.DIST(), kd.MLKD(), kd.AlphaBeta(),
+    ]  # fmt: skip
+    assert len(losses) > torch._dynamo.config.recompile_limit
+    torch.compiler.reset()
+    for loss in losses:
+        compiled = torch.compile(loss, backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(*batch()), loss(*batch()))
+    # Sums are of one class, whose versions the limit is for.
+    with torch._dynamo.config.patch(recompile_limit=32):
+        for loss in losses:
+            compiled = torch.compile(loss + kd.FeatureMSE("4c"), backend="eager", fullgraph=True)
+            assert compiled(*batch()).isfinite()
+
+
+@pytest.mark.parametrize("mask", [None, torch.tensor([True, True, False])])
+def test_masks_and_schedules_compile_in_one_graph(mask: Tensor | None) -> None:
+    torch.compiler.reset()
+    ramp = kd.schedules.Linear(0.0, 1.0, steps=4)
+    criterion = (
+        ramp * kd.SoftTarget()
+        + kd.FeatureMSE("4c", masked=False)
+        + kd.OnClasses(kd.LogitMSE(), student=[0, 2], teacher=[1, 2])
+    )
+    student, teacher = batch()
+    compiled = torch.compile(criterion, backend="aot_eager", fullgraph=True)
+    given = {"mask": mask, "step": 2, "normalizer": 2}
+    torch.testing.assert_close(compiled(student, teacher, **given), criterion(student, teacher, **given))

@@ -99,12 +99,6 @@ TABLE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def fresh_compiler() -> None:
-    # All losses share one `forward`, of which the compiler keeps at most 8 versions.
-    torch.compiler.reset()
-
-
 @pytest.fixture(params=TABLE)
 def row(request: pytest.FixtureRequest) -> Row:
     return TABLE[request.param]
@@ -599,7 +593,7 @@ def test_chunks_hold_no_copy_of_the_logits() -> None:
     with Memory() as both:
         kf.soft_target_chunked(student, teacher).backward()
     assert both.largest == size  # the gradient itself, in bfloat16
-    assert both.peak <= size + 0.1 * 2 * size
+    assert both.peak <= 1.1 * size
     # A view without the last position, as of language models that predict the next token, is not copied.
     with Memory() as view:
         kf.soft_target_chunked(student[:, :-1], teacher[:, :-1])

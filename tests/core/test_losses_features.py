@@ -161,7 +161,13 @@ TABLE = {
         "x",
     ),
     "attention mse": Row(
-        kf.attention_mse, kd.AttentionMSE("x"), references.attention_mse, (2, 3, 4, 4), "x", orders=(0, 1, 2, 3)
+        kf.attention_mse,
+        kd.AttentionMSE("x"),
+        references.attention_mse,
+        (2, 3, 4, 4),
+        "x",
+        orders=(0, 1, 2, 3),
+        positions=(2, 4),
     ),
     # Between distributions the gradient vanishes only behind the softmax, which a test below goes through.
     "attention kl": Row(
@@ -173,6 +179,7 @@ TABLE = {
         zero=False,
         orders=(0, 1, 2, 3),
         prepare=softmax,
+        positions=(2, 4),
     ),
     "value relation": Row(
         partial(kf.value_relation, heads=2),
@@ -182,6 +189,7 @@ TABLE = {
         "x",
         orders=(0, 1),
         other_shape=(2, 4, 10),
+        positions=(2, 4),
     ),
 }
 

@@ -1,7 +1,7 @@
 """The losses of image classification: their table, and what only one of them does."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -109,14 +109,6 @@ TABLE = {
     "wttm": Row(wttm, kd.WTTM(), partial(references.ttm, gamma=0.2, weighted=True), SHAPE, zero=False, orders=(0, 1)),
     "ofa": Row(ofa, kd.OFA(), partial(references.ofa, gamma=1.5), SHAPE, zero=False, given=LABELS),
 }
-
-
-@pytest.fixture(autouse=True)
-def _fresh_compiler() -> Iterator[None]:
-    # All rows compile one `Loss.forward`, which may be compiled 8 times.
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 @pytest.fixture(params=TABLE)

@@ -161,12 +161,6 @@ def row(request: pytest.FixtureRequest) -> Row:
     return TABLE[request.param]
 
 
-@pytest.fixture(autouse=True)
-def _compiled_anew() -> None:
-    # All losses share one `forward`, and the compiler keeps few versions of a function.
-    torch.compiler.reset()
-
-
 class TestLaws(Laws):
     """The laws, row by row."""
 
