@@ -1,8 +1,9 @@
 """Measure memory and speed of `soft_target_chunked` beside `soft_target`, value and gradient, on logits of bfloat16.
 
 Memory is what a new process holds at most beyond what it held before the call, forward and backward pass, with blocks
-from 64 KiB given back to the system when they are freed (glibc's default keeps some at random). Times are formed within a round that runs every arm once, in random order; the plain loss runs twice (A/A).
-Seconds are CPU seconds of one thread.
+from 64 KiB given back to the system when they are freed (glibc's default keeps some at random). Times are formed within
+a round that runs every arm once, in random order; the plain loss runs twice (A/A). Seconds are CPU seconds of one
+thread.
 
     python -m benchmarks.speed.chunked_kl
 """
