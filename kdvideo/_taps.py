@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -17,6 +17,17 @@ Selector = Callable[[Any], Tensor]
 Call = int | Literal["all"]
 Run = tuple[nn.Module, Tensor, int | None, bool]  # module, tensor, its version, whether gradients were on
 Seen = dict[str, list[Run]]
+
+
+def check_call(call: Mapping[str, Call], roles: Iterable[str]) -> None:
+    """Raise ValueError where a run is neither a number nor "all", or a role of "all" is another layer's role."""
+    for role, run in call.items():
+        if run != "all" and type(run) is not int:
+            raise ValueError(f'call= must be a number of a run or "all", got {run!r} for the role {role!r}')
+        if run == "all" and (taken := [other for other in roles if other.startswith(f"{role}[")]):
+            raise ValueError(
+                f'call={{{role!r}: "all"}} makes the roles {role}[0] and so on, got {taken} too: rename one'
+            )
 
 
 class Recorder(threading.local):

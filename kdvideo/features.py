@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdvideo import _hints
 from kdvideo._paths import Layers, roles_to_places
-from kdvideo._taps import Call, EveryLayerRan, Recorder, Run, Seen, Selector, Tap
+from kdvideo._taps import Call, EveryLayerRan, Recorder, Run, Seen, Selector, Tap, check_call
 
 __all__ = ["Call", "CaptureError", "FeatureExtractor", "Output", "Selector", "itself"]
 
@@ -106,6 +106,7 @@ class FeatureExtractor(nn.Module):
         for option, roles in (("select", select), ("without_gradient", without_gradient), ("call", call)):
             if unknown := sorted(set(roles) - set(self.paths)):
                 raise ValueError(f"{option}= names the roles {unknown}, but the roles are {list(self.paths)}")
+        check_call(call, self.paths)
         if early_exit and (logits is not None or not places or any(call.values())):
             raise ValueError(
                 "early_exit=True needs layers and logits=None, and of every layer the first run: the rest comes later"
