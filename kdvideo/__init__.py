@@ -9,7 +9,8 @@ from types import ModuleType
 
 from kdvideo import cache, functional, projectors, schedules
 from kdvideo.cache import TeacherCache
-from kdvideo.features import CaptureError, FeatureExtractor, Output, describe
+from kdvideo.describe import describe
+from kdvideo.features import CaptureError, FeatureExtractor, Output
 from kdvideo.losses import (
     CRD,
     CTKD,

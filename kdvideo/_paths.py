@@ -1,44 +1,114 @@
-"""Resolution of layer names to the paths of modules that a hook may be put on."""
+"""The grammar of taps: from a layer's name, `path[:in][index or "key"]...`, to the tensors of modules that it means."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from torch import nn
 
-Layers = Mapping[str, str | Sequence[str]] | Sequence[str]
+Layers = Mapping[str, str | Sequence[str]] | Mapping[nn.Module, str | Sequence[str]] | Sequence[str | nn.Module]
+Key = int | str
+
+_KEY = r"""\[(?:-?\d+|"[^"]*"|'[^']*')\]"""
+_NAME = re.compile(rf"(?P<path>[^:\[\]]*)(?P<input>:in)?(?P<keys>(?:{_KEY})*)")
 
 
-def roles_to_paths(model: nn.Module, layers: Layers) -> dict[str, str]:
-    """Map each role to its module path; ValueError where a layer is unknown or compiled, or a role occurs twice."""
-    if isinstance(layers, str):
-        raise ValueError(f"layers= must be a mapping or a sequence of paths, got the string {layers!r}")
+class Place(NamedTuple):
+    """A tensor of a model: a module's output, or one of its inputs, or what lies under some keys of them.
+
+    Args:
+        name: how it is written, with the module's real path.
+        path: of the module.
+        is_input: whether the first key names an input, by position or keyword.
+        keys: that lead from the output, or from all inputs, to the tensor.
+    """
+
+    name: str
+    path: str
+    is_input: bool = False
+    keys: tuple[Key, ...] = ()
+
+
+def roles_to_places(model: nn.Module, layers: Layers) -> dict[str, Place]:
+    """Map each role to what it taps; ValueError where a layer is unknown or compiled, or a role occurs twice."""
+    if isinstance(layers, (str, nn.Module)):
+        raise ValueError(f"layers= must be a mapping or a sequence of paths, got {_shown(layers)}")
     if layers and _is_compiled(model):
         raise ValueError(f"the model is compiled: {_WRAP_FIRST}")
-    pairs = layers.items() if isinstance(layers, Mapping) else [(path, path) for path in layers]
-    paths: dict[str, str] = {}
-    for name, roles in pairs:
-        for role in (roles,) if isinstance(roles, str) else roles:
-            if role in paths:
-                raise ValueError(f"every role must have one layer, got {paths[role]!r} and {name!r} for {role!r}")
-            paths[role] = _resolve(model, name)
-    return paths
-
-
-def _resolve(model: nn.Module, name: str) -> str:
-    aliases: Mapping[str, str] = getattr(model, "layer_names", {})
     modules = dict(model.named_modules(remove_duplicate=False))
-    path = name if name in modules else aliases.get(name)
-    if path is None or path not in modules:
-        close = difflib.get_close_matches(name, [*aliases, *modules], n=3, cutoff=0.3)
+    places: dict[str, Place] = {}
+    for name in layers:
+        for place, stars in _matches(model, modules, name):
+            own = name if isinstance(name, str) and not stars else place.name
+            for role in _roles(layers[name], stars) if isinstance(layers, Mapping) else [own]:  # type: ignore[index]
+                if role in places:
+                    raise ValueError(
+                        f"every role must have one layer, got {places[role].name!r} and {place.name!r} for {role!r}"
+                        + (": put a * into the role, which stands for what the * of the path is" if stars else "")
+                    )
+                places[role] = place
+    return places
+
+
+def _roles(roles: str | Sequence[str], stars: Sequence[str]) -> Iterator[str]:
+    for role in (roles,) if isinstance(roles, str) else roles:
+        if role.count("*") > len(stars):
+            raise ValueError(f"a role must have at most as many * as its path, {len(stars)}, got {role!r}")
+        found = iter(stars)
+        yield re.sub(r"\*", lambda _, found=found: next(found), role)  # type: ignore[misc]
+
+
+def _matches(
+    model: nn.Module, modules: Mapping[str, nn.Module], name: str | nn.Module
+) -> Iterator[tuple[Place, tuple[str, ...]]]:
+    """Yield every place that a name means, with what each * of it stands for there."""
+    if isinstance(name, nn.Module):
+        name = _path_of(name, model, modules)
+    aliases: Mapping[str, str] = getattr(model, "layer_names", {})
+    known = {**{alias: path for alias, path in aliases.items() if path in modules}, **{path: path for path in modules}}
+    parts = _NAME.fullmatch(name)
+    if name in known or parts is None:
+        parts = re.fullmatch("(?P<path>.*)(?P<input>)(?P<keys>)", name, re.DOTALL)
+        assert parts is not None
+    written, keys = parts["path"], tuple(map(_key, re.findall(_KEY, parts["keys"])))
+    if "*" in written and written not in known:
+        pattern = re.compile(re.escape(written).replace(r"\*", "([^.]*)"))
+        found = [(path, match.groups()) for path in modules if path and (match := pattern.fullmatch(path))]
+    else:
+        found = [(known[written], ())] if written in known else []
+    if not found:
+        close = difflib.get_close_matches(written, [*aliases, *modules], n=3, cutoff=0.3)
         raise ValueError(
             f"{type(model).__name__} has no layer {name!r}; the closest are {close}. "
             "kdvideo.describe(model, input) prints them all"
         )
-    if any(_is_compiled(modules[prefix]) for prefix in _prefixes(path)):
-        raise ValueError(f"layer {name!r} is inside a compiled module: {_WRAP_FIRST}")
-    return path
+    for path, stars in found:
+        if any(_is_compiled(modules[prefix]) for prefix in _prefixes(path)):
+            raise ValueError(f"layer {path!r} is inside a compiled module: {_WRAP_FIRST}")
+        suffix = (parts["input"] or "") + parts["keys"]
+        yield Place(path + suffix, path, bool(parts["input"]), keys or ((0,) if parts["input"] else ())), stars
+
+
+def _key(written: str) -> Key:
+    inner = written[1:-1]
+    return inner[1:-1] if inner[0] in "\"'" else int(inner)
+
+
+def _path_of(module: nn.Module, model: nn.Module, modules: Mapping[str, nn.Module]) -> str:
+    for path, other in modules.items():
+        if other is module:
+            return path
+    raise ValueError(
+        f"a tapped module must be one of {type(model).__name__}'s own, got {_shown(module)}: take it from the "
+        "model that is wrapped, not from a copy"
+    )
+
+
+def _shown(layer: str | nn.Module) -> str:
+    return f"the string {layer!r}" if isinstance(layer, str) else f"a {type(layer).__name__} that is none of them"
 
 
 _WRAP_FIRST = "hooks put on it now would never run; wrap the plain model first, then compile the wrapper"

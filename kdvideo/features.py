@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from kdvideo._paths import Layers, roles_to_paths
+from kdvideo import _hints
+from kdvideo._paths import Layers, roles_to_places
+from kdvideo._taps import Call, EveryLayerRan, Recorder, Run, Seen, Selector, Tap, check_call
 
-Selector = Callable[[Any], Tensor]
+__all__ = ["Call", "CaptureError", "FeatureExtractor", "Output", "Selector", "itself"]
 
 
 class Output(NamedTuple):
@@ -53,27 +53,37 @@ class FeatureExtractor(nn.Module):
     afterwards. No output bit and no state_dict key of `model` changes. Wrap first, compile after:
     `torch.compile(FeatureExtractor(model, layers))`.
 
+    | layer | what is tapped |
+    |---|---|
+    | `"blocks.5"` | the output of the module at this path; `""` is the model itself |
+    | `net.blocks[5]` | the same, by the module |
+    | `"blocks.5[0]"`, `"neck['p3']"` | what the output, a tuple, dictionary or object, holds there; `"a[0]['b']"` |
+    | `"head:in"`, `"head:in[1]"`, `"head:in['mask']"` | an input of the module: the first, the second, by keyword |
+    | `"blocks.*.attn"` | of every block; a `*` does not cross a dot, and in the role stands for what it matched |
+
     Args:
         model: any module; held as `.model`.
-        layers: module path -> role, such as {"mixed_4c": "4c"}, or -> several roles, which get the same feature; or
-            a sequence of paths, each its own role. Names of the model's own `layer_names` mapping (short name ->
-            module path) are understood too.
-        select: role -> function of that layer's output that gives the tensor, where it is not one already.
+        layers: layer -> role, such as {"mixed_4c": "4c"} or {"blocks.*": "block.*"}, or -> several roles, which get the
+            same feature; or a sequence of layers, each its own role. Names of the model's own `layer_names` mapping
+            (short name -> module path) are understood too.
+        select: role -> function of what is tapped that gives the tensor, where it is not one already.
         logits: function of the model's output that gives the logits; None where none are wanted. By default the
             output itself or, where it is a dictionary or an object, what is called `logits` in it.
         early_exit: stop the forward pass as soon as every tapped layer has run. Needs `logits=None`.
             A layer that would run a second time after that point goes unnoticed.
         without_gradient: roles of layers that the model itself runs under `no_grad`, such as a momentum branch.
+        call: role -> which run of a layer that runs several times in a pass, such as 0 or -1; or "all", which gives the
+            roles "role[0]", "role[1]", ... in the order of the runs.
 
     Raises:
-        ValueError: an unknown layer (the closest names are listed), two layers with one role, a selector
-            for an unknown role, a model that is compiled already, or an early exit with logits wanted.
+        ValueError: an unknown layer (the closest names are listed), two layers with one role, an option
+            for an unknown role, a model that is compiled already, or an early exit with logits or later runs wanted.
         CaptureError: in forward, when a layer did not run, ran twice, was replaced by another module since, was
             overwritten in place afterwards, or ran without gradient, as inside a reentrant checkpoint.
 
     Examples:
         >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5))
-        >>> output = FeatureExtractor(net, {"1": "hidden"})(torch.zeros(2, 3))
+        >>> output = FeatureExtractor(net, {"1": "hidden", "1:in": "before"})(torch.zeros(2, 3))
         >>> output.logits.shape, output.features["hidden"].shape
         (torch.Size([2, 5]), torch.Size([2, 4]))
     """
@@ -87,226 +97,141 @@ class FeatureExtractor(nn.Module):
         logits: Selector | None = itself,
         early_exit: bool = False,
         without_gradient: Sequence[str] = (),
+        call: Mapping[str, Call] = MappingProxyType({}),
     ) -> None:
         super().__init__()
         self.model = model
-        self.paths = roles_to_paths(model, layers)
-        for option, roles in (("select", select), ("without_gradient", without_gradient)):
+        places = roles_to_places(model, layers)
+        self.paths = {role: place.name for role, place in places.items()}
+        for option, roles in (("select", select), ("without_gradient", without_gradient), ("call", call)):
             if unknown := sorted(set(roles) - set(self.paths)):
                 raise ValueError(f"{option}= names the roles {unknown}, but the roles are {list(self.paths)}")
-        if early_exit and (logits is not None or not self.paths):
-            raise ValueError("early_exit=True needs layers and logits=None: the logits come after every layer")
-        self._select_logits, self._without_gradient = logits, frozenset(without_gradient)
-        self._recorder = _Recorder()
-        self._handles, self._places = [], dict[str, tuple[list[str], int]]()
-        for role, path in self.paths.items():
-            tap = _Tap(self._recorder, role, select.get(role, itself), len(self.paths) if early_exit else None)
-            handle = model.get_submodule(path).register_forward_hook(tap)
-            self._handles.append(handle)
-            self._places[role] = (path.split(".") if path else [], handle.id)
+        check_call(call, self.paths)
+        if early_exit and (logits is not None or not places or any(call.values())):
+            raise ValueError(
+                "early_exit=True needs layers and logits=None, and of every layer the first run: the rest comes later"
+            )
+        self._select_logits = logits
+        self._recorder = Recorder()
+        self._taps = [
+            Tap(self._recorder, role, place, select.get(role), call.get(role), role not in without_gradient)
+            for role, place in places.items()
+        ]
+        for tap in self._taps:
+            tap.stop_at = len(places) if early_exit else None
+        self._handles = [tap.put_on(model.get_submodule(tap.place.path)) for tap in self._taps]
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
         """Run the model on the given inputs and return its `Output`."""
-        raw, seen = self._record(inputs, kwargs)
+        seen: Seen = {}
+        recorder = self._recorder
+        recorder.seen = seen
+        try:
+            raw = self.model(*inputs, **kwargs)
+        except EveryLayerRan as stop:
+            if stop.recorder is not recorder:
+                raise
+            raw = None
+        finally:
+            recorder.seen = None
         return Output(self._logits(raw), self._features(seen), raw)
 
     def remove(self) -> nn.Module:
-        """Take the hooks off again and return the model as it was given."""
+        """Take the hooks off again and return the model as it was given.
+
+        Examples:
+            >>> import copy
+            >>> student = FeatureExtractor(nn.Linear(3, 4), {"": "f"})
+            >>> bare = copy.deepcopy(student).remove()  # to save, script or export while the training goes on
+            >>> len(bare._forward_hooks), len(student.model._forward_hooks)
+            (0, 1)
+        """
         for handle in self._handles:
             handle.remove()
         return self.model
 
-    def _record(self, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, _Seen]:
-        seen: _Seen = {}
-        self._recorder.seen = seen
-        try:
-            return self.model(*inputs, **kwargs), seen
-        except _EveryLayerRan as stop:
-            if stop.recorder is not self._recorder:
-                raise
-            return None, seen
-        finally:
-            self._recorder.seen = None
-
     def _logits(self, raw: Any) -> Tensor | None:
-        if self._select_logits is None:
+        select = self._select_logits
+        if select is None:
             return None
-        logits = self._select_logits(raw)
-        if self._select_logits is itself and not isinstance(logits, Tensor):
+        logits: Any = select(raw)
+        if select is itself and not isinstance(logits, Tensor):
             logits = logits.get("logits", logits) if isinstance(logits, Mapping) else getattr(logits, "logits", logits)
         if not isinstance(logits, Tensor):
-            raise ValueError(f"the logits are {_kind(logits)}; say which tensor is meant: logits={_example(logits)}")
+            raise ValueError(
+                f"the logits must be a tensor, got {_hints.kind(logits)}: {_hints.which_logits(logits)}pass "
+                "logits=None where there are none; `Output.raw` holds what the network returned"
+            )
         return logits
 
-    def _features(self, seen: _Seen) -> dict[str, Tensor]:
-        return {role: self._checked(role, path, seen.get(role, ())) for role, path in self.paths.items()}
+    def _features(self, seen: Seen) -> dict[str, Tensor]:
+        features = {}
+        for tap in self._taps:
+            runs = seen.get(tap.role, ())
+            if len(runs) == 1 and tap.call is None:
+                features[tap.role] = self._projected(tap.role, self._checked(tap, runs[0]))
+            else:
+                for role, run in self._chosen(tap, runs).items():
+                    features[role] = self._projected(tap.role, self._checked(tap, run))
+        return features
 
-    def _is_tapped(self, role: str) -> bool:
-        """Return whether the module that is at the role's path now has its hook."""
-        parts, number = self._places[role]
+    def _projected(self, role: str, feature: Tensor) -> Tensor:
+        return feature
+
+    def _chosen(self, tap: Tap, runs: Sequence[Run]) -> dict[str, Run]:
+        """Return the wanted runs of a layer under their roles."""
+        if not runs:
+            raise CaptureError(
+                f"{tap.name} did not run in this forward pass: tap a layer that the model calls, wrap again if the "
+                f"layer was replaced, and wrap before torch.compile, not after{self._inside_attention(tap)}"
+            )
+        if tap.call == "all":
+            return {f"{tap.role}[{number}]": run for number, run in enumerate(runs)}
+        if tap.call is None:
+            raise CaptureError(
+                f"{tap.name} ran {len(runs)} times in a forward pass; its output is ambiguous: say which run is meant, "
+                f'call={{{tap.role!r}: -1}} or "all", or tap a layer that runs once, such as the block around it'
+            )
+        if not -len(runs) <= tap.call < len(runs):
+            raise CaptureError(f"{tap.name} ran {len(runs)} times in a forward pass, too few for call={tap.call}")
+        return {tap.role: runs[tap.call]}
+
+    def _inside_attention(self, tap: Tap) -> str:
+        if tap.parts and isinstance(self._module_at(tap.parts[:-1]), nn.MultiheadAttention):
+            return "; nn.MultiheadAttention uses the weights of its layers without calling them: tap it itself"
+        return ""
+
+    def _module_at(self, parts: Sequence[str]) -> nn.Module | None:
         module: Any = self.model
         for name in parts:
-            module = getattr(module, name, None)  # a compiled module passes this on to the one inside
-        return isinstance(module, nn.Module) and number in module._forward_hooks
+            child = module._modules.get(name)
+            module = getattr(module, name, None) if child is None else child  # a compiled module passes this on
+            if not isinstance(module, nn.Module):
+                return None
+        found: nn.Module = module._modules.get("_orig_mod", module)
+        return found
 
-    def _checked(self, role: str, path: str, captures: Sequence[_Capture]) -> Tensor:
-        if not captures:
+    def _checked(self, tap: Tap, run: Run) -> Tensor:
+        module, tensor, version, had_grad = run
+        if not torch.compiler.is_compiling() and self._module_at(tap.parts) is not module:
             raise CaptureError(
-                f"layer {path!r} (role {role!r}) did not run in this forward pass: tap a layer that the "
-                "model calls, wrap again if the layer was replaced, and wrap before torch.compile, not after"
-            )
-        if len(captures) > 1:
-            raise CaptureError(
-                f"layer {path!r} (role {role!r}) ran {len(captures)} times in a forward pass; its output is "
-                "ambiguous: tap a layer that runs once, such as the block around it"
-            )
-        if not torch.compiler.is_compiling() and not self._is_tapped(role):
-            raise CaptureError(
-                f"layer {path!r} (role {role!r}) is another module than when it was tapped, so that what ran is only a "
+                f"{tap.name} is another module than when it was tapped, so that what ran is only a "
                 "part of it: wrap again after adapters (LoRA) are added or layers are replaced"
             )
-        tensor, version, had_grad = captures[0]
         if version is not None and tensor._version != version:
             raise CaptureError(
-                f"the output of layer {path!r} (role {role!r}) was overwritten in place by a later operation"
-                f": tap that later layer, set inplace=False in it, or keep a copy, select={{{role!r}: torch.clone}}"
+                f"{tap.name} was overwritten in place by a later operation: keep a copy, "
+                f"select={{{tap.role!r}: torch.clone}}, or tap what overwrote it, or, where that is a module, "
+                "set inplace=False in it"
             )
-        asked = torch.is_grad_enabled() and role not in self._without_gradient
-        if asked and not had_grad and any(p.requires_grad for p in self.model.parameters()):
-            raise CaptureError(
-                f"layer {path!r} (role {role!r}) ran without gradient, as inside a reentrant checkpoint: use "
-                "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), or tap the checkpointed block; where the "
-                f"model means it, as in a momentum branch, say without_gradient=[{role!r}]"
-            )
+        if not had_grad and tap.needs_grad and torch.is_grad_enabled():
+            self._check_gradient(tap)
         return tensor
 
-
-class _Capture(NamedTuple):
-    tensor: Tensor
-    version: int | None
-    had_grad: bool
-
-
-_Seen = dict[str, list[_Capture]]
-
-
-class _Recorder(threading.local):
-    """Captures of one extractor in the running forward pass, per thread; None between passes."""
-
-    def __init__(self) -> None:
-        self.seen: _Seen | None = None
-
-    def __reduce__(self) -> tuple[type[_Recorder], tuple[()]]:
-        return _Recorder, ()
-
-
-class _EveryLayerRan(BaseException):
-    """Signal that ends a forward pass early; not an Exception, so that no model swallows it."""
-
-    def __init__(self, recorder: _Recorder) -> None:
-        self.recorder = recorder
-
-
-class _Tap:
-    """The forward hook on one layer. A class and not a closure, so that it pickles and follows deepcopy."""
-
-    def __init__(self, recorder: _Recorder, role: str, select: Selector, stop_at: int | None) -> None:
-        self.recorder, self.role, self.select, self.stop_at = recorder, role, select, stop_at
-
-    def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        seen = self.recorder.seen
-        if seen is not None:
-            tensor = self.select(output)
-            if not isinstance(tensor, Tensor):
-                raise ValueError(
-                    f"the layer with role {self.role!r} gives {_kind(tensor)}; say which tensor is meant: "
-                    f"select={{{self.role!r}: {_example(tensor)}}}"
-                )
-            seen.setdefault(self.role, []).append(_capture(tensor))
-            # A compiler drops the unused rest of the graph by itself.
-            if len(seen) == self.stop_at and not torch.compiler.is_compiling():
-                raise _EveryLayerRan(self.recorder)
-
-
-def _capture(tensor: Tensor) -> _Capture:
-    # Compiled graphs and inference mode keep no version counter: a copy cannot be overwritten later.
-    if torch.compiler.is_compiling() or tensor.is_inference():
-        return _Capture(tensor.clone(), None, torch.is_grad_enabled())
-    return _Capture(tensor, tensor._version, torch.is_grad_enabled())
-
-
-def _example(output: Any) -> str:
-    """Return a selector that could be meant for an output that is no tensor."""
-    if output is None:
-        return '...; attention maps are None where attention is fused: build the model with attn_implementation="eager"'
-    if isinstance(output, Mapping) and output:
-        return f"lambda output: output[{next(iter(output))!r}]"
-    fields = [name for name, value in vars(output).items() if isinstance(value, Tensor)] if _has_fields(output) else []
-    return f"lambda output: output.{fields[0]}" if fields else "lambda output: output[0]"
-
-
-def _has_fields(output: Any) -> bool:
-    return hasattr(output, "__dict__") and not isinstance(output, (nn.Module, type))
-
-
-def _kind(output: Any) -> str:
-    if isinstance(output, Mapping):
-        return f"a {type(output).__name__} with keys {list(output)}"
-    if isinstance(output, (tuple, list)):
-        return f"a {type(output).__name__} of length {len(output)}"
-    return f"a {type(output).__name__}"
-
-
-def describe(model: nn.Module, *inputs: Any, **kwargs: Any) -> None:
-    """Print path, type and output shape of every module of a model, in the order of definition.
-
-    The model runs once, in evaluation mode and without gradient, and is left as it was.
-
-    Args:
-        model: any module.
-        inputs: what its forward takes.
-        kwargs: what it takes by keyword, such as `input_ids`.
-
-    Examples:
-        >>> describe(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.zeros(2, 3))
-        path  type        output
-              Sequential  (2, 4)
-        0     Linear      (2, 4)
-        1     ReLU        (2, 4)
-    """
-    rows = [("path", "type", "output"), *layer_rows(model, *inputs, **kwargs)]
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    for path, kind, shape in rows:
-        print(f"{path:<{widths[0]}}  {kind:<{widths[1]}}  {shape}")
-
-
-def layer_rows(model: nn.Module, *inputs: Any, **kwargs: Any) -> list[tuple[str, str, str]]:
-    """Return (path, type, output shape) of every module of a model, as `describe` prints them.
-
-    Examples:
-        >>> layer_rows(nn.Linear(3, 4), torch.zeros(2, 3))
-        [('', 'Linear', '(2, 4)')]
-    """
-    shapes: dict[nn.Module, str] = {}
-    modes = {module: module.training for module in model.modules()}
-    handles = [
-        module.register_forward_hook(lambda module, _, output: shapes.update({module: _shapes(output)}))
-        for module in modes
-    ]
-    try:
-        with torch.no_grad():
-            model.eval()(*inputs, **kwargs)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
-    return [
-        (path, type(module).__name__, shapes.get(module, "not run"))
-        for path, module in model.named_modules(remove_duplicate=False)
-    ]
-
-
-def _shapes(output: Any) -> str:
-    tensors = [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-    return ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "no tensor"
+    def _check_gradient(self, tap: Tap) -> None:
+        if any(p.requires_grad for p in self.model.parameters()):
+            raise CaptureError(
+                f"{tap.name} ran without gradient, as inside a reentrant checkpoint: use "
+                "torch.utils.checkpoint.checkpoint(..., use_reentrant=False), or tap the checkpointed block; where the "
+                f"model means it, as in a momentum branch, say without_gradient=[{tap.role!r}]"
+            )

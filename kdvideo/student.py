@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdvideo._paths import Layers
-from kdvideo.features import FeatureExtractor, Output, Selector, itself
+from kdvideo.features import Call, FeatureExtractor, Selector, itself
 
 
 class Student(FeatureExtractor):
@@ -21,9 +20,10 @@ class Student(FeatureExtractor):
 
     Args:
         model: the network; held as `.model`.
-        layers, select, logits, without_gradient: as in `FeatureExtractor`.
+        layers, select, logits, without_gradient, call: as in `FeatureExtractor`.
         projectors: role -> module that maps the student's feature to the teacher's space; see
-            `kdvideo.projectors`. Held as `.projectors`, where a "." in a role is written "/".
+            `kdvideo.projectors`. Held as `.projectors`, where a "." in a role is written "/". With call="all" it is
+            applied to the feature of every run.
 
     Raises:
         ValueError: as `FeatureExtractor`; or a projector for a role that no layer has.
@@ -46,21 +46,22 @@ class Student(FeatureExtractor):
         select: Mapping[str, Selector] = MappingProxyType({}),
         logits: Selector | None = itself,
         without_gradient: Sequence[str] = (),
+        call: Mapping[str, Call] = MappingProxyType({}),
     ) -> None:
-        super().__init__(model, layers, select=select, logits=logits, without_gradient=without_gradient)
+        super().__init__(model, layers, select=select, logits=logits, without_gradient=without_gradient, call=call)
         unknown = sorted(set(projectors) - set(self.paths))
         if unknown:
             self.remove()
             raise ValueError(f"projectors= names the roles {unknown}, but the roles are {list(self.paths)}")
+        self._projector_keys = {role: _key(role) for role in projectors}
         self.projectors = nn.ModuleDict({_key(role): module for role, module in projectors.items()})
 
-    def forward(self, *inputs: Any, **kwargs: Any) -> Output:
-        """Run the network, then the projectors on its features, and return the `Output`."""
-        output = super().forward(*inputs, **kwargs)
-        for role, feature in output.features.items():
-            if _key(role) in self.projectors:
-                output.features[role] = self.projectors[_key(role)](feature)
-        return output
+    def _projected(self, role: str, feature: Tensor) -> Tensor:
+        key = self._projector_keys.get(role)
+        if key is None:
+            return feature
+        projected: Tensor = self.projectors[key](feature)
+        return projected
 
 
 def _key(role: str) -> str:

@@ -168,7 +168,7 @@ def check_clip(clip: Tensor, *, channels: int, minimum: Triple = (1, 1, 1)) -> N
     """Raise `ValueError` unless `clip` is a float (B, C, T, H, W) batch of at least `minimum` (T, H, W)."""
     if (
         clip.ndim == 5
-        and len(clip) > 0
+        and clip.shape[0] > 0
         and clip.shape[1] == channels
         and clip.is_floating_point()
         and all(n >= m for n, m in zip(clip.shape[2:], minimum, strict=True))
@@ -181,7 +181,7 @@ def check_clip(clip: Tensor, *, channels: int, minimum: Triple = (1, 1, 1)) -> N
 def _advice(clip: Tensor, channels: int) -> str:
     if clip.ndim != 5:
         return "a single clip needs a batch axis, clip.unsqueeze(0)"
-    if not len(clip):
+    if clip.shape[0] == 0:
         return "the batch is empty"
     if not clip.is_floating_point():
         return "scale uint8 frames first, e.g. frames / 127.5 - 1"

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import kdvideo as kd
 from tests.core.nets import Breaks, clips
 
-PATHS = ["stem", "block", "block.1", "head", ""]
+PATHS = ["stem", "block", "block.1", "head", "", "block:in", "head:in"]
 
 
 class Life(RuleBasedStateMachine):
@@ -43,9 +43,11 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), seed=st.integers(0, 3), grad=st.booleans())
     def forward(self, data: st.DataObject, seed: int, grad: bool) -> None:
         extractor = data.draw(st.sampled_from(self.attached))
-        path = extractor.paths["x"]
+        path, _, is_input = extractor.paths["x"].partition(":")
         seen = []
-        handle = self.twin.get_submodule(path).register_forward_hook(lambda m, i, out: seen.append(out))
+        handle = self.twin.get_submodule(path).register_forward_hook(
+            lambda m, i, out: seen.append(i[0] if is_input else out)
+        )
         with torch.set_grad_enabled(grad):
             output, expected = extractor(clips(seed=seed)), self.twin(clips(seed=seed))
         handle.remove()
@@ -91,7 +93,8 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def hooks_are_those_of_the_attached(self) -> None:
-        assert sum(len(module._forward_hooks) for module in self.net.modules()) == len(self.attached)
+        hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in self.net.modules()]
+        assert sum(hooks) == len(self.attached)
         assert all(extractor._recorder.seen is None for extractor in self.attached)
 
     @invariant()

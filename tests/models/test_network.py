@@ -1,8 +1,12 @@
 """The clip a network is meant to see, and what is said of a wrong one."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import nn
 
+from kdvideo import models
 from kdvideo.models.network import InputSpec, check_clip
 
 NORMALISED = InputSpec(8, 32, value_range=(0.0, 1.0), mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 2.0))
@@ -58,3 +62,12 @@ def test_check_clip_says_what_to_do(shape, advice):
 def test_an_impossible_spec_is_named(change, words):
     with pytest.raises(ValueError, match=words):
         InputSpec(**{"frames": 8, "size": 32, **change})
+
+
+@pytest.mark.parametrize("builder", [models.s3dg, models.i3d])
+def test_exported_networks_take_any_batch(builder: Callable[..., nn.Module]) -> None:
+    net = builder(5, depth_multiplier=0.125).eval()
+    clips = torch.randn(3, 3, 8, 32, 32)
+    sizes = ({0: torch.export.Dim("batch", min=1)},)
+    exported = torch.export.export(net, (clips[:2],), dynamic_shapes=sizes, strict=False).module()
+    torch.testing.assert_close(exported(clips), net(clips))

@@ -1,0 +1,78 @@
+"""What to say about outputs that are no tensors: what they are, and where a tensor may be in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+FUSED = (
+    "attention maps are None where attention is fused or not asked for: build the model with "
+    'attn_implementation="eager", or call nn.MultiheadAttention with need_weights=True'
+)
+
+
+def kind(output: Any) -> str:
+    """Return what an output is, in words.
+
+    Examples:
+        >>> kind((1, 2)), kind({"loss": 1})
+        ('a tuple of length 2', "a dict with keys ['loss']")
+    """
+    if isinstance(output, Mapping):
+        return f"a {type(output).__name__} with keys {list(output)}"
+    if isinstance(output, (tuple, list)):
+        return f"a {type(output).__name__} of length {len(output)}"
+    return f"a {type(output).__name__}"
+
+
+def key_of_tensor(output: Any) -> int | str | None:
+    """Return the key, index or attribute of the first tensor that may be meant in an output: no scalar, as losses are.
+
+    Examples:
+        >>> import torch
+        >>> key_of_tensor({"loss": torch.tensor(1.0), "scores": torch.zeros(2, 5)})
+        'scores'
+    """
+    return next((key for key, value in _parts(output) if isinstance(value, Tensor) and value.ndim > 0), None)
+
+
+def which_logits(output: Any) -> str:
+    """Return the advice how to choose a tensor of the model's output, empty where none is in it.
+
+    Examples:
+        >>> import torch
+        >>> which_logits((torch.zeros(2, 5), None))
+        'say which tensor is meant, logits=lambda output: output[0], or '
+    """
+    key = key_of_tensor(output)
+    if key is None:
+        return ""
+    by_key = isinstance(output, (Mapping, tuple, list))
+    return f"say which tensor is meant, logits=lambda output: output{f'[{key!r}]' if by_key else f'.{key}'}, or "
+
+
+def item(output: Any, key: int | str, layer: str) -> Any:
+    """Return what an output holds under a key or an index, or as an attribute.
+
+    Raises:
+        ValueError: nothing is there, or the output is itself a tensor, whose index would be an example of the batch.
+    """
+    if not isinstance(output, Tensor):
+        try:
+            return output[key]
+        except (KeyError, IndexError, TypeError):
+            if isinstance(key, str) and hasattr(output, key):
+                return getattr(output, key)
+    advice = f"drop [{key!r}]" if isinstance(output, Tensor) else f"the keys there are {[k for k, _ in _parts(output)]}"
+    raise ValueError(f"{layer} has nothing at [{key!r}], for it gives {kind(output)} there: {advice}")
+
+
+def _parts(output: Any) -> Iterator[tuple[int | str, Any]]:
+    if isinstance(output, Mapping):
+        yield from output.items()
+    elif isinstance(output, (tuple, list)):
+        yield from enumerate(output)
+    elif hasattr(output, "__dict__") and not isinstance(output, (nn.Module, type)):
+        yield from vars(output).items()
