@@ -133,8 +133,7 @@ def squared_error(
     mask: Tensor | None = None,
     normalizer: float | Tensor | None = None,
 ) -> Tensor:
-    """Compute (student - teacher)², reduced."""
-    student, teacher = matched(student, teacher, dim=dim, mask=mask)
+    """Compute (student - teacher)² of tensors that are `matched`, reduced."""
     if reduction == "mean" and mask is None and normalizer is None:
         return F.mse_loss(student, teacher)
     elements = F.mse_loss(student, teacher, reduction="none")
@@ -142,12 +141,12 @@ def squared_error(
 
 
 def without_excluded(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Replace logits that are -inf in both networks, masked vocabulary, by 0 in both.
+    """Raise -inf, masked vocabulary, to the least finite number: in both networks it is no difference then.
 
-    Filled before any difference is taken: the gradient of inf - inf is nan, also where its value is replaced later.
+    The gradient there is 0; that of inf - inf would be nan, also where its value is replaced later.
     """
-    excluded = (student == teacher) & (student == -torch.inf)
-    return student.masked_fill(excluded, 0.0), teacher.masked_fill(excluded, 0.0)
+    least = torch.finfo(student.dtype).min
+    return student.clamp(min=least), teacher.clamp(min=least)
 
 
 def check_reduction(reduction: str) -> None:

@@ -60,9 +60,9 @@ class Given:
         self.unread.clear()
         return Given(self.labels, None, self.index, self.step)
 
-    def vectors(self) -> None:
-        """Note that there are only vectors, (B, C), which have no positions that a mask of positions could name."""
-        if self._mask is not None and self._mask.ndim > 1:
+    def note_vectors(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Note where there are only vectors, (B, C), which have no positions that a mask of positions could name."""
+        if self._mask is not None and self._mask.ndim > 1 and all(a.ndim == b.ndim == 2 for a, b in pairs):
             self.unread.discard("mask")
 
     def measured(self, loss: Loss, student: Output, teacher: Output) -> Tensor:
@@ -215,7 +215,7 @@ class WeightedSum(Loss):
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
         """Compute the sum of the terms."""
         terms = self._terms(student, teacher, given)
-        if len({term.shape for term in terms.values()}) > 1:
+        if any(term.ndim for term in terms.values()) and len({term.shape for term in terms.values()}) > 1:
             shapes = {name: tuple(term.shape) for name, term in terms.items()}
             raise ValueError(f"terms of different shapes cannot be added: {shapes}")
         return functools.reduce(torch.add, terms.values())

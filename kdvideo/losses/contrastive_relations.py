@@ -125,7 +125,7 @@ class ContrastiveRelations(FeatureLoss):
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
         """Compute `contrastive_relations`."""
         images, texts = self.pairs(student, teacher)
-        given.vectors()
+        given.note_vectors([images, texts])
         return contrastive_relations(
             images[0],
             texts[0],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdvideo.losses._tensors import Reduction, check_reduction, squared_error
+from kdvideo.losses._tensors import Reduction, check_reduction, matched, squared_error
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
@@ -47,6 +47,7 @@ def feature_mse(
         Romero et al., "FitNets: Hints for Thin Deep Nets", 2015, arXiv 1412.6550; at layers 2C and 4C of
         S3D-G it is Table 6c of D3D, arXiv 1812.08249.
     """
+    student, teacher = matched(student, teacher, dim=dim, mask=mask)
     return squared_error(student, teacher, reduction, dim=dim, mask=mask, normalizer=normalizer)
 
 

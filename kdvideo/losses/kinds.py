@@ -121,8 +121,7 @@ class FeatureLoss(Loss):
         pairs = self.pairs(student, teacher)
         if not self.masked:
             given = given.without_mask()
-        elif all(ours.ndim == theirs.ndim == 2 for ours, theirs in pairs):
-            given.vectors()
+        given.note_vectors(pairs)
         values = [self.between(ours, theirs, given) for ours, theirs in pairs]
         return values[0] if len(values) == 1 else torch.stack(values).sum(0)
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from kdvideo.features import Output
 from kdvideo.losses._parametric import Frozen, OneLayerLoss, pooled
-from kdvideo.losses._tensors import squared_error
+from kdvideo.losses._tensors import matched, squared_error
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 
@@ -39,6 +39,7 @@ def simkd(
         Chen, Mei, Zhang, Wang, Feng, Chen, "Knowledge Distillation with the Reused Teacher Classifier", CVPR 2022,
         arXiv 2203.14001, equation 3.
     """
+    student, teacher = matched(student, teacher, mask=mask)
     return squared_error(student, teacher, "mean", mask=mask, normalizer=normalizer)
 
 
