@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 import kdvideo as kd
 
-CHARACTERS, PADDING, LONGEST = 128, 0, 60
+CHARACTERS, PADDING, LONGEST = 128, 0, 70
 SEEDS, STEPS = (0, 1, 2), 200
 CRITERION = kd.SoftTarget(temperature=1.0, dim=-1)
 
