@@ -31,7 +31,9 @@ def networks() -> nn.ModuleList:
         *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
         *(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 10)),
     )
-    return nn.ModuleList([convolutional, nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))])
+    return nn.ModuleList(
+        [convolutional, nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))]
+    )
 
 
 def detached(output: kd.Output) -> kd.Output:
