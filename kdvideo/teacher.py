@@ -22,6 +22,9 @@ class Teacher(FeatureExtractor):
     evaluation that calls only the student never runs it. It runs under `no_grad` and not under
     `inference_mode`, whose tensors cannot be saved for the backward pass of a loss.
 
+    A module that holds it, such as a LightningModule, moves it to its device and leaves it out of its state_dict, and
+    loads a checkpoint without it; an optimizer gets `[p for p in module.parameters() if p.requires_grad]`.
+
     Args:
         model: the trained network. It is frozen in place; `release` gives it back as it was. With `dtype`
             a copy of it is frozen and cast instead.
@@ -29,6 +32,9 @@ class Teacher(FeatureExtractor):
         dtype: compute in this dtype with autocast off: floating-point inputs are cast to it, outputs come
             back in the dtype of the first floating-point input, or in this one where all inputs are integers.
             Default: whatever the model and autocast say.
+
+    Attributes:
+        saved: False; set it to True where the state_dict of a module that holds the teacher must have its weights.
 
     Raises:
         ValueError, CaptureError: as `FeatureExtractor`.
@@ -38,6 +44,8 @@ class Teacher(FeatureExtractor):
         >>> teacher.training, teacher(torch.zeros(2, 3)).logits.requires_grad
         (False, False)
     """
+
+    saved = False
 
     def __init__(
         self,
@@ -89,6 +97,17 @@ class Teacher(FeatureExtractor):
         for parameter, required in zip(self.model.parameters(), self._required_grad, strict=True):
             parameter.requires_grad_(required)
         return self.remove()
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the state of the teacher; nothing where a module that holds it, and does not save it, asks."""
+        destination = kwargs.get("destination")  # the holder's, which every part of it fills
+        return super().state_dict(*args, **kwargs) if self.saved or destination is None else destination
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if prefix and not self.saved and not any(name.startswith(prefix) for name in state_dict):
+            # What the holder's checkpoint leaves out is as it is here; strict loading finds every name.
+            state_dict.update(self.state_dict(prefix=prefix, keep_vars=True))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _forward_as(self, dtype: torch.dtype, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Output:
         tensors = [leaf for leaf in pytree.tree_leaves((inputs, kwargs)) if isinstance(leaf, Tensor)]
