@@ -7,8 +7,9 @@
 from importlib import import_module
 from types import ModuleType
 
-from kdvideo import cache, functional, projectors, schedules
+from kdvideo import cache, ensemble, functional, projectors, schedules
 from kdvideo.cache import TeacherCache
+from kdvideo.ema import EMATeacher
 from kdvideo.features import CaptureError, FeatureExtractor, Output, describe
 from kdvideo.losses import (
     CRD,
@@ -45,6 +46,7 @@ from kdvideo.losses import (
     FeatureCosine,
     FeatureMSE,
     FoundationFeature,
+    FromTeacher,
     JensenShannon,
     LogitMSE,
     Loss,
@@ -104,11 +106,13 @@ __all__ = [
     "ContrastiveRelations",
     "CorrelationCongruence",
     "CosineDistance",
+    "EMATeacher",
     "FactorTransfer",
     "FeatureCosine",
     "FeatureExtractor",
     "FeatureMSE",
     "FoundationFeature",
+    "FromTeacher",
     "JensenShannon",
     "LogitMSE",
     "Loss",
@@ -137,6 +141,7 @@ __all__ = [
     "cache",
     "check_optimizer",
     "describe",
+    "ensemble",
     "functional",
     "projectors",
     "schedules",

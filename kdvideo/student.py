@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from kdvideo._paths import Layers
+from kdvideo._sharing import enter_student, leave_student
 from kdvideo.features import FeatureExtractor, Output, Selector, itself
 
 
@@ -26,7 +27,8 @@ class Student(FeatureExtractor):
             `kdvideo.projectors`. Held as `.projectors`, where a "." in a role is written "/".
 
     Raises:
-        ValueError: as `FeatureExtractor`; or a projector for a role that no layer has.
+        ValueError: as `FeatureExtractor`; a projector for a role that no layer has; or parameters that a `Teacher`
+            froze, as where both share layers.
         CaptureError: as `FeatureExtractor`.
 
     Examples:
@@ -48,6 +50,11 @@ class Student(FeatureExtractor):
         without_gradient: Sequence[str] = (),
     ) -> None:
         super().__init__(model, layers, select=select, logits=logits, without_gradient=without_gradient)
+        try:
+            enter_student(self, model)
+        except ValueError:
+            self.remove()
+            raise
         unknown = sorted(set(projectors) - set(self.paths))
         if unknown:
             self.remove()
@@ -61,6 +68,11 @@ class Student(FeatureExtractor):
             if _key(role) in self.projectors:
                 output.features[role] = self.projectors[_key(role)](feature)
         return output
+
+    def remove(self) -> nn.Module:
+        """Take the hooks off again and return the model as it was given; it may teach now."""
+        leave_student(self)
+        return super().remove()
 
 
 def _key(role: str) -> str:
