@@ -1,8 +1,8 @@
 """Distill inside a LightningModule: checkpoints and the optimizer hold the student, and nothing of the teacher.
 
-What is an attribute of a LightningModule is in its parameters, its state_dict and every checkpoint. The student shall
-be; the teacher shall not, and is kept in a tuple, which no module looks into. Lightning does not move it then, so that
-is done where training starts. A second Trainer resumes from the checkpoint of the first.
+Both are attributes of the module, so Lightning moves both to the device. A `kd.Teacher` leaves itself out of the
+state_dict of a module that holds it, stays in evaluation mode, and has no parameter that requires a gradient. A second
+Trainer resumes from the checkpoint of the first.
 
     python examples/lightning_module.py      # needs lightning, and scikit-learn, which brings the images
 """
@@ -39,21 +39,16 @@ def train_teacher(images: Tensor, labels: Tensor) -> nn.Module:
 
 
 class Distillation(lightning.LightningModule):  # type: ignore[misc]
-    """The student, the criterion and, out of Lightning's sight, the teacher."""
+    """The student, its teacher and the criterion."""
 
     def __init__(self, student: kd.Student, teacher: kd.Teacher, criterion: kd.Loss) -> None:
         super().__init__()
-        self.student, self.criterion = student, criterion
-        self.teachers = (teacher,)
-
-    def on_fit_start(self) -> None:
-        """Move the teacher to the device of the student."""
-        self.teachers[0].to(self.device)
+        self.student, self.teacher, self.criterion = student, teacher, criterion
 
     def training_step(self, batch: list[Tensor], _: int) -> Tensor:
         """Compute the loss of a batch and log its terms."""
         images, labels = batch
-        s, t = self.student(images), self.teachers[0](images)
+        s, t = self.student(images), self.teacher(images)
         terms = {"cross_entropy": F.cross_entropy(s.logits, labels)} | self.criterion.terms(s, t)
         self.log_dict(terms)
         return torch.stack(list(terms.values())).sum()
@@ -65,7 +60,7 @@ class Distillation(lightning.LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Optimize the student with its projectors, and the criterion where it has parameters."""
-        return torch.optim.Adam(self.parameters(), lr=1e-2)
+        return torch.optim.Adam([p for p in self.parameters() if p.requires_grad], lr=1e-2)
 
 
 def main() -> None:
