@@ -67,7 +67,8 @@ def main() -> None:
     criterion = kd.LogitMSE() + 0.5 * kd.FeatureMSE("hidden")
 
     where = f"{accelerator.num_processes} process(es) on {accelerator.device.type}"
-    accelerator.print(f"{where}, mixed precision: {accelerator.mixed_precision}")
+    how = f"mixed precision: {accelerator.mixed_precision}, batches in {options.accumulate} part(s)"
+    accelerator.print(f"{where}, {how}")
     for epoch in range(EPOCHS):
         for inputs, target in training:
             with accelerator.accumulate(student):

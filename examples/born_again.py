@@ -5,7 +5,7 @@ softened probabilities of generation k - 1; every generation starts from new wei
 
     L_k = cross_entropy(f_k(x), y) + T^2 * KL(softmax(f_{k-1}(x) / T) || softmax(f_k(x) / T))
 
-On these images the generations gain nothing over the first, which the script prints as it is: what is shown is the loop.
+On these images the generations gain nothing over the first, and the script says so: what it shows is the loop.
 
     python examples/born_again.py      # needs scikit-learn, which brings the images
 
@@ -37,10 +37,10 @@ def train(net: nn.Module, images: Tensor, labels: Tensor, teacher: kd.Teacher | 
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     for _ in range(STEPS):
         batch = torch.randint(len(images), (64,))
-        s = kd.Output(net(images[batch]), {})
-        loss = F.cross_entropy(s.logits, labels[batch])
+        logits = net(images[batch])
+        loss = F.cross_entropy(logits, labels[batch])
         if teacher is not None:
-            loss = loss + criterion(s, teacher(images[batch]))
+            loss = loss + criterion(kd.Output(logits, {}), teacher(images[batch]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

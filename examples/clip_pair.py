@@ -5,7 +5,8 @@ batch; the student learns the teacher's matching of all pairs with all, for whic
 
     L = contrastive(s) + KL of the softmax over similarities, image to text and text to image [ContrastiveRelations]
 
-Both embeddings are tapped; there are no logits. The GRU of the texts returns a tuple, of which `select` takes the state.
+Both embeddings are tapped; there are no logits. The GRU of the texts returns a tuple, whose state `select` takes.
+Settings were chosen on digits that are not tested on.
 
     python examples/clip_pair.py      # needs scikit-learn, which brings the images
 
@@ -24,6 +25,8 @@ import kdvideo as kd
 
 SEEDS, STEPS = (0, 1, 2), 200
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TEXTS = [f"{left} {right}".rjust(11) for left in WORDS for right in WORDS]
+CAPTIONS = torch.tensor([list(text.encode()) for text in TEXTS])
 TEMPERATURE = 0.1
 FEW, MANY, TEST = 150, 2000, 500  # pairs
 TRAIN_DIGITS, TEST_DIGITS = slice(0, 1000), slice(1300, None)
@@ -54,13 +57,6 @@ def draw(digits: Tensor, classes: Tensor, count: int) -> tuple[Tensor, Tensor, T
     return torch.cat([digits[which[:, 0]], digits[which[:, 1]]], 2)[:, None], CAPTIONS[numbers], numbers
 
 
-def all_captions() -> Tensor:
-    """Return the 100 captions, padded on the left."""
-    texts = [f"{WORDS[k // 10]} {WORDS[k % 10]}".rjust(11) for k in range(100)]
-    return torch.tensor([list(text.encode()) for text in texts])
-
-
-CAPTIONS = all_captions()
 TAPS: dict[str, Any] = {"layers": ("image", "text"), "select": {"text": last_state}, "logits": None}
 
 

@@ -38,7 +38,8 @@ def step_of(student: kd.Student, teacher: kd.Teacher) -> Step:
 
     def step(images: Tensor, labels: Tensor) -> Tensor:
         s, t = student(images), teacher(images)
-        return F.cross_entropy(s.logits, labels) + criterion(s, t)
+        loss: Tensor = F.cross_entropy(s.logits, labels) + criterion(s, t)
+        return loss
 
     return step
 

@@ -1,9 +1,10 @@
 """Self-distillation: the teacher is the moving average of the student itself.
 
-The student sees an image moved and noisy, its own average sees it moved and noisy in another way, and both shall say the
-same; that needs no label, so 100 labeled images teach along with 900 others:
+The student sees an image moved and noisy, its own average sees it moved and noisy in another way, and both shall say
+the same; that needs no label, so 100 labeled images teach along with 900 others:
 
-    L = cross_entropy(s(view(x)), y) [on the labeled images] + a(step) * ||softmax s(view(x)) - softmax t(view'(x))||^2 [on all]
+    L = cross_entropy(s(view(x)), y) [on the labeled images]
+        + a(step) * mean ||softmax s(view(x)) - softmax t(view'(x))||^2 [on all]
     t <- 0.99 t + 0.01 s after every step
 
 `EMATeacher.update` follows `optimizer.step()`. Compared with the same steps without the second term. Settings were

@@ -1,7 +1,7 @@
 """Shard student and teacher with FSDP2: `fully_shard` on the wrapped modules, then the loop as it is.
 
-The student is sharded as a whole, projectors included, so its parameters, gradients and optimizer states are spread over
-the processes; a frozen teacher that is large is sharded just so. What is saved is the bare student, gathered.
+The student is sharded as a whole, projectors included, so its parameters, gradients and optimizer states are spread
+over the processes; a frozen teacher that is large is sharded just so. What is saved is the bare student, gathered.
 
     torchrun --nproc_per_node 2 examples/fsdp2.py
     python examples/fsdp2.py                          # one process: the same, with nothing to share
@@ -19,7 +19,9 @@ import torch.distributed as dist
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 
 import kdvideo as kd
@@ -48,8 +50,9 @@ def train_teacher(images: Tensor, labels: Tensor) -> nn.Module:
 
 def start() -> torch.device:
     """Join the processes that torchrun started, or be one alone; return the device."""
-    alone = {} if "RANK" in os.environ else {"store": dist.HashStore(), "rank": 0, "world_size": 1}
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", **alone)
+    if "RANK" not in os.environ:
+        os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "0"}
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     if not torch.cuda.is_available():
         return torch.device("cpu")
     torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -60,7 +63,7 @@ def main() -> None:
     """Train sharded, gather the bare student, and test it whole."""
     device = start()
     rank, processes = dist.get_rank(), dist.get_world_size()
-    mesh = dist.init_device_mesh(device.type, (processes,))
+    mesh = init_device_mesh(device.type, (processes,))
     torch.manual_seed(0)  # the same first weights everywhere
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1
@@ -69,11 +72,15 @@ def main() -> None:
     layers = {"4": "hidden"}  # module path -> role
     teacher = kd.Teacher(train_teacher(images[:1000], labels[:1000]), layers).to(device)
     student = kd.Student(network(32), layers, projectors={"hidden": kd.projectors.linear(32, 128)}).to(device)
-    for module in (student.model[3], student, teacher):  # inner blocks first; large networks: each block
+    for module in (
+        student.model.get_submodule("3"),
+        student,
+        teacher,
+    ):  # inner blocks first; large networks: each block
         fully_shard(module, mesh=mesh)
     criterion = kd.LogitMSE() + 0.5 * kd.FeatureMSE("hidden")
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-2)  # after sharding
-    mine = sum(parameter.to_local().numel() for parameter in student.parameters())
+    mine = sum(p.to_local().numel() for p in student.parameters() if isinstance(p, DTensor))
     if rank == 0:
         every = sum(parameter.numel() for parameter in student.parameters())
         print(f"{processes} process(es) on {device.type}; this one holds {mine} of {every} numbers of the student")

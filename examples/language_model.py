@@ -6,7 +6,8 @@ distribution; padding counts nowhere:
     L = 1/M * sum over the M tokens that have a next one of [cross_entropy + KL(softmax(t) || softmax(s))]
 
 Where a batch comes in parts, M is that of the whole batch, not of the part: `normalizer=`. Printed is how far the
-gradient of the parts is from that of the batch, with it and without.
+gradient of the parts is from that of the batch, with it and without. Settings were chosen on lines that are not tested
+on.
 
     python examples/language_model.py      # needs torch only; the text is Python's own documentation
 """

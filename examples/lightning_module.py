@@ -45,7 +45,7 @@ class Distillation(lightning.LightningModule):  # type: ignore[misc]
         super().__init__()
         self.student, self.teacher, self.criterion = student, teacher, criterion
 
-    def training_step(self, batch: list[Tensor], _: int) -> Tensor:
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         """Compute the loss of a batch and log its terms."""
         images, labels = batch
         s, t = self.student(images), self.teacher(images)
@@ -53,7 +53,7 @@ class Distillation(lightning.LightningModule):  # type: ignore[misc]
         self.log_dict(terms)
         return torch.stack(list(terms.values())).sum()
 
-    def test_step(self, batch: list[Tensor], _: int) -> None:
+    def test_step(self, batch: list[Tensor], batch_idx: int) -> None:
         """Count the right answers; the teacher does not run."""
         images, labels = batch
         self.log("accuracy", (self.student(images).logits.argmax(1) == labels).float().mean())

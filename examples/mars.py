@@ -5,7 +5,8 @@ RGB network learns from labels and from the other's pooled features, in one stag
 
     L = cross_entropy(s(rgb), y) [on the clips with labels] + a * ||f_s(rgb) - f_t(flow)||^2 [on all], a = 50
 
-Labels are few for the student, as in `two_inputs.py`, which matches logits; settings were chosen on clips of other seeds.
+Labels are few for the student, as in `two_inputs.py`, which matches logits; settings were chosen on clips of other
+seeds.
 
     python examples/mars.py
 

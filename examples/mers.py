@@ -1,8 +1,8 @@
 """MERS: a network that sees RGB first becomes one that sees optical flow, then learns to classify.
 
-Clips of drifting textures; the class is the direction, one of eight. Two stages: in the first the RGB network mimics the
-pooled features of the frozen flow network, without any label; in the second its features are frozen and a new classifier
-is trained on them:
+Clips of drifting textures; the class is the direction, one of eight. Two stages: in the first the RGB network mimics
+the pooled features of the frozen flow network, without any label; in the second its features are frozen and a
+classifier is trained on them:
 
     L_1 = ||f_s(rgb) - f_t(flow)||^2 [on all clips],    L_2 = cross_entropy(W f_s(rgb), y) [on the clips with labels]
 
@@ -14,6 +14,8 @@ Crasto, Weinzaepfel, Alahari, Schmid, "MARS: Motion-Augmented RGB Stream for Act
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from statistics import mean, stdev
 
 import torch
@@ -60,38 +62,29 @@ def network(in_channels: int) -> nn.Sequential:
     )
 
 
-def train(
-    net: nn.Sequential, inputs: Tensor, labels: Tensor, steps: int, *, classifier_only: bool = False
-) -> nn.Module:
-    """Train on labels, all of the network or its last layer on features that stay as they are."""
-    net.train(not classifier_only)
-    learning = net[-1] if classifier_only else net
+def fit(learning: nn.Module, loss_of: Callable[[], Tensor], steps: int) -> None:
+    """Train the parameters of a module on a loss of random batches."""
     optimizer = torch.optim.Adam(learning.parameters())
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=6e-3, total_steps=steps)
     for _ in range(steps):
-        batch = torch.randint(len(labels), (32,))
-        loss = F.cross_entropy(net(inputs[batch]), labels[batch])
-        update(optimizer, rate, loss)
-    return net.eval()
+        loss = loss_of()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rate.step()
 
 
-def mimic(net: nn.Sequential, teacher: kd.Teacher, rgb: Tensor, motion: Tensor) -> None:
-    """Train the network up to its pooled features to give those that the teacher has for the flow of the same clip."""
-    student, criterion = kd.Student(net, POOLED), kd.FeatureMSE("pooled")
-    optimizer = torch.optim.Adam(student.parameters())
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=6e-3, total_steps=STEPS)
-    for _ in range(STEPS):
-        batch = torch.randint(len(rgb), (32,))
-        update(optimizer, rate, criterion(student(rgb[batch]), teacher(motion[batch])))
-    student.remove()
+def label_loss(net: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Compute the cross-entropy of a batch of the first clips, which have labels."""
+    batch = torch.randint(len(labels), (32,))
+    return F.cross_entropy(net(inputs[batch]), labels[batch])
 
 
-def update(optimizer: torch.optim.Optimizer, rate: torch.optim.lr_scheduler.LRScheduler, loss: Tensor) -> None:
-    """Take one step."""
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    rate.step()
+def feature_loss(student: kd.Student, teacher: kd.Teacher, rgb: Tensor, motion: Tensor) -> Tensor:
+    """Compute how far the pooled features of a batch are from the teacher's for the flow of the same clips."""
+    batch = torch.randint(len(rgb), (32,))
+    s, t = student(rgb[batch]), teacher(motion[batch])
+    return kd.functional.feature_mse(s.features["pooled"], t.features["pooled"])
 
 
 @torch.no_grad()
@@ -107,15 +100,17 @@ def main() -> None:
         (rgb, labels), (test_rgb, test_labels) = clips(TRAINING, seed=2 * seed), clips(TEST, seed=2 * seed + 1)
         motion, test_motion = flow_of(rgb), flow_of(test_rgb)
         torch.manual_seed(seed)
-        teacher = kd.Teacher(train(network(2), motion, labels, STEPS), POOLED)
-        torch.manual_seed(seed)
-        alone = train(network(3), rgb, labels[:LABELED], 2 * STEPS)  # as many steps as both stages
-        torch.manual_seed(seed)  # the same first weights
-        taught = network(3)
-        mimic(taught, teacher, rgb, motion)
-        train(taught, rgb, labels[:LABELED], STEPS, classifier_only=True)
+        flow_net, alone, taught = network(2), network(3), network(3)
+        taught.load_state_dict(alone.state_dict())  # the same first weights
+        fit(flow_net, partial(label_loss, flow_net, motion, labels), STEPS)
+        teacher = kd.Teacher(flow_net, POOLED)
+        fit(alone, partial(label_loss, alone, rgb, labels[:LABELED]), 2 * STEPS)  # as many steps as both stages
+        student = kd.Student(taught, POOLED)
+        fit(student, partial(feature_loss, student, teacher, rgb, motion), STEPS)
+        taught.eval()  # its features stay as they are
+        fit(taught[-1], partial(label_loss, taught, rgb, labels[:LABELED]), STEPS)
         rows["teacher, flow"].append(accuracy(teacher.model, test_motion, test_labels))
-        rows["student alone, RGB"].append(accuracy(alone, test_rgb, test_labels))
+        rows["student alone, RGB"].append(accuracy(alone.eval(), test_rgb, test_labels))
         rows["student taught, RGB"].append(accuracy(taught, test_rgb, test_labels))
     print(f"test accuracy in percent, mean ± standard deviation of {len(SEEDS)} seeds (chance: {100 / CLASSES:.1f}):")
     for name, values in rows.items():

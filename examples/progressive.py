@@ -1,7 +1,7 @@
 """Progressive layer-wise distillation: features are matched one after the other, from shallow to deep.
 
-Each term has a schedule as its weight, a pure function of the step: 0 until its stage begins, 1 from there on; the labels
-come last. One loop, one optimizer:
+Each term has a schedule as its weight, a pure function of the step: 0 until its stage begins, 1 from there on; the
+labels come last. One loop, one optimizer:
 
     L(step) = sum_k a_k(step) * ||P_k(f_s,k) - f_t,k||^2 / C + b(step) * cross_entropy(s(x), y)
 
@@ -81,7 +81,8 @@ def main() -> None:
 
     always = kd.schedules.Constant(1.0)
     at_once = kd.FeatureMSE(tuple(LAYERS.values()))
-    one_by_one = sum(from_stage(k) * kd.FeatureMSE(role) for k, role in enumerate(LAYERS.values()))
+    shallow, middle, deep = (from_stage(k) * kd.FeatureMSE(role) for k, role in enumerate(LAYERS.values()))
+    one_by_one = shallow + middle + deep
     rows: dict[str, list[float]] = {}
     for seed in SEEDS:
         torch.manual_seed(seed)

@@ -6,6 +6,7 @@ void of common data sets, and count neither for the labels nor for the teacher:
     L = cross_entropy(s, y) [on 24 labeled scenes] + KL of the pixels' classes + 3 * CWD of a feature [on all 300]
 
 The class axis is 1 as everywhere; `mask` (B, H, W) says which pixels count, for logits and features of that size.
+Settings were chosen on digits that are not tested on.
 
     python examples/segmentation.py      # needs scikit-learn, which brings the images
 

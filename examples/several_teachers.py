@@ -33,20 +33,25 @@ Way = Callable[[kd.Output, Sequence[Tensor]], Tensor]
 
 def sum_of_losses(s: kd.Output, teachers: Sequence[Tensor]) -> Tensor:
     """Weight the loss to each teacher, as one criterion on all of them."""
-    criterion = sum((1 / 3) * kd.FromTeacher(str(n), SOFT) for n in range(3))
-    return criterion(s, kd.ensemble.merge({str(n): kd.Output(t, {}) for n, t in enumerate(teachers)}))
+    first, second, third = ((1 / 3) * kd.FromTeacher(str(n), SOFT) for n in range(3))
+    criterion = first + second + third
+    loss: Tensor = criterion(s, kd.ensemble.merge({str(n): kd.Output(t, {}) for n, t in enumerate(teachers)}))
+    return loss
 
 
 def averaged(s: kd.Output, teachers: Sequence[Tensor]) -> Tensor:
     """Learn from the mean of the teachers' probabilities."""
-    return SOFT(s, kd.Output(kd.ensemble.mean_probabilities(teachers, temperature=SOFT.temperature), {}))
+    target = kd.ensemble.mean_probabilities(teachers, temperature=SOFT.temperature)
+    loss: Tensor = SOFT(s, kd.Output(target, {}))
+    return loss
 
 
 def per_sample(s: kd.Output, teachers: Sequence[Tensor]) -> Tensor:
     """Learn from their mean, in which a teacher counts as much as it is sure of a sample."""
     sure = torch.stack([t.softmax(1).amax(1) for t in teachers], 1) ** 8  # (B, N)
     target = kd.ensemble.mean_probabilities(teachers, weights=sure, temperature=SOFT.temperature)
-    return SOFT(s, kd.Output(target, {}))
+    loss: Tensor = SOFT(s, kd.Output(target, {}))
+    return loss
 
 
 def network(width: int) -> nn.Module:

@@ -3,7 +3,7 @@
 timm calls the ends of the stages by their module paths, `feature_info`; the stage of the same stride is tapped in both.
 `projectors.infer` runs both once and gives a projector where shapes differ:
 
-    L = cross_entropy(s(x), y) [on 100 labeled images] + KL of the softened classes + 0.5 * ||P(f_s) - f_t||^2 / C [on 1000]
+    L = cross_entropy(s(x), y) [on 100 labeled images] + KL of softened classes + 0.5 * ||P(f_s) - f_t||^2 / C [on 1000]
 
 Real images of digits, 8x8 enlarged to 16x16; nothing is downloaded: both networks start from random weights.
 
@@ -11,6 +11,7 @@ Real images of digits, 8x8 enlarged to 16x16; nothing is downloaded: both networ
 """
 
 from statistics import mean, stdev
+from typing import Any
 
 import timm
 import torch
@@ -32,7 +33,8 @@ def network(name: str) -> nn.Module:
 
 def layer_of_stride(net: nn.Module, stride: int) -> str:
     """Return the module path of the last stage of a stride."""
-    return str(next(stage["module"] for stage in reversed(net.feature_info) if stage["reduction"] == stride))
+    stages: Any = net.feature_info
+    return str([stage["module"] for stage in stages if stage["reduction"] == stride][-1])
 
 
 def train(
