@@ -6,7 +6,7 @@ classifier is trained on them:
 
     L_1 = ||f_s(rgb) - f_t(flow)||^2 [on all clips],    L_2 = cross_entropy(W f_s(rgb), y) [on the clips with labels]
 
-`mars.py` does both at once. Settings were chosen on clips of other seeds.
+`mars.py` does both at once. Settings were chosen on clips of other seeds. The student alone trains as many steps.
 
     python examples/mers.py
 
@@ -104,9 +104,8 @@ def main() -> None:
         taught.load_state_dict(alone.state_dict())  # the same first weights
         fit(flow_net, partial(label_loss, flow_net, motion, labels), STEPS)
         teacher = kd.Teacher(flow_net, POOLED)
-        fit(alone, partial(label_loss, alone, rgb, labels[:LABELED]), 2 * STEPS)  # as many steps as both stages
-        student = kd.Student(taught, POOLED)
-        fit(student, partial(feature_loss, student, teacher, rgb, motion), STEPS)
+        fit(alone, partial(label_loss, alone, rgb, labels[:LABELED]), 2 * STEPS)  # as both stages
+        fit(taught, partial(feature_loss, kd.Student(taught, POOLED), teacher, rgb, motion), STEPS)
         taught.eval()  # its features stay as they are
         fit(taught[-1], partial(label_loss, taught, rgb, labels[:LABELED]), STEPS)
         rows["teacher, flow"].append(accuracy(teacher.model, test_motion, test_labels))

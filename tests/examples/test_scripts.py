@@ -103,6 +103,12 @@ def test_is_named_on_the_page(path: Path, page: str) -> None:
     assert path.name in (ROOT / page).read_text()
 
 
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_is_included_in_the_docs(path: Path) -> None:
+    # A formatter of Python in Markdown once wrote "8 < --", and the page showed that instead of the scripts.
+    assert f'--8<-- "examples/{path.name}"' in (ROOT / "docs" / "examples.md").read_text()
+
+
 def test_students_gain_from_their_teachers(folder: Path) -> None:
     images = percents(output("logit_distillation", folder))
     assert images["student taught, 100 labels"] > images["student alone, 100 labels"] + 1
