@@ -4,7 +4,7 @@
     and the same with 1 and 2 exchanged
 
 Each is the other's teacher as it stands at that step, so its logits enter the other's loss detached. Here the network
-that is worse alone gains what the better one does not lose. Settings were chosen on images that are not tested on.
+that is worse alone gains, and the better one loses. Settings were chosen on images that are not tested on.
 
     python examples/mutual_learning.py      # needs scikit-learn, which brings the images
 

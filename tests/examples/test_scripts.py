@@ -109,6 +109,24 @@ def test_is_included_in_the_docs(path: Path) -> None:
     assert f'--8<-- "examples/{path.name}"' in (ROOT / "docs" / "examples.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("script", "taught", "alone", "margin"),
+    [
+        ("clip_pair", "student taught, 150 pairs", "student alone, 150 pairs", 3),
+        ("language_model", "student alone", "student taught", 0.05),  # a cross-entropy: less is better
+        ("mars", "student taught, RGB", "student alone, RGB", 3),
+        ("mers", "student taught, RGB", "student alone, RGB", 3),
+        ("progressive", "layer by layer, then labels", "labels alone", 1),
+        ("segmentation", "student taught, 24 labeled scenes", "student alone, 24 labeled scenes", 1),
+        ("several_teachers", "student, averaged probabilities", "student, labels alone", 2),
+        ("timm_mobilenet", "MobileNetV3 taught, 100 labels", "MobileNetV3 alone, 100 labels", 3),
+    ],
+)
+def test_student_is_better_than_alone(script: str, taught: str, alone: str, margin: float, folder: Path) -> None:
+    rows = percents(output(script, folder))
+    assert rows[taught] > rows[alone] + margin
+
+
 def test_students_gain_from_their_teachers(folder: Path) -> None:
     images = percents(output("logit_distillation", folder))
     assert images["student taught, 100 labels"] > images["student alone, 100 labels"] + 1
