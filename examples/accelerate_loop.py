@@ -6,6 +6,7 @@ nothing, so it only moves to the device; each process runs its own copy. The los
     python examples/accelerate_loop.py
     ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 examples/accelerate_loop.py
     python examples/accelerate_loop.py --mixed-precision bf16
+    python examples/accelerate_loop.py --accumulate 2           # the same batch in two parts
 
 Needs scikit-learn, which brings the images.
 """
@@ -46,13 +47,15 @@ def main() -> None:
     """Train on all processes and count the right answers of all."""
     parser = argparse.ArgumentParser(description="Distill with Accelerate.")
     parser.add_argument("--mixed-precision", choices=("no", "bf16"), default="no")
-    accelerator = Accelerator(mixed_precision=parser.parse_args().mixed_precision)
+    parser.add_argument("--accumulate", type=int, default=1, help="parts in which a batch comes")
+    options = parser.parse_args()
+    accelerator = Accelerator(mixed_precision=options.mixed_precision, gradient_accumulation_steps=options.accumulate)
     set_seed(0)
 
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1
     labels = torch.tensor(digits.target)
-    batch_size = BATCH // accelerator.num_processes
+    batch_size = BATCH // accelerator.num_processes // options.accumulate
     training = DataLoader(TensorDataset(images[:1000], labels[:1000]), batch_size, shuffle=True)
     test = DataLoader(TensorDataset(images[1000:], labels[1000:]), 100)
 
@@ -64,15 +67,17 @@ def main() -> None:
     criterion = kd.LogitMSE() + 0.5 * kd.FeatureMSE("hidden")
 
     where = f"{accelerator.num_processes} process(es) on {accelerator.device.type}"
-    accelerator.print(f"{where}, mixed precision: {accelerator.mixed_precision}")
+    how = f"mixed precision: {accelerator.mixed_precision}, batches in {options.accumulate} part(s)"
+    accelerator.print(f"{where}, {how}")
     for epoch in range(EPOCHS):
         for inputs, target in training:
-            with accelerator.autocast():
-                s, t = student(inputs), teacher(inputs)
-                loss = F.cross_entropy(s.logits, target) + criterion(s, t)
-            accelerator.backward(loss)
-            optimizer.step()
-            optimizer.zero_grad()
+            with accelerator.accumulate(student):
+                with accelerator.autocast():
+                    s, t = student(inputs), teacher(inputs)
+                    loss = F.cross_entropy(s.logits, target) + criterion(s, t)
+                accelerator.backward(loss)
+                optimizer.step()  # both do nothing before the last part of a batch
+                optimizer.zero_grad()
         if epoch % 3 == 0:
             mean_loss = accelerator.reduce(loss.detach(), reduction="mean").item()
             accelerator.print(f"epoch {epoch}: loss of the last batch {mean_loss:.3f}")

@@ -7,9 +7,10 @@
 from importlib import import_module
 from types import ModuleType
 
-from kdvideo import cache, functional, projectors, schedules
+from kdvideo import cache, ensemble, functional, projectors, schedules
 from kdvideo.cache import TeacherCache
 from kdvideo.describe import describe
+from kdvideo.ema import EMATeacher
 from kdvideo.features import CaptureError, FeatureExtractor, Output
 from kdvideo.losses import (
     CRD,
@@ -46,6 +47,7 @@ from kdvideo.losses import (
     FeatureCosine,
     FeatureMSE,
     FoundationFeature,
+    FromTeacher,
     JensenShannon,
     LogitMSE,
     Loss,
@@ -105,11 +107,13 @@ __all__ = [
     "ContrastiveRelations",
     "CorrelationCongruence",
     "CosineDistance",
+    "EMATeacher",
     "FactorTransfer",
     "FeatureCosine",
     "FeatureExtractor",
     "FeatureMSE",
     "FoundationFeature",
+    "FromTeacher",
     "JensenShannon",
     "LogitMSE",
     "Loss",
@@ -138,6 +142,7 @@ __all__ = [
     "cache",
     "check_optimizer",
     "describe",
+    "ensemble",
     "functional",
     "projectors",
     "schedules",

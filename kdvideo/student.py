@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdvideo._paths import Layers
+from kdvideo._sharing import enter_student, leave_student
 from kdvideo.features import Call, FeatureExtractor, Selector, itself
 
 
@@ -26,7 +27,8 @@ class Student(FeatureExtractor):
             applied to the feature of every run.
 
     Raises:
-        ValueError: as `FeatureExtractor`; or a projector for a role that no layer has.
+        ValueError: as `FeatureExtractor`; a projector for a role that no layer has; or parameters that a `Teacher`
+            froze, as where both share layers.
         CaptureError: as `FeatureExtractor`.
 
     Examples:
@@ -49,6 +51,11 @@ class Student(FeatureExtractor):
         call: Mapping[str, Call] = MappingProxyType({}),
     ) -> None:
         super().__init__(model, layers, select=select, logits=logits, without_gradient=without_gradient, call=call)
+        try:
+            enter_student(self, model)
+        except ValueError:
+            self.remove()
+            raise
         unknown = sorted(set(projectors) - set(self.paths))
         if unknown:
             self.remove()
@@ -62,6 +69,11 @@ class Student(FeatureExtractor):
             return feature
         projected: Tensor = self.projectors[key](feature)
         return projected
+
+    def remove(self) -> nn.Module:
+        """Take the hooks off again and return the model as it was given; it may teach now."""
+        leave_student(self)
+        return super().remove()
 
 
 def _key(role: str) -> str:

@@ -18,6 +18,7 @@ from kdvideo.losses.factor_transfer import FactorTransfer, Paraphraser, factor_t
 from kdvideo.losses.feature_cosine import FeatureCosine, feature_cosine
 from kdvideo.losses.feature_mse import FeatureMSE, feature_mse
 from kdvideo.losses.foundation_feature import FoundationFeature, foundation_feature
+from kdvideo.losses.from_teacher import FromTeacher
 from kdvideo.losses.fsp import FSP, fsp
 from kdvideo.losses.ickd import ICKD, ickd
 from kdvideo.losses.jensen_shannon import JensenShannon, jensen_shannon
@@ -90,6 +91,7 @@ __all__ = [
     "FeatureCosine",
     "FeatureMSE",
     "FoundationFeature",
+    "FromTeacher",
     "Given",
     "JensenShannon",
     "LogitMSE",

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -63,6 +64,36 @@ WAYS: dict[str, Callable[[kd.Student], nn.Module]] = {
 }
 
 
+def average(student: kd.Student, run: nn.Module, teacher: kd.EMATeacher) -> dict[str, torch.Tensor]:
+    """Weights of the moving average after two updates, between which the student moves."""
+    for _ in range(2):
+        with torch.no_grad():
+            for parameter in student.parameters():
+                parameter.mul_(0.5)
+        teacher.update(run)
+    teacher(clips())
+    return {name: whole(p.detach()) for name, p in teacher.named_parameters()}
+
+
+def averages() -> dict[str, dict[str, torch.Tensor]]:
+    """Weights of the average by way of running the student."""
+    found = {}
+    for name, wrap in {"one process": lambda student: student, "ddp": ddp, "fsdp2": fsdp}.items():
+        student, _ = build()
+        teacher = kd.EMATeacher(student, momentum=0.75)
+        found[name] = average(student, wrap(student), teacher)
+    student, _ = build()
+    teacher = kd.EMATeacher(student, momentum=0.75)
+    run = fsdp(student)
+    fully_shard(teacher.model.stem, mesh=student.model.stem.weight.device_mesh)
+    fully_shard(teacher, mesh=student.model.stem.weight.device_mesh)
+    assert isinstance(teacher.model.head.weight, DTensor)
+    found["fsdp2, sharded alike"] = average(student, run, teacher)
+    with pytest.raises(ValueError, match="shard both alike"):
+        teacher.update(build()[0])
+    return found
+
+
 def main(rank: int, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     found = {}
@@ -72,8 +103,10 @@ def main(rank: int, folder: Path) -> None:
         found[name] = gradients(student, wrap(student), teacher, slice(2 * rank, 2 * rank + 2))
         after = teacher.state_dict().values()
         assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), name
+    moving = averages()
     if rank == 0:
         torch.save(found, folder / "gradients.pt")
+        torch.save(moving, folder / "averages.pt")
     dist.destroy_process_group()
 
 

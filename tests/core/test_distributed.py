@@ -28,9 +28,14 @@ def run_ranks(module: str, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
     run_ranks("tests.core._distributed", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     return torch.load(folder / "gradients.pt")
 
 
@@ -41,3 +46,13 @@ def test_gradients_equal_those_of_one_process(way: str, found: dict[str, dict[st
     assert found[way].keys() == expected.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(found[way][name], gradient, rtol=1e-5, atol=1e-7, msg=f"{way}: {name}")
+
+
+def test_the_moving_average_is_that_of_one_process(folder: Path) -> None:
+    averages = torch.load(folder / "averages.pt")
+    expected = averages.pop("one process")
+    assert list(averages) == ["ddp", "fsdp2", "fsdp2, sharded alike"]
+    for way, weights in averages.items():
+        assert weights.keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(weights[name], value, msg=f"{way}: {name}")

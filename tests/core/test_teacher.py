@@ -115,6 +115,45 @@ def test_student_knows_nothing_of_the_teacher() -> None:
     assert list(student.model.state_dict()) == list(VideoNet().state_dict())
 
 
+def holder() -> nn.ModuleDict:
+    return nn.ModuleDict({"student": nn.Linear(2, 2), "teacher": kd.Teacher(VideoNet(), LAYERS)})
+
+
+def test_a_module_that_holds_the_teacher_does_not_save_it() -> None:
+    held, other = holder(), holder()
+    before = fingerprint(other["teacher"])
+    assert list(held.state_dict()) == ["student.weight", "student.bias"]
+    other.load_state_dict(held.state_dict())
+    assert torch.equal(other["student"].weight, held["student"].weight)
+    assert fingerprint(other["teacher"]) == before
+    other.load_state_dict(held.state_dict(), assign=True)
+    assert fingerprint(other["teacher"]) == before
+    assert held.double()["teacher"].model.head.weight.dtype == torch.float64
+
+
+def test_a_checkpoint_that_has_the_teacher_is_loaded_into_it() -> None:
+    held, other = holder(), holder()
+    held["teacher"].saved = True
+    state = held.state_dict()
+    assert {name for name in state if name.startswith("teacher.")} == {
+        "teacher." + name for name in held["teacher"].state_dict()
+    }
+    other.load_state_dict(state)
+    assert fingerprint(other["teacher"]) == fingerprint(held["teacher"])
+    del state["teacher.model.head.weight"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*teacher.model.head.weight"):
+        other.load_state_dict(state)
+
+
+def test_the_teacher_itself_is_saved_and_loaded_as_any_module() -> None:
+    teacher, other = kd.Teacher(VideoNet()), kd.Teacher(VideoNet())
+    assert list(teacher.state_dict()) == ["model." + name for name in VideoNet().state_dict()]
+    other.load_state_dict(teacher.state_dict())
+    assert fingerprint(other) == fingerprint(teacher)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        other.load_state_dict({})
+
+
 def test_evaluation_of_the_student_does_not_run_the_teacher() -> None:
     teacher, student, ran = kd.Teacher(VideoNet()), kd.Student(VideoNet()), []
     teacher.model.register_forward_hook(lambda *_: ran.append(1))

@@ -22,13 +22,28 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "
 # What a newcomer must find in the output of each.
 SAYS = {
     "accelerate_loop": "1 process(es) on cpu, mixed precision: no",
+    "born_again": "generation 2",
+    "clip_pair": "student taught, 150 pairs",
+    "compiled_step": "as one graph, fullgraph=True",
     "composed_criterion": "0.5*feature_mse[hidden]",
+    "ema_teacher": "with the average as teacher: student",
     "export_student": "program in a process without kdvideo: same logits: True",
     "feature_distillation": "the bare student",
+    "fsdp2": "holds 7690 of 7690 numbers of the student",
+    "hf_trainer": "the checkpoint is the bare student: True",
+    "language_model": "student taught",
+    "lightning_module": "epoch 10, step 160",
     "logit_distillation": "student taught, 100 labels + 900 images",
+    "mars": "student taught, RGB",
+    "mers": "student taught, RGB",
+    "mutual_learning": "convolutional, mutual",
     "optical_flow": "wrote optical_flow.png",
     "own_loss": "100*similarity[hidden]",
+    "progressive": "layer by layer, then labels",
+    "segmentation": "student taught, 24 labeled scenes",
+    "several_teachers": "student, weights per sample",
     "teacher_cache": "runs while training from the cache: 0",
+    "timm_mobilenet": "MobileNetV3 taught, 100 labels",
     "two_inputs": "student taught, RGB",
 }
 
@@ -88,6 +103,30 @@ def test_is_named_on_the_page(path: Path, page: str) -> None:
     assert path.name in (ROOT / page).read_text()
 
 
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_is_included_in_the_docs(path: Path) -> None:
+    # A formatter of Python in Markdown once wrote "8 < --", and the page showed that instead of the scripts.
+    assert f'--8<-- "examples/{path.name}"' in (ROOT / "docs" / "examples.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("script", "taught", "alone", "margin"),
+    [
+        ("clip_pair", "student taught, 150 pairs", "student alone, 150 pairs", 3),
+        ("language_model", "student alone", "student taught", 0.05),  # a cross-entropy: less is better
+        ("mars", "student taught, RGB", "student alone, RGB", 3),
+        ("mers", "student taught, RGB", "student alone, RGB", 3),
+        ("progressive", "layer by layer, then labels", "labels alone", 1),
+        ("segmentation", "student taught, 24 labeled scenes", "student alone, 24 labeled scenes", 1),
+        ("several_teachers", "student, averaged probabilities", "student, labels alone", 2),
+        ("timm_mobilenet", "MobileNetV3 taught, 100 labels", "MobileNetV3 alone, 100 labels", 3),
+    ],
+)
+def test_student_is_better_than_alone(script: str, taught: str, alone: str, margin: float, folder: Path) -> None:
+    rows = percents(output(script, folder))
+    assert rows[taught] > rows[alone] + margin
+
+
 def test_students_gain_from_their_teachers(folder: Path) -> None:
     images = percents(output("logit_distillation", folder))
     assert images["student taught, 100 labels"] > images["student alone, 100 labels"] + 1
@@ -101,6 +140,7 @@ def test_students_gain_from_their_teachers(folder: Path) -> None:
     [
         pytest.param(TORCHRUN, (), "2 process(es) on cpu", id="two processes"),
         pytest.param((sys.executable,), ("--mixed-precision", "bf16"), "mixed precision: bf16", id="bf16"),
+        pytest.param((sys.executable,), ("--accumulate", "2"), "in 2 part(s)", id="accumulation"),
     ],
 )
 def test_accelerate_elsewhere(launcher: Sequence[str], arguments: Sequence[str], says: str, tmp_path: Path) -> None:
@@ -108,6 +148,40 @@ def test_accelerate_elsewhere(launcher: Sequence[str], arguments: Sequence[str],
     assert (status, err) == (0, "")
     assert says in out
     assert "of 797 test images are right" in out
+
+
+def test_shards_of_two_processes(tmp_path: Path) -> None:
+    status, out, err = run("fsdp2", tmp_path, launcher=TORCHRUN)
+    assert (status, err) == (0, "")
+    assert "2 process(es) on cpu; this one holds 3845 of 7690 numbers of the student" in out
+    assert found(r"the bare student: (.*) %", out) > 85
+
+
+def found(pattern: str, text: str) -> float:
+    """The one number of an output that a pattern names."""
+    (number,) = re.findall(pattern, text)
+    return float(number)
+
+
+def test_accumulated_losses_are_those_of_the_batch(folder: Path) -> None:
+    assert found(r"largest difference of a weight: (.*)", output("hf_trainer", folder)) < 1e-4
+    text = output("language_model", folder)
+    assert found(r"normalizer of the batch: gradient differs by (\S*)", text) < 1e-4
+    assert found(r"means of the parts: gradient differs by (\S*)", text) > 0.05
+
+
+def test_lightning_keeps_the_student_only(folder: Path) -> None:
+    (line,) = [line for line in output("lightning_module", folder).splitlines() if line.startswith("in the checkpoint")]
+    keys = line.removeprefix("in the checkpoint: ").split()
+    assert {key.rsplit(".", 1)[0] for key in keys} == {
+        "student.model.1",
+        "student.model.3",
+        "student.projectors.hidden",
+    }
+
+
+def test_compiled_losses_are_those_of_the_plain_step(folder: Path) -> None:
+    assert found(r"largest difference of a loss in 50 steps: (.*)", output("compiled_step", folder)) < 1e-4
 
 
 def test_flow_of_a_file(tmp_path: Path) -> None:
