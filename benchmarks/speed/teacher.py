@@ -155,9 +155,9 @@ def markdown(result: dict[str, Any]) -> str:
         f"{control['median']:.3f}× ({control['quartile_low']:.3f}–{control['quartile_high']:.3f}).\n\n"
         "Peak memory of a step of the micro network with two tapped layers, as PyTorch's profiler counts it: "
         f"{peaks['kdvideo'] / 1e6:.3f} MB, by hand {peaks['by hand'] / 1e6:.3f} MB: "
-        f"{result['peak_over_by_hand']['kdvideo']:.3f}×, because the projected feature lives as long as the `Output`; "
-        f"{result['peak_over_by_hand']['outputs dropped']:.3f}× where a function returns the loss, so that both outputs "
-        "are gone before the backward pass.\n"
+        f"{result['peak_over_by_hand']['kdvideo']:.3f}×, because the projected feature lives as long as the "
+        f"`Output`; {result['peak_over_by_hand']['outputs dropped']:.3f}× where a function returns the loss, "
+        "so that both outputs are gone before the backward pass.\n"
     )
 
 
