@@ -20,14 +20,18 @@ from kdvideo.files import write_atomic
 SUFFIX = ".safetensors"
 BITS = 32  # a key is the clip's number and the view, a place the file's number and the row: 32 bits each
 MAX_VIEW = 2**31
+ANY = -1  # in a shape: the length of the item
 # Ids are a tensor and not metadata: an open file keeps its metadata in memory.
-_CLIP, _VIEW, _FINGERPRINT = "clip", "view", "fingerprint"
+_CLIP, _VIEW, LENGTH, _FINGERPRINT = "clip", "view", "length", "fingerprint"
 
 
 def write_shard(
     folder: Path, rows: Mapping[str, Tensor], ids: Sequence[str], views: Sequence[int], fingerprint: Mapping[str, str]
 ) -> Path:
-    """Write a file named by the SHA-256 of its bytes: whole and on the disk, or not at all."""
+    """Write a file named by the SHA-256 of its bytes: whole and on the disk, or not at all.
+
+    Rows named "length" say how many rows of the other tensors an item has; without them every item has one.
+    """
     text = bytearray(json.dumps(list(ids)).encode("ascii"))
     keys = {_CLIP: torch.frombuffer(text, dtype=torch.uint8), _VIEW: torch.tensor(views, dtype=torch.int64)}
     data = save({**keys, **rows}, {_FINGERPRINT: json.dumps(dict(fingerprint), sort_keys=True)})
@@ -47,12 +51,14 @@ class Shard:
     path: Path
     fingerprint: dict[str, str]
     shapes: dict[str, tuple[int, ...]]
+    starts: Tensor | None
     file: Any
 
-    def row(self, name: str, number: int) -> Tensor:
-        """Read one row, (1, ...): nothing else of the file is read."""
-        row: Tensor = self.file.get_slice(name)[number : number + 1]
-        return row
+    def rows(self, name: str, number: int) -> Tensor:
+        """Read the rows of one item, (1, ...), or (length, ...): nothing else of the file is read."""
+        start, stop = (number, number + 1) if self.starts is None else self.starts[number : number + 2].tolist()
+        rows: Tensor = self.file.get_slice(name)[start:stop]
+        return rows
 
     def verify(self) -> None:
         """Raise ValueError unless every byte is the one that was written."""
@@ -66,18 +72,28 @@ def open_shard(path: Path) -> tuple[Shard, list[str], Tensor]:
         file: Any = safe_open(path, framework="pt")
         fingerprint = dict(json.loads(file.metadata()[_FINGERPRINT]))
         ids, views = json.loads(tensor_bytes(file.get_tensor(_CLIP))), file.get_tensor(_VIEW)
-        parts = {name: file.get_slice(name) for name in file.keys() if name not in (_CLIP, _VIEW)}  # noqa: SIM118
-        kinds = {part.get_dtype() for part in parts.values()}
-        sizes = {name: tuple(part.get_shape()) for name, part in parts.items()}
+        lengths = file.get_tensor(LENGTH) if LENGTH in file.keys() else None  # noqa: SIM118
+        names = [name for name in file.keys() if name not in (_CLIP, _VIEW, LENGTH)]  # noqa: SIM118
+        sizes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged(path, repr(error)) from error
     if not isinstance(ids, list) or not all(isinstance(clip, str) for clip in ids):
         raise damaged(path, "its clips are not texts")
     if views.dtype != torch.int64 or views.shape != (len(ids),) or bool(((views < 0) | (views >= MAX_VIEW)).any()):
         raise damaged(path, f"its views are not {len(ids)} numbers")
-    if kinds != {"F16"} or any(size[:1] != (len(ids),) for size in sizes.values()):
-        raise damaged(path, f"it has {sizes} of {sorted(kinds)}, not a float16 row for each of {len(ids)} items")
-    return Shard(path, fingerprint, {name: size[1:] for name, size in sizes.items()}, file), ids, views
+    starts = None if lengths is None else _starts(path, lengths, len(ids))
+    rows = len(ids) if starts is None else int(starts[-1])
+    if not sizes or any(size[:1] != (rows,) for size in sizes.values()):
+        raise damaged(path, f"it has {sizes}, not {rows} rows for {len(ids)} items")
+    length = () if starts is None else (ANY,)
+    return Shard(path, fingerprint, {name: length + size[1:] for name, size in sizes.items()}, starts, file), ids, views
+
+
+def _starts(path: Path, lengths: Tensor, items: int) -> Tensor:
+    """Return where the rows of each item begin, and where the last ones end."""
+    if lengths.dtype != torch.int64 or lengths.shape != (items,) or bool(((lengths < 0) | (lengths >= MAX_VIEW)).any()):
+        raise damaged(path, f"its lengths are not {items} numbers")
+    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
 
 
 def damaged(path: Path, reason: str) -> ValueError:

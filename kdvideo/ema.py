@@ -81,20 +81,19 @@ class EMATeacher(Teacher):
         """
         weight = 1.0 - self._momentum_at(step)
         student = _bare(model)
-        parameters = _pairs(self.model.named_parameters(), student.named_parameters(), "parameters")
-        half = sorted({str(ours.dtype) for ours, _ in parameters if ours.is_floating_point() and ours.itemsize < 4})
+        averaged = _pairs(self.model.named_parameters(), student.named_parameters(), "parameters")
+        half = sorted({str(ours.dtype) for ours, _ in averaged if ours.is_floating_point() and ours.itemsize < 4})
         if half:
             raise ValueError(
                 f"averaged parameters must be float32 or float64, got {half}, where steps of {weight:g} are rounded "
                 "away: EMATeacher(..., dtype=torch.float32)"
             )
-        buffers = _pairs(self.model.named_buffers(), student.named_buffers(), "buffers")
-        floating = [pair for pair in buffers if self.average_buffers and pair[0].is_floating_point()]
-        averaged = parameters + floating
-        torch._foreach_lerp_([ours for ours, _ in averaged], [theirs for _, theirs in averaged], weight)
-        for ours, theirs in buffers:
-            if not (self.average_buffers and ours.is_floating_point()):
+        for ours, theirs in _pairs(self.model.named_buffers(), student.named_buffers(), "buffers"):
+            if self.average_buffers and ours.is_floating_point():
+                averaged.append((ours, theirs))
+            else:
                 ours.copy_(theirs)
+        torch._foreach_lerp_([ours for ours, _ in averaged], [theirs for _, theirs in averaged], weight)
 
     def _momentum_at(self, step: int | None) -> float:
         if not callable(self.momentum):

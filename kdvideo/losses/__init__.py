@@ -45,6 +45,7 @@ from kdvideo.losses.skewed_reverse_kl import SkewedReverseKL, skewed_reverse_kl
 from kdvideo.losses.soft_target import SoftTarget, soft_target
 from kdvideo.losses.soft_target_chunked import SoftTargetChunked, soft_target_chunked
 from kdvideo.losses.soft_target_from_hidden import soft_target_from_hidden
+from kdvideo.losses.soft_target_top_k import SoftTargetTopK, TopK, soft_target_top_k, top_k
 from kdvideo.losses.srrl import SRRL, srrl
 from kdvideo.losses.standardized import Standardized, standardize
 from kdvideo.losses.total_variation import TotalVariation, total_variation
@@ -110,7 +111,9 @@ __all__ = [
     "SkewedReverseKL",
     "SoftTarget",
     "SoftTargetChunked",
+    "SoftTargetTopK",
     "Standardized",
+    "TopK",
     "TotalVariation",
     "UniformTeacher",
     "ValueRelation",
@@ -160,8 +163,10 @@ __all__ = [
     "soft_target",
     "soft_target_chunked",
     "soft_target_from_hidden",
+    "soft_target_top_k",
     "srrl",
     "standardize",
+    "top_k",
     "total_variation",
     "ttm",
     "uniform_teacher",

@@ -6,13 +6,14 @@ from functools import partial
 import pytest
 
 from benchmarks import markdown, record
-from benchmarks.speed import chunked_kl, core, frame_map, networks
+from benchmarks.speed import chunked_kl, core, frame_map, networks, teacher
 from benchmarks.speed.flow_parts import flow_tables
 from benchmarks.speed.network_parts import network_tables
 
 RENDERERS = {
     "speed_chunked_kl": chunked_kl.markdown,
     "speed_core": core.markdown,
+    "speed_teacher": teacher.markdown,
     "speed_flow": flow_tables.markdown,
     "speed_models": network_tables.markdown,
     "speed_frame_map": frame_map.markdown,

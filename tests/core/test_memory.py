@@ -1,10 +1,14 @@
 """Nothing piles up: the number of living tensors is the same after any number of steps."""
 
 import gc
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import kdvideo as kd
 from tests.core.nets import VideoNet, clips
@@ -49,3 +53,31 @@ def test_no_reference_to_the_features_outlives_the_output() -> None:
     assert living() > before
     del output
     assert living() <= before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_ten_thousand_steps_do_not_grow() -> None:
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
+
+    student, teacher = kd.Student(net(), {"2": "h"}, projectors={"h": nn.Linear(8, 8)}), kd.Teacher(net(), {"2": "h"})
+    average = kd.EMATeacher(student)
+    criterion = kd.SoftTarget() + kd.FeatureMSE("h")
+    optimizer = torch.optim.SGD(student.parameters(), lr=1e-3)
+    x = torch.randn(4, 6)
+
+    def steps(count: int) -> tuple[int, int]:
+        for _ in range(count):
+            optimizer.zero_grad()
+            s = student(x)
+            (criterion(s, teacher(x)) + kd.functional.logit_mse(s.logits, average(x).logits)).backward()
+            optimizer.step()
+            average.update(student)
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return living(), resident
+
+    tensors, resident = steps(500)
+    after = steps(10_000)
+    assert after[0] <= tensors
+    assert after[1] <= resident + 2**21  # 10,000 features alone would be 1.2 MB for each role and copy, and more

@@ -147,3 +147,22 @@ def test_a_network_that_has_learned_may_teach(way: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         kd.Teacher(net)
+
+
+def test_one_network_with_and_without_an_adapter() -> None:
+    peft = pytest.importorskip("peft")
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    without = net(torch.ones(2, 6)).detach()
+    adapted = peft.get_peft_model(net, peft.LoraConfig(r=2, target_modules=["0", "2"], init_lora_weights=False))
+    layers = {"base_model.model.0": "h"}
+    student, teacher = kd.Student(adapted, layers), kd.FeatureExtractor(adapted, layers)
+    student.train()
+    with torch.no_grad(), adapted.disable_adapter():
+        t = teacher(torch.ones(2, 6))
+    s = student(torch.ones(2, 6))
+    assert torch.equal(t.logits, without)
+    assert not torch.allclose(s.features["h"], t.features["h"])
+    (kd.SoftTarget()(s, t) + kd.FeatureMSE("h")(s, t)).backward()
+    learned = [name for name, p in adapted.named_parameters() if p.grad is not None]
+    assert len(learned) == 4
+    assert all("lora" in name for name in learned)
