@@ -12,9 +12,9 @@ from torch import Tensor
 
 from kdvideo._encoding import broken_row, encode
 from kdvideo._shards import ANY, LENGTH, MAX_VIEW, write_shard
+from kdvideo._tensors import valid
 from kdvideo.features import Output
 from kdvideo.losses import top_k
-from kdvideo.losses._tensors import valid
 
 if TYPE_CHECKING:
     from kdvideo.cache import TeacherCache

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._tensors import at_least_float32, check_temperature
 from kdvideo.features import Output
-from kdvideo.losses._tensors import at_least_float32, check_temperature
 
 Weights = Sequence[float] | Tensor
 

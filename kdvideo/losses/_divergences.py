@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo.losses._tensors import Reduction, check_classes, check_reduction, check_temperature, matched
+from kdvideo._tensors import Reduction, check_classes, check_reduction, check_temperature, matched
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo.losses._tensors import valid
+from kdvideo._tensors import valid
 
 
 def checked_labels(labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None = None) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._tensors import at_least_float32, valid
 from kdvideo.features import Output
-from kdvideo.losses._tensors import at_least_float32, valid
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
 Whole = Literal["sum", "mean"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo.losses._tensors import check_classes, check_temperature, matched, valid
+from kdvideo._tensors import check_classes, check_temperature, matched, valid
 
 
 def predictions(

@@ -11,7 +11,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from kdvideo.losses._tensors import at_least_float32
+from kdvideo._tensors import at_least_float32
 
 Axes = Callable[[torch.Size], tuple[int, ...]]
 

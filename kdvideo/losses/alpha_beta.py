@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._tensors import Reduction, reduced
 from kdvideo.losses._divergences import DivergenceLoss, kl_terms, log_probabilities
-from kdvideo.losses._tensors import Reduction, reduced
 from kdvideo.losses.base import Given
 
 

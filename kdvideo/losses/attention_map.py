@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo.losses._tensors import matched, over_positions, valid, without_excluded
+from kdvideo._tensors import matched, over_positions, valid, without_excluded
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss
 

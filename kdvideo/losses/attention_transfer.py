@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._tensors import over_positions, valid
 from kdvideo.losses._relations import paired_positions, unit
-from kdvideo.losses._tensors import over_positions, valid
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo.losses._tensors import matched, over_positions
+from kdvideo._tensors import matched, over_positions
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 

@@ -9,8 +9,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._tensors import check_temperature, matched
 from kdvideo.losses._parametric import OneLayerLoss, check_positive, full_precision, paired, pooled
-from kdvideo.losses._tensors import check_temperature, matched
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from kdvideo._tensors import check_classes, check_temperature, matched, reduced
 from kdvideo.losses._labels import check_weights
-from kdvideo.losses._tensors import check_classes, check_temperature, matched, reduced
 from kdvideo.losses.base import Given, Weight
 from kdvideo.losses.kinds import LogitLoss
 from kdvideo.losses.soft_target import kl_elements

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._tensors import at_least_float32, matched
 from kdvideo.losses._parametric import (
     Frozen,
     OneLayerLoss,
@@ -16,7 +17,6 @@ from kdvideo.losses._parametric import (
     paired,
     transposed_of,
 )
-from kdvideo.losses._tensors import at_least_float32, matched
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo.losses._tensors import matched, over_positions
+from kdvideo._tensors import matched, over_positions
 from kdvideo.losses.base import Given
 from kdvideo.losses.feature_cosine import cosine_distance
 from kdvideo.losses.kinds import FeatureLoss, Roles

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from kdvideo._tensors import Reduction, reduced
 from kdvideo.losses._divergences import DivergenceLoss, kl_terms, log_mixture, log_probabilities
-from kdvideo.losses._tensors import Reduction, reduced
 from kdvideo.losses.base import Given
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdvideo.losses._tensors import Reduction, check_reduction, matched, squared_error, without_excluded
+from kdvideo._tensors import Reduction, check_reduction, matched, squared_error, without_excluded
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from kdvideo._tensors import matched
 from kdvideo.losses._parametric import (
     OneLayerLoss,
     Whole,
@@ -17,7 +18,6 @@ from kdvideo.losses._parametric import (
     full_precision,
     over_examples,
 )
-from kdvideo.losses._tensors import matched
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._tensors import check_temperature
 from kdvideo.losses._labels import check_weights
 from kdvideo.losses._predictions import predictions
-from kdvideo.losses._tensors import check_temperature
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._tensors import check_classes, matched, over_positions
 from kdvideo.losses._labels import checked_labels, cross_entropy_elements
-from kdvideo.losses._tensors import check_classes, matched, over_positions
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from kdvideo.losses._tensors import at_least_float32
+from kdvideo._tensors import at_least_float32
 
 
 class PHIS(nn.Module):

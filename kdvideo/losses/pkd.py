@@ -6,8 +6,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from kdvideo._tensors import matched
 from kdvideo.losses._relations import check_dim
-from kdvideo.losses._tensors import matched
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 

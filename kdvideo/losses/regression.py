@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo.losses._tensors import Reduction, check_reduction, matched, reduced
+from kdvideo._tensors import Reduction, check_reduction, matched, reduced
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 

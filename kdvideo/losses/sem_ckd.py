@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._tensors import matched
 from kdvideo.features import Output
 from kdvideo.losses._parametric import check_positive, conv_of, feature_of, full_precision, norm_of, paired, pooled_to
-from kdvideo.losses._tensors import matched
 from kdvideo.losses.base import Given, Loss
 
 

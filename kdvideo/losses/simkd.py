@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from kdvideo._tensors import matched, squared_error
 from kdvideo.features import Output
 from kdvideo.losses._parametric import Frozen, OneLayerLoss, pooled
-from kdvideo.losses._tensors import matched, squared_error
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 

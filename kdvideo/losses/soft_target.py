@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._tensors import Reduction, check_classes, check_temperature, matched, reduced
 from kdvideo.losses._divergences import DivergenceLoss, kl_terms
-from kdvideo.losses._tensors import Reduction, check_classes, check_temperature, matched, reduced
 from kdvideo.losses.base import Given
 
 

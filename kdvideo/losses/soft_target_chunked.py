@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdvideo.losses._tensors import (
+from kdvideo._tensors import (
     at_least_float32,
     check_classes,
     check_pair,

@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from kdvideo.losses._tensors import check_classes, check_temperature, matched, over_positions, valid
+from kdvideo._tensors import check_classes, check_temperature, matched, over_positions, valid
 from kdvideo.losses.soft_target import kl_elements
 from kdvideo.losses.soft_target_chunked import check_chunks
 

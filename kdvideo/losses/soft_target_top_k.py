@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._tensors import at_least_float32, check_temperature, over_positions, valid
 from kdvideo.features import Output
 from kdvideo.losses._divergences import kl_terms
-from kdvideo.losses._tensors import at_least_float32, check_temperature, over_positions, valid
 from kdvideo.losses.base import Given, Loss
 
 _LEAST = -100.0  # of a log-probability: exp(-100) is 0 in float32, and float16 holds it

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._tensors import matched
 from kdvideo.losses._parametric import Frozen, OneLayerLoss, full_precision, pooled
-from kdvideo.losses._tensors import matched
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 

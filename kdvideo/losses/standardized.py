@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdvideo.losses._tensors import at_least_float32, matched
+from kdvideo._tensors import at_least_float32, matched
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 

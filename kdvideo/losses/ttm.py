@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdvideo.losses._tensors import check_classes, matched, over_positions
+from kdvideo._tensors import check_classes, matched, over_positions
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 from kdvideo.losses.soft_target import kl_elements

@@ -8,8 +8,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from kdvideo._tensors import over_positions, valid
 from kdvideo.losses._relations import gram, paired
-from kdvideo.losses._tensors import over_positions, valid
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 from kdvideo.losses.soft_target import kl_elements

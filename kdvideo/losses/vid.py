@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._tensors import Reduction, check_reduction, matched, reduced
 from kdvideo.losses._parametric import OneLayerLoss, check_positive, for_each_channel
-from kdvideo.losses._tensors import Reduction, check_reduction, matched, reduced
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 

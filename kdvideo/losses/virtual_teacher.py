@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from kdvideo.losses._labels import checked_labels
-from kdvideo.losses._tensors import (
+from kdvideo._tensors import (
     Reduction,
     check_classes,
     check_reduction,
@@ -16,6 +15,7 @@ from kdvideo.losses._tensors import (
     matched,
     reduced,
 )
+from kdvideo.losses._labels import checked_labels
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import StudentLogitLoss
 from kdvideo.losses.soft_target import kl_elements
