@@ -58,6 +58,9 @@ class Together(nn.Module):
         self.row = row
         self.student = network(row).to(dtype)
         self.criterion = copy.deepcopy(row.loss).to(dtype).eval()
+        for module in self.criterion.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.reset_running_stats()  # tests before this one, in this process only, have moved them
         if isinstance(row.loss, kd.SemCKD):
             torch.manual_seed(0)
             self.criterion = kd.SemCKD("x", "x", [4], [4], batch_size=BATCH // 2, axes=len(row.shape) - 2).to(dtype)
