@@ -2,7 +2,7 @@
 
 Time: student and teacher of six blocks, the teacher twice as wide; the loss is on the feature after the second block.
 Every round runs, in random order, the step with the early exit once and the step with the whole teacher twice (A/A).
-Memory: the micro network of `benchmarks.speed.core`, through the wrappers and by hand; the highest sum of the bytes
+Memory: the networks of `benchmarks.speed.core`, through the wrappers and by hand; the highest sum of the bytes
 that PyTorch's profiler sees allocated less those freed during one step, after three steps. It does not see what lives
 before the step (weights), nor memory that is not PyTorch's.
 
@@ -15,7 +15,7 @@ import argparse
 import itertools
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,9 @@ from torch import Tensor, nn
 
 import kdvideo as kd
 from benchmarks import record
+from benchmarks.markdown import table
 from benchmarks.speed import core
+from benchmarks.speed.core_networks import SUBJECTS
 from kdvideo.training import Timings
 
 BLOCKS, TAPPED = 6, 2
@@ -100,45 +102,26 @@ def peak_bytes(step: Callable[[], Tensor]) -> int:
     return max(itertools.accumulate(changes))
 
 
-def dropping_outputs(rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]:
-    """Return the step of `core.wrapped` that lets go of both outputs before the backward pass."""
-    net, teacher_net, projector = core.networks()
-    student = kd.Student(net, core.LAYERS, projectors={"low": projector})
-    teacher = kd.Teacher(teacher_net, core.LAYERS)
-    criterion = kd.LogitMSE() + 0.5 * kd.FeatureMSE("low") + 0.5 * kd.FeatureMSE("high")
-    optimizer = torch.optim.SGD(student.parameters(), lr=0.01)
-
-    def loss() -> Tensor:
-        s, t = student(rgb), teacher(flow)
-        assert s.logits is not None
-        value: Tensor = nn.functional.cross_entropy(s.logits, core.LABEL) + criterion(s, t)
-        return value
-
-    def step() -> Tensor:
-        value = loss()
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        return value.detach()
-
-    return step
+def measure_memory() -> dict[str, dict[str, int]]:
+    """Measure the peak of a step through the wrappers and by hand, on every network of `benchmarks.speed.core`."""
+    found = {}
+    for name, subject in SUBJECTS.items():
+        inputs = subject.inputs()
+        arms = {"kdvideo": core.wrapped, "by hand": core.by_hand}
+        found[name] = {arm: peak_bytes(build(subject, *inputs)) for arm, build in arms.items()}
+    return found
 
 
-def measure_memory(size: int) -> dict[str, int]:
-    """Measure the peak of a step through the wrappers and by hand."""
-    rgb, flow = torch.randn(4, 3, 4, size, size), torch.randn(4, 2, 4, size, size)
-    arms = {"kdvideo": core.wrapped, "outputs dropped": dropping_outputs, "by hand": core.by_hand}
-    return {name: peak_bytes(build(rgb, flow)) for name, build in arms.items()}
-
-
-def report(spent: dict[str, list[float]], peaks: dict[str, int], options: argparse.Namespace) -> dict[str, Any]:
+def report(
+    spent: dict[str, list[float]], peaks: dict[str, dict[str, int]], options: argparse.Namespace
+) -> dict[str, Any]:
     """Return what is recorded."""
     return {
         "benchmark": "speed_teacher",
         "early_exit_over_whole": core.ratios(spent["early exit"], spent["whole teacher"]),
         "whole_over_whole": core.ratios(spent["whole teacher again"], spent["whole teacher"]),
         "peak_bytes": peaks,
-        "peak_over_by_hand": {name: round(peak / peaks["by hand"], 4) for name, peak in peaks.items()},
+        "peak_over_by_hand": {name: round(one["kdvideo"] / one["by hand"], 4) for name, one in peaks.items()},
         "limits": {"time": LIMIT_TIME, "memory": LIMIT_MEMORY},
         **{name: getattr(options, name) for name in ("rounds", "steps", "size")},
         **record.environment("python -m benchmarks.speed.teacher", torch.get_num_threads()),
@@ -148,25 +131,43 @@ def report(spent: dict[str, list[float]], peaks: dict[str, int], options: argpar
 def markdown(result: dict[str, Any]) -> str:
     """Render the record as two sentences."""
     early, control, peaks = result["early_exit_over_whole"], result["whole_over_whole"], result["peak_bytes"]
-    return (
+    cells = [
+        [
+            SUBJECTS[name].text,
+            *(f"{peaks[name][arm] / 1e6:.3f}" for arm in ("kdvideo", "by hand")),
+            f"{result['peak_over_by_hand'][name]:.3f}×",
+        ]
+        for name in peaks
+    ]
+    lines = [
         "Training step with a tap at a third of the depth of a teacher twice as wide as the student, early exit "
         f"relative to the whole teacher, {result['rounds']} rounds interleaved: {early['median']:.3f}× (quartiles "
         f"{early['quartile_low']:.3f}–{early['quartile_high']:.3f}); the whole teacher against itself "
-        f"{control['median']:.3f}× ({control['quartile_low']:.3f}–{control['quartile_high']:.3f}).\n\n"
-        "Peak memory of a step of the micro network with two tapped layers, as PyTorch's profiler counts it: "
-        f"{peaks['kdvideo'] / 1e6:.3f} MB, by hand {peaks['by hand'] / 1e6:.3f} MB: "
-        f"{result['peak_over_by_hand']['kdvideo']:.3f}×, because the projected feature lives as long as the "
-        f"`Output`; {result['peak_over_by_hand']['outputs dropped']:.3f}× where a function returns the loss, "
-        "so that both outputs are gone before the backward pass.\n"
-    )
+        f"{control['median']:.3f}× ({control['quartile_low']:.3f}–{control['quartile_high']:.3f}).",
+        "",
+        "Peak memory of a step with two tapped layers in MB, as PyTorch's profiler counts it. The `Output` holds the "
+        "projected feature to the end of the step, which shows where the network is hardly larger than that:",
+        "",
+        *table(["network", "kdvideo", "by hand", "kdvideo ÷ by hand"], cells),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=3, help="steps per arm and round")
+    parser.add_argument("--size", type=int, default=16, help="height and width of a clip")
+    return parser.parse_args(given)
 
 
 def main() -> None:
     """Measure, print and record."""
-    options = core.arguments()
+    options = arguments()
     torch.set_num_threads(1)
     spent = measure_time(options.rounds, options.steps, options.size)
-    record.write("speed_teacher", report(spent, measure_memory(options.size), options), markdown)
+    record.write("speed_teacher", report(spent, measure_memory(), options), markdown)
 
 
 if __name__ == "__main__":

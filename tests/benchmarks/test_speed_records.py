@@ -63,15 +63,17 @@ def test_a_record_is_written_with_its_table(tmp_path, monkeypatch, capsys):
 
 
 def test_core_runs_and_renders():
-    arguments = core.arguments(["--rounds", "2", "--steps", "1", "--size", "4"])
-    text = core.markdown(core.report(core.measure(arguments.rounds, arguments.steps, arguments.size), arguments))
-    assert "2 rounds interleaved" in text
+    arguments = core.arguments(["--rounds", "2", "--networks", "micro", "deep"])
+    rows = {name: core.row(core.measure(core.SUBJECTS[name], 2)) for name in arguments.networks}
+    text = core.markdown(core.report(rows, arguments))
+    assert "median of 2 interleaved rounds" in text
+    assert "| step through | micro network, 10 modules | 168 modules of 16 units |" in text
 
 
 @pytest.mark.parametrize(("peer", "module"), [("torchdistill", "torchdistill"), ("ModelOpt", "modelopt.torch.distill")])
 def test_core_runs_the_step_of_a_peer_with_the_same_losses(peer: str, module: str):
     pytest.importorskip(module, reason=f"{peer} is not installed")
-    arguments = core.arguments(["--rounds", "2", "--steps", "1", "--size", "4", "--peers"])
-    found = core.report(core.measure(2, 1, 4, [peer]), arguments)
-    assert f"through {peer} " in core.markdown(found)
+    rows = {"micro": core.row(core.measure(core.SUBJECTS["micro"], 2, [peer]))}
+    found = core.report(rows, core.arguments(["--rounds", "2", "--peers"]))
+    assert f"| {peer} " in core.markdown(found)
     assert found["command"].endswith("core --peers")
