@@ -75,18 +75,33 @@ def wrapped(subject: Subject, rgb: Tensor, flow: Tensor) -> Callable[[], Tensor]
     return step
 
 
-def measure(subject: Subject, rounds: int, peers: Sequence[str] = ()) -> dict[str, list[float]]:
-    """Measure the CPU seconds per step of every arm in every round; the first losses of all arms must agree."""
+def build(subject: Subject, peers: Sequence[str] = ()) -> dict[str, Callable[[], Tensor]]:
+    """Build the step of every arm."""
     rgb, flow = subject.inputs()
-    arms = {
+    return {
         "kdvideo": wrapped(subject, rgb, flow),
         "by hand": by_hand(subject, rgb, flow),
         "by hand again": by_hand(subject, rgb, flow),
         **{name: PEERS[name](subject.networks(), rgb, flow, LABEL) for name in peers},
     }
+
+
+def check(subject: Subject, peers: Sequence[str] = ()) -> None:
+    """Check that the first losses of all arms agree, in float64: batch norm of few values magnifies rounding."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        arms = build(subject, peers)
+    finally:
+        torch.set_default_dtype(before)
     for losses in ([step().item() for step in arms.values()] for _ in range(3)):
-        torch.testing.assert_close(losses, [losses[1]] * len(losses), rtol=1e-5, atol=1e-5)
-    repeated = {name: partial(_repeat, arm, subject.steps) for name, arm in arms.items()}
+        torch.testing.assert_close(losses, [losses[1]] * len(losses))
+
+
+def measure(subject: Subject, rounds: int, peers: Sequence[str] = ()) -> dict[str, list[float]]:
+    """Measure the CPU seconds per step of every arm in every round; all must do the same."""
+    check(subject, peers)
+    repeated = {name: partial(_repeat, step, subject.steps) for name, step in build(subject, peers).items()}
     times = Timings(repeated, rounds, warm=1, quiet=True, shuffle=True)
     return {name: [seconds / subject.steps for seconds in spent] for name, spent in times.cpu.items()}
 
