@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,17 +17,28 @@ from kdvideo._tensors import valid
 from kdvideo.features import Output
 from kdvideo.losses import top_k
 
-if TYPE_CHECKING:
-    from kdvideo.cache import TeacherCache
-
 LOGITS, FEATURE = "logits", "feature."
 TOP, CLASS, REST = "top.value", "top.class", "top.rest"
+
+
+class Target(Protocol):
+    """What a writer knows of the `TeacherCache` that it fills."""
+
+    folder: Path
+    fingerprint: dict[str, str]
+    features: tuple[str, ...]
+    dtype: torch.dtype | None
+    top_k: int | None
+    temperature: float
+
+    def expect_shapes(self, shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
+        """Raise ValueError for shapes that are not those of the items before."""
 
 
 class CacheWriter:
     """A writer of a `TeacherCache`; made by `TeacherCache.writer`."""
 
-    def __init__(self, cache: TeacherCache, items: int) -> None:
+    def __init__(self, cache: Target, items: int) -> None:
         self._cache, self._items = cache, items
         self._ids: list[str] = []
         self._views: list[int] = []
