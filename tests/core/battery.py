@@ -205,6 +205,28 @@ class Laws:
         with pytest.raises(ValueError, match="non-empty"):
             row.function(student[:0], teacher[:0], **empty)
 
+    def test_what_is_no_tensor_is_refused(self, row: Row) -> None:
+        student, teacher = row.pair()
+        for ours, theirs, shown in (
+            (*row.outputs(student, teacher), "an Output"),
+            (student.detach().numpy(), teacher.numpy(), "a ndarray"),
+            (student, teacher.numpy(), "a Tensor and a ndarray"),
+        ):
+            with pytest.raises(ValueError, match=rf"must be tensors, got {shown}.*output.logits"):
+                row(ours, theirs)
+        with pytest.raises(ValueError, match=r"student must be an Output.*got a Tensor: .*kd.Output\(logits"):
+            row.loss(student, teacher, **row.given)
+        with pytest.raises(ValueError, match=r"teacher must be an Output"):
+            row.loss.terms(row.outputs(student, teacher)[0], teacher, **row.given)
+        for name, value in row.given.items():
+            with pytest.raises(ValueError, match=f"{name} must be a tensor, got a list: pass torch.as_tensor"):
+                row(student, teacher, **{name: value.tolist()})
+
+    def test_tensors_of_two_devices_are_refused(self, row: Row) -> None:
+        student, teacher = row.pair()
+        with pytest.raises(ValueError, match=r"on one device, got cpu and meta: .*teacher.to\('cpu'\)"):
+            row(student, teacher.to("meta"))
+
     def test_bad_labels_are_refused(self, row: Row) -> None:
         labels = row.given.get("labels")
         if labels is None or labels.is_floating_point():
@@ -271,9 +293,11 @@ class Laws:
             return
         torch.testing.assert_close(8 * other, value)
         torch.testing.assert_close(value, row.masked(mask=row.mask))
-        for wrong in (0, -1.0, torch.tensor(0), float("nan")):
+        for wrong in (0, -1.0, torch.tensor(0), float("nan"), float("inf")):
             with pytest.raises(ValueError, match="normalizer must be positive"):
                 row.masked(normalizer=wrong)
+        with pytest.raises(ValueError, match=r"normalizer must be one number, got shape \(3,\)"):
+            row.masked(normalizer=torch.ones(3))
 
     def test_parts_of_a_ragged_batch_add_up(self, row: Row) -> None:
         total = int(row.mask.sum())
