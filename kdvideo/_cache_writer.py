@@ -51,14 +51,12 @@ class CacheWriter:
         """
         ids, views = pairs(ids, views)
         if not isinstance(output, Output):
-            raise ValueError(
-                f"output must be an Output, as Teacher returns, got {kind(output)}: kd.Output(logits, {{}})"
-            )
+            raise ValueError(f"output must be an Output, got {kind(output)}: add what Teacher returns")
         absent = [role for role in self._cache.features if role not in output.features]
         if absent:
             raise ValueError(
-                f"the output has no features {absent}, only {list(output.features)}: tap layers with these roles in the "
-                "Teacher, or leave them out of features="
+                f"the output has no features {absent}, only {list(output.features)}: tap layers with these roles in "
+                "the Teacher, or leave them out of features="
             )
         values = {} if output.logits is None else {LOGITS: output.logits}
         values |= {FEATURE + role: output.features[role] for role in self._cache.features}

@@ -49,10 +49,9 @@ def check_pair(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int =
             "classes (kdvideo.losses.common_classes) where the logits do"
         )
     if student.ndim < minimum or student.numel() == 0:
-        advice = (
-            "skip an empty batch" if student.ndim >= minimum else "Regression takes outputs (batch,) without classes"
-        )
-        raise ValueError(f"expected a non-empty (batch, classes, ...) tensor, got {tuple(student.shape)}: {advice}")
+        advice = "Regression takes outputs (batch,)" if student.ndim < minimum else "skip an empty batch"
+        shape = tuple(student.shape)
+        raise ValueError(f"expected a non-empty (batch, classes, ...) tensor, got shape {shape}: {advice}")
     if not -student.ndim <= dim < student.ndim:
         raise ValueError(f"dim must name an axis of shape {tuple(student.shape)}, got {dim}")
     if not (student.is_floating_point() and teacher.is_floating_point()):

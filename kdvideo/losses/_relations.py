@@ -58,6 +58,7 @@ def paired_samples(student: Tensor, teacher: Tensor, samples: int) -> tuple[Tens
 
 def paired_positions(student: Tensor, teacher: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Check that batch and positions agree, whatever the channels; at least 2 positions."""
+    check_tensors(student, teacher)
     check_dim(student, dim)
     check_dim(teacher, dim)
     student, teacher = paired(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kdvideo._hints import kind
+from kdvideo._tensors import check_tensor
 from kdvideo.features import Output
 
 Weight = float | Callable[[int], float]
@@ -34,6 +35,9 @@ class Given:
         step: int | None = None,
         normalizer: float | Tensor | None = None,
     ) -> None:
+        for name, value in (("labels", labels), ("mask", mask), ("index", index)):
+            if value is not None:
+                check_tensor(value, name)
         self.labels, self.index, self.step = labels, index, step
         self._mask, self._normalizer = mask, normalizer
         self.unread: set[str] = set()

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdvideo._tensors import check_temperature, check_tensor, matched
+from kdvideo._tensors import check_temperature, matched
 from kdvideo.losses._parametric import OneLayerLoss, check_positive, full_precision, paired, pooled
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
@@ -207,7 +207,6 @@ class CRD(OneLayerLoss):
         return value
 
     def _checked(self, index: Tensor, batch: int) -> Tensor:
-        check_tensor(index, "index")
         if index.shape != (batch,) or index.is_floating_point():
             raise ValueError(f"index must be ({batch},) integers, got {index.dtype} of shape {tuple(index.shape)}")
         # A compiled graph cannot look at values; there the lookup itself refuses them.

@@ -18,6 +18,7 @@ class _OnLogits(Loss):
     """Holds the class axis and looks once whether logits are logits."""
 
     softmax = True
+    axis_matters = True
     _looked = False
 
     def __init__(self, *, dim: int = 1, name: str | None = None) -> None:
@@ -29,7 +30,7 @@ class _OnLogits(Loss):
         if torch.compiler.is_compiling() or self._looked:
             return
         self._looked = True
-        if self.softmax:
+        if self.softmax and self.axis_matters:
             warn_of_tokens(student, self.dim)
         for who, logits in (("student", student), ("teacher", teacher)):
             if self.softmax and logits is not None:
@@ -48,6 +49,7 @@ class LogitLoss(_OnLogits):
 
     Attributes:
         softmax: False in a subclass whose logits no softmax follows: there is nothing to warn of.
+        axis_matters: False where the value is the same whatever the class axis, as the mean over all.
     """
 
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:

@@ -205,27 +205,12 @@ class Laws:
         with pytest.raises(ValueError, match="non-empty"):
             row.function(student[:0], teacher[:0], **empty)
 
-    def test_what_is_no_tensor_is_refused(self, row: Row) -> None:
+    def test_what_is_no_output_is_refused(self, row: Row) -> None:
         student, teacher = row.pair()
-        for ours, theirs, shown in (
-            (*row.outputs(student, teacher), "an Output"),
-            (student.detach().numpy(), teacher.numpy(), "a ndarray"),
-            (student, teacher.numpy(), "a Tensor and a ndarray"),
-        ):
-            with pytest.raises(ValueError, match=rf"must be tensors, got {shown}.*output.logits"):
-                row(ours, theirs)
         with pytest.raises(ValueError, match=r"student must be an Output.*got a Tensor: .*kd.Output\(logits"):
             row.loss(student, teacher, **row.given)
         with pytest.raises(ValueError, match=r"teacher must be an Output"):
             row.loss.terms(row.outputs(student, teacher)[0], teacher, **row.given)
-        for name, value in row.given.items():
-            with pytest.raises(ValueError, match=f"{name} must be a tensor, got a list: pass torch.as_tensor"):
-                row(student, teacher, **{name: value.tolist()})
-
-    def test_tensors_of_two_devices_are_refused(self, row: Row) -> None:
-        student, teacher = row.pair()
-        with pytest.raises(ValueError, match=r"on one device, got cpu and meta: .*teacher.to\('cpu'\)"):
-            row(student, teacher.to("meta"))
 
     def test_bad_labels_are_refused(self, row: Row) -> None:
         labels = row.given.get("labels")
@@ -238,6 +223,7 @@ class Laws:
             (torch.full_like(labels, -1), rf"labels must be from 0 to {classes - 1}, got"),
             (labels[:1], "labels must have one class for each position"),
             (labels.double(), "labels must be integers"),
+            (labels.tolist(), "labels must be a tensor, got a list"),
         ):
             with pytest.raises(ValueError, match=message):
                 row(student, teacher, labels=bad)
@@ -272,6 +258,7 @@ class Laws:
         for wrong, message in (
             (row.mask.unsqueeze(-1), "mask must have one entry for each position"),
             (row.mask.float(), "mask must be bool, or integers 0 and 1"),
+            (row.mask.tolist(), "mask must be a tensor, got a list"),
         ):
             with pytest.raises(ValueError, match=message):
                 row.masked(mask=wrong)
