@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kdvideo._encoding import broken_row, encode
+from kdvideo._hints import kind
 from kdvideo._shards import ANY, LENGTH, MAX_VIEW, write_shard
 from kdvideo._tensors import valid
 from kdvideo.features import Output
@@ -61,9 +62,14 @@ class CacheWriter:
                 of the items before, or a value is not finite or beyond what the dtype holds (±65504 for float16).
         """
         ids, views = pairs(ids, views)
+        if not isinstance(output, Output):
+            raise ValueError(f"output must be an Output, got {kind(output)}: add what Teacher returns")
         absent = [role for role in self._cache.features if role not in output.features]
         if absent:
-            raise ValueError(f"the output has no features {absent}, only {list(output.features)}")
+            raise ValueError(
+                f"the output has no features {absent}, only {list(output.features)}: tap layers with these roles in "
+                "the Teacher, or leave them out of features="
+            )
         values = {} if output.logits is None else {LOGITS: output.logits}
         values |= {FEATURE + role: output.features[role] for role in self._cache.features}
         leading = (len(ids),) if mask is None else (len(ids), *mask.shape[1:2])
@@ -131,5 +137,9 @@ def pairs(ids: Sequence[str], views: Sequence[int] | Tensor) -> tuple[list[str],
 def _broken(what: str, value: Tensor, encoded: Tensor) -> str:
     beyond = bool(value.isfinite().all())
     name = str(encoded.dtype).removeprefix("torch.")
-    reason = f"go beyond ±{torch.finfo(encoded.dtype).max:g}, what {name} holds" if beyond else "hold NaN or infinity"
-    return f"{what}, {reason}: is the teacher broken?"
+    if beyond:
+        return f"{what}, go beyond ±{torch.finfo(encoded.dtype).max:g}, what {name} holds: use dtype=torch.bfloat16"
+    return (
+        f"{what}, hold NaN or infinity: is the teacher broken? Where -inf excludes a class, "
+        "use Teacher(logits=...) to cut it out or set it to -1e4"
+    )

@@ -17,14 +17,18 @@ def kind(output: Any) -> str:
     """Return what an output is, in words.
 
     Examples:
-        >>> kind((1, 2)), kind({"loss": 1})
-        ('a tuple of length 2', "a dict with keys ['loss']")
+        >>> kind((1, 2)), kind({"loss": 1}), kind(None)
+        ('a tuple of length 2', "a dict with keys ['loss']", 'None')
     """
+    if output is None:
+        return "None"
+    name = type(output).__name__
+    name = f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
     if isinstance(output, Mapping):
-        return f"a {type(output).__name__} with keys {list(output)}"
+        return f"{name} with keys {list(output)}"
     if isinstance(output, (tuple, list)):
-        return f"a {type(output).__name__} of length {len(output)}"
-    return f"a {type(output).__name__}"
+        return f"{name} of length {len(output)}"
+    return name
 
 
 def key_of_tensor(output: Any) -> int | str | None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 Layers = Mapping[str, str | Sequence[str]] | Mapping[nn.Module, str | Sequence[str]] | Sequence[str | nn.Module]
@@ -34,7 +35,7 @@ class Place(NamedTuple):
 
 def roles_to_places(model: nn.Module, layers: Layers) -> dict[str, Place]:
     """Map each role to what it taps; ValueError where a layer is unknown or compiled, or a role occurs twice."""
-    if isinstance(layers, (str, nn.Module)):
+    if isinstance(layers, (str, nn.Module)) or not isinstance(layers, Iterable):
         raise ValueError(f"layers= must be a mapping or a sequence of paths, got {_shown(layers)}")
     if layers and _is_compiled(model):
         raise ValueError(f"the model is compiled: {_WRAP_FIRST}")
@@ -54,7 +55,10 @@ def roles_to_places(model: nn.Module, layers: Layers) -> dict[str, Place]:
 
 
 def _roles(roles: str | Sequence[str], stars: Sequence[str]) -> Iterator[str]:
-    for role in (roles,) if isinstance(roles, str) else roles:
+    roles = (roles,) if isinstance(roles, str) else roles
+    if not isinstance(roles, Sequence) or not roles or not all(isinstance(role, str) for role in roles):
+        raise ValueError(f'a layer must have a role, or several, as text, got {roles!r}: layers={{"path": "role"}}')
+    for role in roles:
         if role.count("*") > len(stars):
             raise ValueError(f"a role must have at most as many * as its path, {len(stars)}, got {role!r}")
         found = iter(stars)
@@ -67,6 +71,8 @@ def _matches(
     """Yield every place that a name means, with what each * of it stands for there."""
     if isinstance(name, nn.Module):
         name = _path_of(name, model, modules)
+    if not isinstance(name, str):
+        raise ValueError(f"a layer must be a path, as text, or a module, got {_shown(name)}")
     aliases: Mapping[str, str] = getattr(model, "layer_names", {})
     known = {**{alias: path for alias, path in aliases.items() if path in modules}, **{path: path for path in modules}}
     parts = _NAME.fullmatch(name)
@@ -81,13 +87,18 @@ def _matches(
         found = [(known[written], ())] if written in known else []
     if not found:
         close = difflib.get_close_matches(written, [*aliases, *modules], n=3, cutoff=0.3)
+        near = f"the closest are {close}" if close else f"the first are {[*aliases, *filter(None, modules)][:5]}"
         raise ValueError(
-            f"{type(model).__name__} has no layer {name!r}; the closest are {close}. "
-            "kdvideo.describe(model, input) prints them all"
+            f"{type(model).__name__} has no layer {name!r}; {near}. kdvideo.describe(model, input) prints them all"
         )
     for path, stars in found:
         if any(_is_compiled(modules[prefix]) for prefix in _prefixes(path)):
             raise ValueError(f"layer {path!r} is inside a compiled module: {_WRAP_FIRST}")
+        if any(isinstance(modules[prefix], torch.jit.ScriptModule) for prefix in _prefixes(path)):
+            raise ValueError(
+                f"layer {path!r} must be of a module in Python, got TorchScript, which runs no hooks: load the weights "
+                "into the Python module, or leave layers= out and use the logits alone"
+            )
         suffix = (parts["input"] or "") + parts["keys"]
         yield Place(path + suffix, path, bool(parts["input"]), keys or ((0,) if parts["input"] else ())), stars
 
@@ -107,8 +118,10 @@ def _path_of(module: nn.Module, model: nn.Module, modules: Mapping[str, nn.Modul
     )
 
 
-def _shown(layer: str | nn.Module) -> str:
-    return f"the string {layer!r}" if isinstance(layer, str) else f"a {type(layer).__name__} that is none of them"
+def _shown(layer: object) -> str:
+    if isinstance(layer, nn.Module):
+        return f"a {type(layer).__name__} that is none of them"
+    return f"the string {layer!r}" if isinstance(layer, str) else repr(layer)
 
 
 _WRAP_FIRST = "hooks put on it now would never run; wrap the plain model first, then compile the wrapper"

@@ -66,6 +66,14 @@ class Tap:
         self.name = f"layer {place.name!r} (role {role!r})"
         self.parts = place.path.split(".") if place.path else []
 
+    @property
+    def __name__(self) -> str:
+        # The first thing that TorchScript asks of a hook, which it cannot compile.
+        raise AttributeError(
+            f"{self.name} has a hook, which TorchScript cannot compile: script the module that "
+            "copy.deepcopy(student).remove() returns"
+        )
+
     def put_on(self, module: nn.Module) -> RemovableHandle:
         """Hook the module: before it runs where an input is tapped, for it may overwrite that in place."""
         if self.place.is_input:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._hints import kind
+
 Reduction = Literal["mean", "sum", "none"]
 
 
@@ -39,6 +41,7 @@ def matched(
 
 def check_pair(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int = 2) -> None:
     """Raise ValueError unless two tensors agree; arguments as in `matched`."""
+    check_tensors(student, teacher)
     if student.shape != teacher.shape:
         raise ValueError(
             f"student and teacher must have one shape, got {tuple(student.shape)} and {tuple(teacher.shape)}; nothing "
@@ -46,11 +49,33 @@ def check_pair(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int =
             "classes (kdvideo.losses.common_classes) where the logits do"
         )
     if student.ndim < minimum or student.numel() == 0:
-        raise ValueError(f"expected a non-empty (batch, classes, ...) tensor, got shape {tuple(student.shape)}")
+        advice = "Regression takes outputs (batch,)" if student.ndim < minimum else "skip an empty batch"
+        shape = tuple(student.shape)
+        raise ValueError(f"expected a non-empty (batch, classes, ...) tensor, got shape {shape}: {advice}")
     if not -student.ndim <= dim < student.ndim:
         raise ValueError(f"dim must name an axis of shape {tuple(student.shape)}, got {dim}")
     if not (student.is_floating_point() and teacher.is_floating_point()):
         raise ValueError(f"expected floating-point tensors, got {student.dtype} and {teacher.dtype}")
+
+
+def check_tensors(student: Tensor, teacher: Tensor) -> None:
+    """Raise ValueError unless both are tensors, on one device."""
+    if not (isinstance(student, Tensor) and isinstance(teacher, Tensor)):
+        raise ValueError(
+            f"student and teacher must be tensors, got {kind(student)} and {kind(teacher)}: pass output.logits or "
+            "output.features[role] of an Output, torch.as_tensor(x) of an array"
+        )
+    if student.device != teacher.device:
+        raise ValueError(
+            f"student and teacher must be on one device, got {student.device} and {teacher.device}: move the teacher, "
+            f"teacher.to({str(student.device)!r}), or what a TeacherCache reads, device={str(student.device)!r}"
+        )
+
+
+def check_tensor(tensor: Tensor, name: str) -> None:
+    """Raise ValueError unless an argument is a tensor."""
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {kind(tensor)}: pass torch.as_tensor({name})")
 
 
 def check_classes(logits: Tensor, dim: int) -> None:
@@ -110,13 +135,18 @@ def over_positions(values: Tensor, mask: Tensor | None = None, normalizer: float
     if normalizer is None:
         assert mask is not None
         return values.sum() / valid_positions.sum().clamp(min=1)
-    if not float(normalizer) > 0:
-        raise ValueError(f"normalizer must be positive, got {float(normalizer)}: pass the number of valid positions")
+    if isinstance(normalizer, Tensor) and normalizer.numel() != 1:
+        raise ValueError(f"normalizer must be one number, got shape {tuple(normalizer.shape)}: pass its sum")
+    if not 0 < float(normalizer) < float("inf"):
+        raise ValueError(
+            f"normalizer must be positive and finite, got {float(normalizer)}: pass the number of valid positions"
+        )
     return values.sum() / normalizer
 
 
 def valid(mask: Tensor, shape: torch.Size) -> Tensor:
     """Check a mask of valid positions and return it as bool."""
+    check_tensor(mask, "mask")
     if mask.shape != shape:
         raise ValueError(f"mask must have one entry for each position, {tuple(shape)}, got {tuple(mask.shape)}")
     if mask.is_floating_point():

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kdvideo._cache_writer import CLASS, FEATURE, LOGITS, REST, TOP, CacheWriter, pairs
 from kdvideo._encoding import DTYPES, SCALE, decode, padded
 from kdvideo._shards import ANY, BITS, SUFFIX, Index, Shard, open_shard, tensor_bytes
+from kdvideo._tensors import check_temperature
 from kdvideo.features import Output
 from kdvideo.losses import TopK
 
@@ -91,13 +92,17 @@ class TeacherCache:
     ) -> None:
         if isinstance(features, str):
             raise ValueError(f"features must be a sequence of roles, got the text {features!r}")
-        if not fingerprint or not all(isinstance(text, str) for pair in fingerprint.items() for text in pair):
-            raise ValueError(f"fingerprint must map names to texts, and hold at least one, got {dict(fingerprint)}")
+        texts = [text for pair in fingerprint.items() for text in pair] if isinstance(fingerprint, Mapping) else []
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"fingerprint must map names to texts, and hold at least one, got {fingerprint!r}")
         if dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {DTYPES}, got {dtype}")
         self.folder, self.fingerprint, self.features = Path(folder), dict(fingerprint), tuple(features)
         self.dtype, self.top_k, self.temperature = dtype, top_k, temperature
         if top_k is not None:
+            if top_k < 1:
+                raise ValueError(f"top_k must be at least 1, got {top_k}: leave it out to keep all logits")
+            check_temperature(temperature)
             self.fingerprint["top_k"] = f"{top_k} at temperature {temperature:g}"
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._shards: list[Shard] = []
@@ -205,7 +210,10 @@ class TeacherCache:
             f"{name} is {there!r} there and {here!r} here" for name, (there, here) in both.items() if there != here
         ]
         if differ:
-            raise ValueError(f"{self.folder} holds the outputs of something else: {'; '.join(differ)}")
+            raise ValueError(
+                f"{self.folder} holds the outputs of something else: {'; '.join(differ)}: use another folder, or "
+                "what wrote this one"
+            )
         absent = [role for role in self.features if FEATURE + role not in shard.shapes]
         if absent:
             raise ValueError(f"{shard.path} has no features {absent}, only {sorted(shard.shapes)}: write another cache")
@@ -223,5 +231,5 @@ class TeacherCache:
         clip = lost[0][0]
         return (
             f"{self.folder} lacks {len(lost)} of {len(ids)} items, such as {lost[:3]}. It holds {len(self)} items; "
-            f"of clip {clip!r} the views {self._index.views(clip)}"
+            f"of clip {clip!r} the views {self._index.views(clip)}: write what `missing` names first"
         )

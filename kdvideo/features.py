@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -39,6 +39,22 @@ class Output(NamedTuple):
 
 class CaptureError(RuntimeError):
     """A tapped layer gave no usable tensor in this forward pass; the message names it and says what to do."""
+
+
+def check_module(model: object) -> None:
+    """Raise ValueError unless a model is a module."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"model must be a torch module, got {_hints.kind(model)}: what a function returns is an output as "
+            "kd.Output(logits, {})"
+        )
+
+
+def unknown_roles(option: str, unknown: Sequence[str], roles: Iterable[str]) -> ValueError:
+    """Return the error for an option that names roles that no layer has."""
+    return ValueError(
+        f"{option}= names the roles {unknown}, but the roles are {list(roles)}: name roles of layers=, or tap one more"
+    )
 
 
 def itself(output: Any) -> Any:
@@ -88,6 +104,8 @@ class FeatureExtractor(nn.Module):
         (torch.Size([2, 5]), torch.Size([2, 4]))
     """
 
+    _removed = False
+
     def __init__(
         self,
         model: nn.Module,
@@ -100,12 +118,18 @@ class FeatureExtractor(nn.Module):
         call: Mapping[str, Call] = MappingProxyType({}),
     ) -> None:
         super().__init__()
+        check_module(model)
+        for option, function in (("logits", logits), *((f"select[{role!r}]", one) for role, one in select.items())):
+            if function is not None and not callable(function):
+                raise ValueError(
+                    f"{option} must be a function of an output, got {function!r}: lambda output: output[0]"
+                )
         self.model = model
         places = roles_to_places(model, layers)
         self.paths = {role: place.name for role, place in places.items()}
         for option, roles in (("select", select), ("without_gradient", without_gradient), ("call", call)):
             if unknown := sorted(set(roles) - set(self.paths)):
-                raise ValueError(f"{option}= names the roles {unknown}, but the roles are {list(self.paths)}")
+                raise unknown_roles(option, unknown, self.paths)
         check_call(call, self.paths)
         if early_exit and (logits is not None or not places or any(call.values())):
             raise ValueError(
@@ -148,6 +172,7 @@ class FeatureExtractor(nn.Module):
         """
         for handle in self._handles:
             handle.remove()
+        self._removed = True
         return self.model
 
     def _logits(self, raw: Any) -> Tensor | None:
@@ -180,6 +205,8 @@ class FeatureExtractor(nn.Module):
 
     def _chosen(self, tap: Tap, runs: Sequence[Run]) -> dict[str, Run]:
         """Return the wanted runs of a layer under their roles."""
+        if not runs and self._removed:
+            raise CaptureError(f"{tap.name} is not tapped any more: wrap the model again after remove()")
         if not runs:
             raise CaptureError(
                 f"{tap.name} did not run in this forward pass: tap a layer that the model calls, wrap again if the "

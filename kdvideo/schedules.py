@@ -118,10 +118,10 @@ class Warmup:
 
 
 def _check(step: int) -> None:
-    if step < 0:
+    if not step >= 0:
         raise ValueError(f"step must be at least 0, got {step}")
 
 
 def _check_length(steps: float) -> None:
-    if steps < 1:
+    if not steps >= 1:
         raise ValueError(f"steps must be at least 1, got {steps}")

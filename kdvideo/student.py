@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kdvideo._paths import Layers
 from kdvideo._sharing import enter_student, leave_student
-from kdvideo.features import Call, FeatureExtractor, Selector, itself
+from kdvideo.features import Call, FeatureExtractor, Selector, itself, unknown_roles
 
 
 class Student(FeatureExtractor):
@@ -50,6 +50,9 @@ class Student(FeatureExtractor):
         without_gradient: Sequence[str] = (),
         call: Mapping[str, Call] = MappingProxyType({}),
     ) -> None:
+        for role, module in projectors.items():
+            if not isinstance(module, nn.Module):
+                raise ValueError(f"the projector for {role!r} must be a module, got {module!r}: nn.Linear(8, 16)")
         super().__init__(model, layers, select=select, logits=logits, without_gradient=without_gradient, call=call)
         try:
             enter_student(self, model)
@@ -59,7 +62,7 @@ class Student(FeatureExtractor):
         unknown = sorted(set(projectors) - set(self.paths))
         if unknown:
             self.remove()
-            raise ValueError(f"projectors= names the roles {unknown}, but the roles are {list(self.paths)}")
+            raise unknown_roles("projectors", unknown, self.paths)
         self._projector_keys = {role: _key(role) for role in projectors}
         self.projectors = nn.ModuleDict({_key(role): module for role, module in projectors.items()})
 

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from kdvideo._paths import Layers
 from kdvideo._sharing import enter_teacher
-from kdvideo.features import Call, FeatureExtractor, Output, Selector, itself
+from kdvideo.features import Call, FeatureExtractor, Output, Selector, check_module, itself
 
 _CPU = torch.device("cpu")
 
@@ -80,11 +80,7 @@ class Teacher(FeatureExtractor):
         early_exit: bool = False,
         call: Mapping[str, Call] = MappingProxyType({}),
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise ValueError(
-                f"model must be a torch module, got {type(model).__name__}: what a function returns is a teacher's "
-                "output as kd.Output(logits, {})"
-            )
+        check_module(model)
         if dtype is not None:
             model = copy.deepcopy(model).to(dtype)
         super().__init__(model, layers, select=select, logits=logits, early_exit=early_exit, call=call)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import valid
+from kdvideo._tensors import check_tensor, valid
 
 
 def checked_labels(labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None = None) -> Tensor:
@@ -24,6 +24,7 @@ def checked_labels(labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None
     Raises:
         ValueError: labels of another shape, of no integer dtype, or out of range.
     """
+    check_tensor(labels, "labels")
     shape, classes = logits.select(dim, 0).shape, logits.shape[dim]
     if labels.shape != shape:
         raise ValueError(f"labels must have one class for each position, {tuple(shape)}, got {tuple(labels.shape)}")

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdvideo._tensors import at_least_float32, valid
-from kdvideo.features import Output
+from kdvideo._tensors import at_least_float32, check_tensors, valid
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
 Whole = Literal["sum", "mean"]
@@ -58,13 +57,6 @@ class Frozen(nn.Module):
         return self.module(x)
 
 
-def feature_of(who: str, output: Output, role: str) -> Tensor:
-    """Return the feature of a role, or raise ValueError saying who lacks it."""
-    if role not in output.features:
-        raise ValueError(f"the {who} has no feature {role!r}; its roles are {list(output.features)}")
-    return output.features[role]
-
-
 def pooled_to(feature: Tensor, size: Sequence[int]) -> Tensor:
     """Average a map of 1 to 3 axes down to a size."""
     pools: tuple[Callable[..., Tensor], ...] = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
@@ -108,6 +100,7 @@ def paired(student: Tensor, teacher: Tensor, student_channels: int, teacher_chan
         ValueError: batches or axes that differ, other channels than those that the loss was built for, an empty batch,
             or no floating-point dtype.
     """
+    check_tensors(student, teacher)
     shapes = f"{tuple(student.shape)} and {tuple(teacher.shape)}"
     if student.ndim != teacher.ndim or student.ndim < 2 or student.shape[0] != teacher.shape[0]:
         raise ValueError(f"student and teacher must have one batch and one number of axes, got {shapes}")

@@ -11,7 +11,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from kdvideo._tensors import at_least_float32
+from kdvideo._tensors import at_least_float32, check_tensors
 
 Axes = Callable[[torch.Size], tuple[int, ...]]
 
@@ -32,6 +32,7 @@ def paired(
     Raises:
         ValueError: what must agree differs, the batch is too small, no element, or no floating-point dtype.
     """
+    check_tensors(student, teacher)
     shapes = f"{tuple(student.shape)} and {tuple(teacher.shape)}"
     if not (student.is_floating_point() and teacher.is_floating_point()):
         raise ValueError(f"expected floating-point tensors, got {student.dtype} and {teacher.dtype}")
@@ -57,6 +58,7 @@ def paired_samples(student: Tensor, teacher: Tensor, samples: int) -> tuple[Tens
 
 def paired_positions(student: Tensor, teacher: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """Check that batch and positions agree, whatever the channels; at least 2 positions."""
+    check_tensors(student, teacher)
     check_dim(student, dim)
     check_dim(teacher, dim)
     student, teacher = paired(

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdvideo._hints import kind
+from kdvideo._tensors import check_tensor
 from kdvideo.features import Output
 
 Weight = float | Callable[[int], float]
@@ -33,6 +35,9 @@ class Given:
         step: int | None = None,
         normalizer: float | Tensor | None = None,
     ) -> None:
+        for name, value in (("labels", labels), ("mask", mask), ("index", index)):
+            if value is not None:
+                check_tensor(value, name)
         self.labels, self.index, self.step = labels, index, step
         self._mask, self._normalizer = mask, normalizer
         self.unread: set[str] = set()
@@ -67,6 +72,12 @@ class Given:
 
     def measured(self, loss: Loss, student: Output, teacher: Output) -> Tensor:
         """Compute a loss, or raise ValueError for a mask or a normalizer that it does not read."""
+        for who, output in (("student", student), ("teacher", teacher)):
+            if not hasattr(output, "logits"):
+                raise ValueError(
+                    f"{who} must be an Output, as Student and Teacher return, got {kind(output)}: wrap logits, "
+                    "kd.Output(logits, {}), or call the function of kd.functional, which takes tensors"
+                )
         if self._mask is None and self._normalizer is None:
             return loss.compute(student, teacher, self)
         self.unread = {name for name in ("mask", "normalizer") if getattr(self, f"_{name}") is not None}
@@ -182,6 +193,11 @@ class Loss(nn.Module):
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __mul__(self, weight: Any) -> Loss:
+        if isinstance(weight, Tensor):
+            raise ValueError(
+                f"a weight must be a number or a schedule, got {kind(weight)}: weight.item(), or multiply the value, "
+                "weight * criterion(student, teacher), where it is learned"
+            )
         if isinstance(weight, nn.Module) or not (isinstance(weight, (int, float)) or callable(weight)):
             return NotImplemented
         if isinstance(weight, (int, float)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdvideo._tensors import matched, over_positions
+from kdvideo._tensors import check_tensor, check_tensors, matched, over_positions
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 from kdvideo.losses.regression import as_rows
@@ -52,6 +52,8 @@ def bounded_regression(
         NeurIPS 2017, section 3.3.
     """
     check_margin(margin)
+    check_tensors(student, teacher)
+    check_tensor(labels, "labels")
     if student.shape == teacher.shape and labels.shape != student.shape:
         raise ValueError(
             f"labels must be the true values in the shape of the outputs, {tuple(student.shape)}, got "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._tensors import check_tensors
 from kdvideo.losses._relations import channel_maps, check_dim, gram, paired, unit
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
@@ -38,6 +39,7 @@ def ickd(student: Tensor, teacher: Tensor, *, dim: int = 1) -> Tensor:
         arXiv 2202.03680. The paper divides by C² and does not state the division of the rows, which the authors' code
         has, with 1/(B·C).
     """
+    check_tensors(student, teacher)
     check_dim(student, dim)
     check_dim(teacher, dim)
     student, teacher = paired(

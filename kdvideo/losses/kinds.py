@@ -18,6 +18,7 @@ class _OnLogits(Loss):
     """Holds the class axis and looks once whether logits are logits."""
 
     softmax = True
+    axis_matters = True
     _looked = False
 
     def __init__(self, *, dim: int = 1, name: str | None = None) -> None:
@@ -29,6 +30,8 @@ class _OnLogits(Loss):
         if torch.compiler.is_compiling() or self._looked:
             return
         self._looked = True
+        if self.softmax and self.axis_matters:
+            warn_of_tokens(student, self.dim)
         for who, logits in (("student", student), ("teacher", teacher)):
             if self.softmax and logits is not None:
                 warn_of_probabilities(logits, who, self.dim)
@@ -37,7 +40,8 @@ class _OnLogits(Loss):
 class LogitLoss(_OnLogits):
     """A loss on the logits of both: a subclass defines `between`.
 
-    The first call warns (UserWarning) of logits that look like probabilities, which a second softmax would flatten.
+    The first call warns (UserWarning) of logits that look like probabilities, which a second softmax would flatten, and
+    of (B, N, K) with fewer positions than classes where `dim` is not -1.
 
     Args:
         dim: the class axis: 1 for (B, K) and (B, K, H, W), -1 for tokens (B, N, K).
@@ -45,6 +49,7 @@ class LogitLoss(_OnLogits):
 
     Attributes:
         softmax: False in a subclass whose logits no softmax follows: there is nothing to warn of.
+        axis_matters: False where the value is the same whatever the class axis, as the mean over all.
     """
 
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
@@ -55,7 +60,7 @@ class LogitLoss(_OnLogits):
         """
         if student.logits is None or teacher.logits is None:
             who = "student" if student.logits is None else "teacher"
-            raise ValueError(f"the {who} returned no logits: do not build it with logits=None, or drop this loss")
+            raise without_logits(who)
         self._look(student.logits, teacher.logits)
         return self.between(student.logits, teacher.logits, given)
 
@@ -79,7 +84,7 @@ class StudentLogitLoss(_OnLogits):
             ValueError: it has no logits.
         """
         if student.logits is None:
-            raise ValueError("the student returned no logits: do not build it with logits=None, or drop this loss")
+            raise without_logits("student")
         self._look(student.logits)
         return self.of(student.logits, given)
 
@@ -141,11 +146,33 @@ class FeatureLoss(Loss):
         raise NotImplementedError
 
 
+def without_logits(who: str) -> ValueError:
+    """Return the error for an output without logits."""
+    return ValueError(
+        f"the {who} returned no logits: do not build it with logits=None, use SoftTargetTopK for a TeacherCache with "
+        "top_k, or drop this loss"
+    )
+
+
 def feature_of(who: str, output: Output, role: str) -> Tensor:
     """Return the feature of a role, or raise ValueError naming the roles that there are."""
     if role not in output.features:
-        raise ValueError(f"the {who} has no feature {role!r}; its roles are {list(output.features)}")
+        raise ValueError(
+            f"the {who} has no feature {role!r}; its roles are {list(output.features)}: tap a layer with that role, "
+            "layers={path: role}, or name one of these"
+        )
     return output.features[role]
+
+
+def warn_of_tokens(logits: Tensor, dim: int) -> None:
+    """Warn if three axes look like those of tokens, (B, N, K), and the softmax would be over the positions."""
+    if logits.ndim == 3 and dim in (1, -2) and logits.shape[1] < logits.shape[2]:
+        warnings.warn(
+            f"the class axis of logits {tuple(logits.shape)} is {dim}, so that a softmax is over {logits.shape[1]} "
+            f"classes at {logits.shape[2]} positions: pass dim=-1 for tokens (B, N, K), or silence this warning if "
+            "this is meant",
+            stacklevel=2,
+        )
 
 
 def warn_of_probabilities(logits: Tensor, who: str, dim: int) -> None:

@@ -79,6 +79,7 @@ class LogitMSE(LogitLoss):
         super().__init__(dim=dim, name=name)
         check_reduction(reduction)
         self.reduction: Reduction = reduction
+        self.axis_matters = reduction != "mean"
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `logit_mse`."""

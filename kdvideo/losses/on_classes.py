@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from kdvideo._tensors import check_tensors
 from kdvideo.features import Output
 from kdvideo.losses.base import Given, Loss
 from kdvideo.losses.kinds import LogitLoss, StudentLogitLoss
@@ -41,6 +42,7 @@ def common_classes(
         >>> common_classes(student, teacher, student_index=[0, 2], teacher_index=[3, 1])
         (tensor([[1., 3.]]), tensor([[40., 20.]]))
     """
+    check_tensors(student, teacher)
     ours, theirs = _checked(student_index, teacher_index)
     return _select(student, ours, "student", dim), _select(teacher, theirs, "teacher", dim)
 

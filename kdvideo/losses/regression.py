@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import Reduction, check_reduction, matched, reduced
+from kdvideo._tensors import Reduction, check_reduction, check_tensors, matched, reduced
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 
@@ -54,6 +54,7 @@ def regression(
         Chen, Choi, Yu, Han, Chandraker, "Learning Efficient Object Detection Models with Knowledge Distillation",
         NeurIPS 2017, for the smooth L1; see `bounded_regression` for their bound.
     """
+    check_tensors(student, teacher)
     shape = student.shape
     student, teacher, dim = as_rows(student, teacher, dim)
     student, teacher = matched(student, teacher, dim=dim, mask=mask)

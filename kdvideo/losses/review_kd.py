@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from kdvideo._tensors import matched
 from kdvideo.features import Output
-from kdvideo.losses._parametric import check_positive, conv_of, feature_of, full_precision, norm_of, paired, pooled_to
+from kdvideo.losses._parametric import check_positive, conv_of, full_precision, norm_of, paired, pooled_to
 from kdvideo.losses.base import Given
-from kdvideo.losses.kinds import FeatureLoss, Roles
+from kdvideo.losses.kinds import FeatureLoss, Roles, feature_of
 
 
 def hcl(student: Tensor, teacher: Tensor, *, levels: Sequence[int] = (4, 2, 1)) -> Tensor:

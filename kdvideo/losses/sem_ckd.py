@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from kdvideo._tensors import matched
 from kdvideo.features import Output
-from kdvideo.losses._parametric import check_positive, conv_of, feature_of, full_precision, norm_of, paired, pooled_to
+from kdvideo.losses._parametric import check_positive, conv_of, full_precision, norm_of, paired, pooled_to
 from kdvideo.losses.base import Given, Loss
+from kdvideo.losses.kinds import feature_of
 
 
 def sem_ckd(student: Sequence[Sequence[Tensor]], teacher: Sequence[Sequence[Tensor]], *, attention: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from kdvideo._tensors import check_classes, check_temperature, matched, over_positions, valid
+from kdvideo._tensors import check_classes, check_temperature, check_tensors, matched, over_positions, valid
 from kdvideo.losses.soft_target import kl_elements
 from kdvideo.losses.soft_target_chunked import check_chunks
 
@@ -66,6 +66,7 @@ def soft_target_from_hidden(
     """
     check_temperature(temperature)
     check_chunks(chunks)
+    check_tensors(student, teacher)
     shape = student.shape[:-1]
     if teacher.shape[:-1] != shape or student.ndim < 2 or student.numel() == 0:
         raise ValueError(

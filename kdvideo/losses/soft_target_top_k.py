@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._hints import kind
 from kdvideo._tensors import at_least_float32, check_temperature, over_positions, valid
 from kdvideo.features import Output
 from kdvideo.losses._divergences import kl_terms
@@ -93,6 +94,11 @@ def soft_target_top_k(
         Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", 2015, arXiv 1503.02531, over K + 1
         classes.
     """
+    if not (isinstance(student, Tensor) and isinstance(teacher, TopK)):
+        raise ValueError(
+            f"expected student logits and a teacher's TopK, got {kind(student)} and {kind(teacher)}: functional.top_k "
+            "makes one of logits"
+        )
     if student.shape[:-1] != teacher.rest.shape or student.shape[-1] <= teacher.values.shape[-1]:
         raise ValueError(
             f"student must be logits {(*teacher.rest.shape, 'V')} of more than {teacher.values.shape[-1]} classes, got "

@@ -205,6 +205,13 @@ class Laws:
         with pytest.raises(ValueError, match="non-empty"):
             row.function(student[:0], teacher[:0], **empty)
 
+    def test_what_is_no_output_is_refused(self, row: Row) -> None:
+        student, teacher = row.pair()
+        with pytest.raises(ValueError, match=r"student must be an Output.*got a Tensor: .*kd.Output\(logits"):
+            row.loss(student, teacher, **row.given)
+        with pytest.raises(ValueError, match=r"teacher must be an Output"):
+            row.loss.terms(row.outputs(student, teacher)[0], teacher, **row.given)
+
     def test_bad_labels_are_refused(self, row: Row) -> None:
         labels = row.given.get("labels")
         if labels is None or labels.is_floating_point():
@@ -216,6 +223,7 @@ class Laws:
             (torch.full_like(labels, -1), rf"labels must be from 0 to {classes - 1}, got"),
             (labels[:1], "labels must have one class for each position"),
             (labels.double(), "labels must be integers"),
+            (labels.tolist(), "labels must be a tensor, got a list"),
         ):
             with pytest.raises(ValueError, match=message):
                 row(student, teacher, labels=bad)
@@ -250,6 +258,7 @@ class Laws:
         for wrong, message in (
             (row.mask.unsqueeze(-1), "mask must have one entry for each position"),
             (row.mask.float(), "mask must be bool, or integers 0 and 1"),
+            (row.mask.tolist(), "mask must be a tensor, got a list"),
         ):
             with pytest.raises(ValueError, match=message):
                 row.masked(mask=wrong)
@@ -271,9 +280,11 @@ class Laws:
             return
         torch.testing.assert_close(8 * other, value)
         torch.testing.assert_close(value, row.masked(mask=row.mask))
-        for wrong in (0, -1.0, torch.tensor(0), float("nan")):
+        for wrong in (0, -1.0, torch.tensor(0), float("nan"), float("inf")):
             with pytest.raises(ValueError, match="normalizer must be positive"):
                 row.masked(normalizer=wrong)
+        with pytest.raises(ValueError, match=r"normalizer must be one number, got shape \(3,\)"):
+            row.masked(normalizer=torch.ones(3))
 
     def test_parts_of_a_ragged_batch_add_up(self, row: Row) -> None:
         total = int(row.mask.sum())

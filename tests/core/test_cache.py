@@ -157,11 +157,13 @@ def test_a_feature_that_is_not_stored_is_refused(cache: kd.TeacherCache) -> None
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        (kd.Output(torch.zeros(2, CLASSES), {}), "no features"),
+        (kd.Output(torch.zeros(2, CLASSES), {}), r"no features \['4c'\], only \[\]: tap layers with these roles"),
+        (torch.zeros(2, CLASSES), "output must be an Output, got a Tensor: add what Teacher returns"),
         (kd.Output(torch.zeros(3, CLASSES), {"4c": torch.zeros(2, 4)}), "row for each of 2"),
         (kd.Output(torch.tensor(0.0), {"4c": torch.zeros(2, 4)}), "row for each of 2"),
-        (kd.Output(torch.tensor([[0.0], [7e4]]), {"4c": torch.zeros(2, 4)}), "'b', view 9, go beyond ±65504"),
+        (kd.Output(torch.tensor([[0.0], [7e4]]), {"4c": torch.zeros(2, 4)}), "'b', view 9, go beyond ±65504.*bfloat16"),
         (kd.Output(torch.zeros(2, 1), {"4c": torch.tensor([[0.0], [float("nan")]])}), "'b', view 9, hold NaN"),
+        (kd.Output(torch.tensor([[-float("inf")], [0.0]]), {"4c": torch.zeros(2, 4)}), r"Where -inf excludes a class"),
         (kd.Output(torch.tensor([[float("inf")], [0.0]]), {"4c": torch.zeros(2, 4)}), "'a', view 0, hold NaN or inf"),
     ],
 )
@@ -195,10 +197,14 @@ def test_ids_are_texts_and_views_whole_numbers(cache: kd.TeacherCache, ids, view
             call(ids, views)
 
 
-@pytest.mark.parametrize("bad", [{}, {"teacher": 1}])
+@pytest.mark.parametrize("bad", [{}, {"teacher": 1}, "teacher", None])
 def test_a_fingerprint_is_needed(tmp_path: Path, bad: dict) -> None:
-    with pytest.raises(ValueError, match="fingerprint"):
+    with pytest.raises(ValueError, match="fingerprint must map names to texts, and hold at least one, got"):
         kd.TeacherCache(tmp_path, fingerprint=bad)
+    with pytest.raises(ValueError, match="top_k must be at least 1, got 0: leave it out"):
+        open_cache(tmp_path, top_k=0)
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        open_cache(tmp_path, top_k=2, temperature=0.0)
     with pytest.raises(ValueError, match="features"):
         open_cache(tmp_path, features="4c")
     with pytest.raises(ValueError, match="items"):

@@ -96,6 +96,8 @@ def test_short_name_of_a_missing_module_is_unknown() -> None:
         ({"layers": ["stem"], "select": {"block": lambda y: y}}, r"roles \['block'\]"),
         ({"layers": ["stem"], "early_exit": True}, "logits=None"),
         ({"logits": None, "early_exit": True}, "needs layers"),
+        ({"logits": "scores"}, "logits must be a function of an output, got 'scores'"),
+        ({"layers": {"stem": "x"}, "select": {"x": 0}}, r"select\['x'\] must be a function of an output, got 0"),
     ],
 )
 def test_bad_arguments_are_refused_and_leave_no_hook(arguments, message) -> None:
@@ -326,6 +328,59 @@ def test_a_branch_without_gradient_is_allowed_where_it_is_named() -> None:
     assert (features["m"].requires_grad, features["o"].requires_grad) == (False, True)
     with pytest.raises(ValueError, match=r"without_gradient= names the roles \['x'\]"):
         kd.Student(Momentum(), {"momentum": "m"}, without_gradient=["x"])
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (None, "got None: pass logits=None"),
+        (kd.Output(None, {}), "got None: pass logits=None"),
+        ({}, r"got a dict with keys \[\]: pass logits=None"),
+        (torch.zeros(2, 5).numpy(), "got a ndarray: pass logits=None"),
+    ],
+)
+def test_outputs_without_logits_say_so(output: object, message: str) -> None:
+    net = nn.Linear(3, 4)
+    net.register_forward_hook(lambda *_: SimpleNamespace(logits=None) if output is None else output)
+    for wrapper in (kd.Teacher, kd.Student):
+        with pytest.raises(ValueError, match=message):
+            wrapper(copy.deepcopy(net))(torch.zeros(2, 3))
+
+
+def test_a_network_may_return_an_output() -> None:
+    inner = kd.FeatureExtractor(nn.Linear(3, 4), {"": "f"})
+    output = kd.FeatureExtractor(inner, {"model": "g"})(x := torch.randn(2, 3))
+    assert torch.equal(output.logits, inner.model(x))
+    assert torch.equal(output.raw.features["f"], output.features["g"])
+
+
+@pytest.mark.parametrize("wrapper", [kd.FeatureExtractor, kd.Student, kd.Teacher])
+def test_what_is_no_module_is_refused(wrapper: type) -> None:
+    for model, shown in ((len, "builtin_function_or_method"), (nn.Linear, "a type"), (None, "None")):
+        with pytest.raises(ValueError, match=f"model must be a torch module, got .*{shown}.*kd.Output"):
+            wrapper(model)
+
+
+def test_after_remove_there_is_nothing_to_give() -> None:
+    extractor = kd.FeatureExtractor(nn.Linear(3, 4), {"": "f"})
+    extractor.remove()
+    with pytest.raises(kd.CaptureError, match=r"\(role 'f'\) is not tapped any more: wrap the model again"):
+        extractor(torch.zeros(2, 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torchscript_says_what_to_do() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    x = torch.randn(2, 3)
+    for scripted in (torch.jit.script(net), torch.jit.trace(net, x), nn.ModuleList([torch.jit.script(net)])):
+        path = "0.1" if isinstance(scripted, nn.ModuleList) else "1"
+        with pytest.raises(ValueError, match=f"layer '{path}' must be of a module in Python, got TorchScript"):
+            kd.FeatureExtractor(scripted, [path])
+    assert torch.equal(kd.Teacher(torch.jit.script(copy.deepcopy(net)))(x).logits, net(x))
+    student = kd.Student(net, ["1"])
+    with pytest.raises(AttributeError, match=r"layer '1' .* cannot compile: .*copy.deepcopy\(student\).remove\(\)"):
+        torch.jit.script(student.model)
+    assert torch.equal(torch.jit.script(copy.deepcopy(student).remove())(x), net(x))
 
 
 def test_hints_fit_the_output() -> None:

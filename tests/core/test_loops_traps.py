@@ -37,7 +37,7 @@ def test_transformers_attention_maps_and_hidden_states() -> None:
 
 def test_fused_attention_gives_no_maps_and_says_so() -> None:
     layers = {"bert.encoder.layer.0.attention.self[1]": "map"}
-    with pytest.raises(ValueError, match=r'\(role \'map\'\) must give a tensor, got a NoneType.*"eager"'):
+    with pytest.raises(ValueError, match=r'\(role \'map\'\) must give a tensor, got None.*"eager"'):
         kd.Student(bert(attention="sdpa"), layers)(input_ids=IDS)
 
 

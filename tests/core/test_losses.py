@@ -1,7 +1,9 @@
 """One table of losses, one battery of laws for every row, and what only one loss or their sums do."""
 
+import inspect
 import itertools
 import pickle
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -398,3 +400,63 @@ def test_masks_and_schedules_compile_in_one_graph(mask: Tensor | None) -> None:
     compiled = torch.compile(criterion, backend="aot_eager", fullgraph=True)
     given = {"mask": mask, "step": 2, "normalizer": 2}
     torch.testing.assert_close(compiled(student, teacher, **given), criterion(student, teacher, **given))
+
+
+PAIRED = [
+    name
+    for name in kd.functional.__all__
+    if list(inspect.signature(getattr(kd.functional, name)).parameters)[:2] == ["student", "teacher"]
+    and name not in ("fsp", "sem_ckd", "soft_target_top_k")  # of several layers, or of a TopK
+]
+GIVEN = {"labels": torch.zeros(2, 4, 6, 6), "samples": 4, "strength": 1.0, "theta": torch.zeros(1), "heads": 2}
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_functions_take_tensors_of_one_device(name: str) -> None:
+    function = getattr(kd.functional, name)
+    needed = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty][2:]
+    given = {key: GIVEN.get(key, torch.zeros(2, dtype=torch.long)) for key in needed}
+    x = torch.randn(2, 4, 6, 6)
+    for ours, theirs, shown in (
+        (kd.Output(x, {}), kd.Output(x, {}), "an Output of length 3 and an Output of length 3: pass output.logits"),
+        (x.numpy(), x.numpy(), "a ndarray and a ndarray.*torch.as_tensor"),
+        (x, x.numpy(), "a Tensor and a ndarray"),
+    ):
+        with pytest.raises(ValueError, match=f"student and teacher must be tensors, got {shown}"):
+            function(ours, theirs, **given)
+    with pytest.raises(ValueError, match=r"on one device, got cpu and meta: .*teacher.to\('cpu'\)"):
+        function(x, x.to("meta"), **given)
+
+
+def test_tokens_without_their_axis_are_warned_of_once() -> None:
+    student, teacher = (kd.Output(torch.randn(2, 5, 30), {}) for _ in range(2))
+    loss = kd.SoftTarget()
+    with pytest.warns(UserWarning, match=r"\(2, 5, 30\) is 1, .* 5 classes at 30 positions: pass dim=-1"):
+        loss(student, teacher)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss(student, teacher)
+        kd.SoftTarget(dim=-1)(student, teacher)
+        kd.LogitMSE()(student, teacher)
+        kd.SoftTarget()(*(kd.Output(output.logits.mT, {}) for output in (student, teacher)))
+
+
+@pytest.mark.parametrize("build", [lambda w: w * kd.LogitMSE(), lambda w: kd.LogitMSE() * w])
+def test_a_weight_that_is_a_tensor_is_refused(build: Callable[[Tensor], kd.Loss]) -> None:
+    with pytest.raises(ValueError, match=r"a weight must be a number .* got a Tensor: weight.item\(\), or multiply"):
+        build(torch.tensor(0.5))
+
+
+def test_top_classes_are_no_logits_and_the_other_way_round() -> None:
+    logits = torch.randn(3, 5)
+    top = kd.Output(None, {}, kd.functional.top_k(logits, 2))
+    with pytest.raises(ValueError, match=r"the teacher returned no logits.*use SoftTargetTopK for a TeacherCache"):
+        kd.SoftTarget()(kd.Output(logits, {}), top)
+    with pytest.raises(ValueError, match=r"TopK, got a Tensor and a Tensor: functional.top_k"):
+        kd.functional.soft_target_top_k(logits, logits)
+
+
+@pytest.mark.parametrize("name", ["labels", "mask", "index"])
+def test_what_is_given_beside_the_outputs_are_tensors(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} must be a tensor, got a list of length 3: .*as_tensor\({name}\)"):
+        (kd.SoftTarget() + kd.LogitMSE()).terms(*batch(), **{name: [1, 0, 1]})

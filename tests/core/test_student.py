@@ -43,6 +43,14 @@ def test_unknown_role_is_refused_and_leaves_no_hook() -> None:
     assert not any(module._forward_hooks for module in net.modules())
 
 
+@pytest.mark.parametrize("projector", [nn.Linear, torch.relu])
+def test_a_projector_is_a_module(projector: object) -> None:
+    net = nn.Linear(3, 4)
+    with pytest.raises(ValueError, match=r"the projector for 'f' must be a module, got .*nn.Linear"):
+        kd.Student(net, {"": "f"}, projectors={"f": projector})
+    assert not net._forward_hooks
+
+
 def test_student_follows_train_and_eval() -> None:
     student = kd.Student(VideoNet(), LAYERS, projectors={"low": kd.projectors.conv_bn(4, 7)})
     assert student.train().model.training

@@ -157,6 +157,12 @@ def test_a_star_crosses_no_dot() -> None:
         (["head:out"], "no layer 'head:out'"),
         (["head[x]"], r"no layer 'head\[x\]'"),
         ([nn.Linear(3, 4)], r"must be one of Net's own, got a Linear"),
+        (None, "must be a mapping or a sequence of paths, got None"),
+        ([1], "a layer must be a path, as text, or a module, got 1"),
+        ({"relu": 5}, "must have a role, or several, as text, got 5: layers="),
+        ({"relu": None}, "must have a role, or several, as text, got None"),
+        ({"relu": []}, r"must have a role, or several, as text, got \[\]"),
+        (["§"], r"Net has no layer '§'; the first are \['blocks'"),
         (nn.Linear(3, 4), "must be a mapping or a sequence of paths, got a Linear"),
     ],
 )

@@ -95,7 +95,7 @@ def test_an_exported_program_teaches_by_its_logits() -> None:
 
 
 def test_a_function_is_no_module() -> None:
-    with pytest.raises(ValueError, match=r"must be a torch module, got function.*kd\.Output"):
+    with pytest.raises(ValueError, match=r"must be a torch module, got a function.*kd\.Output"):
         kd.Teacher(lambda x: x)
 
 
