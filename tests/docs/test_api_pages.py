@@ -15,7 +15,18 @@ import kdvideo as kd
 
 API = Path(__file__).resolve().parents[2] / "docs" / "api"
 ENTRY = re.compile(r"^::: (\S+)\n(?:    options: (.*)\n)?", re.M)
-ROOMS = ("", ".functional", ".losses", ".projectors", ".data", ".detection", ".extraction", ".flow", ".models", ".training")
+ROOMS = (
+    "",
+    ".functional",
+    ".losses",
+    ".projectors",
+    ".data",
+    ".detection",
+    ".extraction",
+    ".flow",
+    ".models",
+    ".training",
+)
 
 
 def entries() -> Iterator[Any]:
@@ -50,7 +61,9 @@ def public(module: ModuleType) -> dict[str, Any]:
 @pytest.mark.parametrize("room", ROOMS)
 def test_public_names_have_an_entry(room: str) -> None:
     found = {id(thing) for thing in entries()}
-    missing = [name for name, thing in public(importlib.import_module(f"kdvideo{room}")).items() if id(thing) not in found]
+    missing = [
+        name for name, thing in public(importlib.import_module(f"kdvideo{room}")).items() if id(thing) not in found
+    ]
     assert missing == []
 
 
