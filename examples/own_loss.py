@@ -79,7 +79,7 @@ def main() -> None:
 
     large, small = kd.Student(network(256), hidden), kd.Student(network(32), hidden)
     train(large, images[:1000], labels[:1000])
-    train(small, images[:1000], labels[:1000], kd.Teacher(large.model, hidden))
+    train(small, images[:1000], labels[:1000], kd.Teacher(large.remove(), hidden))
     with torch.no_grad():
         right = (small(images[1000:]).logits.argmax(1) == labels[1000:]).float().mean().item()
     print(f"{100 * right:.1f} % of the test images are right")

@@ -8,7 +8,6 @@ from kdvideo.losses.binary_kd import BinaryKD, binary_kd
 from kdvideo.losses.bounded_regression import BoundedRegression, bounded_regression
 from kdvideo.losses.contrastive_relations import ContrastiveRelations, contrastive_relations
 from kdvideo.losses.correlation_congruence import CorrelationCongruence, correlation_congruence
-from kdvideo.losses.cosine_distance import CosineDistance, cosine_distance
 from kdvideo.losses.crd import CRD, crd
 from kdvideo.losses.ctkd import CTKD, ctkd
 from kdvideo.losses.cwd import CWD, cwd
@@ -87,7 +86,6 @@ __all__ = [
     "BoundedRegression",
     "ContrastiveRelations",
     "CorrelationCongruence",
-    "CosineDistance",
     "FactorTransfer",
     "FeatureCosine",
     "FeatureMSE",
@@ -127,7 +125,6 @@ __all__ = [
     "common_classes",
     "contrastive_relations",
     "correlation_congruence",
-    "cosine_distance",
     "crd",
     "ctkd",
     "cwd",

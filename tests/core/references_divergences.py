@@ -126,19 +126,6 @@ def cosine(a: list[float], b: list[float]) -> float:
     return dot / (math.sqrt(sum(x * x for x in a)) * math.sqrt(sum(y * y for y in b)))
 
 
-def cosine_distance(student: np.ndarray, teacher: np.ndarray) -> float:
-    """Mean over positions of 1 − cos."""
-    batch, channels, *size = student.shape
-    total, positions = 0.0, 0
-    for i in range(batch):
-        for at in np.ndindex(*size):
-            ours = [student[i, c][at] for c in range(channels)]
-            theirs = [teacher[i, c][at] for c in range(channels)]
-            total += 1 - cosine(ours, theirs)
-            positions += 1
-    return total / positions
-
-
 def contrastive_relations(student: np.ndarray, teacher: np.ndarray, tau: float, teacher_tau: float) -> float:
     """CLIP-KD, contrastive relational distillation; each tensor is [images, texts] side by side."""
     batch, width = student.shape[0], student.shape[1] // 2

@@ -78,10 +78,6 @@ TABLE = {
         zero=False,
         given={"labels": VALUES[:, 0]},
     ),
-    "cosine_distance": Row(kf.cosine_distance, kd.CosineDistance("x"), ref.cosine_distance, (3, 4), "x", orders=(0, 1)),
-    "cosine_distance video": Row(
-        kf.cosine_distance, kd.CosineDistance("x"), ref.cosine_distance, (2, 3, 2, 2, 3), "x", orders=(0, 1, 2, 3, 4)
-    ),
     "soft_target_chunked": Row(
         partial(kf.soft_target_chunked, chunks=3),
         kd.SoftTargetChunked(chunks=3),
@@ -241,7 +237,6 @@ FAMILY = {
 TOKEN_LOSSES = FAMILY | {
     "binary_kd": kf.binary_kd,
     "regression": kf.regression,
-    "cosine_distance": kf.cosine_distance,
 }
 
 
@@ -417,16 +412,6 @@ def test_bounded_regression_leaves_the_better_student_alone() -> None:
     for margin in (-1.0, math.inf):
         with pytest.raises(ValueError, match="margin must be finite and not negative"):
             kf.bounded_regression(student, teacher, labels=labels, margin=margin)
-
-
-def test_a_vector_of_zeros_has_no_direction() -> None:
-    student, teacher = torch.zeros(2, 3, requires_grad=True), torch.ones(2, 3)
-    value = kf.cosine_distance(student, teacher)
-    value.backward()
-    assert value == 1
-    assert student.grad is not None
-    assert not student.grad.any()
-    torch.testing.assert_close(kf.cosine_distance(teacher, 7 * teacher), torch.tensor(0.0), atol=1e-6, rtol=0)
 
 
 def test_label_smoothing_is_cross_entropy_and_a_uniform_teacher() -> None:

@@ -142,6 +142,14 @@ TABLE = {
     "pkd of vectors": Row(kf.pkd, kd.PKD("x"), references.pkd, (4, 3), "x"),
     "pkd tokens": Row(partial(kf.pkd, dim=-1), kd.PKD("x", dim=-1), moved(references.pkd), (2, 4, 3), "x"),
     "cosine": Row(kf.feature_cosine, kd.FeatureCosine("x"), references.feature_cosine, (3, 5), "x", orders=(0, 1)),
+    "cosine clips": Row(
+        kf.feature_cosine,
+        kd.FeatureCosine("x"),
+        lambda s, t: references.feature_cosine(*(np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]) for x in (s, t))),
+        (2, 3, 2, 2, 3),
+        "x",
+        orders=(0, 1, 2, 3, 4),
+    ),
     "cosine tokens": Row(
         partial(kf.feature_cosine, dim=-1),
         kd.FeatureCosine("x", dim=-1),
@@ -329,6 +337,17 @@ def test_equal_and_zero_samples_have_a_finite_gradient(name: str) -> None:
             (gradient,) = torch.autograd.grad(value, student)
             assert value.isfinite(), kind
             assert gradient.isfinite().all(), kind
+
+
+def test_a_vector_of_zeros_has_no_direction() -> None:
+    student, teacher = torch.zeros(2, 3, requires_grad=True), torch.ones(2, 3)
+    value = kf.feature_cosine(student, teacher)
+    value.backward()
+    assert value == 1
+    assert student.grad is not None
+    assert not student.grad.any()
+    # Nor does a tiny one lose its own, as it does where 1e-8 is added to its length.
+    torch.testing.assert_close(kf.feature_cosine(1e-10 * teacher, 7 * teacher), torch.tensor(0.0), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["at", "ickd", "nst", "cwd", "pkd", "cosine", "foundation"])

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from kdvideo.data import synthetic
+from tests.examples import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
@@ -48,14 +49,17 @@ SAYS = {
 }
 
 
-def run(
-    script: str, folder: Path, *arguments: str, launcher: Sequence[str] = (sys.executable,)
-) -> tuple[int, str, str]:
-    """Return exit status, output and errors of a script that runs in a folder."""
+def run(script: str, folder: Path, *arguments: str, launcher: Sequence[str] = ()) -> tuple[int, str, str]:
+    """Return exit status, output and errors of a script that runs in a folder, by a command or in a fork."""
     python_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    command = [*launcher, str(ROOT / "examples" / f"{script}.py"), *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    environment = {"PYTHONPATH": python_path, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    path = ROOT / "examples" / f"{script}.py"
+    if not launcher:
+        return forked.run(path, folder, arguments, environment)
+    command = [*launcher, str(path), *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=280
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -139,8 +143,8 @@ def test_students_gain_from_their_teachers(folder: Path) -> None:
     ("launcher", "arguments", "says"),
     [
         pytest.param(TORCHRUN, (), "2 process(es) on cpu", id="two processes"),
-        pytest.param((sys.executable,), ("--mixed-precision", "bf16"), "mixed precision: bf16", id="bf16"),
-        pytest.param((sys.executable,), ("--accumulate", "2"), "in 2 part(s)", id="accumulation"),
+        pytest.param((), ("--mixed-precision", "bf16"), "mixed precision: bf16", id="bf16"),
+        pytest.param((), ("--accumulate", "2"), "in 2 part(s)", id="accumulation"),
     ],
 )
 def test_accelerate_elsewhere(launcher: Sequence[str], arguments: Sequence[str], says: str, tmp_path: Path) -> None:
