@@ -22,7 +22,7 @@ from kdvideo import flow
 
 CLASSES, FRAMES, SIZE = 8, 4, 20
 TRAINING, LABELED, TEST = 256, 48, 256
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 STEPS = 150
 
 
