@@ -25,9 +25,9 @@ import torch
 
 from benchmarks import record
 from benchmarks.methods import render, training
+from benchmarks.methods.differences import ALONE, CONTROL
 from benchmarks.methods.methods import METHODS, Method, not_applicable
 from benchmarks.methods.pairs import PAIRS, Lesson, Pair
-from benchmarks.methods.render import ALONE, CONTROL
 from kdvideo.files import write_atomic
 from kdvideo.training import settings_hash
 

@@ -11,6 +11,8 @@ import torch
 import kdvideo as kd
 from benchmarks import record
 from benchmarks.methods import pairs, render, run, training
+from benchmarks.methods.data import digits
+from benchmarks.methods.differences import ALONE, CONTROL, comparisons, holm, shown
 from benchmarks.methods.methods import METHODS, NOT_APPLICABLE, Method, not_applicable
 from benchmarks.methods.pairs import PAIRS, Lesson
 
@@ -57,7 +59,7 @@ def test_all_students_of_a_seed_start_alike(lessons: dict[str, Lesson]) -> None:
 
 def test_the_teacher_sees_the_student_s_images_and_no_test_image(lessons: dict[str, Lesson]) -> None:
     assert torch.equal(lessons["images"].data.views, lessons["images"].data.student[0])
-    first, second = pairs.digits(0), pairs.digits(1)
+    first, second = digits(0), digits(1)
     assert torch.equal(first.test[0], second.test[0])
     assert not torch.equal(first.validation[0], second.validation[0])
     seen = {tuple(image.flatten().tolist()) for image in first.test[0]}
@@ -109,14 +111,14 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 def test_a_run_from_end_to_end_and_its_continuation(small, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rows = small("--seeds", "0", "1")["rows"]
-    assert [rows[name]["factor"] for name in (render.ALONE, "SoftTarget", "OFA")] == [
+    assert [rows[name]["factor"] for name in (ALONE, "SoftTarget", "OFA")] == [
         None,
         pytest.approx(run.FACTORS[rows["SoftTarget"]["validation"].index(max(rows["SoftTarget"]["validation"]))]),
         None,
     ]
-    assert rows["SoftTarget"]["rate"] == rows[render.ALONE]["rate"]
-    assert all(list(rows[name]["test"]) == ["0", "1"] for name in (render.ALONE, "SoftTarget", "OFA"))
-    assert rows[render.ALONE]["step"]["median"] == 1.0 < rows["SoftTarget"]["step"]["median"]
+    assert rows["SoftTarget"]["rate"] == rows[ALONE]["rate"]
+    assert all(list(rows[name]["test"]) == ["0", "1"] for name in (ALONE, "SoftTarget", "OFA"))
+    assert rows[ALONE]["step"]["median"] == 1.0 < rows["SoftTarget"]["step"]["median"]
     text = (tmp_path / "results" / "methods_images.md").read_text()
     assert text == render.markdown(json.loads((tmp_path / "results" / "methods_images.json").read_text()))
     assert "CosineDistance" not in text
@@ -145,26 +147,26 @@ def known(**tests: list[float]) -> dict:
         name: {"weight": 0.5, "factor": 3.0, "rate": 0.01, "step": step, "test": dict(enumerate(values))}
         for name, values in tests.items()
     }
-    rows[render.ALONE] = rows.pop("alone")
-    return {"rows": rows | {render.CONTROL: {"step": step}}}
+    rows[ALONE] = rows.pop("alone")
+    return {"rows": rows | {CONTROL: {"step": step}}}
 
 
 def test_a_difference_is_shown_where_holm_leaves_it() -> None:
-    found = render.comparisons(
+    found = comparisons(
         known(
             alone=[80, 81, 79, 80], SoftTarget=[80.5, 80.6, 79.4, 80.1], DKD=[90, 91.2, 89.1, 90], NST=[85, 80, 82, 83]
         )
     )
-    assert set(found) == {(name, render.ALONE) for name in ("SoftTarget", "DKD", "NST")} | {
+    assert set(found) == {(name, ALONE) for name in ("SoftTarget", "DKD", "NST")} | {
         (name, "SoftTarget") for name in ("DKD", "NST")
     }
-    assert found["DKD", render.ALONE].mean == pytest.approx(10.075)
-    assert render.shown(found) == {("DKD", render.ALONE), ("DKD", "SoftTarget")}
-    assert found["NST", "SoftTarget"].low < 0 < found["NST", render.ALONE].mean
+    assert found["DKD", ALONE].mean == pytest.approx(10.075)
+    assert shown(found) == {("DKD", ALONE), ("DKD", "SoftTarget")}
+    assert found["NST", "SoftTarget"].low < 0 < found["NST", ALONE].mean
 
 
 def test_holm_is_never_below_an_earlier_one_or_above_1() -> None:
-    assert render.holm({"a": 0.5, "b": 0.01, "c": 0.012, "d": 0.6}) == pytest.approx(
+    assert holm({"a": 0.5, "b": 0.01, "c": 0.012, "d": 0.6}) == pytest.approx(
         {"b": 0.04, "c": 0.04, "a": 1.0, "d": 1.0}
     )
 
