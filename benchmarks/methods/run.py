@@ -1,9 +1,10 @@
 """Tune every method on development seeds, train it on others, time its step, and write the records of the ranking.
 
 The budget is the same for all: four settings on two development seeds, of which the best mean accuracy on validation
-data is taken. For the student alone, and losses that stand without a cross-entropy, the setting is the learning rate;
-for all others it is the weight, in units of `training.unit`, at the learning rate chosen for the student alone. Every
-run is kept under `runs/ranking` by the hash of its configuration: the same command continues what was stopped.
+data is taken; while the best is the first or the last one, the next one beyond it, up to three times. For the student
+alone, and losses that stand without a cross-entropy, the setting is the learning rate; for all others it is the weight,
+in units of `training.unit`, at the learning rate chosen for the student alone. Every run is kept under `runs/ranking` by
+the hash of its configuration: the same command continues what was stopped.
 
     python -m benchmarks.methods.run
     python -m benchmarks.methods.run --pairs images --methods SoftTarget DKD --seeds 0 1 2
@@ -15,7 +16,7 @@ import argparse
 import inspect
 import json
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +35,7 @@ from kdvideo.training import settings_hash
 VERSION = 1  # of what a run computes: raise it with every change that the configuration does not show
 DEVELOPMENT_SEEDS = (100, 101)
 FACTORS = (0.3, 1.0, 3.0, 10.0)
+BEYOND = 3
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,18 @@ class Setting:
     weight: float
     rate: float
     factor: float | None = None
+
+    @property
+    def tuned(self) -> float:
+        """The weight, or the rate where there is none."""
+        return self.rate if self.factor is None else self.weight
+
+    def beyond(self, neighbor: Setting) -> Setting:
+        """Return the setting as far from this one as this one is from its neighbor."""
+        if self.factor is None or neighbor.factor is None:
+            return Setting(self.weight, _short(self.rate**2 / neighbor.rate))
+        step = self.factor / neighbor.factor
+        return Setting(_short(self.weight * step), self.rate, _short(self.factor * step))
 
 
 @dataclass(frozen=True)
@@ -93,32 +107,38 @@ class Runner:
         unit = self.known(
             name, DEVELOPMENT_SEEDS[0], lambda lesson: training.unit(lesson, method, rate), what="unit", rate=rate
         )
-        return [Setting(float(f"{factor * unit:.3g}"), rate, factor) for factor in FACTORS]
+        return [Setting(_short(factor * unit), rate, factor) for factor in FACTORS]
 
-    def tuned(self, names: Iterable[str], rate: float = 0.0) -> dict[str, dict[str, Any]]:
-        """Return the best setting of each method, with the accuracies on validation data of all that were tried."""
-        tried: dict[str, list[Setting]] = {}
-        for seed in DEVELOPMENT_SEEDS:
-            for name in names:
-                tried.setdefault(name, self.settings(name, rate) if seed == DEVELOPMENT_SEEDS[0] else tried[name])
-                for setting in tried[name]:
-                    self.accuracy(name, seed, setting, "validation")
-        found = {}
-        for name, settings in tried.items():
-            means = [
-                statistics.mean(self.accuracy(name, seed, one, "validation") for seed in DEVELOPMENT_SEEDS)
-                for one in settings
-            ]
-            found[name] = {**asdict(settings[means.index(max(means))]), "validation": [round(one, 3) for one in means]}
-        return found
+    def tuned(self, name: str, rate: float = 0.0) -> dict[str, Any]:
+        """Return the best setting of a method, with the accuracies on validation data of all that were tried."""
+        settings = self.settings(name, rate)
+        means = [self.validation(name, one) for one in settings]
+        for _ in range(BEYOND):
+            best = means.index(max(means))
+            if 0 < best < len(means) - 1:
+                break
+            place, neighbor = (0, 1) if best == 0 else (len(means), -2)
+            settings.insert(place, settings[best].beyond(settings[neighbor]))
+            means.insert(place, self.validation(name, settings[place]))
+        best = means.index(max(means))
+        tried = {f"{one.tuned:g}": round(mean, 3) for one, mean in zip(settings, means, strict=True)}
+        return {**asdict(settings[best]), "tried": tried}
+
+    def validation(self, name: str, setting: Setting) -> float:
+        """Compute the mean accuracy on validation data over the development seeds."""
+        return statistics.mean(self.accuracy(name, seed, setting, "validation") for seed in DEVELOPMENT_SEEDS)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def rank(pair: Pair, names: Sequence[str], seeds: Sequence[int], folder: Path, rounds: int) -> dict[str, Any]:
     """Tune, train and time methods on a pair; return what is recorded."""
     runner = Runner(pair, folder)
     names = [name for name in names if name not in not_applicable(pair)]
-    rows = runner.tuned([ALONE])
-    rows |= runner.tuned(names, rows[ALONE]["rate"])
+    rows = {ALONE: runner.tuned(ALONE)}
+    rows |= {name: runner.tuned(name, rows[ALONE]["rate"]) for name in names}
     print(f"{pair.name}: tuned", flush=True)
     teacher = {}
     for seed in seeds:
@@ -155,7 +175,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)), help="at least two")
-    parser.add_argument("--rounds", type=int, default=15, help="of the timing of steps")
+    parser.add_argument("--rounds", type=int, default=60, help="of the timing of steps")
     parser.add_argument("--folder", type=Path, default=Path("runs/ranking"), help="of the single runs")
     options = parser.parse_args(given)
     if set(options.seeds) & set(DEVELOPMENT_SEEDS) or len(set(options.seeds)) < 2:

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -111,11 +112,10 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 def test_a_run_from_end_to_end_and_its_continuation(small, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rows = small("--seeds", "0", "1")["rows"]
-    assert [rows[name]["factor"] for name in (ALONE, "SoftTarget", "OFA")] == [
-        None,
-        pytest.approx(run.FACTORS[rows["SoftTarget"]["validation"].index(max(rows["SoftTarget"]["validation"]))]),
-        None,
-    ]
+    assert [rows[name]["factor"] is None for name in (ALONE, "SoftTarget", "OFA")] == [True, False, True]
+    for name, what in ((ALONE, "rate"), ("SoftTarget", "weight"), ("OFA", "rate")):
+        tried = rows[name]["tried"]
+        assert rows[name][what] == pytest.approx(float(max(tried, key=tried.__getitem__)))
     assert rows["SoftTarget"]["rate"] == rows[ALONE]["rate"]
     assert all(list(rows[name]["test"]) == ["0", "1"] for name in (ALONE, "SoftTarget", "OFA"))
     assert rows[ALONE]["step"]["median"] == 1.0 < rows["SoftTarget"]["step"]["median"]
@@ -133,6 +133,19 @@ def test_a_run_from_end_to_end_and_its_continuation(small, monkeypatch: pytest.M
     assert trained == []
     small("--seeds", "0", "1", "2")
     assert trained == [2, 2, 2]
+
+
+@pytest.mark.parametrize(("peak", "count"), [(1.0, 4), (0.3, 5), (0.09, 6), (0.027, 7), (0.001, 7), (33.3, 6)])
+def test_tuning_goes_on_beyond_the_edge_of_the_grid(
+    peak: float, count: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runner = run.Runner(PAIRS["images"], tmp_path)
+    monkeypatch.setattr(run.Runner, "known", lambda *_, **__: 2.0)
+    monkeypatch.setattr(run.Runner, "validation", lambda self, name, one: -abs(math.log(one.factor / peak)))
+    found = runner.tuned("SoftTarget", 0.01)
+    assert len(found["tried"]) == count
+    assert found["weight"] == pytest.approx(2 * found["factor"])
+    assert found["factor"] == pytest.approx(max(peak, 0.0081), rel=0.01)
 
 
 def test_seeds_of_the_tuning_are_refused(small) -> None:
