@@ -2,8 +2,8 @@
 
 The budget is the same for all: four settings on two development seeds, of which the best mean accuracy on validation
 data is taken; while the best is the first or the last one, the next one beyond it, up to three times. For the student
-alone, and losses that stand without a cross-entropy, the setting is the learning rate; for all others it is the weight,
-in units of `training.unit`, at the learning rate chosen for the student alone. Every run is kept under `runs/ranking` by
+alone, and losses that stand without a cross-entropy, the setting is the learning rate; for all others it is a weight,
+in units of `training.unit`, at the learning rate chosen for the student alone. A run is kept under `runs/ranking` by
 the hash of its configuration: the same command continues what was stopped.
 
     python -m benchmarks.methods.run
