@@ -22,6 +22,7 @@ from kdvideo.files import write_atomic
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+LEFT_END = -12.0
 PICTURE = Path(__file__).parents[2] / "docs" / "img" / "ranking.png"
 
 
@@ -124,6 +125,7 @@ def draw(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         axis.errorbar(means, range(len(gains)), xerr=errors, fmt="none", ecolor="black", elinewidth=0.8, capsize=2)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set(title=pair, xlabel="points over the student alone", ylim=(-0.7, len(gains) - 0.3))
+        axis.set_xlim(left=max(LEFT_END, axis.get_xlim()[0]))  # a collapse would leave no room for the others
         axis.tick_params(axis="y", labelsize=7)
         axis.grid(axis="x", alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
 """Tune every method on development seeds, train it on others, time its step, and write the records of the ranking.
 
 The budget is the same for all: four settings on two development seeds, of which the best mean accuracy on validation
-data is taken; while the best is the first or the last one, the next one beyond it, up to three times. For the student
-alone, and losses that stand without a cross-entropy, the setting is the learning rate; for all others it is a weight,
-in units of `training.unit`, at the learning rate chosen for the student alone. A run is kept under `runs/ranking` by
-the hash of its configuration: the same command continues what was stopped.
+data is taken. While the best is the first or the last one, the next one beyond it is tried, up to three times; a lower
+weight also while none reaches the student alone. For the student alone, and losses that stand without a cross-entropy,
+the setting is the learning rate; for all others it is a weight, in units of `training.unit`, at the learning rate chosen
+for the student alone. A run is kept under `runs/ranking` by the hash of its configuration: the same command continues
+what was stopped.
 
     python -m benchmarks.methods.run
     python -m benchmarks.methods.run --pairs images --methods SoftTarget DKD --seeds 0 1 2
@@ -109,16 +110,23 @@ class Runner:
         )
         return [Setting(_short(factor * unit), rate, factor) for factor in FACTORS]
 
-    def tuned(self, name: str, rate: float = 0.0) -> dict[str, Any]:
-        """Return the best setting of a method, with the accuracies on validation data of all that were tried."""
+    def tuned(self, name: str, rate: float = 0.0, alone: float = 0.0) -> dict[str, Any]:
+        """Return the best setting of a method, with the accuracies on validation data of all that were tried.
+
+        Args:
+            name: of the method.
+            rate: of the student alone.
+            alone: its accuracy, which a weight near 0 must reach.
+        """
         settings = self.settings(name, rate)
         means = [self.validation(name, one) for one in settings]
         for _ in range(BEYOND):
             best = means.index(max(means))
-            if 0 < best < len(means) - 1:
+            low = best == 0 or (settings[best].factor is not None and means[best] < alone)
+            if not low and best < len(means) - 1:
                 break
-            place, neighbor = (0, 1) if best == 0 else (len(means), -2)
-            settings.insert(place, settings[best].beyond(settings[neighbor]))
+            place, end, neighbor = (0, 0, 1) if low else (len(means), -1, -2)
+            settings.insert(place, settings[end].beyond(settings[neighbor]))
             means.insert(place, self.validation(name, settings[place]))
         best = means.index(max(means))
         tried = {f"{one.tuned:g}": round(mean, 3) for one, mean in zip(settings, means, strict=True)}
@@ -138,7 +146,8 @@ def rank(pair: Pair, names: Sequence[str], seeds: Sequence[int], folder: Path, r
     runner = Runner(pair, folder)
     names = [name for name in names if name not in not_applicable(pair)]
     rows = {ALONE: runner.tuned(ALONE)}
-    rows |= {name: runner.tuned(name, rows[ALONE]["rate"]) for name in names}
+    known = rows[ALONE]["rate"], max(rows[ALONE]["tried"].values())
+    rows |= {name: runner.tuned(name, *known) for name in names}
     print(f"{pair.name}: tuned", flush=True)
     teacher = {}
     for seed in seeds:
