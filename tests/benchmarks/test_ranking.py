@@ -141,7 +141,7 @@ def test_tuning_goes_on_beyond_the_edge_of_the_grid(
 ) -> None:
     runner = run.Runner(PAIRS["images"], tmp_path)
     monkeypatch.setattr(run.Runner, "known", lambda *_, **__: 2.0)
-    monkeypatch.setattr(run.Runner, "validation", lambda self, name, one: -abs(math.log(one.factor / peak)))
+    monkeypatch.setattr(run.Runner, "validation", lambda self, name, one: 80 - abs(math.log(one.factor / peak)))
     found = runner.tuned("SoftTarget", 0.01)
     assert len(found["tried"]) == count
     assert found["weight"] == pytest.approx(2 * found["factor"], rel=0.01)
