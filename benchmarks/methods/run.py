@@ -4,8 +4,8 @@ The budget is the same for all: four settings on two development seeds, of which
 data is taken. While the best is the first or the last one, the next beyond it is tried, up to three times; a lower
 weight also while none reaches the student alone. For the student alone, and losses that stand without a cross-entropy,
 the setting is the learning rate; for all others it is a weight, in units of `training.unit`, at the learning rate that
-is the best for the student alone. A run is kept under `runs/ranking` by the hash of its configuration: the same command continues
-what was stopped.
+is the best for the student alone. A run is kept under `runs/ranking` by the hash of its configuration: the same command
+continues what was stopped.
 
     python -m benchmarks.methods.run
     python -m benchmarks.methods.run --pairs images --methods SoftTarget DKD --seeds 0 1 2
