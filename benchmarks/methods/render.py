@@ -85,9 +85,11 @@ def _verdict(found: Found, clear: set[tuple[str, str]], other: str) -> str:
     better = [name for name in means if (name, other) in clear and means[name] > 0]
     worse = [name for name in means if (name, other) in clear and means[name] < 0]
     ties = len(means) - len(better) - len(worse)
+    against = [one for (_, base), one in found.items() if base == other]
+    above, below = sum((one.low or 0) > 0 for one in against), sum((one.high or 0) < 0 for one in against)
     return (
         f"Against {other}: better {len(better)}{_names(better)}, worse {len(worse)}{_names(worse)}, no difference "
-        f"shown {ties}.  "
+        f"shown {ties}. Without the correction, {above} intervals lie above 0 and {below} below.  "
     )
 
 

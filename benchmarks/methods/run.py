@@ -184,7 +184,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)), help="at least two")
-    parser.add_argument("--rounds", type=int, default=60, help="of the timing of steps")
+    parser.add_argument("--rounds", type=int, default=15, help="of the timing of steps")
     parser.add_argument("--folder", type=Path, default=Path("runs/ranking"), help="of the single runs")
     options = parser.parse_args(given)
     if set(options.seeds) & set(DEVELOPMENT_SEEDS) or len(set(options.seeds)) < 2:
