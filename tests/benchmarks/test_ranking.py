@@ -151,7 +151,7 @@ def test_tuning_goes_on_beyond_the_edge_of_the_grid(
 def test_a_weight_below_the_student_alone_is_lowered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     runner = run.Runner(PAIRS["images"], tmp_path)
     monkeypatch.setattr(run.Runner, "known", lambda *_, **__: 2.0)
-    monkeypatch.setattr(run.Runner, "validation", lambda self, name, one: 80.0 if one.factor < 0.1 else 40 + one.factor)
+    monkeypatch.setattr(run.Runner, "validation", lambda self, name, one: (80 if one.factor < 0.1 else 40) + one.factor)
     assert runner.tuned("SoftTarget", 0.01, 70.0)["factor"] == 0.09
     assert runner.tuned("SoftTarget", 0.01, 45.0)["factor"] > 100
 
