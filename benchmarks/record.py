@@ -21,6 +21,7 @@ PACKAGES = (
     "pyarrow",
     "opencv-contrib-python-headless",
     "scikit-image",
+    "scikit-learn",
     "av",
     "torchdistill",
     "nvidia-modelopt",

@@ -18,10 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks import markdown, record
+from benchmarks import markdown, paired_statistics, record
+from benchmarks.paired_statistics import Comparison, Verdict
 from benchmarks.paper import figure3_layers
-from benchmarks.paper.tables import paired_statistics, scripts
-from benchmarks.paper.tables.paired_statistics import Comparison, Verdict
+from benchmarks.paper.tables import scripts
 from benchmarks.paper.tables.records import RecordFile, values
 from benchmarks.paper.tables.scales import SCALES, Scale
 from benchmarks.paper.tables.table import Record, Row, Table

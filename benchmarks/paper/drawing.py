@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from benchmarks import paired_statistics
 from benchmarks.paper import decoding
 from benchmarks.paper.decoding import Features
 from benchmarks.paper.lab import Lab
-from benchmarks.paper.tables import paired_statistics
 from benchmarks.paper.tables.records import values
 from benchmarks.paper.tables.table import Picture, Record
 from kdvideo import flow

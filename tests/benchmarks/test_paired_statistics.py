@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.paper.tables import paired_statistics as st
-from benchmarks.paper.tables.paired_statistics import Verdict
+from benchmarks import paired_statistics as st
+from benchmarks.paired_statistics import Verdict
 
 
 def per_seed(*values: float) -> dict[int, float]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks import paired_statistics
 from benchmarks.paper.lab import Lab
-from benchmarks.paper.tables import paired_statistics
 from benchmarks.paper.tables.scales import Draw, Scale
 from benchmarks.paper.tables.table import Measured, Record, Row, Table
 from examples.d3d.config import Config

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
-from benchmarks import markdown
-from benchmarks.paper.tables import paired_statistics, paper_numbers
+from benchmarks import markdown, paired_statistics
+from benchmarks.paper.tables import paper_numbers
 from benchmarks.paper.tables.records import values
 from benchmarks.paper.tables.scales import SCALES
 from benchmarks.paper.tables.table import Record, Row, Table
