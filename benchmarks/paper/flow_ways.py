@@ -2,7 +2,7 @@
 
     python -m benchmarks.paper.flow_ways --seeds 0 1 2 3
 
-The recipe's pocket preset on the embedded synthetic videos; all ways share the teacher of their seed (trained on
+The recipe's preset shortcut; all ways share the teacher of their seed (trained on
 stored flow) and the same 8 views of every training clip. Also how far the losses of the first steps are apart when
 only the way changes, beside a control in which only the number of threads does.
 """
@@ -22,7 +22,7 @@ from accelerate import Accelerator
 from benchmarks import markdown, record
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, FLOW, RGB
-from examples.d3d.config import POCKET, Config
+from examples.d3d.config import SHORTCUT, Config
 from examples.d3d.training import make_accelerator
 from kdvideo.training import StepLog, accuracy, environment, mean_and_standard_error
 
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--work-dir", type=Path, default=Path("runs"))
     parser.add_argument("--only-train", action="store_true", help="fill the run cache, write no record")
     options = parser.parse_args()
-    config = dataclasses.replace(POCKET, work_dir=options.work_dir)
+    config = dataclasses.replace(SHORTCUT, work_dir=options.work_dir)
     accelerator = make_accelerator(config)
     cells = accuracies(config, options.seeds, accelerator)
     if not options.only_train:
@@ -109,7 +109,7 @@ def summary(cells: dict[str, list[float]], seeds: list[int]) -> dict[str, Any]:
 def render(result: dict[str, Any]) -> str:
     """Render the table; every number comes from `result`."""
     lines = [
-        f"Synthetic videos, pocket preset, {len(result['seeds'])} seeds, {result['views']} views of every clip; "
+        f"Synthetic videos, preset shortcut, {len(result['seeds'])} seeds, {result['views']} views of every clip; "
         "top-1 on the test clips in per cent ± standard error.",
         "",
     ]

@@ -15,7 +15,15 @@ from examples.d3d.config import Config, Input
 from kdvideo import data, extraction, flow
 from kdvideo.data import synthetic
 
-SYNTHETIC = {"train": 20, "val": 20, "test": 40}  # clips of a class
+# What `synthetic.write_dataset` writes for --videos; clips are counted by class.
+SYNTHETIC: dict[str, dict[str, Any]] = {
+    "independent": {"clips_per_class": {"train": 60, "val": 100, "test": 100}, "size": 48},
+    "shortcut": {
+        "clips_per_class": {"train": 20, "val": 20, "test": 40},
+        "cues": synthetic.ShortcutCue(),
+        "distractor": 0.5,
+    },
+}
 FlowSource = flow.FlowStore | flow.EstimatorSource
 
 
@@ -87,10 +95,8 @@ def open_clips(config: Config) -> Clips:
         ValueError: training and test clips have other classes.
     """
     if config.train is None or config.test is None:
-        folder = config.work_dir / "synthetic" / f"seed{config.data_seed}"
-        root = synthetic.write_dataset(
-            folder, clips_per_class=SYNTHETIC, seed=config.data_seed, cues=synthetic.ShortcutCue(), distractor=0.5
-        )
+        folder = config.work_dir / "synthetic" / f"{config.videos}_seed{config.data_seed}"
+        root = synthetic.write_dataset(folder, seed=config.data_seed, **SYNTHETIC[config.videos])
         train, test = (data.from_folder(root / split) for split in ("train", config.split))
     else:
         train, test = (_manifest(path, config.root) for path in (config.train, config.test))

@@ -64,8 +64,8 @@ def make_optimizer(network: nn.Module, settings: Optimizer) -> torch.optim.Optim
     kernels, others = ([p for p in learning if (p.dim() > 1) is kernel] for kernel in (True, False))
     groups = [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     if settings.name == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.lr)
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+        return torch.optim.AdamW(groups, lr=settings.lr, fused=True)
+    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
 
 
 def feed(network: models.Network, clip: Tensor) -> Tensor:

@@ -127,12 +127,15 @@ def _average(model: nn.Module, decay: float) -> AveragedModel | None:
     if not decay:
         return None
 
-    def moved(mean: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
+    def moved(means: Any, values: Any, count: Tensor | int) -> None:
         # A decay of 0.99 from the start would remember the first weights for hundreds of steps.
         keep = min(decay, (int(count) + 1) / (int(count) + 10))
-        return mean * keep + value * (1 - keep)
+        if means[0].is_floating_point():
+            torch._foreach_lerp_(means, values, 1 - keep)
+        else:
+            torch._foreach_copy_(means, values)  # BatchNorm's count of batches
 
-    return AveragedModel(model, avg_fn=moved, use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=moved, use_buffers=True)
 
 
 def _steps(

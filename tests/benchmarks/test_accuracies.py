@@ -34,4 +34,4 @@ def test_scores_are_averaged(of, value, per_class) -> None:
     measured = accuracies.measure(Row("row", of), lab, 7)
     assert measured.value == pytest.approx(value)
     assert measured.per_class == per_class
-    assert measured.steps == 400
+    assert measured.steps == POCKET.optimizer.steps

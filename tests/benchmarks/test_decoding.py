@@ -16,12 +16,12 @@ from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, RGB
 from benchmarks.paper.tables.table import Row
 from benchmarks.paper.trained_networks import Trained
-from examples.d3d.config import PAPER, POCKET, Network
+from examples.d3d.config import PAPER, SHORTCUT, Network
 from kdvideo import flow, models
 from kdvideo.training import StepLog
 from tests.examples.tiny import config
 
-TINY = dataclasses.replace(POCKET, network=Network(depth_multiplier=0.125))
+TINY = dataclasses.replace(SHORTCUT, network=Network(depth_multiplier=0.125))
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_the_decoders_schedule() -> None:
     published = decoding.schedule(PAPER)
     assert (published.steps, published.batch_size, published.name) == (100_000, 12, "adamw")
     assert published.lr == published.lr * published.batch_size / published.reference_batch == 1e-3
-    pocket = decoding.schedule(POCKET)
-    assert (pocket.steps, pocket.batch_size, pocket.lr) == (286, 12, POCKET.optimizer.lr)
+    short = decoding.schedule(SHORTCUT)
+    assert (short.steps, short.batch_size, short.lr) == (286, 12, SHORTCUT.optimizer.lr)
     shared = decoding.schedule(PAPER, processes=5)
     assert shared.batch_size == 15  # every process has as many
     assert shared.lr * shared.batch_size / shared.reference_batch == pytest.approx(1e-3)

@@ -16,7 +16,7 @@ from tests.benchmarks.fakes import options
 def test_the_second_data_set_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
     monkeypatch.setattr(synthetic, "write_dataset", lambda root, **settings: written.append((root, settings)) or root)
-    for name in ("pocket", "bench"):
+    for name in ("pocket", "shortcut", "bench"):
         draws = [SCALES[name].draws(part, (4,), options(tmp_path), None)[0] for part in ("kinetics400", "kinetics600")]
         assert [(draw.key, draw.seed) for draw in draws] == [("4", 4)] * 2
         first, second = (draw.lab.config for draw in draws)
@@ -32,14 +32,14 @@ def test_the_second_data_set_is_another_one(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        *product(("pocket", "bench"), ("kinetics400", "kinetics600")),
+        *product(("pocket", "shortcut", "bench"), ("kinetics400", "kinetics600")),
         ("more_clips", "kinetics400"),
     ],
 )
 def test_the_text_counts_the_clips(name: str, part: str) -> None:
     videos = SCALES[name].data[part]
-    counts = videos.settings["clips_per_class"] if videos.settings else SYNTHETIC
-    classes = len(videos.settings["classes"] if videos.settings else synthetic.CLASSES)
+    settings = videos.settings or SYNTHETIC[SCALES[name].config.videos] | {"classes": synthetic.CLASSES}
+    counts, classes = settings["clips_per_class"], len(settings["classes"])
     assert f"{counts['train'] * classes} training and {counts['test'] * classes} test clips" in videos.text
 
 

@@ -16,7 +16,7 @@ from benchmarks.paper.tables import paper_numbers, running, scales
 from benchmarks.paper.tables.scales import SCALES, Scale, Videos
 from benchmarks.paper.tables.table import Row
 from benchmarks.paper.trained_networks import Trained
-from examples.d3d.config import PAPER, POCKET, Input, plain_errors
+from examples.d3d.config import PAPER, SHORTCUT, Input, plain_errors
 from examples.d3d.data import open_clips
 from examples.d3d.training import make_accelerator
 from kdvideo import data, models
@@ -26,10 +26,10 @@ ALL = table4_transfer.OURS
 FEWER = {"S3D-G without pretraining": (None,), "D3D Ensemble": (table4_transfer.S3DG_400, table4_transfer.D3D_600)}
 SETTINGS = {"classes": ["horizontal", "spin"], "clips_per_class": {"train": 2, "test": 2}, "size": 40, "frames": 20}
 TINY = dataclasses.replace(
-    POCKET,
+    SHORTCUT,
     input=Input(frames=8, fps=12.5, short_side=36, crop=32, flow_bound=5.0),
-    optimizer=dataclasses.replace(POCKET.optimizer, steps=4, batch_size=4),
-    network=dataclasses.replace(POCKET.network, depth_multiplier=0.125),
+    optimizer=dataclasses.replace(SHORTCUT.optimizer, steps=4, batch_size=4),
+    network=dataclasses.replace(SHORTCUT.network, depth_multiplier=0.125),
 )
 
 
@@ -183,8 +183,8 @@ def test_lists_of_a_target(run, ucf):
 
 
 def test_schedules():
-    ours = fine_tuning.schedule(POCKET.optimizer)
-    assert (ours.steps, ours.lr) == (100, POCKET.optimizer.lr / 3)
+    ours = fine_tuning.schedule(SHORTCUT.optimizer)
+    assert (ours.steps, ours.lr) == (100, SHORTCUT.optimizer.lr / 3)
     published = fine_tuning.schedule(PAPER.optimizer)
     assert (published.steps, published.batch_size, published.momentum) == (10_000, 60, 0.9)
 
