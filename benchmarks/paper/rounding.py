@@ -1,0 +1,161 @@
+"""How far two runs of one configuration are apart that differ in rounding only.
+
+    python -m benchmarks.paper.rounding --seeds 0 1 2 3 --workers 2
+
+Every seed of the scale is trained as Table 2 trains it (one thread, the instructions that PyTorch chooses), and again
+with other rounding: on two threads, or with AVX2 alone. Clips and flow are shared, so that nothing else differs. The
+root mean square of the differences says how much of a difference between two methods is chance that no seed fixes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+
+from benchmarks import markdown, record
+from benchmarks.paper import accuracies
+from benchmarks.paper.lab import Lab
+from benchmarks.paper.methods import D3D, FLOW, RGB, Method
+from benchmarks.paper.tables.preparing import prepare_flow
+from benchmarks.paper.tables.scales import SCALES
+from examples.d3d.config import Config
+from examples.d3d.training import make_accelerator
+from kdvideo.training import StepLog
+
+ROWS: dict[str, tuple[Method, ...]] = {
+    "S3D-G RGB": (RGB,),
+    "S3D-G Flow": (FLOW,),
+    "S3D-G RGB+Flow": (RGB, FLOW),
+    "D3D": (D3D,),
+    "D3D+S3D-G RGB": (D3D, RGB),
+}
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """One way to compute the same: processor threads, and what narrows the instructions."""
+
+    threads: int = 1
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+AS_MEASURED = "as in Table 2"
+ROUNDINGS = {
+    AS_MEASURED: Rounding(),
+    "AVX2": Rounding(variables={"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}),
+    "2 threads": Rounding(threads=2),
+}
+
+
+def shared(config: Config, name: str) -> Config:
+    """Return the settings of a rounding, whose networks lie apart while clips and flow are those of all."""
+    if name == AS_MEASURED:
+        return config
+    folder = config.work_dir / "rounding" / name.replace(" ", "_")
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in ("synthetic", "flow"):
+        if not (folder / one).exists():
+            (folder / one).symlink_to((config.work_dir / one).absolute(), target_is_directory=True)
+    return replace(config, work_dir=folder)
+
+
+def one_run(config: Config, seed: int) -> dict[str, Any]:
+    """Train the three networks of one seed; return the accuracy of every row, and the first losses of each network."""
+    lab = Lab(config, make_accelerator(config))
+    trained = {method: lab.train(method, seed) for method in (RGB, FLOW, D3D)}
+    scores = {method: lab.scores(one) for method, one in trained.items()}
+    rows = {name: accuracies.of_scores([scores[one] for one in of], lab).value for name, of in ROWS.items()}
+    logs = {one.name: StepLog.read(found.path.parent / "log.jsonl")[:4] for one, found in trained.items()}
+    first = {
+        name: [sum(value for key, value in row.items() if key != "step") for row in log] for name, log in logs.items()
+    }
+    return {"top1": rows, "first_losses": first, "cpu_capability": torch.backends.cpu.get_cpu_capability()}
+
+
+def child(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
+    """Run one seed with one rounding in a process of its own, since PyTorch chooses its instructions when it starts."""
+    rounding = ROUNDINGS[name]
+    command = [sys.executable, "-m", "benchmarks.paper.rounding", "--work-dir", str(options.work_dir)]
+    command += ["--run", name, "--seeds", str(seed), "--scale", options.scale]
+    threads = {"OMP_NUM_THREADS": str(rounding.threads)}
+    done = subprocess.run(
+        command, env={**os.environ, **threads, **rounding.variables}, stdout=subprocess.PIPE, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{name}, seed {seed}: {found['top1']}", flush=True)
+    return found
+
+
+def summary(runs: dict[str, dict[int, dict[str, Any]]], options: argparse.Namespace) -> dict[str, Any]:
+    """Compute, for every row, the root mean square over the pairs and the spread over the seeds."""
+    base, rows = runs[AS_MEASURED], []
+    for name in ROWS:
+        pairs = {
+            rounding: {str(seed): one["top1"][name] - base[seed]["top1"][name] for seed, one in of.items()}
+            for rounding, of in runs.items()
+            if rounding != AS_MEASURED
+        }
+        apart = [value for of in pairs.values() for value in of.values()]
+        top1 = [one["top1"][name] for one in base.values()]
+        root = math.sqrt(fmean(value**2 for value in apart))
+        spread = stdev(top1) if len(top1) > 1 else None
+        rows.append({"method": name, "pairs": pairs, "root_mean_square": root, "mean": fmean(top1), "seeds": spread})
+    known = record.environment("python -m benchmarks.paper.rounding", 1)
+    return {"scale": options.scale, "rows": rows, "runs": runs, "environment": known}
+
+
+def render(result: dict[str, Any]) -> str:
+    """Render the table; every number comes from `result`."""
+    cells = []
+    for row in result["rows"]:
+        apart = [value for of in row["pairs"].values() for value in of.values()]
+        spread = "" if row["seeds"] is None else f"{row['seeds']:.1f}"
+        largest = max(map(abs, apart))
+        cells.append([row["method"], f"{row['mean']:.1f}", f"{row['root_mean_square']:.1f}", f"{largest:.1f}", spread])
+    count = sum(map(len, result["rows"][0]["pairs"].values()))
+    kinds = ", ".join(result["rows"][0]["pairs"])
+    head = ["method", "top-1 (%)", f"root mean square of {count} pairs", "largest", "standard deviation over the seeds"]
+    text = (
+        f"Scale {result['scale']}: points of top-1 between two runs of one seed that differ in rounding only "
+        f"({kinds}, against one thread with {next(iter(result['runs'][AS_MEASURED].values()))['cpu_capability']})."
+    )
+    return "\n".join([text, "", *markdown.table(head, cells), ""])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what is missing, each seed and rounding in a process of its own, and write the record."""
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--scale", choices=["pocket", "shortcut"], default="pocket")
+    flags.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
+    flags.add_argument("--workers", type=int, default=1, help="processes at a time")
+    flags.add_argument("--work-dir", type=Path, default=Path("runs"))
+    flags.add_argument("--run", choices=ROUNDINGS, help=argparse.SUPPRESS)
+    options = flags.parse_args(arguments)
+    config = replace(SCALES[options.scale].config, work_dir=options.work_dir)
+    if options.run:
+        print(json.dumps(one_run(shared(config, options.run), *options.seeds)))
+        return
+    prepare_flow(Lab(config, make_accelerator(config)))
+    wanted = [(name, seed) for seed in options.seeds for name in ROUNDINGS]
+    with ThreadPoolExecutor(options.workers) as pool:
+        found = dict(zip(wanted, pool.map(lambda one: child(options, *one), wanted), strict=True))
+    runs: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in ROUNDINGS}
+    for (name, seed), one in found.items():
+        runs[name][seed] = one
+    record.write(f"rounding_{options.scale}", json.loads(json.dumps(summary(runs, options))), render)
+
+
+if __name__ == "__main__":
+    main()
