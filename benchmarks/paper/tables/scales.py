@@ -1,8 +1,8 @@
 """The sizes at which a table is measured, and the clips of each: Config presets of the recipe.
 
-pocket: two CPU cores. shortcut: smaller, on videos in which the look of a class misleads; more_clips: the same with four
-times the training clips. ut_interaction: the same networks on 120 real clips. bench: one GPU, hours. paper: the published schedule on a data set of yours,
-normally Kinetics, in bfloat16.
+pocket: two CPU cores. shortcut: smaller, on videos in which the look of a class misleads; more_clips: the same with
+four times the training clips. ut_interaction: thin networks on 120 real clips. bench: one GPU, hours. paper: the
+published schedule on a data set of yours, normally Kinetics, in bfloat16.
 """
 
 from __future__ import annotations
