@@ -55,8 +55,9 @@ def training(network: nn.Module, clip: Tensor, settings: Settings) -> Callable[[
 def _ready(network: nn.Module, clip: Tensor, settings: Settings) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     layout = torch.channels_last_3d if settings.channels_last else torch.contiguous_format
     network = network.to(clip.device)
-    if any(p.dim() == 5 for p in network.parameters()):  # an image network on frames has no such layout
-        network = network.to(memory_format=layout)  # type: ignore[call-overload]
+    for parameter in network.parameters():  # Module.to refuses networks that have kernels of images besides
+        if parameter.dim() == 5:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
     run: Callable[[Tensor], Tensor] = torch.compile(network) if settings.compile else network
     return run, clip.contiguous(memory_format=layout)
 
