@@ -158,6 +158,7 @@ class Config:
 
 PAPER = Config()
 POCKET = Config(
+    distill_weight=0.3,
     input=Input(frames=16, fps=12.5, short_side=48, crop=44, flow_bound=5.0, test_frames=0),
     optimizer=Optimizer(
         name="adamw",
@@ -177,6 +178,7 @@ POCKET = Config(
 SHORTCUT = dataclasses.replace(
     POCKET,
     videos="shortcut",
+    distill_weight=1.0,
     input=dataclasses.replace(POCKET.input, short_side=72, crop=64),
     optimizer=dataclasses.replace(POCKET.optimizer, steps=400, average=0.0),
 )
