@@ -139,6 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--scale", choices=["pocket", "shortcut"], default="pocket")
     flags.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
+    others = [name for name in ROUNDINGS if name != AS_MEASURED]
+    flags.add_argument("--roundings", nargs="+", choices=others, default=others, help="that are compared with it")
     flags.add_argument("--workers", type=int, default=1, help="processes at a time")
     flags.add_argument("--work-dir", type=Path, default=Path("runs"))
     flags.add_argument("--run", choices=ROUNDINGS, help=argparse.SUPPRESS)
@@ -148,10 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(one_run(shared(config, options.run), *options.seeds)))
         return
     prepare_flow(Lab(config, make_accelerator(config)))
-    wanted = [(name, seed) for seed in options.seeds for name in ROUNDINGS]
+    wanted = [(name, seed) for seed in options.seeds for name in (AS_MEASURED, *options.roundings)]
     with ThreadPoolExecutor(options.workers) as pool:
         found = dict(zip(wanted, pool.map(lambda one: child(options, *one), wanted), strict=True))
-    runs: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in ROUNDINGS}
+    runs: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in (AS_MEASURED, *options.roundings)}
     for (name, seed), one in found.items():
         runs[name][seed] = one
     record.write(f"rounding_{options.scale}", json.loads(json.dumps(summary(runs, options))), render)
