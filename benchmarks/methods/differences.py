@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from scipy import stats
 
-from benchmarks import paired_statistics
-from benchmarks.paired_statistics import Comparison
+from examples.d3d import comparison
+from examples.d3d.comparison import Comparison
 
 ALONE = "student alone"
 CONTROL = "student alone, again"
@@ -23,7 +23,7 @@ def comparisons(known: Mapping[str, Any]) -> Found:
     tests = {name: row["test"] for name, row in known["rows"].items() if "test" in row}
     against = [name for name in (ALONE, BASE) if name in tests]
     return {
-        (name, other): paired_statistics.compare(tests[name], tests[other], names=(name, other))
+        (name, other): comparison.compare(tests[name], tests[other], names=(name, other))
         for other in against
         for name in tests
         if name not in (ALONE, other)

@@ -12,11 +12,12 @@ from typing import Any
 
 import matplotlib
 
-from benchmarks import paired_statistics, record
+from benchmarks import record
 from benchmarks.markdown import spread, table, where
 from benchmarks.methods.differences import ALONE, BASE, CONTROL, Found, comparisons, shown
 from benchmarks.methods.pairs import PAIRS
-from benchmarks.paired_statistics import Comparison
+from examples.d3d import comparison
+from examples.d3d.comparison import Comparison
 from kdvideo.files import write_atomic
 
 matplotlib.use("Agg")
@@ -31,7 +32,7 @@ def markdown(known: Mapping[str, Any]) -> str:
     found = comparisons(known)
     clear = shown(found)
     rows = {name: row for name, row in known["rows"].items() if "test" in row}
-    order = sorted(rows, key=lambda name: -paired_statistics.summarize(rows[name]["test"]).mean)
+    order = sorted(rows, key=lambda name: -comparison.summarize(rows[name]["test"]).mean)
     base = rows.get(BASE, {}).get("step", {}).get("median")
     lines = [*_caption(known), ""]
     lines += table(
@@ -40,7 +41,7 @@ def markdown(known: Mapping[str, Any]) -> str:
             [
                 name,
                 _setting(rows[name]),
-                f"{paired_statistics.summarize(rows[name]['test']).mean:.1f}",
+                f"{comparison.summarize(rows[name]['test']).mean:.1f}",
                 *(_difference(found.get((name, other)), (name, other) in clear) for other in (ALONE, BASE)),
                 spread(_ends(rows[name]["step"])),
                 f"{rows[name]['step']['median'] / base:.2f}×" if base else "",
@@ -54,7 +55,7 @@ def markdown(known: Mapping[str, Any]) -> str:
 
 
 def _caption(known: Mapping[str, Any]) -> list[str]:
-    teacher = paired_statistics.summarize(known["teacher_validation"])
+    teacher = comparison.summarize(known["teacher_validation"])
     control = known["rows"][CONTROL]["step"]
     return [
         f"{known['text']} {known['steps']} steps of the student. Seeds {_list(known['seeds'])}; settings chosen at the "

@@ -18,13 +18,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks import markdown, paired_statistics, record
-from benchmarks.paired_statistics import Comparison, Verdict
+from benchmarks import markdown, record
 from benchmarks.paper import figure3_layers
 from benchmarks.paper.tables import scripts
 from benchmarks.paper.tables.records import RecordFile, values
 from benchmarks.paper.tables.scales import SCALES, Scale
 from benchmarks.paper.tables.table import Record, Row, Table
+from examples.d3d import comparison as statistics
+from examples.d3d.comparison import Comparison, Verdict
 from examples.d3d.config import plain_errors
 
 MARGIN = 2.0
@@ -45,15 +46,15 @@ class Claim:
     text: str
     table: str
     pairs: tuple[tuple[str, str], ...]
-    rule: Rule = paired_statistics.greater
+    rule: Rule = statistics.greater
 
 
 def _gains_nothing(comparison: Comparison) -> Verdict:
-    return paired_statistics.at_most(comparison, margin=MARGIN)
+    return statistics.at_most(comparison, margin=MARGIN)
 
 
 def _about_equal(comparison: Comparison) -> Verdict:
-    return paired_statistics.about_equal(comparison, margin=MARGIN)
+    return statistics.about_equal(comparison, margin=MARGIN)
 
 
 SPATIAL, SPATIAL_TAUGHT = "S3D-G spatial stream", "D3D distilled from spatial stream"
@@ -101,7 +102,7 @@ def check(claim: Claim, measured: Record) -> dict[str, Any]:
     comparisons, links = [], []
     for names in claim.pairs:
         first, second = (values(measured, name) for name in names)
-        comparison = paired_statistics.compare(first, second, names=names) if first.keys() & second.keys() else None
+        comparison = statistics.compare(first, second, names=names) if first.keys() & second.keys() else None
         comparisons.append(claim.rule(comparison) if comparison else Verdict.CANNOT_TELL)
         links.append(
             {

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
-from benchmarks import markdown, paired_statistics
+from benchmarks import markdown
 from benchmarks.paper.tables import paper_numbers
 from benchmarks.paper.tables.records import values
 from benchmarks.paper.tables.scales import SCALES
 from benchmarks.paper.tables.table import Record, Row, Table
+from examples.d3d import comparison
 
 NOT_RUN = "not run"
 OTHERS = "not run (the paper quotes it)"
@@ -70,7 +71,7 @@ def value(table: Table, record: Record, row: Row) -> str:
     known = values(record, row.name)
     if not known:
         return NOT_RUN if row.of else OTHERS
-    summary = paired_statistics.summarize(known)
+    summary = comparison.summarize(known)
     mean = f"{summary.mean:.{table.metric.digits}f}"
     if summary.standard_error is None:
         return f"{mean} (one seed: no spread)"

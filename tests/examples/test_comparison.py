@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import paired_statistics as st
-from benchmarks.paired_statistics import Verdict
+from examples.d3d import comparison as st
+from examples.d3d.comparison import Verdict
 
 
 def per_seed(*values: float) -> dict[int, float]:
