@@ -1,53 +1,52 @@
-"""Statistics over seeds: means with their standard error, paired differences, and verdicts on claims.
+"""Means over runs with their standard errors, and differences of two methods with 95 % intervals.
 
-Every comparison is paired: the difference of two methods at each seed that both have, and the t interval of its mean.
-One rule decides all claims: under `FEWEST` common seeds we cannot tell; otherwise the 95 % interval must lie wholly
-where the claim puts the difference (it holds) or wholly elsewhere (it does not hold). The interval takes the
-differences as normally distributed and knows no spread but that of the seeds: where all differences are equal, as may
-happen to accuracies on few clips, it is a point.
+Runs are trainings with other seeds. Two methods are two independent groups of runs, compared by Welch's interval:
+runs of one seed share no more than the order of the data, and trainings that differ in rounding alone scatter like
+trainings of other seeds. Differences are paired by seed only where both methods use one trained network, such as an
+ensemble and its member, or a student and its teacher.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from scipy import stats
 
 from kdvideo.training import mean_and_standard_error
 
-FEWEST = 3
+CONFIDENCE = 0.95
+ROUNDING = 1e-9  # of the largest value: differences below it are no scatter
 PerSeed = Mapping[str, float]
 
 
-class Verdict(StrEnum):
-    """What the seeds say of a claim."""
-
-    HOLDS = "holds"
-    DOES_NOT_HOLD = "does not hold"
-    CANNOT_TELL = "cannot tell"
-
-
 @dataclass(frozen=True)
-class MeanOfSeeds:
-    """The mean of one method over its seeds; the standard error of one seed is None."""
+class MeanOfRuns:
+    """The mean of one method over its runs; the standard error of one run is None."""
 
     mean: float
     standard_error: float | None
-    seeds: int
-
-    def words(self, *, digits: int = 1) -> str:
-        """Such as "83.1 ± 2.0 (6 seeds)"."""
-        return f"{_spread(self.mean, self.standard_error, digits)} ({_count(self.seeds)})"
+    runs: int
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """First minus second, paired by seed: mean, standard error and interval; None where one seed gives none.
+    """First minus second: the mean, its standard error and t interval; None where the runs do not say how they scatter.
 
-    `unpaired` counts the seeds that only one of the two has, which are left out.
+    Attributes:
+        first: name of the first method.
+        second: name of the second.
+        mean: of first − second.
+        standard_error: of the mean.
+        low: end of the 95 % interval.
+        high: the other end.
+        degrees: degrees of freedom of the interval.
+        deviations: standard deviation of the differences where paired, else of each method's runs.
+        runs: of the first and of the second.
+        paired: whether runs of one seed were subtracted from each other.
+        correlation: of the values at common seeds. It decides nothing: chosen by it, intervals would be too short.
     """
 
     first: str
@@ -56,107 +55,89 @@ class Comparison:
     standard_error: float | None
     low: float | None
     high: float | None
-    seeds: int
-    unpaired: int
-    confidence: float
+    degrees: float | None
+    deviations: tuple[float, ...] | None
+    runs: tuple[int, int]
+    paired: bool
+    correlation: float | None
 
     def words(self, *, digits: int = 1) -> str:
-        """Such as "D3D > S3D-G by 3.1 ± 0.9 (paired, 8 seeds)" or "D3D − S3D-G: +0.4 ± 1.2 …, cannot tell"."""
-        left_out = f", {self.unpaired} unpaired left out" if self.unpaired else ""
-        if greater(self) is Verdict.CANNOT_TELL:
-            spread = _spread(self.mean, self.standard_error, digits, sign="+")
-            return f"{self.first} − {self.second}: {spread} (paired, {_count(self.seeds)}{left_out}), cannot tell"
-        sign = ">" if self.mean > 0 else "<"
-        spread = _spread(abs(self.mean), self.standard_error, digits)
-        return f"{self.first} {sign} {self.second} by {spread} (paired, {_count(self.seeds)}{left_out})"
+        """Return such as "D3D − S3D-G: +3.1 ± 0.9 (Welch, 6 and 6 runs)"; one run has no spread."""
+        spread = "" if self.standard_error is None else f" ± {self.standard_error:.{digits}f}"
+        first, second = self.runs
+        how = f"paired, {_count(first)}" if self.paired else f"Welch, {first} and {_count(second)}"
+        return f"{self.first} − {self.second}: {self.mean:+z.{digits}f}{spread} ({how})"
 
 
-def summarize(values: PerSeed) -> MeanOfSeeds:
-    """Mean and standard error s/√n of one method's values per seed.
+def summarize(values: PerSeed) -> MeanOfRuns:
+    """Compute mean and standard error s/√n of one method's values.
 
     Raises:
-        ValueError: no seed, or a value that is not finite.
+        ValueError: no value, or one that is not finite.
     """
     mean, error = mean_and_standard_error(_finite(values))
-    return MeanOfSeeds(mean, _known(error), len(values))
+    return MeanOfRuns(mean, None if math.isnan(error) else error, len(values))
 
 
 def compare(
-    first: PerSeed, second: PerSeed, *, names: tuple[str, str] = ("first", "second"), confidence: float = 0.95
+    first: PerSeed, second: PerSeed, *, names: tuple[str, str] = ("first", "second"), paired: bool = False
 ) -> Comparison:
-    """The differences first - second over common seeds, and the t interval of their mean.
+    """Compute the difference first − second and its 95 % interval.
+
+    With groups of variance s² over n runs, the standard error is √(Σ s²/n), and the interval is that of t with
+    (Σ s²/n)² / Σ (s²/n)²/(n − 1) degrees of freedom. The groups are the two methods or, where paired, the one of the
+    differences at the seeds that both have; its degrees of freedom are n − 1.
 
     Args:
         first: seed -> value of the first method, in the unit that the words shall have.
         second: the same of the second method.
         names: of the two, for the words.
-        confidence: of the two-sided interval, mean ± t((1 + confidence) / 2, n - 1) · s/√n.
+        paired: whether both use one trained network at each seed.
 
     Raises:
-        ValueError: no common seed, a value that is not finite, or a confidence outside (0, 1).
+        ValueError: no value, one that is not finite, or, where paired, no common seed.
+
+    Source: B. L. Welch, The generalization of Student's problem, Biometrika 34, 1947.
+
+    Examples:
+        >>> compare({"0": 81.0, "1": 83.0}, {"0": 70.0, "1": 76.0}, names=("D3D", "S3D-G")).words()
+        'D3D − S3D-G: +9.0 ± 3.2 (Welch, 2 and 2 runs)'
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
-    common = [seed for seed in first if seed in second]
-    if not common:
+    groups, common = [_finite(first), _finite(second)], [seed for seed in first if seed in second]
+    if paired and not common:
         raise ValueError(f"{names[0]} has the seeds {list(first)}, {names[1]} has {list(second)}: none in common")
-    mean, error = mean_and_standard_error(_finite({seed: first[seed] - second[seed] for seed in common}))
-    margin = float(stats.t.ppf((1 + confidence) / 2, len(common) - 1)) * error
-    unpaired = len(first) + len(second) - 2 * len(common)
-    ends = _known(mean - margin), _known(mean + margin)
-    return Comparison(*names, mean, _known(error), *ends, len(common), unpaired, confidence)
+    runs = (len(common), len(common)) if paired else (len(first), len(second))
+    scale = ROUNDING * max(map(abs, (*groups[0], *groups[1])))
+    correlation = _correlation([first[seed] for seed in common], [second[seed] for seed in common])
+    if paired:
+        groups = [[first[seed] - second[seed] for seed in common]]
+    means = [mean_and_standard_error(group)[0] for group in groups]
+    mean = means[0] if paired else means[0] - means[1]
+    if min(map(len, groups)) < 2:
+        return Comparison(*names, mean, None, None, None, None, None, runs, paired, correlation)
+    deviations = tuple(found if (found := statistics.stdev(group)) > scale else 0.0 for group in groups)
+    parts = [s**2 / len(group) for s, group in zip(deviations, groups, strict=True)]
+    error = math.sqrt(sum(parts))
+    if error == 0:
+        return Comparison(*names, mean, 0.0, None, None, None, deviations, runs, paired, correlation)
+    degrees = sum(parts) ** 2 / sum(v**2 / (len(group) - 1) for v, group in zip(parts, groups, strict=True))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees)) * error
+    ends = mean - half, mean + half
+    return Comparison(*names, mean, error, *ends, degrees, deviations, runs, paired, correlation)
 
 
-def greater(comparison: Comparison) -> Verdict:
-    """The claim "first > second": the interval lies above 0, below it, or contains it."""
-    return _verdict(comparison, 0.0, math.inf, strict=True)
-
-
-def about_equal(comparison: Comparison, *, margin: float) -> Verdict:
-    """The claim "first and second differ by at most `margin`": the interval within ±margin, outside, or across.
-
-    Failing to see a difference is not equality: with wide intervals we cannot tell. This is a test of equivalence
-    by an interval of the full confidence, stricter than two one-sided tests of 5 %.
-    """
-    _check_margin(margin)
-    return _verdict(comparison, -margin, margin)
-
-
-def at_most(comparison: Comparison, *, margin: float) -> Verdict:
-    """The claim "first gains at most `margin` over second", where it may also lose; for "gains nothing"."""
-    _check_margin(margin)
-    return _verdict(comparison, -math.inf, margin)
-
-
-def _verdict(comparison: Comparison, least: float, most: float, *, strict: bool = False) -> Verdict:
-    """Where the interval lies relative to [least, most], or, with `strict`, to the inside of it."""
-    low, high = comparison.low, comparison.high
-    if comparison.seeds < FEWEST or low is None or high is None:
-        return Verdict.CANNOT_TELL
-    if (least < low and high < most) if strict else (least <= low and high <= most):
-        return Verdict.HOLDS
-    return Verdict.DOES_NOT_HOLD if high < least or low > most else Verdict.CANNOT_TELL
+def _correlation(first: list[float], second: list[float]) -> float | None:
+    if len(first) < 3 or min(statistics.pstdev(first), statistics.pstdev(second)) == 0:
+        return None
+    return statistics.correlation(first, second)
 
 
 def _finite(values: PerSeed) -> list[float]:
     bad = {seed: value for seed, value in values.items() if not math.isfinite(value)}
-    if bad:
-        raise ValueError(f"values must be finite; leave out seeds that were not run: {bad}")
+    if bad or not values:
+        raise ValueError(f"values must be finite, at least one; leave out seeds that were not run: {bad or 'none'}")
     return list(values.values())
 
 
-def _check_margin(margin: float) -> None:
-    if not 0 < margin < math.inf:
-        raise ValueError(f"margin must be positive, in the unit of the values, got {margin}")
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _spread(mean: float, error: float | None, digits: int, *, sign: str = "") -> str:
-    return f"{mean:{sign}z.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
-
-
-def _count(seeds: int) -> str:
-    return "1 seed" if seeds == 1 else f"{seeds} seeds"
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"

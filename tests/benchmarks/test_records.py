@@ -11,12 +11,10 @@ from benchmarks.paper import claims, flow_ways, ut_interaction
 from benchmarks.paper.tables import rendering, running, scripts
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import SCALES
-from examples.d3d import report
 from kdvideo.data import synthetic
 
 TABLES = sorted(path.stem for kind in ("table", "figure") for path in record.FOLDER.glob(f"{kind}*.json"))
 OTHERS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "d3d_synthetic": report.table,
     "flow_ways": flow_ways.render,
     "ut_interaction": ut_interaction.render,
     "claims_pocket": claims.render,

@@ -93,7 +93,9 @@ def _every(environments: list[dict[str, Any]], part: Callable[[dict[str, Any]], 
 
 
 def _hardware(one: dict[str, Any]) -> str:
-    return f"{one['hardware']}, {one['threads']} threads" if one["threads"] > 1 else f"{one['hardware']}, 1 thread"
+    capability = f", {one['cpu_capability']}" if "cpu_capability" in one else ""  # older records lack it
+    threads = f"{one['threads']} threads" if one["threads"] > 1 else "1 thread"
+    return f"{one['hardware']}{capability}, {threads}"
 
 
 def _versions(one: dict[str, Any]) -> str:
