@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from benchmarks.paper import lab as laboratory
 from benchmarks.paper import accuracies, trained_networks
+from benchmarks.paper import lab as laboratory
 from benchmarks.paper.accuracies import of_scores
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import CNN_FLOW, D3D, D3D_4C, D3D_SPATIAL, FLOW, FLOW_LOSS, MARS, METHODS, RGB, Method
