@@ -80,7 +80,8 @@ def test_other_claims_count_in_holm_s_correction(tmp_path: Path) -> None:
     write(tmp_path, "table5", {"D3D": [20.0, 21.0, 22.0], "S3D-G": [16.5, 17.5, 18.6]})
     before = claims.result(POCKET, tmp_path)["claims"]
     assert verdicts(tmp_path)[text] == "holds"
-    write(tmp_path, "table2", table_2(**{"S3D-G, RGB": [70.0, 81.0, 92.0]}))
+    noisy = {"S3D-G, RGB": [70.0, 81.0, 92.0], "S3D-G, RGB+Flow": [80.0, 92.0, 70.0]}
+    write(tmp_path, "table2", table_2(**noisy, **{"D3D+S3D-G, RGB": [60.0, 99.0, 80.0]}))
     assert verdicts(tmp_path)[text] == "needs runs"
     one, other = (
         next(c for c in each if c["claim"] == text) for each in (before, claims.result(POCKET, tmp_path)["claims"])

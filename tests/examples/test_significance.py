@@ -100,13 +100,13 @@ def test_holm_by_hand() -> None:
 
 
 def test_a_claim_holds_only_after_the_correction() -> None:
-    one = ([differing(2, 3, 5)], ABOVE_ZERO)
+    one = ([differing(2, 3, 4)], ABOVE_ZERO)
     assert decide({"one": one})["one"].verdict is Verdict.HOLDS
     noise = {k: ([differing(-1, 1, 0.1 * k)], ABOVE_ZERO) for k in range(5)}
     together = decide({"one": one, **noise})
     assert together["one"].verdict is Verdict.NEEDS_RUNS
     assert together["one"].p_value == pytest.approx(6 * significance.examine(*one).p_value)
-    assert decide({"one": ([differing(-2, -3, -5)], ABOVE_ZERO)})["one"].verdict is Verdict.DOES_NOT_HOLD
+    assert decide({"one": ([differing(-2, -3, -4)], ABOVE_ZERO)})["one"].verdict is Verdict.DOES_NOT_HOLD
 
 
 def test_a_refuted_equivalence() -> None:
@@ -119,8 +119,6 @@ def test_no_number_of_runs_helps_a_difference_on_the_wrong_side() -> None:
     for values, where in (((-3, 2, 0.5), ABOVE_ZERO), ((-4, 9, 3), about_equal(2)), ((-4, 9, 3), at_most(2))):
         found = decide({0: ([differing(*values)], where)})[0]
         sign = f"{np.mean(values):+.1f}"
-        if where.contains(np.mean(values)):
-            continue
         assert (found.verdict, found.runs) == (Verdict.NOT_SEEN, None)
         assert f"difference of {sign} no number" in found.words(sign)
     assert runs_needed([differing(1, 2, 3), differing(-3, 2, 0.5)]) is None
@@ -146,7 +144,7 @@ PAIRED = differing(0.2, 1.4, -0.8, 0.9)
 def test_the_runs_needed_have_the_power_in_a_simulation(one: Comparison, where: Range, level: float) -> None:
     runs = runs_needed([one], where, level=level)
     assert power(one, where, runs, level) >= 0.8 > power(one, where, runs - 1, level)
-    assert simulated(one, where, runs, level) == pytest.approx(power(one, where, runs, level), abs=0.03)
+    assert simulated(one, where, runs, level) == pytest.approx(power(one, where, runs, level), abs=0.05)
 
 
 def test_the_power_of_an_equivalence_is_a_lower_bound() -> None:
