@@ -103,5 +103,5 @@ def test_bad_input() -> None:
             call()
     with pytest.raises(ValueError, match=r"D3D has the seeds \['0'\], S3D-G has \['1'\]: none in common"):
         compare({"0": 1.0}, {"1": 1.0}, names=("D3D", "S3D-G"), paired=True)
-    with pytest.raises(ValueError, match="at least one number"):
+    with pytest.raises(ValueError, match="finite, at least one"):
         summarize({})
