@@ -12,11 +12,12 @@ from typing import Any
 
 import matplotlib
 
-from benchmarks import paired_statistics, record
+from benchmarks import record
 from benchmarks.markdown import spread, table, where
-from benchmarks.methods.differences import ALONE, BASE, CONTROL, Found, comparisons, shown
+from benchmarks.methods.differences import ALONE, BASE, CONTROL, Found, comparisons, correlation, shown
 from benchmarks.methods.pairs import PAIRS
-from benchmarks.paired_statistics import Comparison
+from examples.d3d import comparison
+from examples.d3d.comparison import Comparison
 from kdvideo.files import write_atomic
 
 matplotlib.use("Agg")
@@ -31,16 +32,16 @@ def markdown(known: Mapping[str, Any]) -> str:
     found = comparisons(known)
     clear = shown(found)
     rows = {name: row for name, row in known["rows"].items() if "test" in row}
-    order = sorted(rows, key=lambda name: -paired_statistics.summarize(rows[name]["test"]).mean)
+    order = sorted(rows, key=lambda name: -comparison.summarize(rows[name]["test"]).mean)
     base = rows.get(BASE, {}).get("step", {}).get("median")
-    lines = [*_caption(known), ""]
+    lines = [*_caption(known, found), ""]
     lines += table(
         ["method", "setting", "test top-1, %", f"− {ALONE}", f"− {BASE}", f"step / {ALONE}", f"step / {BASE}"],
         (
             [
                 name,
                 _setting(rows[name]),
-                f"{paired_statistics.summarize(rows[name]['test']).mean:.1f}",
+                f"{comparison.summarize(rows[name]['test']).mean:.1f}",
                 *(_difference(found.get((name, other)), (name, other) in clear) for other in (ALONE, BASE)),
                 spread(_ends(rows[name]["step"])),
                 f"{rows[name]['step']['median'] / base:.2f}×" if base else "",
@@ -53,13 +54,15 @@ def markdown(known: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _caption(known: Mapping[str, Any]) -> list[str]:
-    teacher = paired_statistics.summarize(known["teacher_validation"])
-    control = known["rows"][CONTROL]["step"]
+def _caption(known: Mapping[str, Any], found: Found) -> list[str]:
+    teacher = comparison.summarize(known["teacher_validation"])
+    control, number = known["rows"][CONTROL]["step"], correlation(found)
+    alike = "" if number is None else f"; median correlation of two methods {number:.2f}"
     return [
         f"{known['text']} {known['steps']} steps of the student. Seeds {_list(known['seeds'])}; settings chosen at the "
         f"seeds {_list(known['development_seeds'])} on validation data, where the teachers of the test seeds have "
-        f"{teacher.mean:.1f} %. Differences in points, paired by seed, with 95 % t intervals; **bold**: a difference "
+        f"{teacher.mean:.1f} %. Differences in points, paired by seed (a seed draws "
+        f"data, teacher and first weights{alike}), with 95 % t intervals; **bold**: a difference "
         f"after Holm's correction over all comparisons of this table. A step of the student alone takes "
         f"{known['milliseconds_alone']:.2f} ms of CPU time; that of a method includes its teacher (medians and "
         f"quartiles of ratios within {known['rounds']} interleaved rounds; the student alone against itself: "

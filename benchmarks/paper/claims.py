@@ -1,127 +1,112 @@
-"""The paper's claims, checked on the records of one scale: holds, does not hold, or cannot tell.
+"""The paper's claims, checked on the records of one scale: holds, does not hold, or how many runs would show it.
 
     python -m benchmarks.paper.claims --scale pocket
+    python -m benchmarks.paper.claims --scale pocket --power     # only the runs that the claims need
 
-`paper.tables.statistics` decides: differences are paired by seed, and their 95 % interval must lie wholly where
-the claim puts it. "About equal" and "gains nothing" take a margin, 2 points of accuracy, that we chose before these
-tables were measured; the paper's own differences behind such claims are at most 0.3. Claims are not corrected for
-their number.
+`examples.d3d.significance` decides, over all claims of the scale together; rows behind which there is one trained
+network are compared by seed, all others as independent runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from benchmarks import markdown, paired_statistics, record
-from benchmarks.paired_statistics import Comparison, Verdict
-from benchmarks.paper import figure3_layers
+from benchmarks import markdown, record
+from benchmarks.paper.claim_list import CLAIMS, MARGIN, Claim
 from benchmarks.paper.tables import scripts
 from benchmarks.paper.tables.records import RecordFile, values
 from benchmarks.paper.tables.scales import SCALES, Scale
+from benchmarks.paper.tables.sharing import shared
 from benchmarks.paper.tables.table import Record, Row, Table
+from examples.d3d import significance
+from examples.d3d.comparison import Comparison, compare
 from examples.d3d.config import plain_errors
-
-MARGIN = 2.0
-Rule = Callable[[Comparison], Verdict]
+from examples.d3d.significance import Decision, Verdict
 
 
-@dataclass(frozen=True)
-class Claim:
-    """What the paper says of the rows of one table: each pair (first, second) must obey the rule.
-
-    Args:
-        text: the claim.
-        table: name of the table.
-        pairs: names of rows.
-        rule: of `statistics`, on first - second.
-    """
-
-    text: str
-    table: str
-    pairs: tuple[tuple[str, str], ...]
-    rule: Rule = paired_statistics.greater
-
-
-def _gains_nothing(comparison: Comparison) -> Verdict:
-    return paired_statistics.at_most(comparison, margin=MARGIN)
-
-
-def _about_equal(comparison: Comparison) -> Verdict:
-    return paired_statistics.about_equal(comparison, margin=MARGIN)
-
-
-SPATIAL, SPATIAL_TAUGHT = "S3D-G spatial stream", "D3D distilled from spatial stream"
-ERRORS = ("All zeros", "S3D-G, RGB", "D3D, RGB", "S3D-G, RGB, fine-tuned", "S3D-G, Flow")
-CLAIMS = (
-    Claim("D3D is better than S3D-G on RGB", "table2", (("D3D, RGB", "S3D-G, RGB"),)),
-    Claim("D3D is about as good as two streams", "table2", (("D3D, RGB", "S3D-G, RGB+Flow"),), _about_equal),
-    Claim("D3D+S3D-G (RGB) is better than D3D", "table2", (("D3D+S3D-G, RGB", "D3D, RGB"),)),
-    Claim("the same on the second data set", "table8", (("D3D+S3D-G, RGB+RGB", "D3D, RGB"),)),
-    Claim("D3D is better than S3D-G on the second data set", "table8", (("D3D, RGB", "S3D-G, RGB"),)),
-    Claim("adding flow to D3D gains nothing", "table8", (("D3D+S3D-G, RGB+Flow", "D3D, RGB"),), _gains_nothing),
-    Claim(
-        "distilling from the spatial stream gains almost nothing",
-        "table6",
-        ((SPATIAL_TAUGHT, SPATIAL),),
-        _gains_nothing,
-    ),
-    Claim("D3D is better than distilled from the spatial stream", "table6", (("D3D", SPATIAL_TAUGHT),)),
-    Claim(
-        "distilling at the logits is better than at 2C and at 4C",
-        "table6",
-        (("D3D", "D3D distilled at layer 2C"), ("D3D", "D3D distilled at layer 4C")),
-    ),
-    Claim("a flow loss gains almost nothing", "table6", (("S3D-G with flow loss", SPATIAL),), _gains_nothing),
-    Claim(
-        "distillation helps every backbone",
-        "table7",
-        tuple((f"D3D ({backbone})", backbone) for backbone in ("I3D", "S3D-G", "NL S3D-G")),
-    ),
-    Claim("D3D's features detect actions better than S3D-G's", "table5", (("D3D", "S3D-G"),)),
-    Claim("flow is read with errors zeros > S3D-G > D3D > fine-tuned > Flow", "table1", tuple(pairwise(ERRORS))),
-    Claim(
-        "at every layer flow is read better from D3D than from S3D-G",
-        "figure3",
-        tuple(
-            (figure3_layers.name("S3D-G", layer), figure3_layers.name("D3D", layer)) for layer in figure3_layers.LAYERS
-        ),
-    ),
-)
-
-
-def check(claim: Claim, measured: Record) -> dict[str, Any]:
-    """Return the verdict of one claim, and the numbers behind it."""
+def compared(claim: Claim, measured: Record) -> list[Comparison] | None:
+    """Compare the pairs of a claim; None where one of them was not run."""
     table: Table = scripts.load(claim.table).TABLE
-    comparisons, links = [], []
+    found = []
     for names in claim.pairs:
         first, second = (values(measured, name) for name in names)
-        comparison = paired_statistics.compare(first, second, names=names) if first.keys() & second.keys() else None
-        comparisons.append(claim.rule(comparison) if comparison else Verdict.CANNOT_TELL)
-        links.append(
-            {
-                "names": list(names),
-                "measured": asdict(comparison) if comparison else None,
-                "words": comparison.words(digits=table.metric.digits) if comparison else "not run",
-                "verdict": comparisons[-1],
-                "paper": _published(table, *(table.row(name) for name in names)),
-            }
-        )
+        paired = shared(*(table.row(name) for name in names))
+        if not first or not second or (paired and first.keys().isdisjoint(second)):
+            return None
+        found.append(compare(first, second, names=names, paired=paired))
+    return found
+
+
+def result(scale: Scale, folder: Path) -> dict[str, Any]:
+    """Check all claims at one scale."""
+    tables: Mapping[str, Table] = {claim.table: scripts.load(claim.table).TABLE for claim in CLAIMS}
+    records = {name: RecordFile(table, scale, folder).read() for name, table in tables.items()}
+    found = {claim: one for claim in CLAIMS if (one := compared(claim, records[claim.table]))}
+    decided = significance.decide({claim: (one, claim.where) for claim, one in found.items()})
+    data = {records[claim.table]["data"]: None for claim in CLAIMS}
+    checked = [
+        _checked(claim, tables[claim.table], records[claim.table], found.get(claim, []), decided.get(claim))
+        for claim in CLAIMS
+    ]
+    return {"scale": scale.name, "data": [text for text in data if text], "margin": MARGIN, "claims": checked}
+
+
+def _checked(
+    claim: Claim, table: Table, measured: Record, found: list[Comparison], decision: Decision | None
+) -> dict[str, Any]:
+    """Return the verdict of one claim, and the numbers behind it."""
+    digits = table.metric.digits
+    links = [
+        {
+            "names": list(names),
+            "measured": asdict(found[k]) if found else None,
+            "words": found[k].words(digits=digits) if found else "not run",
+            "paper": _published(table, *(table.row(name) for name in names)),
+        }
+        for k, names in enumerate(claim.pairs)
+    ]
     unit = {"%": "points"}.get(table.metric.unit, table.metric.unit)
-    about = {"claim": claim.text, "table": claim.table, "unit": unit, "digits": table.metric.digits}
-    return about | {"verdict": _all(comparisons), "links": links}
+    wrong = next((_number(one.mean, digits) for one in found if not claim.where.contains(one.mean)), "")
+    return {
+        "claim": claim.text,
+        "table": claim.table,
+        "unit": unit,
+        "digits": digits,
+        "verdict": decision.verdict if decision else "not run",
+        "p_value": decision.p_value if decision else None,
+        "runs_needed": decision.runs if decision else None,
+        "cost": _cost(claim, measured, found, decision.runs) if decision and decision.runs else None,
+        "words": decision.words(f"{wrong} {unit}") if decision else "not run",
+        "links": links,
+    }
 
 
-def _all(verdicts: Sequence[Verdict]) -> Verdict:
-    """One that does not hold refutes them all; all must hold."""
-    if Verdict.DOES_NOT_HOLD in verdicts:
-        return Verdict.DOES_NOT_HOLD
-    return Verdict.CANNOT_TELL if Verdict.CANNOT_TELL in verdicts else Verdict.HOLDS
+def _cost(claim: Claim, measured: Record, found: list[Comparison], runs: int) -> str | None:
+    """Say what the missing runs of a claim's rows cost, each network once; None where its trainings were not timed."""
+    seconds: dict[str, dict[str, float]] = {}
+    entries = [entry for name in {name for pair in claim.pairs for name in pair} for entry in _entries(measured, name)]
+    for seed, entry in entries:
+        for training, about in (entry.get("trainings") or {}).items():
+            if about["seconds"] is None:
+                return None
+            seconds.setdefault(seed, {})[training] = about["seconds"]
+    missing = runs - min(min(one.runs) for one in found)
+    if not seconds or missing <= 0:
+        return None
+    hours = missing * fmean(sum(one.values()) for one in seconds.values()) / 3600
+    hardware = measured["environments"][entries[0][1]["environment"]]["hardware"]
+    unit = "core-hours" if hardware.endswith("no GPU used") else "GPU-hours"
+    return f"{missing:,} of them still to do, about {hours:,.1f} {unit}"
+
+
+def _entries(measured: Record, row: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(key.split()[-1], entry) for key, entry in measured["rows"][row]["seeds"].items()]
 
 
 def _published(table: Table, first: Row, second: Row) -> float | None:
@@ -130,31 +115,28 @@ def _published(table: Table, first: Row, second: Row) -> float | None:
     return next((one[head] - other[head] for head in one if head in other), None)
 
 
-def result(scale: Scale, folder: Path) -> dict[str, Any]:
-    """Check all claims at one scale."""
-    tables: Mapping[str, Table] = {claim.table: scripts.load(claim.table).TABLE for claim in CLAIMS}
-    records = {name: RecordFile(table, scale, folder).read() for name, table in tables.items()}
-    data = {records[claim.table]["data"]: None for claim in CLAIMS}
-    checked = [check(claim, records[claim.table]) for claim in CLAIMS]
-    return {"scale": scale.name, "data": [text for text in data if text], "margin": MARGIN, "claims": checked}
-
-
 def render(found: dict[str, Any]) -> str:
     """Render the table of the claims; every number comes from `found`."""
     lines = [
         f"Scale {found['scale']}: {'; '.join(found['data'])}. The paper's claims are about Kinetics; this says whether "
-        f"their shape is seen here. Differences are paired by seed; a claim holds where their 95 % interval lies "
-        f'wholly where it puts them, with a margin of {found["margin"]:.0f} points for "nothing" and "about" (ours).',
+        f'their shape is seen here. The margin of "nothing" and "about" is {found["margin"]:.0f} points (ours); p is '
+        "Holm's over all claims that were run; the runs of each row that a claim needs are those that show it with "
+        "probability 0.8, if the differences and deviations measured so far are right.",
         "",
     ]
     cells = []
     for one in found["claims"]:
         ours = "<br>".join(_difference(link, one) for link in one["links"])
         paper = "<br>".join(_number(link["paper"], one["digits"]) for link in one["links"])
-        cells.append([one["claim"], f"**{one['verdict']}**", ours, paper, one["table"]])
+        p_value = "" if one["p_value"] is None else f"{one['p_value']:.2g}"
+        cells.append([one["claim"], f"**{_words(one)}**", p_value, ours, paper, one["table"]])
     difference = "difference ± standard error; 95 % interval of first − second"
-    table = markdown.table(["claim", "here", difference, "paper's difference", "from"], cells)
+    table = markdown.table(["claim", "here", "p", difference, "paper's difference", "from"], cells)
     return "\n".join([*lines, *table, ""])
+
+
+def _words(one: dict[str, Any]) -> str:
+    return str(one["words"]) + (f", {one['cost']}" if one["cost"] else "")
 
 
 def _difference(link: dict[str, Any], claim: dict[str, Any]) -> str:
@@ -169,6 +151,17 @@ def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:+z.{digits}f}"
 
 
+def power(scale: str, folder: Path, tables: Collection[str] = ()) -> str:
+    """Say how many runs the claims of some tables, or of all, need, with the runs so far as the pilot."""
+    lines = []
+    for one in result(SCALES[scale], folder)["claims"]:
+        if not tables or one["table"] in tables:
+            pilot = one["verdict"] in ("not run", Verdict.TOO_FEW_RUNS)
+            said = f"needs a pilot of {significance.FEWEST} runs" if pilot else _words(one)
+            lines.append(f"{one['table']}: {one['claim']}: {said}")
+    return "\n".join(lines)
+
+
 def write(scale: str, folder: Path) -> None:
     """Check all claims and write results/claims_<scale>.json and .md."""
     found = result(SCALES[scale], folder)
@@ -179,11 +172,15 @@ def write(scale: str, folder: Path) -> None:
 
 @plain_errors
 def main() -> None:
-    """Check the claims of a scale and print the table."""
+    """Check the claims of a scale and print the table, or the runs that they need."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--scale", choices=SCALES, default="pocket")
     flags.add_argument("--results", type=Path, default=record.FOLDER)
+    flags.add_argument("--power", action="store_true", help="print how many runs the claims need, and write nothing")
     options = flags.parse_args()
+    if options.power:
+        print(power(options.scale, options.results))
+        return
     write(options.scale, options.results)
     print((options.results / f"claims_{options.scale}.md").read_text())
 

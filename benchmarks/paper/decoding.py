@@ -20,11 +20,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from benchmarks.paper import training_log
 from benchmarks.paper.flow_reader import FlowReader, Zeros
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import Method
 from benchmarks.paper.tables.table import Measured, Row
 from benchmarks.paper.terms import flow_loss, flow_target
+from benchmarks.paper.training_log import Trainings
 from examples.d3d.config import Config, Optimizer
 from examples.d3d.data import fingerprint, prepare
 from examples.d3d.evaluate import gather
@@ -50,11 +52,12 @@ class Features:
 
 @dataclass(frozen=True)
 class Reader:
-    """A trained flow reader, the stream that it sees, and its folder."""
+    """A trained flow reader, the stream that it sees, its folder, and its training with those that it builds on."""
 
     module: nn.Module
     stream: str
     folder: Path
+    trainings: Trainings
 
 
 def measure(row: Row, lab: Lab, seed: int) -> Measured:
@@ -69,7 +72,8 @@ def measure(row: Row, lab: Lab, seed: int) -> Measured:
         if lab.accelerator.is_main_process:
             write_atomic(known, json.dumps({"error": error}).encode())
         lab.accelerator.wait_for_everyone()
-    return Measured(json.loads(known.read_text())["error"], schedule(lab.config).steps)
+    error = json.loads(known.read_text())["error"]
+    return Measured(error, schedule(lab.config).steps, trainings=reader.trainings)
 
 
 def schedule(config: Config, *, processes: int = 1) -> Optimizer:
@@ -110,13 +114,14 @@ def trained(features: Features, lab: Lab, seed: int) -> Reader:
     weights = folder / "reader.safetensors"
     if not weights.exists():
         name = f"flow from {features.method.name} at {features.layer}, seed {seed}"
-        _fit(name, folder, reader, source.stream, optimizer, lab, seed)
+        with training_log.timed(weights, accelerator):
+            _fit(name, folder, reader, source.stream, optimizer, lab, seed)
         if accelerator.is_main_process:
             bare = {name: value.detach().cpu().contiguous() for name, value in reader.state_dict().items()}
             write_atomic(weights, safetensors.torch.save(bare))
         accelerator.wait_for_everyone()
     reader.load_state_dict(load_file(weights))
-    return Reader(reader, source.stream, folder)
+    return Reader(reader, source.stream, folder, source.trainings | training_log.about(folder))
 
 
 def _fit(name: str, folder: Path, reader: nn.Module, stream: str, optimizer: Optimizer, lab: Lab, seed: int) -> None:

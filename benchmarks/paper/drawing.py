@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from benchmarks import paired_statistics
 from benchmarks.paper import decoding
 from benchmarks.paper.decoding import Features
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.tables.records import values
 from benchmarks.paper.tables.table import Picture, Record
+from examples.d3d import comparison
 from kdvideo import flow
 
 matplotlib.use("Agg")
@@ -38,7 +38,7 @@ def lines(rows: Mapping[str, Sequence[str]], places: Sequence[str]) -> Picture:
             return
         figure, axis = plt.subplots(figsize=(6, 4))
         for name, of in rows.items():
-            found = [paired_statistics.summarize(values(record, row)) for row in of]
+            found = [comparison.summarize(values(record, row)) for row in of]
             errors = [one.standard_error or 0.0 for one in found]
             axis.errorbar(places, [one.mean for one in found], yerr=errors, marker="o", capsize=3, label=name)
         axis.set(xlabel="layer", ylabel=f"{record['metric']['name']} ({record['metric']['unit']})")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import kdvideo as kd
-from benchmarks.paper import taps, terms, trained_networks
+from benchmarks.paper import taps, terms, trained_networks, training_log
 from benchmarks.paper.methods import FLOW, FLOW_PREDICTION, Method
 from benchmarks.paper.trained_networks import Trained
 from examples.d3d import evaluate
@@ -127,11 +127,16 @@ class Lab:
                 checkpointing_steps=config.checkpointing_steps,
                 accumulate=config.gradient_accumulation_steps,
             )
-            bare = fit(training, self.accelerator).remove()
+            with training_log.timed(folder / WEIGHTS, self.accelerator):
+                bare = fit(training, self.accelerator).remove()
             if self.accelerator.is_main_process:
                 trained_networks.save(bare, folder / WEIGHTS, self.clips, method.stream)
         self.accelerator.wait_for_everyone()
-        return trained_networks.load(folder / WEIGHTS, self.clips, stream=method.stream)
+        trainings = training_log.about(folder)
+        for one in filter(None, built_on.values()):
+            trainings |= one.trainings
+        found = trained_networks.load(folder / WEIGHTS, self.clips, stream=method.stream)
+        return dataclasses.replace(found, trainings=trainings)
 
     def _flow_settings(self, method: Method) -> dict[str, Any]:
         """How flow, or what the teacher makes of its input, reaches the training."""

@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
 @plain_errors
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what is missing, then check the claims."""
+    """Say how many runs the claims need, measure what is missing, then check the claims."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parser().parse_args(given)
     options.seeds = options.worker or options.seeds
@@ -61,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.render and (said := scale.plan(tables, options)):
         print(said)
         return
+    if not (options.worker or options.render):
+        names = [table.name for table in tables]
+        print(f"runs of each row that the claims need:\n{claims.power(scale.name, options.results, names)}", flush=True)
     failures: list[str] = []
     running.environment(options.threads)
     if options.workers > 1 and not (options.worker or options.render or scale.published):

@@ -103,11 +103,11 @@ def measure(scale: Scale, options: argparse.Namespace, row: Row, lab: Lab, seed:
     """Compute the accuracy of the mean of the fine-tuned networks' scores."""
     name, *starts = row.of
     tuned = Lab(target(name, lab.config, scale, options), lab.accelerator)
-    members = []
+    trained = []
     for one in starts:
         start = pretrained(one, lab, seed, scale, options) if one else None
-        members.append(fine_tuning.scores(tuned.train(RGB, seed, start=start), tuned))
-    return accuracies.of_scores(members, tuned)
+        trained.append(tuned.train(RGB, seed, start=start))
+    return accuracies.of_scores([fine_tuning.scores(one, tuned) for one in trained], tuned, trained)
 
 
 def row_name(method: str, data: str) -> str:

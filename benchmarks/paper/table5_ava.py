@@ -14,11 +14,13 @@ import dataclasses
 import math
 from typing import Any
 
+from benchmarks.paper import training_log
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, RGB
 from benchmarks.paper.tables import cluster_plan, running
 from benchmarks.paper.tables.table import Measured, Metric, Row, Table
 from examples.ava import config as ava
+from examples.ava.detectors import HEAD
 from examples.ava.evaluate import evaluate
 from examples.ava.train import decisive, make_accelerator, train
 from examples.ava.windows import open_split
@@ -36,10 +38,12 @@ def measure(row: Row, lab: Lab, seed: int, *, detector: ava.Config | None = None
     trained, accelerator = lab.train(method, seed), make_accelerator(detector)
     settings = decisive(detector, trained.network, open_split(detector, "train"), seed, accelerator)
     folder = detector.work_dir / "detectors" / settings_hash(settings)
-    train(detector, trained.path, seed, accelerator, folder=folder)
+    with training_log.timed(folder / HEAD, accelerator):
+        train(detector, trained.path, seed, accelerator, folder=folder)
     found = evaluate(folder, detector, accelerator, output=folder / f"detections_{detector.split}.csv")
     per_class = {name: 100 * value for name, value in found.per_class.items() if not math.isnan(value)}
-    return Measured(100 * found.mean, detector.optimizer.steps, per_class)
+    trainings = trained.trainings | training_log.about(folder)
+    return Measured(100 * found.mean, detector.optimizer.steps, per_class, trainings)
 
 
 def _settings(detector: ava.Config) -> dict[str, Any]:

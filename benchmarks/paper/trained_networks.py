@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import kdvideo as kd
 from benchmarks.paper import predicted_flow
 from benchmarks.paper.methods import Method
 from benchmarks.paper.predicted_flow import FlowPredictor, PredictedFlowNetwork
+from benchmarks.paper.training_log import Trainings
 from examples.d3d import networks as recipe
 from examples.d3d.config import Config
 from examples.d3d.data import Clips
@@ -34,11 +35,12 @@ RANGE = (-1.0, 1.0)
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, what it sees, and its file."""
+    """A trained network, what it sees, and its file; what is known of its training and of those it builds on."""
 
     path: Path
     network: models.Network
     stream: str
+    trainings: Trainings = field(default_factory=dict, compare=False)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from examples.d3d import figures
+from examples.d3d import comparison, figures, significance
 from examples.d3d.config import Config
 from examples.d3d.data import Clips, fingerprint
+from examples.d3d.significance import ABOVE_ZERO, Decision
 from examples.d3d.train_teacher import WEIGHTS
 from kdvideo import flow, models
 from kdvideo.training import Timings, accuracy, confusion_matrix, environment, mean_and_standard_error, spread_of
@@ -26,6 +27,7 @@ METHODS = {
     "D3D": ("D3D",),
     "D3D+S3D-G RGB": ("D3D", "S3D-G RGB"),
 }
+TAUGHT_BY = {"D3D": "S3D-G Flow"}
 COMPARISONS = (("D3D", "S3D-G RGB"), ("S3D-G Flow", "S3D-G RGB"), ("D3D+S3D-G RGB", "D3D"))
 PICTURES = ("losses.png", "confusion.png", "clips.png")
 
@@ -56,12 +58,11 @@ def measure(config: Config, clips: Clips, trained: list[Trained]) -> dict[str, A
     """Compute the numbers of the report."""
     label, networks = torch.tensor(clips.test["label"]), trained[0].networks
     rows = [_row(method, clips, trained, label) for method in METHODS]
-    top1 = {row["method"]: row["top1"] for row in rows}
     predicted = torch.cat([one.scores["D3D"].argmax(1) for one in trained])
     command = " ".join(["python", "-m", "examples.d3d.run", *sys.argv[1:]])
     return {
         "rows": rows,
-        "comparisons": {f"{a} - {b}": _difference(top1[a], top1[b]) for a, b in COMPARISONS},
+        "comparisons": comparisons({row["method"]: row["top1"] for row in rows}),
         "inference": inference_cost(clips, networks),
         "confusion": confusion_matrix(predicted, label.repeat(len(trained)), len(clips.classes)).tolist(),
         "classes": clips.classes,
@@ -94,10 +95,23 @@ def _row(method: str, clips: Clips, trained: list[Trained], label: Tensor) -> di
     }
 
 
-def _difference(left: list[float], right: list[float]) -> dict[str, Any]:
-    paired = [a - b for a, b in zip(left, right, strict=True)]
-    mean, error = mean_and_standard_error(paired)
-    return {"paired": paired, "mean": mean, "standard_error": error, "above_two_standard_errors": mean > 2 * error}
+def comparisons(top1: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Compare methods by their accuracies at each seed, in points, and say whether the first is shown to be better.
+
+    Methods that use one trained network, be it as a teacher, are paired by seed; all others are independent.
+    """
+    found = {}
+    for names in COMPARISONS:
+        first, second = ({str(k): 100 * value for k, value in enumerate(top1[name])} for name in names)
+        shared = _networks(names[0]) & _networks(names[1])
+        found[names] = comparison.compare(first, second, names=names, paired=bool(shared))
+    decided = significance.decide({names: ([one], ABOVE_ZERO) for names, one in found.items()})
+    return [asdict(one) | {"decision": decided[names]._asdict()} for names, one in found.items()]
+
+
+def _networks(method: str) -> set[str]:
+    members = set(METHODS[method])
+    return members | {TAUGHT_BY[member] for member in members if member in TAUGHT_BY}
 
 
 @torch.no_grad()
@@ -129,7 +143,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def per_class(result: dict[str, Any]) -> str:
-    """Render top-1 of every class that has test clips, the mean over the seeds."""
+    """Render top-1 of every class that has test clips, the mean over the seeds where there are several."""
     tested = [name for name, row in zip(result["classes"], result["confusion"], strict=True) if sum(row)]
     lines = ["Top-1 of every class, in per cent:", "", f"| method | {' | '.join(tested)} |"]
     lines.append("|---" * (len(tested) + 1) + "|")
@@ -143,8 +157,8 @@ def table(result: dict[str, Any]) -> str:
     seeds = result["seeds"]
     lines = [
         f"Data: {result['data']}, {result['clips']['train']} training and {result['clips']['test']} test clips, "
-        f"{len(result['classes'])} classes; seeds {', '.join(map(str, seeds))}. "
-        "Top-1 on the test clips, in per cent, is the mean over the seeds ± its standard error.",
+        f"{len(result['classes'])} classes; {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}. "
+        f"Top-1 on the test clips, in per cent{', mean over the seeds ± standard error' if len(seeds) > 1 else ''}.",
         "",
         "| method | needs flow | top-1 | parameters | multiply-adds |",
         "|---|---|---|---|---|",
@@ -154,7 +168,7 @@ def table(result: dict[str, Any]) -> str:
             f"| {row['method']} | {'yes' if row['needs_flow'] else 'no'} | {_spread(row)} "
             f"| {row['parameters'] / 1e6:.2f} M | {row['multiply_adds'] / 1e9:.2f} G |"
         )
-    lines += ["", *(_sentence(name, value) for name, value in result["comparisons"].items())]
+    lines += ["", *map(_sentence, result["comparisons"])]
     return "\n".join([*lines, "", _cost(result["inference"]), ""])
 
 
@@ -163,14 +177,15 @@ def _spread(row: dict[str, Any]) -> str:
     return f"{100 * row['mean']:.1f}{error}"
 
 
-def _sentence(name: str, value: dict[str, Any]) -> str:
-    if len(value["paired"]) < 2:
-        return f"- {name}: {100 * value['mean']:+.1f} points (one seed: no spread)"
-    verdict = "more than" if value["above_two_standard_errors"] else "not more than"
-    return (
-        f"- {name}: {100 * value['mean']:+.1f} ± {100 * value['standard_error']:.1f} points, "
-        f"{verdict} two standard errors above 0 ({len(value['paired'])} paired seeds)"
-    )
+def _sentence(found: dict[str, Any]) -> str:
+    one = comparison.Comparison(**{name: value for name, value in found.items() if name != "decision"})
+    decision = Decision(**found["decision"])
+    if max(one.runs) < 2:
+        return f"- {one.first} − {one.second}: {one.mean:+.1f} points (one seed: no spread)"
+    interval = "" if one.low is None else f"; 95 % interval {one.low:+.1f} to {one.high:+.1f} points"
+    corrected = "" if decision.p_value is None else f" (p = {decision.p_value:.2g} after Holm's correction)"
+    at = f"{one.mean:+.1f} points"
+    return f"- {one.words()}{interval}. {one.first} better: {decision.words(at)}{corrected}."
 
 
 def _cost(cost: dict[str, Any]) -> str:

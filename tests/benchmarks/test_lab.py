@@ -10,11 +10,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from benchmarks.paper import accuracies, trained_networks
 from benchmarks.paper import lab as laboratory
-from benchmarks.paper import trained_networks
 from benchmarks.paper.accuracies import of_scores
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import CNN_FLOW, D3D, D3D_4C, D3D_SPATIAL, FLOW, FLOW_LOSS, MARS, METHODS, RGB, Method
+from benchmarks.paper.tables.table import Row
 from benchmarks.paper.trained_networks import Trained
 from examples.d3d import evaluate
 from examples.d3d.training import make_accelerator
@@ -111,6 +112,24 @@ def test_predicted_flow_starts_with_its_two_trained_halves_and_shares_the_steps(
         assert all(torch.equal(started[name], value) for name, value in part.items())
         assert any(not torch.equal(weights[name], value) for name, value in part.items())
     assert len(started) == len(load_file(predictor.path)) + len(load_file(temporal.path))
+
+
+def test_a_training_done_twice_in_one_environment_is_equal_to_the_last_bit(lab: Lab, tmp_path: Path) -> None:
+    trained, again = lab.train(D3D, 0), changed(lab, work_dir=tmp_path).train(D3D, 0)
+    assert again.path != trained.path
+    first, second = ({name: about["first_losses"] for name, about in one.trainings.items()} for one in (trained, again))
+    assert first == second
+    assert first[trained.path.parent.name] == [row["action"] + row["distill"] for row in log(trained)[:4]]
+    assert set(first) == {trained.path.parent.name, lab.train(FLOW, 0).path.parent.name}
+    expected, got = load_file(trained.path), load_file(again.path)
+    assert all(torch.equal(got[name], value) for name, value in expected.items())
+
+
+def test_a_record_has_the_first_losses_and_the_cost_of_every_training(lab: Lab) -> None:
+    measured = accuracies.measure(Row("both", (D3D, RGB)), lab, 0)
+    parts = {lab.train(method, 0).path.parent.name for method in (D3D, FLOW, RGB)}
+    assert set(measured.trainings) == parts
+    assert all(len(about["first_losses"]) == 4 and about["seconds"] > 0 for about in measured.trainings.values())
 
 
 @pytest.mark.parametrize("method", [FLOW_LOSS, MARS, CNN_FLOW])

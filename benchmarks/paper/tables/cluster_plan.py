@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from benchmarks import record
 from benchmarks.paper import decoding
-from benchmarks.paper.methods import Method
 from benchmarks.paper.tables import scripts
 from benchmarks.paper.tables.gpu_shares import accumulation
+from benchmarks.paper.tables.sharing import networks
 from benchmarks.paper.tables.table import Table
 from examples.d3d.config import Config
 from kdvideo.data import ClipError, probe
@@ -75,17 +75,9 @@ def _of_table(table: Table, config: Config, options: argparse.Namespace) -> Iter
 
 def trainings(table: Table) -> tuple[list[str], int]:
     """Return the networks that a table needs for one seed, teachers too, and the number of its flow decoders."""
-    of = {one for row in table.rows for one in row.of}
-    features = {one for one in of if isinstance(one, decoding.Features) and one.method}
-    wanted = [(one.method, 0) for one in features] + [(one, 0) for one in of if isinstance(one, Method)]
-    found = set()
-    while wanted:
-        method, seed = wanted.pop()
-        assert method is not None
-        found.add((method, seed))
-        if method.teacher:
-            wanted.append((method.teacher, seed + (method.teacher.stream == method.stream)))
-    return sorted(method.name + seed * " of another seed" for method, seed in found), len(features)
+    of = [one for row in table.rows for one in row.of]
+    readers = {one for one in of if isinstance(one, decoding.Features) and one.method}
+    return sorted(method.name + seed * " of another seed" for method, seed in networks(of)), len(readers)
 
 
 def command(table: Table, config: Config, options: argparse.Namespace) -> str:

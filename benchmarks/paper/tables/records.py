@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks import paired_statistics
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.tables.scales import Draw, Scale
 from benchmarks.paper.tables.table import Measured, Record, Row, Table
+from examples.d3d import comparison
 from examples.d3d.config import Config
 from kdvideo.files import write_atomic
 
@@ -97,7 +97,7 @@ class RecordFile:
             entry = measured._asdict() | {"environment": _index(record["environments"], environment)}
             seeds = record["rows"].setdefault(row, {"of": of, "seeds": {}})["seeds"]
             seeds[draw.key] = entry
-            summary = paired_statistics.summarize(values(record, row))
+            summary = comparison.summarize(values(record, row))
             record["rows"][row] |= {"mean": summary.mean, "standard_error": summary.standard_error}
             self._write(record)
         return record

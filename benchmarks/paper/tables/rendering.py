@@ -6,11 +6,12 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
-from benchmarks import markdown, paired_statistics
+from benchmarks import markdown
 from benchmarks.paper.tables import paper_numbers
 from benchmarks.paper.tables.records import values
 from benchmarks.paper.tables.scales import SCALES
 from benchmarks.paper.tables.table import Record, Row, Table
+from examples.d3d import comparison
 
 NOT_RUN = "not run"
 OTHERS = "not run (the paper quotes it)"
@@ -70,7 +71,7 @@ def value(table: Table, record: Record, row: Row) -> str:
     known = values(record, row.name)
     if not known:
         return NOT_RUN if row.of else OTHERS
-    summary = paired_statistics.summarize(known)
+    summary = comparison.summarize(known)
     mean = f"{summary.mean:.{table.metric.digits}f}"
     if summary.standard_error is None:
         return f"{mean} (one seed: no spread)"
@@ -92,7 +93,9 @@ def _every(environments: list[dict[str, Any]], part: Callable[[dict[str, Any]], 
 
 
 def _hardware(one: dict[str, Any]) -> str:
-    return f"{one['hardware']}, {one['threads']} threads" if one["threads"] > 1 else f"{one['hardware']}, 1 thread"
+    capability = f", {one['cpu_capability']}" if "cpu_capability" in one else ""  # older records lack it
+    threads = f"{one['threads']} threads" if one["threads"] > 1 else "1 thread"
+    return f"{one['hardware']}{capability}, {threads}"
 
 
 def _versions(one: dict[str, Any]) -> str:

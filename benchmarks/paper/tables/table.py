@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.tables import paper_numbers
+from benchmarks.paper.training_log import Trainings
 
 Record = dict[str, Any]
 Which = Mapping[str, str | None]
@@ -30,11 +31,12 @@ EPE = Metric("endpoint error", "pixels", 3, 2)
 
 
 class Measured(NamedTuple):
-    """One row at one seed: the value in the metric's unit, the steps behind it, and the accuracy of every class."""
+    """One row at one seed: the value in the metric's unit, its steps, the accuracy of every class, its trainings."""
 
     value: float
     steps: int
     per_class: Mapping[str, float] | None = None
+    trainings: Trainings | None = None
 
 
 @dataclass(frozen=True)
