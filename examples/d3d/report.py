@@ -63,6 +63,7 @@ def measure(config: Config, clips: Clips, trained: list[Trained]) -> dict[str, A
     return {
         "rows": rows,
         "comparisons": comparisons({row["method"]: row["top1"] for row in rows}),
+        "clip_errors": clip_errors(trained[0], label),
         "inference": inference_cost(clips, networks),
         "confusion": confusion_matrix(predicted, label.repeat(len(trained)), len(clips.classes)).tolist(),
         "classes": clips.classes,
@@ -77,7 +78,7 @@ def measure(config: Config, clips: Clips, trained: list[Trained]) -> dict[str, A
 
 def _row(method: str, clips: Clips, trained: list[Trained], label: Tensor) -> dict[str, Any]:
     members, view = METHODS[method], clips.input
-    mixed = [torch.stack([one.scores[member] for member in members]).mean(0) for one in trained]
+    mixed = [_mixed(one, method) for one in trained]
     top1 = [accuracy(scores, label) for scores in mixed]
     mean, error = mean_and_standard_error(top1)
     correct = torch.stack([scores.argmax(1) == label for scores in mixed]).double().mean(0)
@@ -107,6 +108,18 @@ def comparisons(top1: dict[str, list[float]]) -> list[dict[str, Any]]:
         found[names] = comparison.compare(first, second, names=names, paired=bool(shared))
     decided = significance.decide({names: ([one], ABOVE_ZERO) for names, one in found.items()})
     return [asdict(one) | {"decision": decided[names]._asdict()} for names, one in found.items()]
+
+
+def clip_errors(trained: Trained, label: Tensor) -> list[float]:
+    """Compute the standard error of every comparison that the choice of test clips alone gives one seed, in points."""
+    right = {name: _mixed(trained, name).argmax(1) == label for name in METHODS}
+    gained = [right[first].double() - right[second].double() for first, second in COMPARISONS]
+    return [100 * float(one.std(correction=0)) / len(label) ** 0.5 for one in gained]
+
+
+def _mixed(trained: Trained, method: str) -> Tensor:
+    """Average the scores of a method's networks."""
+    return torch.stack([trained.scores[member] for member in METHODS[method]]).mean(0)
 
 
 def _networks(method: str) -> set[str]:
@@ -168,7 +181,8 @@ def table(result: dict[str, Any]) -> str:
             f"| {row['method']} | {'yes' if row['needs_flow'] else 'no'} | {_spread(row)} "
             f"| {row['parameters'] / 1e6:.2f} M | {row['multiply_adds'] / 1e9:.2f} G |"
         )
-    lines += ["", *map(_sentence, result["comparisons"])]
+    errors = result["clip_errors"]
+    lines += ["", *(_sentence(one, error) for one, error in zip(result["comparisons"], errors, strict=True))]
     return "\n".join([*lines, "", _cost(result["inference"]), ""])
 
 
@@ -177,11 +191,12 @@ def _spread(row: dict[str, Any]) -> str:
     return f"{100 * row['mean']:.1f}{error}"
 
 
-def _sentence(found: dict[str, Any]) -> str:
+def _sentence(found: dict[str, Any], clip_error: float) -> str:
     one = comparison.Comparison(**{name: value for name, value in found.items() if name != "decision"})
     decision = Decision(**found["decision"])
     if max(one.runs) < 2:
-        return f"- {one.first} − {one.second}: {one.mean:+.1f} points (one seed: no spread)"
+        clips = f"± {1.96 * clip_error:.1f} by the choice of test clips alone (95 %)"
+        return f"- {one.first} − {one.second}: {one.mean:+.1f} points, one seed, {clips}; other seeds differ besides"
     interval = "" if one.low is None else f"; 95 % interval {one.low:+.1f} to {one.high:+.1f} points"
     corrected = "" if decision.p_value is None else f" (p = {decision.p_value:.2g} after Holm's correction)"
     at = f"{one.mean:+.1f} points"

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 
 from examples.d3d import report
 
@@ -18,7 +19,7 @@ def top1(seeds: int) -> dict[str, list[float]]:
 
 
 def sentences(seeds: int) -> list[str]:
-    return [report._sentence(one) for one in report.comparisons(top1(seeds))]
+    return [report._sentence(one, 1.5) for one in report.comparisons(top1(seeds))]
 
 
 def test_networks_trained_apart_are_independent_and_an_ensemble_is_paired_with_its_member() -> None:
@@ -37,9 +38,21 @@ def test_a_verdict_is_holm_s_or_the_runs_that_it_needs() -> None:
     assert "(paired, 4 runs)" in both
 
 
+def test_the_choice_of_clips_counts_where_methods_differ() -> None:
+    label = torch.tensor([0, 0, 0, 1])
+    right, wrong = torch.eye(2)[label], torch.eye(2)[1 - label]
+    half = torch.cat([right[:2], wrong[2:]])  # D3D alone is right about the last two clips
+    trained = report.Trained(0, {}, {"S3D-G RGB": half, "S3D-G Flow": half, "D3D": right})
+    errors = report.clip_errors(trained, label)
+    assert errors[0] == pytest.approx(100 * 0.5 / 2)  # differences 0, 0, 1, 1 scatter by 0.5, over 4 clips
+    assert errors[1] == 0
+
+
 def test_one_seed_has_no_spread() -> None:
     for sentence in sentences(1):
-        assert sentence.endswith("points (one seed: no spread)")
+        assert sentence.endswith(
+            "points, one seed, ± 2.9 by the choice of test clips alone (95 %); other seeds differ besides"
+        )
         assert "±" not in sentence
     assert all("needs a pilot of 3 runs" in sentence for sentence in sentences(2))
 
@@ -55,6 +68,7 @@ def test_a_table_of_one_seed_speaks_of_no_mean(seeds: list[int], said: str) -> N
     result: dict[str, Any] = {
         "rows": rows,
         "comparisons": report.comparisons(accuracies),
+        "clip_errors": [1.0] * len(report.COMPARISONS),
         "inference": dict.fromkeys(("control", "flow", "streams", "two_stream"), cost),
         "classes": ["spin"],
         "seeds": seeds,
