@@ -12,7 +12,8 @@ from kdvideo.training import accuracy
 
 def measure(row: Row, lab: Lab, seed: int) -> Measured:
     """Compute the accuracy, in per cent, of the mean softmax of the row's methods on the test clips."""
-    return of_scores([lab.scores(lab.train(method, seed)) for method in row.of], lab)
+    measured = of_scores([lab.scores(lab.train(method, seed)) for method in row.of], lab)
+    return measured._replace(steps=max(lab.settings(method).optimizer.steps for method in row.of))
 
 
 def of_scores(members: list[Tensor], lab: Lab) -> Measured:
