@@ -138,6 +138,7 @@ class Lab:
             bare = fit(training, self.accelerator).remove()
             if self.accelerator.is_main_process:
                 trained_networks.save(bare, folder / WEIGHTS, self.clips, method.stream)
+            self.accelerator.print(f"{method.name}, seed {seed}: {folder / WEIGHTS}", flush=True)
         self.accelerator.wait_for_everyone()
         return trained_networks.load(folder / WEIGHTS, self.clips, stream=method.stream)
 

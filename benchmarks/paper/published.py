@@ -1,9 +1,9 @@
 """Schedules that the authors of S3D-G and I3D give for their networks; all others have the D3D paper's.
 
-Sources: S3D-G: Xie et al., "Rethinking Spatiotemporal Feature Learning", arXiv 1712.04851: 56 GPUs x 6 clips, 80k steps,
-0.1, tenfold falls at 60k and 70k. I3D: the authors' github.com/google-deepmind/kinetics-i3d: 64 replicas x 6 clips; RGB
-115k steps, falls at 97k and 108k; flow 155k, falls at 97k and 104.5k, at 115k again 0.1, falls at 140k and 150k.
-Momentum 0.9 and weight decay 1e-7 are those of D3D.
+S3D-G: Xie et al., "Rethinking Spatiotemporal Feature Learning", arXiv 1712.04851: 56 GPUs x 6 clips, 80k steps, rate
+0.1, tenfold falls at 60k and 70k. I3D: its authors' README, github.com/google-deepmind/kinetics-i3d: 64 replicas x 6
+clips; RGB 115k steps, falls at 97k and 108k; flow 155k, falls at 97k and 104.5k, at 115k again 0.1, falls at 140k and
+150k. Rate, momentum 0.9 and weight decay 1e-7 are those of the recipe.
 """
 
 from __future__ import annotations
