@@ -63,8 +63,9 @@ class Detector(nn.Module):
             output: RoIOutput = self.head(feature, boxes)
             return output
         regions = self.head.regions(feature, boxes)
-        if not len(regions):  # of which batch norm would learn nonsense
-            return self.head.predict(regions.new_zeros(0, self.head.in_channels))
-        for path in self.box_layers:
-            regions = self.backbone.get_submodule(path)(regions)
-        return self.head.predict(regions.mean((2, 3, 4)).to(self.head.classify.weight.dtype))
+        pooled = regions.new_zeros(0, self.head.in_channels)
+        if len(regions):  # of none batch norm would learn nonsense
+            for path in self.box_layers:
+                regions = self.backbone.get_submodule(path)(regions)
+            pooled = regions.mean((2, 3, 4))
+        return self.head.predict(pooled.to(self.head.classify.weight.dtype))

@@ -18,7 +18,7 @@ from benchmarks.paper import decoding, published
 from benchmarks.paper.methods import Method
 from benchmarks.paper.tables import scripts
 from benchmarks.paper.tables.table import Table
-from examples.d3d.config import Config
+from examples.d3d.config import Config, Optimizer
 from kdvideo.data import ClipError, probe
 from kdvideo.extraction import clips_of
 
@@ -54,7 +54,10 @@ def plan(tables: Sequence[Table], config: Config, options: argparse.Namespace) -
     """Say everything that one must know before the published protocol is run."""
     lines = [f"Nothing was trained: this is what the published protocol takes, for one seed. {record_of_steps()}"]
     if options.gpus > GPUS_PER_MACHINE:
-        lines.append("Start each command on every machine, with a --work-dir that all of them see.")
+        lines.append(
+            "Start each command on every machine, with its number from 0 as RANK, the address of the first as MASTER, "
+            "and a --work-dir that all of them see."
+        )
     for part in CLIPS:
         if mine := [table for table in tables if table.part == part and not table.plan]:
             lines += ["", *_of_data(part, mine, config, options)]
@@ -69,23 +72,32 @@ def _of_data(part: str, tables: Sequence[Table], config: Config, options: argpar
     yield f"{data}, of which the paper had {count} clips for training; for {', '.join(table.name for table in tables)}"
     for side in ("train", "test"):
         yield f"  --{side}: {_clips(getattr(options, side), options)}"
+    yield from _networks(tables, config, options)
+    yield f"  {command(tables, options)}"
+
+
+def _networks(tables: Sequence[Table], config: Config, options: argparse.Namespace) -> Iterator[str]:
+    """Each network once, although several tables need it: they share what is trained."""
     own, total = {} if options.equal_steps else published.own(config), 0
-    yield f"  {'network':<28}{'steps x clips':>14}  GPU-hours     for"
-    found = {table.name: trainings(table) for table in tables}
-    for method, seed in sorted(set().union(*found.values()), key=lambda one: (one[0].name, one[1])):
+    users: dict[tuple[Method, int], list[str]] = {}
+    for table in tables:
+        for training in trainings(table):
+            users.setdefault(training, []).append(table.name)
+    yield f"  {'network':<28}{'steps x clips':>14}  {'GPU-hours':<13} for"
+    for (method, seed), names in sorted(users.items(), key=lambda item: (item[0][0].name, item[0][1])):
         schedule = own.get(method, config).optimizer
         clips = schedule.steps * schedule.batch_size
         total += clips
-        name = method.name + seed * " of another seed"
-        users = " ".join(table for table, needed in found.items() if (method, seed) in needed)
-        yield f"  {name:<28}{schedule.steps:>8} x {schedule.batch_size}  {cost(clips):<13} {users}"
-    readers = {one for table in tables for row in table.rows for one in row.of if _is_trained_reader(one)}
-    if readers:
-        decoder, name = decoding.schedule(config), f"{len(readers)} flow decoders"
-        users = " ".join(table.name for table in tables if readers & {one for row in table.rows for one in row.of})
-        yield f"  {name:<28}{decoder.steps:>8} x {decoder.batch_size:<3}  {'not counted':<13} {users}"
+        yield _line(method.name + seed * " of another seed", schedule, cost(clips), names)
+    read = [(one, table.name) for table in tables for row in table.rows for one in row.of if _is_trained_reader(one)]
+    if read:
+        count, names = len({one for one, _ in read}), list(dict.fromkeys(name for _, name in read))
+        yield _line(f"{count} flow decoders", decoding.schedule(config), "not counted", names)
     yield f"  GPU-hours together: {cost(total)}"
-    yield f"  {command(tables, options)}"
+
+
+def _line(name: str, schedule: Optimizer, hours: str, users: Sequence[str]) -> str:
+    return f"  {name:<28}{schedule.steps:>8} x {schedule.batch_size:<3}  {hours:<13} {' '.join(users)}"
 
 
 def trainings(table: Table) -> set[tuple[Method, int]]:
