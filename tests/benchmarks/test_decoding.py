@@ -70,7 +70,7 @@ def test_the_decoders_schedule() -> None:
     assert learning_rate(published)(0) == pytest.approx(0.1 * 12 / 336)
     pocket = decoding.schedule(POCKET)
     assert (pocket.name, pocket.steps, pocket.batch_size) == ("adamw", 286, 12)
-    assert learning_rate(pocket)(100) == POCKET.optimizer.lr
+    assert learning_rate(pocket)(100) == pytest.approx(POCKET.optimizer.lr)
 
 
 def test_the_decoders_batch_is_that_of_the_paper_on_any_number_of_gpus(
