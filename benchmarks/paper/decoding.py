@@ -159,10 +159,10 @@ def _error(reader: nn.Module, stream: str, lab: Lab) -> float:
         error, count = flow.decoder_epe(*predictions(reader, stream, batch, lab)), len(batch["flow"])
         return [(float(error) * count, count)]
 
-    views: Dataset[Any] = test_windows(lab)
-    loading: dict[str, Any] = {"batch_size": BATCH, "num_workers": lab.config.num_workers}
-    if protocol := whole_clips(lab.config.input):
-        views, loading["batch_size"] = data.MultiView(views, protocol), None  # clips differ in length
+    windows, protocol = test_windows(lab), whole_clips(lab.config.input)
+    views: Dataset[Any] = data.MultiView(windows, protocol) if protocol else windows
+    size = None if protocol else BATCH  # whole clips differ in length
+    loading: dict[str, Any] = {"batch_size": size, "num_workers": lab.config.num_workers}
     rows = gather(views, rows_of, lab.accelerator, desc="errors of flow", **loading)
     total = torch.tensor(rows, dtype=torch.float64).sum(0)
     return float(total[0] / total[1])

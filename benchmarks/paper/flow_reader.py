@@ -47,9 +47,9 @@ class Zeros(nn.Module):
     def __init__(self, config: Config, layer: str) -> None:
         super().__init__()
         network = kd.Teacher(build(RGB, config, 2, 0).to("meta"), [layer], logits=None, early_exit=True)
-        # No module of this one: it has no values that could be moved to a device.
-        self.size_of = lambda clip: network(torch.empty_like(clip, device="meta")).features[layer].shape[2:]
+        self.layer, self.hidden = layer, (network,)  # no child: it has no values that could be moved to a device
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return zero flow."""
-        return clip.new_zeros(len(clip), 3, *self.size_of(clip))
+        output: kd.Output = self.hidden[0](torch.empty_like(clip, device="meta"))
+        return clip.new_zeros(len(clip), 3, *output.features[self.layer].shape[2:])

@@ -94,7 +94,7 @@ class RoIHead(nn.Module):
             raise ValueError(f"features must be (B, C, T, H, W), got {tuple(features.shape)}")
         planes = features.flatten(1, 2)
         aligned = self._align(planes if planes.dtype == torch.float64 else planes.float(), boxes)
-        return aligned.to(features.dtype).unflatten(1, features.shape[1:3])
+        return aligned.to(features.dtype).reshape(-1, *features.shape[1:3], self.resolution, self.resolution)
 
     def _align(self, plane: Tensor, boxes: Sequence[Tensor]) -> Tensor:
         if len(boxes) != len(plane):

@@ -1,11 +1,13 @@
 """The table of differences from the paper names flags and constants that exist."""
 
+import dataclasses
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import tyro
 
 from benchmarks.paper.tables import running
 from examples.ava import config as ava
@@ -22,9 +24,15 @@ ELSEWHERE = {"--network.init"}  # comes with the ImageNet start
 
 def known_flags() -> set[str]:
     """The flags of the recipes and of the tables."""
-    helped = [tyro.extras.get_parser(one).format_help() for one in (recipe.Config, ava.Config)]
-    text = " ".join([*helped, running.parser(None).format_help()])
-    return set(re.findall(r"--[a-z0-9.-]+", text))
+    of_tables = set(re.findall(r"--[a-z0-9.-]+", running.parser(None).format_help()))
+    return of_tables | {*of_fields(recipe.Config()), *of_fields(ava.Config())}
+
+
+def of_fields(settings: Any, prefix: str = "--") -> Iterator[str]:
+    """The flags that tyro makes of settings."""
+    for field in dataclasses.fields(settings):
+        value, name = getattr(settings, field.name), prefix + field.name.replace("_", "-")
+        yield from of_fields(value, f"{name}.") if dataclasses.is_dataclass(value) else [name]
 
 
 def test_every_flag_exists() -> None:
