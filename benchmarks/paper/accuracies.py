@@ -16,7 +16,8 @@ from kdvideo.training import accuracy
 def measure(row: Row, lab: Lab, seed: int) -> Measured:
     """Compute the accuracy, in per cent, of the mean softmax of the row's methods on the test clips."""
     trained = [lab.train(method, seed) for method in row.of]
-    return of_scores([lab.scores(one) for one in trained], lab, trained)
+    measured = of_scores([lab.scores(one) for one in trained], lab, trained)
+    return measured._replace(steps=max(lab.settings(method).optimizer.steps for method in row.of))
 
 
 def of_scores(members: list[Tensor], lab: Lab, trained: Iterable[Trained] = ()) -> Measured:

@@ -70,7 +70,7 @@ def decoded(shown: Mapping[str, Features], *, most: int = 8) -> Picture:
 
 
 def _one_of_each_class(lab: Lab, most: int) -> tuple[dict[str, Any], list[str]]:
-    views, label = decoding.test_views(lab), lab.labels
+    views, label = decoding.test_windows(lab), lab.labels
     classes = sorted(set(label.tolist()))[:most]
     first = [int((label == k).nonzero()[0]) * lab.config.input.test_views for k in classes]
     return default_collate([views[row] for row in first]), [lab.clips.classes[k] for k in classes]

@@ -46,10 +46,10 @@ class Zeros(nn.Module):
 
     def __init__(self, config: Config, layer: str) -> None:
         super().__init__()
-        network = kd.Teacher(build(RGB, config, 2, 0), [layer], logits=None, early_exit=True)
-        clip = torch.zeros(1, 3, config.input.frames, config.input.crop, config.input.crop)
-        self.size = network(clip).features[layer].shape[2:]
+        network = kd.Teacher(build(RGB, config, 2, 0).to("meta"), [layer], logits=None, early_exit=True)
+        self.layer, self.hidden = layer, (network,)  # no child: it has no values that could be moved to a device
 
     def forward(self, clip: Tensor) -> Tensor:
         """Return zero flow."""
-        return clip.new_zeros(len(clip), 3, *self.size)
+        output: kd.Output = self.hidden[0](torch.empty_like(clip, device="meta"))
+        return clip.new_zeros(len(clip), 3, *output.features[self.layer].shape[2:])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +19,7 @@ from benchmarks.paper import taps, terms, trained_networks, training_log
 from benchmarks.paper.methods import FLOW, FLOW_PREDICTION, Method
 from benchmarks.paper.trained_networks import Trained
 from examples.d3d import evaluate
-from examples.d3d.config import Config, Optimizer
+from examples.d3d.config import Config
 from examples.d3d.data import Clips, fingerprint, open_clips, prepare
 from examples.d3d.teaching import Teaching, online, teach
 from examples.d3d.train_teacher import WEIGHTS
@@ -33,6 +34,12 @@ class Lab:
 
     config: Config
     accelerator: Accelerator
+    own: Mapping[Method, Config] = field(default_factory=dict)
+    """The settings of methods that have a schedule of their own."""
+
+    def settings(self, method: Method) -> Config:
+        """Return the settings with which a method is trained."""
+        return self.own.get(method, self.config)
 
     @cached_property
     def clips(self) -> Clips:
@@ -68,7 +75,7 @@ class Lab:
             method = dataclasses.replace(method, teacher=None, layer="logits")
         below = method.teacher
         teacher = self.train(below, seed + (below.stream == method.stream)) if below else None
-        return self._train(method, seed, self.config.optimizer, teacher=teacher, start=start)
+        return self._train(method, seed, self.settings(method), teacher=teacher, start=start)
 
     def _on_predicted_flow(self, method: Method, temporal: Method, seed: int) -> Trained:
         """The flow prediction alone in the first part of the steps, then all of it, slower: as many as other methods.
@@ -78,29 +85,30 @@ class Lab:
         schedule = self.config.optimizer
         first = max(1, round(method.prediction_first * schedule.steps))
         classifier = self.train(temporal, seed)
-        predictor = self._train(FLOW_PREDICTION, seed, dataclasses.replace(schedule, steps=first))
+        alone = dataclasses.replace(schedule, steps=first)
+        predictor = self._train(FLOW_PREDICTION, seed, dataclasses.replace(self.config, optimizer=alone))
         rest, rate = max(1, schedule.steps - first), method.end_to_end_rate * schedule.lr
-        schedule = dataclasses.replace(schedule, steps=rest, lr=rate)
-        return self._train(method, seed, schedule, teacher=classifier, predictor=predictor)
+        both = dataclasses.replace(schedule, steps=rest, lr=rate)
+        config = dataclasses.replace(self.config, optimizer=both)
+        return self._train(method, seed, config, teacher=classifier, predictor=predictor)
 
     def _train(
         self,
         method: Method,
         seed: int,
-        optimizer: Optimizer,
+        config: Config,
         *,
         teacher: Trained | None = None,
         predictor: Trained | None = None,
         start: Trained | None = None,
     ) -> Trained:
-        config = dataclasses.replace(self.config, optimizer=optimizer)
         built_on = {"teacher": teacher, "predictor": predictor, "start": start}
         settings = {
             "method": method.decisive,
             "seed": seed,
             "data": fingerprint(self.clips.train),
             "input": {name: value for name, value in self.clips.seen(method.stream).items() if name != "flow"},
-            "optimizer": asdict(optimizer),
+            "optimizer": asdict(config.optimizer),
             "network": asdict(config.network),
             "mixed_precision": config.mixed_precision,
             "processes": self.accelerator.num_processes,
@@ -120,7 +128,7 @@ class Lab:
                 student.train(),
                 terms.losses(method, config, teaching.target),
                 teaching.views,
-                optimizer,
+                config.optimizer,
                 seed,
                 teaching.on_device,
                 num_workers=config.num_workers,
@@ -131,6 +139,7 @@ class Lab:
                 bare = fit(training, self.accelerator).remove()
             if self.accelerator.is_main_process:
                 trained_networks.save(bare, folder / WEIGHTS, self.clips, method.stream)
+            self.accelerator.print(f"{method.name}, seed {seed}: {folder / WEIGHTS}", flush=True)
         self.accelerator.wait_for_everyone()
         trainings = training_log.about(folder)
         for one in filter(None, built_on.values()):

@@ -32,6 +32,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
+from accelerate import PartialState
+
 from benchmarks.paper import claims
 from benchmarks.paper.tables import running, scripts
 from benchmarks.paper.tables.preparing import prepare_flow
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _prepare(tables, scale, options)
         failures += _share(options.seeds or scale.seeds, options.workers, given)
     failures += running.run(tables, options, pictures=not options.worker)
-    if not options.worker:
+    if not options.worker and PartialState().is_main_process:
         claims.write(scale.name, options.results)
     if failures:
         raise SystemExit("error: " + "; ".join(failures))

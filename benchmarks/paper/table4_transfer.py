@@ -87,14 +87,13 @@ def pretrained(one: Pretraining, lab: Lab, seed: int, scale: Scale, options: arg
     """Return the network with which fine-tuning starts: that of a given file, or trained here."""
     if given := getattr(options, one.flag):
         return trained_networks.given(given)
-    config = scale.pretraining(one.part, lab.config, options)
-    if config is None:
+    source = scale.pretraining(one.part, lab, options)
+    if source is None:
         flag = one.flag.replace("_", "-")
         raise ValueError(
             f"give the weights of {one.method.name} ({one.part}) as --{flag} FILE; --train and --test, the clips "
             "of Kinetics-600, pretrain the other network"
         )
-    source = Lab(config, lab.accelerator)
     prepare_flow(source)
     return source.train(one.method, seed)
 
@@ -190,15 +189,14 @@ def plan(scale: Scale, options: argparse.Namespace) -> str:
     tune, here = fine_tuning.schedule(scale.config.optimizer), available(scale, options)
     places = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
     places |= {flag: f"{flag.upper()}.safetensors" for flag in FLAGS}
-    gpus = max(n for n in range(1, options.gpus + 1) if tune.batch_size % n == 0)
-    flags = ["--scale", "paper", "--gpus", str(gpus)]
+    flags = ["--scale", "paper", "--gpus", str(options.gpus)]
     for flag, stand_in in places.items():
         flags += [f"--{flag.replace('_', '-')}", str(getattr(options, flag) or stand_in)]
     return (
         f"4 fine-tunings of {tune.steps} steps of {tune.batch_size} clips on each of UCF-101 and HMDB-51 (given: "
         f"{', '.join(here) or 'none'}), of networks that Tables 2 and 3 train\n"
         f"  GPU-hours: {cluster_plan.cost(8 * tune.steps * tune.batch_size)}\n"
-        f"  {cluster_plan.launch(gpus, 'benchmarks.paper.table4_transfer', [*flags, '--run'])}"
+        f"  {cluster_plan.launch(options.gpus, 'benchmarks.paper.table4_transfer', [*flags, '--run'])}"
     )
 
 

@@ -28,7 +28,7 @@ from examples.d3d.config import PAPER as KINETICS
 from kdvideo.training import settings_hash
 
 DETECTOR = dataclasses.replace(ava.POCKET, split="test")
-DECISIVE = ("data_seed", "split", "min_score", "layer", "frozen_statistics", "dropout", "box_weight")
+DECISIVE = ("data_seed", "split", "min_score", "layer", "box_layers", "frozen_statistics", "dropout", "box_weight")
 
 
 def measure(row: Row, lab: Lab, seed: int, *, detector: ava.Config | None = None) -> Measured:
@@ -54,10 +54,10 @@ def _settings(detector: ava.Config) -> dict[str, Any]:
 
 def _plan(options: argparse.Namespace) -> str:
     steps, batch, frames = ava.PAPER.optimizer.steps, ava.PAPER.optimizer.batch_size, ava.PAPER.input.frames
-    gpus, like_kinetics = 6, frames / KINETICS.input.frames
+    like_kinetics = frames / KINETICS.input.frames
     flags = ["paper", "--root", "AVA"]
-    training = cluster_plan.launch(gpus, "examples.ava.train", [*flags, "--weights", "NETWORK.safetensors"])
-    evaluation = cluster_plan.launch(1, "examples.ava.evaluate", [*flags, "--detector", "FOLDER"])
+    training = cluster_plan.launch(options.gpus, "examples.ava.train", [*flags, "--weights", "NETWORK.safetensors"])
+    evaluation = cluster_plan.launch(options.gpus, "examples.ava.evaluate", [*flags, "--detector", "FOLDER"])
     return (
         f"two detectors of {steps} steps of {batch} windows of {frames} frames\n"
         "  data: AVA's videos and csv files and proposals of a person detector, in a folder as examples/ava/config.py\n"

@@ -72,6 +72,6 @@ def flow_loss(config: Config, predicted: Tensor, clip: Tensor) -> Tensor:
 def flow_target(config: Config, predicted: Tensor, clip: Tensor) -> Tensor:
     """Compute what a decoder should have predicted from that view."""
     bound = config.input.flow_bound
-    stride = -(-config.input.frames // predicted.shape[2])
+    stride = -(-clip.shape[2] // predicted.shape[2])
     pixels = flow.clip_to_pixels(clip, bound=bound)
     return flow.decoder_target(pixels, predicted.shape[2:], temporal_stride=stride, bound=bound)

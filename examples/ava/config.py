@@ -55,6 +55,9 @@ class Config:
     """Fraction of a split's videos that may be missing."""
     layer: str = "4F"
     """The layer under the head (left open by the paper)."""
+    box_layers: tuple[str, ...] = ()
+    """Layers that run on the features of each box before the head sees them: 5A 5B 5C behind 4F, as detectors on I3D do
+    (left open by the paper). None: the head pools the layer's output."""
     frozen_statistics: bool = False
     """Whether batch norm keeps the pretrained means and variances (left open by the paper)."""
     dropout: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from kdvideo.files import write_atomic
 from kdvideo.training import step_seed
 
 BACKBONE, HEAD = "backbone.safetensors", "head.safetensors"
+RESOLUTION = 14
+"""Points a side of a box on which layers run: 4F has as many of 224 pixels, and 5A halves them as in pretraining."""
 
 
 class Loaded(NamedTuple):
@@ -42,20 +45,32 @@ def pretrained(weights: Path) -> tuple[models.Network, list[str]]:
 
 
 def build(
-    network: models.Network, layer: str, num_classes: int, *, dropout: float = 0.0, seed: int = 0
+    network: models.Network,
+    layer: str,
+    num_classes: int,
+    *,
+    box_layers: Sequence[str] = (),
+    dropout: float = 0.0,
+    seed: int = 0,
 ) -> detection.Detector:
-    """Put a fresh head on a layer of a network.
+    """Put a fresh head on a layer of a network, or behind others that run on the boxes.
 
     Raises:
         ValueError: no such layer.
     """
-    probe = detection.Detector(network.eval(), layer, detection.RoIHead(1, 1)).features
+    probe = detection.Detector(network.eval(), layer, detection.RoIHead(1, 1), box_layers=box_layers)
     with torch.no_grad():
-        channels = probe(torch.zeros(1, CHANNELS["rgb"], 16, 64, 64)).features["tapped"].shape[1]
+        feature = probe.features(torch.zeros(1, CHANNELS["rgb"], 16, 64, 64)).features["tapped"]
+        for path in probe.box_layers:
+            feature = network.get_submodule(path)(feature)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(step_seed(seed, 0))
-        head = detection.RoIHead(channels, num_classes, dropout=dropout)
-    return detection.Detector(network, layer, head)
+        head = detection.RoIHead(feature.shape[1], num_classes, dropout=dropout, **_points(box_layers))
+    return detection.Detector(network, layer, head, box_layers=box_layers)
+
+
+def _points(box_layers: Sequence[str]) -> dict[str, int]:
+    return {"resolution": RESOLUTION} if box_layers else {}
 
 
 def backbone(detector: detection.Detector) -> models.Network:
@@ -78,7 +93,7 @@ def save(detector: detection.Detector, folder: Path, config: Config, names: list
     network = backbone(detector)
     models.checkpoints.save(network, folder / BACKBONE, classes=names, input_spec=network.input_spec.to_dict())
     seen = {name: getattr(config.input, name) for name in ("frames", "fps", "short_side", "crop")}
-    about = {"layer": config.layer, "classes": list(classes.items()), "input": seen}
+    about = {"layer": config.layer, "box_layers": config.box_layers, "classes": list(classes.items()), "input": seen}
     tensors = {name: value.detach().cpu().contiguous() for name, value in detector.head.state_dict().items()}
     write_atomic(folder / HEAD, safetensors.torch.save(tensors, {"detector": json.dumps(about)}))
 
@@ -99,7 +114,8 @@ def load(folder: Path) -> Loaded:
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / HEAD} must be a head that examples.ava.train wrote, got {error!r}") from error
     network, _ = pretrained(folder / BACKBONE)
-    head = detection.RoIHead(tensors["classify.weight"].shape[1], len(about["classes"]))
+    box_layers = about.get("box_layers", [])
+    head = detection.RoIHead(tensors["classify.weight"].shape[1], len(about["classes"]), **_points(box_layers))
     head.load_state_dict(tensors)
-    detector = detection.Detector(network, about["layer"], head).eval()
+    detector = detection.Detector(network, about["layer"], head, box_layers=box_layers).eval()
     return Loaded(detector, dict(about["classes"]), about["input"])

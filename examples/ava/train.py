@@ -54,7 +54,8 @@ def train(config: Config, weights: Path, seed: int, accelerator: Accelerator, *,
     folder = folder or config.output_dir / f"seed{seed}"
     claim_folder(folder, decisive(config, network, split, seed, accelerator))
     if not (folder / detectors.HEAD).exists():
-        model = detectors.build(network, config.layer, len(split.classes), dropout=config.dropout, seed=seed)
+        options: dict[str, Any] = {"box_layers": config.box_layers, "dropout": config.dropout, "seed": seed}
+        model = detectors.build(network, config.layer, len(split.classes), **options)
         detectors.set_training(model, frozen_statistics=config.frozen_statistics)
         training = Training(
             f"detector seed {seed}",
@@ -94,6 +95,7 @@ def decisive(config: Config, network: Network, split: Split, seed: int, accelera
         "optimizer": asdict(config.optimizer),
         "processes": accelerator.num_processes,
         **{name: getattr(config, name) for name in names},
+        **({"box_layers": config.box_layers} if config.box_layers else {}),
     }
 
 

@@ -58,6 +58,11 @@ class Optimizer:
     average: float = 0.0
     """Decay of the moving average of weights and buffers that is kept as the trained network; 0: the last ones are."""
 
+    @property
+    def factors(self) -> dict[float, float]:
+        """Fraction of the steps -> what the rate is multiplied by from there on."""
+        return {at: 0.1**k for k, at in enumerate(self.decay_at, 1)}
+
     def check(self, **more: int) -> None:
         """Raise `ValueError` for numbers below 1."""
         for name, number in {"steps": self.steps, "batch_size": self.batch_size, **more}.items():

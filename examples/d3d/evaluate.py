@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from examples.d3d import networks
-from examples.d3d.config import Config, parse, plain_errors
+from examples.d3d.config import Config, Input, parse, plain_errors
 from examples.d3d.data import Clips, open_clips, prepare
 from examples.d3d.training import Batch, make_accelerator
 from kdvideo import data, models
@@ -55,6 +55,11 @@ def mean_by_clip(rows: list[tuple[int, list[float]]]) -> Tensor:
     return total / torch.bincount(index, minlength=clips_seen)[:, None]
 
 
+def whole_clips(seen: Input) -> data.ViewProtocol | None:
+    """Return the protocol of one pass over a clip, as published; None where windows of clips are tested."""
+    return functools.partial(data.single_pass, most=seen.test_frames) if seen.test_frames else None
+
+
 def scores(
     network: models.Network,
     stream: str,
@@ -90,8 +95,7 @@ def scores(
     def row_of(clip: Batch) -> list[Any]:
         return [(int(clip["index"]), softmax(clip).double().mean(0).tolist())]
 
-    if clips.input.test_frames:
-        protocol = protocol or functools.partial(data.single_pass, most=clips.input.test_frames)
+    protocol = protocol or whole_clips(clips.input)
     options = {"train": False, "rgb": stream == "rgb"}
     size = max(1, config.optimizer.batch_size // accelerator.num_processes)
     loading: dict[str, Any] = {"num_workers": config.num_workers, "desc": f"scores ({stream})"}

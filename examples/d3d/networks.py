@@ -50,10 +50,10 @@ def s3dg(settings: Network, stream: str, num_classes: int, seed: int) -> models.
 
 
 def learning_rate(optimizer: Optimizer) -> kd.schedules.Warmup | kd.schedules.Milestones:
-    """The rate of every step: linear in the batch, a linear rise, then a tenfold fall at each of `decay_at`."""
+    """The rate of every step: linear in the batch, a linear rise, then the optimizer's factors, tenfold falls."""
     rate = optimizer.lr * optimizer.batch_size / optimizer.reference_batch
-    falls = {math.ceil(at * optimizer.steps - 1e-9): rate * 0.1**k for k, at in enumerate(optimizer.decay_at, 1)}
-    schedule = kd.schedules.Milestones(rate, falls)
+    values = {math.ceil(at * optimizer.steps - 1e-9): rate * factor for at, factor in optimizer.factors.items()}
+    schedule = kd.schedules.Milestones(rate, values)
     rise = optimizer.warmup * optimizer.steps
     return kd.schedules.Warmup(rise, then=schedule) if rise > 1 else schedule
 

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from examples.d3d.config import Config, Optimizer
 from examples.d3d.networks import learning_rate, make_optimizer
+from examples.d3d.shares import Share
 from kdvideo import flow
 from kdvideo.training import Checkpoints, StepLog, StepSampler, StopRequest, ignore_signals, step_seed
 
@@ -142,7 +143,8 @@ def _steps(
     training: Training, model: nn.Module, optimizer: Any, accelerator: Accelerator, first: int
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     parts, rate = training.accumulate, learning_rate(training.optimizer)
-    loader = _loader(training, accelerator, first)
+    share = _share(training, accelerator, first)
+    loader = _loader(training, share, accelerator)
     batches = flow.prefetch_to_device(loader, training.on_device, device=accelerator.device)
     for part, batch in enumerate(batches, first * parts):
         step = part // parts
@@ -153,7 +155,7 @@ def _steps(
         with accelerator.accumulate(model):
             with accelerator.autocast():
                 terms = training.losses(model, batch)
-            accelerator.backward(sum(terms.values()))
+            accelerator.backward(share.weight * sum(terms.values()))
             if accelerator.sync_gradients and training.optimizer.clip_norm:
                 accelerator.clip_grad_norm_(model.parameters(), training.optimizer.clip_norm)
             optimizer.step()
@@ -162,7 +164,7 @@ def _steps(
             yield step, terms
 
 
-def _loader(training: Training, accelerator: Accelerator, first: int) -> DataLoader[Any]:
+def _share(training: Training, accelerator: Accelerator, first: int) -> Share:
     parts = training.accumulate
     sampler = StepSampler(
         len(training.dataset),  # type: ignore[arg-type]
@@ -170,12 +172,14 @@ def _loader(training: Training, accelerator: Accelerator, first: int) -> DataLoa
         steps=training.optimizer.steps * parts,
         seed=training.seed,
         start=first * parts,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
     )
+    return Share(sampler, accelerator.process_index, accelerator.num_processes)
+
+
+def _loader(training: Training, share: Share, accelerator: Accelerator) -> DataLoader[Any]:
     return DataLoader(
         training.dataset,
-        batch_sampler=sampler,
+        batch_sampler=share,
         num_workers=training.num_workers,
         collate_fn=training.collate,
         worker_init_fn=ignore_signals,

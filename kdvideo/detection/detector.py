@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from kdvideo._paths import roles_to_places
 from kdvideo.detection.roi_head import RoIHead, RoIOutput
 from kdvideo.features import FeatureExtractor
 
@@ -16,7 +17,11 @@ class Detector(nn.Module):
     Args:
         backbone: a network from `kdvideo.models`, or any module that takes clips; held as `.backbone`.
         layer: a module path, or a name from its `layer_names`, whose output is (B, C, T, H, W).
-        head: of C channels.
+        head: of C channels, those of the last of `box_layers` where there are any.
+        box_layers: layers of the network that run on the features of each box, one after the other, such as
+            ("5A", "5B", "5C") behind "4F". The boxes are then cut out of every step of the layer's output,
+            `head.resolution` points a side, and the head sees the mean over what comes out. Without them the head
+            pools the layer's output itself.
 
     Raises:
         ValueError: no such layer; in forward, what `RoIHead` raises.
@@ -28,12 +33,21 @@ class Detector(nn.Module):
         >>> detector(torch.zeros(1, 3, 8, 64, 64), [torch.tensor([[0.1, 0.1, 0.4, 0.9]])]).logits.shape
         torch.Size([1, 60])
 
-    The layers behind the tapped one do not run and get no gradient: leave them out of the optimizer, or pass
+    As detectors on I3D do, with the network's last blocks on every box:
+
+        >>> head = RoIHead(128, 60, resolution=14)
+        >>> network = models.s3dg(5, depth_multiplier=0.125, min_depth=8)
+        >>> detector = Detector(network, "4F", head, box_layers=("5A", "5B", "5C"))
+        >>> detector(torch.zeros(1, 3, 8, 64, 64), [torch.tensor([[0.1, 0.1, 0.4, 0.9]])]).logits.shape
+        torch.Size([1, 60])
+
+    Other layers behind the tapped one do not run and get no gradient: leave them out of the optimizer, or pass
     `find_unused_parameters=True` to DistributedDataParallel.
     """
 
-    def __init__(self, backbone: nn.Module, layer: str, head: RoIHead) -> None:
+    def __init__(self, backbone: nn.Module, layer: str, head: RoIHead, *, box_layers: Sequence[str] = ()) -> None:
         super().__init__()
+        self.box_layers = [place.path for place in roles_to_places(backbone, list(box_layers)).values()]
         self.features = FeatureExtractor(backbone, {layer: "tapped"}, logits=None, early_exit=True)
         self.head = head
 
@@ -44,5 +58,14 @@ class Detector(nn.Module):
 
     def forward(self, clip: Tensor, boxes: Sequence[Tensor]) -> RoIOutput:
         """Classify and refine boxes on the key frames of clips (B, C, T, H, W), one (N_i, 4) for each clip."""
-        output: RoIOutput = self.head(self.features(clip).features["tapped"], boxes)
-        return output
+        feature = self.features(clip).features["tapped"]
+        if not self.box_layers:
+            output: RoIOutput = self.head(feature, boxes)
+            return output
+        regions = self.head.regions(feature, boxes)
+        pooled = regions.new_zeros(0, self.head.in_channels)
+        if len(regions):  # of none batch norm would learn nonsense
+            for path in self.box_layers:
+                regions = self.backbone.get_submodule(path)(regions)
+            pooled = regions.mean((2, 3, 4))
+        return self.head.predict(pooled.to(self.head.classify.weight.dtype))

@@ -74,20 +74,35 @@ class RoIHead(nn.Module):
 
     def forward(self, features: Tensor, boxes: Sequence[Tensor]) -> RoIOutput:
         """Compute logits and offsets of boxes, fractions of the frame in one (N_i, 4) for each of the B clips."""
-        pooled = self.dropout(self.pool(features, boxes).mean((2, 3)))
+        return self.predict(self.pool(features, boxes).mean((2, 3)))
+
+    def predict(self, pooled: Tensor) -> RoIOutput:
+        """Compute logits and offsets of boxes from their features (N, C)."""
+        pooled = self.dropout(pooled)
         return RoIOutput(self.classify(pooled), self.regress(pooled))
 
     def pool(self, features: Tensor, boxes: Sequence[Tensor]) -> Tensor:
         """Pool the features of each box, (N, C, resolution, resolution); half precision becomes float32."""
         if features.ndim != 5 or features.shape[1] != self.in_channels:
             raise ValueError(f"features must be (B, {self.in_channels}, T, H, W), got {tuple(features.shape)}")
-        if len(boxes) != len(features):
-            raise ValueError(f"boxes must be one tensor per clip, got {len(boxes)} for {len(features)} clips")
+        dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
+        return self._align(features.mean(2, dtype=dtype), boxes)
+
+    def regions(self, features: Tensor, boxes: Sequence[Tensor]) -> Tensor:
+        """Cut each box out of every step of features of any C: (N, C, T, resolution, resolution)."""
+        if features.ndim != 5:
+            raise ValueError(f"features must be (B, C, T, H, W), got {tuple(features.shape)}")
+        planes = features.flatten(1, 2)
+        aligned = self._align(planes if planes.dtype == torch.float64 else planes.float(), boxes)
+        return aligned.to(features.dtype).reshape(-1, *features.shape[1:3], self.resolution, self.resolution)
+
+    def _align(self, plane: Tensor, boxes: Sequence[Tensor]) -> Tensor:
+        if len(boxes) != len(plane):
+            raise ValueError(f"boxes must be one tensor per clip, got {len(boxes)} for {len(plane)} clips")
         for part in boxes:
             check(part)
         from torchvision.ops import roi_align  # here: its import takes seconds
 
-        plane = features.mean(2, dtype=torch.float64 if features.dtype == torch.float64 else torch.float32)
         height, width = plane.shape[2:]
         scale = plane.new_tensor([width, height, width, height])
         places = [part.to(plane) * scale for part in boxes]

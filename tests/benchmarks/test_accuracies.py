@@ -1,5 +1,6 @@
 """Top-1 of the mean of some methods' scores."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -24,14 +25,20 @@ SCORES = {
     ],
 )
 def test_scores_are_averaged(of, value, per_class) -> None:
+    longer = dataclasses.replace(
+        POCKET, optimizer=dataclasses.replace(POCKET.optimizer, steps=POCKET.optimizer.steps + 1)
+    )
+    settings = {"a": POCKET, "b": longer}
     lab = SimpleNamespace(
         config=POCKET,
+        settings=lambda method: settings[method],
         clips=SimpleNamespace(classes=["spin", "orbit", "pulse"]),
         labels=torch.tensor([0, 1, 1]),
-        train=lambda method, seed: (method, seed),
-        scores=lambda trained: SCORES[trained[0]] if trained[1] == 7 else pytest.fail("another seed"),
+        train=lambda method, seed: SimpleNamespace(name=method, seed=seed, trainings={method: seed}),
+        scores=lambda trained: SCORES[trained.name] if trained.seed == 7 else pytest.fail("another seed"),
     )
     measured = accuracies.measure(Row("row", of), lab, 7)
     assert measured.value == pytest.approx(value)
     assert measured.per_class == per_class
-    assert measured.steps == POCKET.optimizer.steps
+    assert measured.trainings == dict.fromkeys(of, 7)
+    assert measured.steps == (POCKET.optimizer.steps + 1 if "b" in of else POCKET.optimizer.steps)

@@ -1,14 +1,25 @@
 """The published protocol is planned, not run."""
 
+import dataclasses
 import json
+import math
 import shlex
 from pathlib import Path
 
 import pytest
 
-from benchmarks.paper import run_all, table1_flow_prediction, table5_ava, table6_ablations, table7_backbones
+from benchmarks.paper import (
+    figure4_flow,
+    run_all,
+    table1_flow_prediction,
+    table2_kinetics400,
+    table5_ava,
+    table6_ablations,
+    table7_backbones,
+)
+from benchmarks.paper.methods import D3D, FLOW, RGB
 from benchmarks.paper.tables import cluster_plan, running
-from benchmarks.paper.tables.gpu_shares import accumulation
+from benchmarks.paper.tables.gpu_shares import on_gpus
 from benchmarks.paper.tables.scales import SCALES
 from examples.ava import config as ava
 from examples.d3d.config import PAPER
@@ -34,14 +45,20 @@ def test_nothing_is_trained_without_run(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_the_command_is_complete(tmp_path: Path) -> None:
     flags = ("--scale", "paper", "--gpus", "8", "--train", "a list.csv", "--test", "val.csv")
-    line = cluster_plan.command(table6_ablations.TABLE, PAPER, options(tmp_path, *flags))
+    line = cluster_plan.command([table6_ablations.TABLE], options(tmp_path, *flags))
     words = shlex.split(line)
     assert words[:6] == ["accelerate", "launch", "--num_processes", "8", "-m", "benchmarks.paper.table6_ablations"]
     given = running.parser(None).parse_args(words[6:])
     assert given.run
     assert (given.scale, given.gpus, given.train, given.test) == ("paper", 8, Path("a list.csv"), Path("val.csv"))
-    several = cluster_plan.command(table6_ablations.TABLE, PAPER, options(tmp_path, "--gpus", "56"))
+    many = options(tmp_path, "--gpus", "56", "--equal-steps", "--seeds", "0", "1")
+    several = cluster_plan.command([table6_ablations.TABLE, table7_backbones.TABLE], many)
     assert several.startswith("accelerate launch --num_processes 56 --num_machines 7 --machine_rank $RANK ")
+    words = shlex.split(several)
+    assert words[words.index("-m") + 1] == "benchmarks.paper.run_all"
+    given = run_all.parser().parse_args(words[words.index("-m") + 2 :])
+    assert (given.only, given.gpus, given.equal_steps, given.run) == (["table6", "table7"], 56, True, True)
+    assert given.seeds == [0, 1]
 
 
 @pytest.mark.parametrize(("gpus", "machines"), [(9, 3), (11, 11), (12, 2), (16, 2), (42, 6), (84, 12)])
@@ -49,15 +66,18 @@ def test_every_machine_starts_as_many_processes(gpus: int, machines: int) -> Non
     assert f"--num_processes {gpus} --num_machines {machines} " in cluster_plan.launch(gpus, "module", [])
 
 
-def test_the_printed_command_for_ava_shares_its_batch_evenly(tmp_path: Path) -> None:
-    line = table5_ava.TABLE.plan(options(tmp_path, "--scale", "paper"))
-    count = int(line.split("--num_processes ")[1].split()[0])
-    assert ava.PAPER.optimizer.batch_size % count == 0
-    assert "--num_machines" not in line
+def test_the_printed_commands_for_ava_parse(tmp_path: Path) -> None:
+    lines = table5_ava.TABLE.plan(options(tmp_path, "--scale", "paper", "--gpus", "4")).splitlines()
+    commands = [shlex.split(line) for line in lines if "accelerate" in line]
+    assert [words[words.index("-m") + 1] for words in commands] == ["examples.ava.train", "examples.ava.evaluate"]
+    for words in commands:
+        assert words[words.index("--num_processes") + 1] == "4"
+        given = ava.parse(words[words.index("-m") + 2 :])
+        assert (given.optimizer, given.root) == (ava.PAPER.optimizer, Path("AVA"))
 
 
 def test_without_clips_the_command_shows_where_they_go_and_does_not_run(tmp_path: Path) -> None:
-    line = cluster_plan.command(table6_ablations.TABLE, PAPER, options(tmp_path))
+    line = cluster_plan.command([table6_ablations.TABLE], options(tmp_path))
     assert "--train TRAIN --test TEST" in line
     measure = Counting()
     with pytest.raises(ValueError, match="--train and --test"):
@@ -65,14 +85,20 @@ def test_without_clips_the_command_shows_where_they_go_and_does_not_run(tmp_path
     assert not measure.asked
 
 
-def test_each_gpu_holds_at_most_six_clips_at_a_time(tmp_path: Path) -> None:
-    assert (accumulation(PAPER, 56), accumulation(PAPER, 8), accumulation(PAPER, 1)) == (1, 7, 56)
-    for gpus in (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 21, 24, 28, 42, 48, 56, 84, 112, 168, 336):
-        clips, rest = divmod(336 // gpus, accumulation(PAPER, gpus))
-        assert 1 <= clips <= 6
-        assert rest == 0
-    with pytest.raises(ValueError, match=r"--gpus must divide the batch of 336, as \[1, 2, 3, .* got 5"):
-        accumulation(PAPER, 5)
+@pytest.mark.parametrize("batch", [336, 384, 60])
+def test_each_gpu_holds_at_most_six_clips_at_a_time(batch: int) -> None:
+    config = dataclasses.replace(PAPER, optimizer=dataclasses.replace(PAPER.optimizer, batch_size=batch))
+    for gpus in (1, 2, 3, 5, 7, 8, 11, 48, 56, 64, 384, 500):
+        shared = on_gpus(config, gpus)
+        part, rest = divmod(batch, shared.gradient_accumulation_steps)
+        assert (shared.optimizer, rest) == (config.optimizer, 0)
+        assert math.ceil(part / gpus) <= 6
+    with pytest.raises(ValueError, match="--gpus must be at least 1, got 0"):
+        on_gpus(config, 0)
+
+
+def test_the_published_shares(tmp_path: Path) -> None:
+    assert [on_gpus(PAPER, gpus).gradient_accumulation_steps for gpus in (56, 8, 1)] == [1, 7, 56]
     flags = options(tmp_path, "--scale", "paper", "--gpus", "8", "--train", "a", "--test", "b")
     (draw,) = SCALES["paper"].draws("kinetics400", (3,), flags, None)
     config = draw.lab.config
@@ -80,15 +106,27 @@ def test_each_gpu_holds_at_most_six_clips_at_a_time(tmp_path: Path) -> None:
 
 
 def test_the_trainings_are_counted_with_their_teachers() -> None:
-    names, readers = cluster_plan.trainings(table6_ablations.TABLE)
-    assert len(names) == 11
-    assert names.count("S3D-G RGB of another seed") == 1
-    assert readers == 0
-    names, _ = cluster_plan.trainings(table7_backbones.TABLE)
-    assert len(names) == 7
-    assert "S3D-G Flow" in names
-    names, readers = cluster_plan.trainings(table1_flow_prediction.TABLE)
-    assert (names, readers) == (["D3D", "S3D-G Flow", "S3D-G RGB"], 4)
+    found = cluster_plan.networks_of(table6_ablations.TABLE)
+    assert len(found) == 11
+    assert (RGB, 1) in found  # the spatial teacher is of another seed
+    found = cluster_plan.networks_of(table7_backbones.TABLE)
+    assert len(found) == 7
+    assert (FLOW, 0) in found
+    assert cluster_plan.networks_of(table1_flow_prediction.TABLE) == {(D3D, 0), (FLOW, 0), (RGB, 0)}
+
+
+def test_what_tables_share_is_planned_once(tmp_path: Path) -> None:
+    tables = [table1_flow_prediction.TABLE, table2_kinetics400.TABLE, figure4_flow.TABLE]
+    text = cluster_plan.plan(tables, SCALES["paper"].config, options(tmp_path))
+    lines = {line.split("  ")[1]: line for line in text.splitlines() if " x " in line}
+    assert list(lines) == ["network", "D3D", "I3D Flow", "I3D RGB", "S3D-G Flow", "S3D-G RGB", "4 flow decoders"]
+    assert lines["D3D"].endswith("table1 table2 figure4")
+    assert lines["4 flow decoders"].endswith("table1 figure4")
+    steps = {name: line.split(" x ")[0].split()[-1] for name, line in lines.items()}
+    assert (steps["D3D"], steps["S3D-G RGB"], steps["I3D Flow"]) == ("140000", "80000", "155000")
+    assert text.count("accelerate launch") == 1
+    equal = cluster_plan.plan(tables, SCALES["paper"].config, options(tmp_path, "--equal-steps"))
+    assert equal.count("140000 x 336") == 5
 
 
 def test_clips_that_are_listed_there_and_readable(clips: Path, tmp_path: Path) -> None:
@@ -106,11 +144,12 @@ def test_clips_that_are_listed_there_and_readable(clips: Path, tmp_path: Path) -
 def test_hours_come_from_a_measured_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_plan.record, "FOLDER", tmp_path)
     text = cluster_plan.plan([table6_ablations.TABLE], SCALES["paper"].config, options(tmp_path))
-    assert "GPU-hours: not measured" in text
+    assert "GPU-hours together: not measured" in text
     part, arm = cluster_plan.STEP
     result = {"setting": {"batch": 6}, "seconds": {arm: 0.06}}
     measured = {"result": result, "environment": {"hardware": "a GPU"}}
     (tmp_path / "speed_flow.json").write_text(json.dumps({part: measured}))
     text = cluster_plan.plan([table6_ablations.TABLE], SCALES["paper"].config, options(tmp_path))
-    assert f"GPU-hours: about {11 * 140_000 * 336 / 100 / 3600:.0f}" in text
+    steps = 8 * 140_000 + 3 * 80_000
+    assert f"GPU-hours together: about {steps * 336 / 100 / 3600:.0f}\n" in text
     assert "100 clips/s in bfloat16 on one GPU (a GPU)" in text

@@ -17,6 +17,7 @@ from benchmarks.paper.methods import D3D, RGB
 from benchmarks.paper.tables.table import Row
 from benchmarks.paper.trained_networks import Trained
 from examples.d3d.config import PAPER, SHORTCUT, Network
+from examples.d3d.networks import learning_rate
 from kdvideo import flow, models
 from kdvideo.training import StepLog
 from tests.examples.tiny import config
@@ -63,13 +64,27 @@ def test_zeros_have_the_layers_size() -> None:
 
 def test_the_decoders_schedule() -> None:
     published = decoding.schedule(PAPER)
-    assert (published.steps, published.batch_size, published.name) == (100_000, 12, "adamw")
-    assert published.lr == published.lr * published.batch_size / published.reference_batch == 1e-3
-    short = decoding.schedule(SHORTCUT)
-    assert (short.steps, short.batch_size, short.lr) == (286, 12, SHORTCUT.optimizer.lr)
-    shared = decoding.schedule(PAPER, processes=5)
-    assert shared.batch_size == 15  # every process has as many
-    assert shared.lr * shared.batch_size / shared.reference_batch == pytest.approx(1e-3)
+    length = {"steps": 100_000, "batch_size": 12}
+    assert published == dataclasses.replace(PAPER.optimizer, **length)  # otherwise as the network
+    assert (published.name, published.momentum, published.weight_decay) == ("sgd", 0.9, 1e-7)
+    assert learning_rate(published)(0) == pytest.approx(0.1 * 12 / 336)
+    pocket = decoding.schedule(SHORTCUT)
+    assert (pocket.name, pocket.steps, pocket.batch_size) == ("adamw", 286, 12)
+    assert learning_rate(pocket)(100) == pytest.approx(SHORTCUT.optimizer.lr)
+
+
+def test_the_decoders_batch_is_that_of_the_paper_on_any_number_of_gpus(
+    lab: Lab, trainings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+    fit = decoding.fit
+    monkeypatch.setattr(
+        decoding, "fit", lambda one, accelerator: batches.append(one.optimizer) or fit(one, accelerator)
+    )
+    for count in (1, 8):
+        monkeypatch.setattr(Accelerator, "num_processes", property(lambda self, count=count: count))
+        decoding.trained(Features(RGB), lab, 0)
+    assert batches == [decoding.schedule(lab.config)] * 2
 
 
 def test_the_error_is_the_mean_over_all_clips(monkeypatch: pytest.MonkeyPatch, tiny_lab: Lab) -> None:
@@ -80,7 +95,7 @@ def test_the_error_is_the_mean_over_all_clips(monkeypatch: pytest.MonkeyPatch, t
         moving = torch.zeros(2, 16, 64, 64)
         moving[0] = (k % 5) / bound
         items.append({"rgb": torch.zeros(3, 16, 64, 64), "flow": moving, "label": 0})
-    monkeypatch.setattr(decoding, "test_views", lambda lab: items)
+    monkeypatch.setattr(decoding, "test_windows", lambda lab: items)
     measured = decoding.measure(Row("All zeros", (Features(None),)), tiny_lab, 0)
     assert measured.value == pytest.approx(sum(k % 5 for k in range(13)) / 13)
     assert measured.steps == 0

@@ -151,7 +151,7 @@ def test_layer_distillation_of_weight_0_is_no_distillation(lab: Lab, tmp_path: P
     plain, teacher = (lab.train(method, 0) for method in (RGB, FLOW))
     nothing = changed(lab, distill_weight=0.0)
     assert nothing.train(D3D_4C, 0).path == plain.path
-    taught = nothing._train(D3D_4C, 0, lab.config.optimizer, teacher=teacher)
+    taught = nothing._train(D3D_4C, 0, nothing.config, teacher=teacher)
     assert taught.path != plain.path
     assert {row["distill"] for row in log(taught)} == {0.0}
     expected, got = load_file(plain.path), load_file(taught.path)

@@ -64,3 +64,38 @@ def test_layers_behind_the_tapped_one_do_not_run() -> None:
 def test_unknown_layers() -> None:
     with pytest.raises(ValueError, match="nowhere"):
         Detector(Tiny(), "nowhere", RoIHead(4, 5))
+
+
+def test_layers_run_on_the_features_of_each_box() -> None:
+    torch.manual_seed(0)
+    net = models.s3dg(5, depth_multiplier=0.125, min_depth=8).eval()
+    detector = Detector(net, "4F", RoIHead(128, 3, resolution=14), box_layers=("5A", "5B", "5C"))
+    clip = torch.randn(2, 3, 16, 64, 64)
+    names = set(detector.state_dict())
+    assert names == set(Detector(net, "4F", RoIHead(128, 3)).state_dict())
+    output = detector(clip, BOXES)
+    assert (output.logits.shape, output.offsets.shape) == ((3, 3), (3, 4))
+    feature = detector.features(clip).features["tapped"]
+    steps = [RoIHead(104, 1, resolution=14).pool(feature[:, :, [k]], BOXES) for k in range(feature.shape[2])]
+    regions = torch.stack(steps, 2)
+    assert regions.shape == (3, 104, 4, 14, 14)
+    for name in ("maxpool_5a", "mixed_5b", "mixed_5c"):
+        regions = net.get_submodule(name)(regions)
+    assert regions.shape == (3, 128, 2, 7, 7)
+    torch.testing.assert_close(output.logits, detector.head.predict(regions.mean((2, 3, 4))).logits)
+    output.logits.sum().backward()
+    reached = {name for name, parameter in net.named_parameters() if parameter.grad is not None}
+    assert {name.split(".")[0] for name in reached} >= {"conv_1a", "mixed_4f", "mixed_5b", "mixed_5c"}
+    assert not any(name.startswith("head") for name in reached)
+
+
+def test_without_boxes_the_layers_learn_nothing() -> None:
+    net = models.s3dg(5, depth_multiplier=0.125, min_depth=8)
+    detector = Detector(net, "4F", RoIHead(128, 3), box_layers=("5A", "5B", "5C")).train()
+    before = {name: value.clone() for name, value in net.named_buffers() if "mixed_5" in name}
+    output = detector(torch.randn(1, 3, 8, 32, 32), [torch.zeros(0, 4)])
+    assert output.logits.shape == (0, 3)
+    output.logits.sum().backward()
+    assert all(value.equal(dict(net.named_buffers())[name]) for name, value in before.items())
+    with pytest.raises(ValueError, match="5Z"):
+        Detector(net, "4F", RoIHead(128, 3), box_layers=("5Z",))

@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from examples.d3d import training as loop
 from examples.d3d.config import Optimizer
+from examples.d3d.shares import Share
 from examples.d3d.training import Training, fit
-from kdvideo.training import StepLog
+from kdvideo.training import StepLog, StepSampler
 
 PLAIN = Optimizer(steps=5, batch_size=4, reference_batch=4, lr=0.1, decay_at=(), momentum=0.9, weight_decay=0.0)
 
@@ -65,6 +66,35 @@ def test_accumulated_parts_are_one_batch(tmp_path: Path, accelerator: Accelerato
         assert [row["step"] for row in StepLog.read(one.folder / "log.jsonl")] == list(range(5))
     torch.testing.assert_close(found[1], found[0])
     torch.testing.assert_close(found[2], found[0])
+
+
+@pytest.mark.parametrize(("batch", "processes"), [(12, 8), (5, 2), (3, 4), (4, 2)])
+def test_any_number_of_processes_trains_on_the_same_batches(batch: int, processes: int) -> None:
+    whole = StepSampler(20, batch_size=batch, steps=3, seed=0)
+    shares = [Share(whole, rank, processes) for rank in range(processes)]
+    value = torch.randn(2, 20, generator=torch.Generator().manual_seed(0))
+    for number, clips in enumerate(whole):
+        mine = [list(share)[number] for share in shares]
+        assert sorted(clips) == sorted(
+            clip for share, own in zip(shares, mine, strict=True) if share.weight for clip in own
+        )
+        # Distributed training takes the mean over the processes of each one's mean.
+        means = [torch.stack([value[clip] for clip in own]).mean() for own in mine]
+        found = sum(share.weight * mean for share, mean in zip(shares, means, strict=True)) / processes
+        torch.testing.assert_close(found, torch.stack([value[clip] for clip in clips]).mean())
+    if batch % processes == 0:
+        assert {share.weight for share in shares} == {1.0}
+
+
+def test_the_weight_of_a_share_is_in_the_gradient(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = dataclasses.replace(PLAIN, steps=1)
+    start = weights(training(tmp_path / "start").model)
+    whole = weights(fit(training(tmp_path / "whole", optimizer=once), accelerator))
+    monkeypatch.setattr(Share, "weight", 0.5)
+    half = weights(fit(training(tmp_path / "half", optimizer=once), accelerator))
+    torch.testing.assert_close(2 * (half - start), whole - start)
 
 
 def test_a_training_before_moves_no_part_of_the_next(tmp_path: Path, accelerator: Accelerator) -> None:

@@ -173,10 +173,33 @@ def test_processes_share_the_batch_of_a_step(videos: Path, tmp_path: Path) -> No
 
     def batches(rank: int, processes: int) -> list[list[tuple[int, int]]]:
         one = SimpleNamespace(process_index=rank, num_processes=processes, device=torch.device("cpu"))
-        return list(loop._loader(training, one, 0).batch_sampler)
+        return list(loop._share(training, one, 0))
 
     parts = [batches(rank, 2) for rank in (0, 1)]
     assert [sorted(one + other) for one, other in zip(*parts, strict=True)] == [sorted(b) for b in batches(0, 1)]
+
+
+LAST = ("5A", "5B", "5C")
+
+
+def test_layers_on_the_boxes_come_back_too(
+    videos: Path, weights: Path, accelerator: Accelerator, tmp_path: Path
+) -> None:
+    config = tiny(videos, tmp_path, box_layers=LAST)
+    folder = train.train(config, weights, 0, accelerator)
+    loaded, found = detectors.load(folder), open_split(config, "val")
+    assert loaded.network.box_layers == ["maxpool_5a", "mixed_5b", "mixed_5c"]
+    assert (loaded.network.head.in_channels, loaded.network.head.resolution) == (128, 14)
+    state = torch.load(next(folder.glob("checkpoints/step_000000004/state.pt")), weights_only=True)["model"]
+    assert all(value.equal(state[name]) for name, value in loaded.network.state_dict().items())
+    before = detectors.pretrained(weights)[0].state_dict()
+    moved = {name for name, value in loaded.network.backbone.state_dict().items() if not value.equal(before[name])}
+    assert any("mixed_5c" in name for name in moved)
+    assert not any("head" in name for name in moved)
+    table = evaluate.detections(loaded, found, config, accelerator)
+    assert len(table) == 6 * sum(len(boxes) for boxes in found.proposals.values())
+    with pytest.raises(ValueError, match="box_layers"):
+        train.train(tiny(videos, tmp_path), weights, 0, accelerator)
 
 
 def test_evaluate_writes_the_detections_that_its_numbers_are_of(videos: Path, trained: Path, tmp_path: Path, capsys):

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import record
-from benchmarks.paper import decoding
+from benchmarks.paper import decoding, published
+from benchmarks.paper.methods import Method
 from benchmarks.paper.tables import scripts
-from benchmarks.paper.tables.gpu_shares import accumulation
 from benchmarks.paper.tables.sharing import networks
 from benchmarks.paper.tables.table import Table
-from examples.d3d.config import Config
+from examples.d3d.config import Config, Optimizer
 from kdvideo.data import ClipError, probe
 from kdvideo.extraction import clips_of
 
@@ -34,8 +34,11 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     group.add_argument("--train", type=Path, help="training clips: a folder per class, or a csv of path,label")
     group.add_argument("--test", type=Path, help="validation clips, in the same form")
     group.add_argument("--root", type=Path, help="folder of the csv files' paths")
-    group.add_argument("--gpus", type=int, default=8, help="that the command shall use")
+    group.add_argument("--gpus", type=int, default=8, help="that the command shall use; any number")
     group.add_argument("--probe", type=int, default=1000, help="clips of each list that are opened; 0: all")
+    group.add_argument(
+        "--equal-steps", action="store_true", help="train S3D-G and I3D as long as D3D, not as their own papers say"
+    )
     group.add_argument("--run", action="store_true", help="train and measure, instead of saying how")
 
 
@@ -50,44 +53,73 @@ class Found(NamedTuple):
 
 def plan(tables: Sequence[Table], config: Config, options: argparse.Namespace) -> str:
     """Say everything that one must know before the published protocol is run."""
-    parts = [f"Nothing was trained. {record_of_steps()}"]
-    for table in tables:
-        parts += (
-            ["", f"{table.name}: {table.plan(options)}"] if table.plan else ["", *_of_table(table, config, options)]
+    lines = [f"Nothing was trained: this is what the published protocol takes, for one seed. {record_of_steps()}"]
+    if options.gpus > GPUS_PER_MACHINE:
+        lines.append(
+            "Start each command on every machine, with its number from 0 as RANK, the address of the first as MASTER, "
+            "and a --work-dir that all of them see."
         )
-    return "\n".join(parts)
+    for part in CLIPS:
+        if mine := [table for table in tables if table.part == part and not table.plan]:
+            lines += ["", *_of_data(part, mine, config, options)]
+    for table in tables:
+        lines += ["", f"{table.name}: {table.plan(options)}"] if table.plan else []
+    return "\n".join(lines)
 
 
-def _of_table(table: Table, config: Config, options: argparse.Namespace) -> Iterator[str]:
-    networks, readers = trainings(table)
-    steps, batch = config.optimizer.steps, config.optimizer.batch_size
-    yield f"{table.name}: {len(networks)} networks of {steps} steps of {batch} clips: {'; '.join(networks)}"
-    if readers:
-        decoder = decoding.schedule(config, processes=options.gpus)
-        yield f"  {readers} flow decoders of {decoder.steps} steps of {decoder.batch_size} clips"
-    name, count = CLIPS[table.part]
-    yield f"  clips: {name}, of which the paper had {count} for training"
+def _of_data(part: str, tables: Sequence[Table], config: Config, options: argparse.Namespace) -> Iterator[str]:
+    """What the tables that share a data set train, and the command that does it."""
+    data, count = CLIPS[part]
+    yield f"{data}, of which the paper had {count} clips for training; for {', '.join(table.name for table in tables)}"
     for side in ("train", "test"):
         yield f"  --{side}: {_clips(getattr(options, side), options)}"
-    yield f"  GPU-hours: {cost(len(networks) * steps * batch)}"
-    yield f"  {command(table, config, options)}"
+    yield from _networks(tables, config, options)
+    yield f"  {command(tables, options)}"
 
 
-def trainings(table: Table) -> tuple[list[str], int]:
-    """Return the networks that a table needs for one seed, teachers too, and the number of its flow decoders."""
-    of = [one for row in table.rows for one in row.of]
-    readers = {one for one in of if isinstance(one, decoding.Features) and one.method}
-    return sorted(method.name + seed * " of another seed" for method, seed in networks(of)), len(readers)
+def _networks(tables: Sequence[Table], config: Config, options: argparse.Namespace) -> Iterator[str]:
+    """Each network once, although several tables need it: they share what is trained."""
+    own, total = {} if options.equal_steps else published.own(config), 0
+    users: dict[tuple[Method, int], list[str]] = {}
+    for table in tables:
+        for training in networks_of(table):
+            users.setdefault(training, []).append(table.name)
+    yield f"  {'network':<28}{'steps x clips':>14}  {'GPU-hours':<13} for"
+    for (method, seed), names in sorted(users.items(), key=lambda item: (item[0][0].name, item[0][1])):
+        schedule = own.get(method, config).optimizer
+        clips = schedule.steps * schedule.batch_size
+        total += clips
+        yield _line(method.name + seed * " of another seed", schedule, cost(clips), names)
+    read = [(one, table.name) for table in tables for row in table.rows for one in row.of if _is_trained_reader(one)]
+    if read:
+        count, names = len({one for one, _ in read}), list(dict.fromkeys(name for _, name in read))
+        yield _line(f"{count} flow decoders", decoding.schedule(config), "not counted", names)
+    yield f"  GPU-hours together: {cost(total)}"
 
 
-def command(table: Table, config: Config, options: argparse.Namespace) -> str:
-    """Return the line that trains and measures a table on so many GPUs."""
-    accumulation(config, options.gpus)
-    script = ["--scale", "paper", "--gpus", str(options.gpus)]
-    script += ["--train", str(options.train or "TRAIN"), "--test", str(options.test or "TEST")]
-    script += ["--root", str(options.root)] if options.root else []
-    script += ["--work-dir", str(options.work_dir), "--run"]
-    return launch(options.gpus, scripts.modules()[table.name], script)
+def _line(name: str, schedule: Optimizer, hours: str, users: Sequence[str]) -> str:
+    return f"  {name:<28}{schedule.steps:>8} x {schedule.batch_size:<3}  {hours:<13} {' '.join(users)}"
+
+
+def networks_of(table: Table) -> set[tuple[Method, int]]:
+    """Return the networks that a table needs for one seed, teachers too; 1 stands for another seed than the table's."""
+    return networks(one for row in table.rows for one in row.of)
+
+
+def _is_trained_reader(one: Any) -> bool:
+    return isinstance(one, decoding.Features) and one.method is not None
+
+
+def command(tables: Sequence[Table], options: argparse.Namespace) -> str:
+    """Return the line that trains and measures tables on so many GPUs."""
+    names = [table.name for table in tables]
+    script = ["--scale", "paper", *(["--only", *names] if len(names) > 1 else [])]
+    script += ["--gpus", str(options.gpus), "--train", str(options.train or "TRAIN")]
+    script += ["--test", str(options.test or "TEST"), *(["--root", str(options.root)] if options.root else [])]
+    script += ["--seeds", *map(str, options.seeds)] if options.seeds else []
+    script += ["--equal-steps"] if options.equal_steps else []
+    module = scripts.modules()[names[0]] if len(names) == 1 else "benchmarks.paper.run_all"
+    return launch(options.gpus, module, [*script, "--work-dir", str(options.work_dir), "--run"])
 
 
 def launch(gpus: int, module: str, flags: Sequence[str]) -> str:
@@ -143,7 +175,7 @@ def record_of_steps() -> str:
         return "GPU-hours are not known: python -m benchmarks.speed.flow --only gpu_steps on a GPU measures a step."
     return (
         f"GPU-hours are those of a measured training step of S3D-G on RGB, {step[0]:.0f} clips/s in bfloat16 on one "
-        f"GPU ({step[1]}), for every network; teachers, flow decoders, flow and reading of clips come on top."
+        f"GPU ({step[1]}), for every network; I3D, teachers, flow decoders, flow and reading of clips cost more."
     )
 
 

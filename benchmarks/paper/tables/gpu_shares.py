@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from examples.d3d.config import Config
 
@@ -10,19 +11,15 @@ CLIPS_PER_GPU = 6  # of the paper
 
 
 def on_gpus(config: Config, gpus: int) -> Config:
-    """Return the settings for that many GPUs, with the same batch."""
-    return dataclasses.replace(config, gradient_accumulation_steps=accumulation(config, gpus))
+    """Return the settings for that many GPUs, with the same batch.
 
-
-def accumulation(config: Config, gpus: int) -> int:
-    """Return the number of parts into which a GPU's share of the batch is cut: the fewest of at most 6 clips.
+    It is cut into the fewest equal parts of which no GPU has more than 6 clips; a GPU may have one less than another.
 
     Raises:
-        ValueError: the number of GPUs does not divide the batch.
+        ValueError: fewer than one GPU.
     """
+    if gpus < 1:
+        raise ValueError(f"--gpus must be at least 1, got {gpus}")
     batch = config.optimizer.batch_size
-    if gpus < 1 or batch % gpus:
-        near = [n for n in range(1, batch + 1) if batch % n == 0]
-        raise ValueError(f"--gpus must divide the batch of {batch}, as {near} do, got {gpus}")
-    share = batch // gpus
-    return next(parts for parts in range(1, share + 1) if share % parts == 0 and share // parts <= CLIPS_PER_GPU)
+    parts = (n for n in range(1, batch + 1) if batch % n == 0 and math.ceil(batch / n / gpus) <= CLIPS_PER_GPU)
+    return dataclasses.replace(config, gradient_accumulation_steps=next(parts))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from accelerate import Accelerator
 
-from benchmarks.paper import ut_interaction
+from benchmarks.paper import published, ut_interaction
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.tables import cluster_plan, gpu_shares
 from benchmarks.paper.tables.table import Table
@@ -100,9 +100,10 @@ class Scale:
         """Return the settings for the GPUs that the command line names."""
         return config
 
-    def pretraining(self, part: str, config: Config, options: argparse.Namespace) -> Config | None:
-        """Return the settings of a pretraining on a part of the data; None where its clips are not given."""
-        return self.data[part].chosen(dataclasses.replace(config, train=None, test=None, root=None))
+    def pretraining(self, part: str, lab: Lab, options: argparse.Namespace) -> Lab | None:
+        """Return the laboratory of a pretraining on a part of the data; None where its clips are not given."""
+        config = dataclasses.replace(lab.config, train=None, test=None, root=None)
+        return Lab(self.data[part].chosen(config), lab.accelerator)
 
 
 class RealScale(Scale):
@@ -131,10 +132,14 @@ class PaperScale(Scale):
         """Return the seeds on the given clips."""
         config = dataclasses.replace(self.config, work_dir=options.work_dir)
         config = dataclasses.replace(config, train=options.train, test=options.test, root=options.root)
-        if part != "transfer":
-            config = self.on_gpus(config, options)
-        lab = Lab(config, accelerator)
+        # Table 4 trains with another batch, which its script shares out.
+        lab = Lab(config, accelerator) if part == "transfer" else self._lab(config, options, accelerator)
         return [Draw(str(seed), lab, seed) for seed in seeds]
+
+    def _lab(self, config: Config, options: argparse.Namespace, accelerator: Accelerator) -> Lab:
+        own = {} if options.equal_steps else published.own(config)
+        shared = {method: self.on_gpus(settings, options) for method, settings in own.items()}
+        return Lab(self.on_gpus(config, options), accelerator, shared)
 
     def plan(self, tables: Sequence[Table], options: argparse.Namespace) -> str | None:
         """Return the commands, clips and cost of the protocol, unless the command line says --run."""
@@ -149,19 +154,22 @@ class PaperScale(Scale):
         return None
 
     def clips_for_record(self, lab: Lab) -> dict[str, Any]:
-        """Return the number of clips and their fingerprints."""
+        """Return the number of clips and their fingerprints, and the schedules that differ from the recipe's."""
+        schedules = {"schedules": [f"{method.name}: {one.optimizer}" for method, one in lab.own.items()]}
         if lab.config.train is None:
-            return {}
+            return schedules
         sides = {"train": lab.clips.train, "test": lab.clips.test}
-        return {"clips": {side: {"count": len(one), "fingerprint": fingerprint(one)} for side, one in sides.items()}}
+        counts = {side: {"count": len(one), "fingerprint": fingerprint(one)} for side, one in sides.items()}
+        return schedules | {"clips": counts}
 
     def on_gpus(self, config: Config, options: argparse.Namespace) -> Config:
         """Return the settings whose batch the given GPUs share."""
         return gpu_shares.on_gpus(config, options.gpus)
 
-    def pretraining(self, part: str, config: Config, options: argparse.Namespace) -> Config | None:
-        """Return the settings on Kinetics-600, whose clips --train and --test may name; other weights are given."""
-        return self.on_gpus(config, options) if part == "kinetics600" and config.train else None
+    def pretraining(self, part: str, lab: Lab, options: argparse.Namespace) -> Lab | None:
+        """Return the laboratory on Kinetics-600, whose clips --train and --test may name; other weights are given."""
+        there = part == "kinetics600" and lab.config.train
+        return self._lab(lab.config, options, lab.accelerator) if there else None
 
 
 def _shortcut(classes: Sequence[str], counts: Mapping[str, int], **settings: Any) -> dict[str, Any]:
