@@ -119,7 +119,7 @@ class Lab:
                 folder,
                 student.train(),
                 terms.losses(method, config, teaching.target),
-                teaching.views,
+                self.clips.readable(teaching.views),
                 optimizer,
                 seed,
                 teaching.on_device,

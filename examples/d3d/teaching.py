@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 import kdvideo as kd
 from examples.d3d.config import Config
 from examples.d3d.data import Clips, fingerprint, prepare
+from examples.d3d.processes import once
 from examples.d3d.training import Batch, unchanged
 from kdvideo import data, flow
 from kdvideo.training import StopRequest, ignore_signals, settings_hash
@@ -124,7 +125,7 @@ class _Pass:
         views = self.clips.views(self.clips.train, source, rgb=from_rgb, **self.options)
         rows = {clip: row for row, clip in enumerate(self.clips.train["clip"])}
         loader = DataLoader(
-            views,
+            self.clips.readable(views),
             batch_size=max(1, self.config.optimizer.batch_size // accelerator.num_processes),
             sampler=[(view, rows[clip]) for clip, view in missing],
             num_workers=self.config.num_workers,
@@ -144,8 +145,16 @@ class _Pass:
             sys.exit(stop.exit_code)
 
     def _as_stored(self) -> flow.FlowStore | flow.EstimatorSource:
-        """The store where it holds every clip; else flow as it would come from there, computed when asked for."""
-        store = self.clips.store(self.clips.train)
-        if all(clip in store for clip in self.clips.train["clip"]):
+        """The store where it knows of every clip; else flow as it would come from there, computed when asked for."""
+        store, ids = self.clips.store(self.clips.train), self.clips.train["clip"][:]
+        if once(lambda: all(_is_known(store, clip) for clip in ids)):
             return store
         return flow.EstimatorSource(self.clips.estimator, bound=self.clips.input.flow_bound)
+
+
+def _is_known(store: flow.FlowStore, clip: str) -> bool:
+    """Return whether the flow of a clip is done, or is known not to be possible."""
+    try:
+        return store.info(clip) is not None
+    except ValueError:  # a damaged sidecar
+        return False

@@ -12,6 +12,7 @@ from kdvideo.data.clips.multi_view import (
     whole_video,
 )
 from kdvideo.data.clips.paired import PairedClips
+from kdvideo.data.clips.readable import ReadableClips
 from kdvideo.data.clips.reader import ClipReader, Segment
 from kdvideo.data.clips.sampling import Window
 from kdvideo.data.manifests.csv_lists import from_csv, read_clip_list
@@ -38,6 +39,7 @@ __all__ = [
     "ManifestError",
     "MultiView",
     "PairedClips",
+    "ReadableClips",
     "Segment",
     "ViewProtocol",
     "Window",
