@@ -87,7 +87,7 @@ class Config:
     root: Path | None = None
     """Folder to which the paths of the csv files are relative (default: the folder of the csv)."""
     allow_missing: float = 0.0
-    """The largest fraction of the listed clips that may be missing; they are left out and listed in work_dir/missing."""
+    """The largest fraction of the listed clips that may be missing: left out, and listed in work_dir/missing."""
     max_unreadable: float = 0.0
     """The largest fraction of the training clips that may be unreadable; the next readable clip takes the place of
     each. In tests an unreadable clip is always an error."""

@@ -35,7 +35,12 @@ def add_to(commands: Commands) -> None:
 
 def _add_settings(parser: Parser) -> None:
     add = parser.add_argument
-    add("videos", metavar="VIDEOS", type=Path, help="folder of videos, csv of path,label[,start,end], Kinetics list, or one video")
+    add(
+        "videos",
+        metavar="VIDEOS",
+        type=Path,
+        help="folder of videos, csv of path,label[,start,end], Kinetics list, or one video",
+    )
     add("out", metavar="OUT", type=Path, help="folder of the flow, a kdvideo.flow.FlowStore")
     add("--root", type=Path, metavar="DIR", help="what paths in the csv are relative to (default: its folder)")
     add("--fps", type=float, default=25.0, help="frames per second (default 25)")

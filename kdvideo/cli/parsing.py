@@ -25,9 +25,7 @@ class Parser(argparse.ArgumentParser):
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
-def new_command(
-    commands: Commands, name: str, run: Run, *, summary: str, details: str, example: str
-) -> Parser:
+def new_command(commands: Commands, name: str, run: Run, *, summary: str, details: str, example: str) -> Parser:
     """Add a command to the command line and return its parser."""
     parser = commands.add_parser(
         name,

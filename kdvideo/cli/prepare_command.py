@@ -30,7 +30,9 @@ def add_to(commands: Commands) -> None:
     add("--short-side", type=int, default=256, metavar="PIXELS", help="of the new videos, even (default 256)")
     add("--fps", type=float, default=25.0, help="frames per second (default 25)")
     add("--crf", type=int, default=18, help="quality of x264, from 0, without loss, to 51 (default 18)")
-    add("--gop", type=int, default=12, metavar="FRAMES", help="at most so many from key frame to key frame (default 12)")
+    add(
+        "--gop", type=int, default=12, metavar="FRAMES", help="at most so many from key frame to key frame (default 12)"
+    )
     add("--workers", type=int, metavar="N", help="processes; 0: none (default: one per core)")
     add("--deadline", type=float, metavar="SECONDS", help="a clip that takes longer fails (default: no limit)")
     add("--retry-failed", action="store_true", help="try clips again that failed before")

@@ -19,6 +19,7 @@ SETTINGS = "extraction.json"
 FRAME_BYTES = 256 * 2**20  # of the frames held at once: some 40 s at 25 fps and 256 x 340 pixels
 PAIRS = 64  # whose flow is computed at once
 
+
 @dataclass(frozen=True, kw_only=True)
 class FlowJob(Job):
     """Flow of clips into a `FlowStore`."""

@@ -33,7 +33,9 @@ def record_settings(job: Job, locks: Locks) -> None:
             ) from error
     differ = [f"{k} is {found.get(k)!r} there, {v!r} here" for k, v in settings.items() if found.get(k) != v]
     if differ:
-        raise ValueError(f"{path.parent} holds {job.noun} of other settings; choose another folder ({'; '.join(differ)})")
+        raise ValueError(
+            f"{path.parent} holds {job.noun} of other settings; choose another folder ({'; '.join(differ)})"
+        )
 
 
 def remove_leftovers(folder: Path, locks: Locks) -> None:

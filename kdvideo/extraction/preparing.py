@@ -116,10 +116,11 @@ class PrepareJob(Job):
     def file(self, row: ClipRow) -> Path:
         """Return the file of a clip: its id, with the seconds in the manner of Kinetics where it is a segment."""
         start, end = row["start"], row["end"]
-        inside = PurePosixPath(row["clip"] if start is None and end is None else row["clip"].rpartition("@")[0])
+        whole = start is None and end is None
+        inside = PurePosixPath(row["clip"] if whole else row["clip"].rpartition("@")[0] or row["clip"])
         if inside.is_absolute() or not inside.name or ".." in inside.parts:
             raise ValueError(f"the id of a clip must be a relative path, got {row['clip']!r}")
-        segment = "" if start is None and end is None else f"_{_second(start or 0)}_{_second(end)}"
+        segment = "" if whole else f"_{_second(start or 0)}_{_second(end)}"
         return self.top / inside.parent / f"{inside.stem}{segment}.mp4"
 
     def make(self, row: ClipRow) -> float:

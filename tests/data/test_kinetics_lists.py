@@ -83,11 +83,18 @@ def test_links_to_clips_and_folders_are_followed(tmp_path: Path) -> None:
 def test_missing_and_empty_clips_are_counted_listed_and_left_out(tmp_path: Path) -> None:
     place(tmp_path, "-abc_000003_000013.mp4", "def_000000_000010.mp4")
     place(tmp_path, "hij_000000_000010.mp4", text="")
-    file, out = write(tmp_path, ROWS + "abseiling,gone,1,11,train\nzumba,hij,0,10,train\n"), tmp_path / "out" / "lost.csv"
+    file, out = (
+        write(tmp_path, ROWS + "abseiling,gone,1,11,train\nzumba,hij,0,10,train\n"),
+        tmp_path / "out" / "lost.csv",
+    )
     with pytest.warns(UserWarning, match=r"train\.csv: 2 of 4 clips are missing and left out.*lost\.csv"):
         manifest = from_kinetics_list(file, root=tmp_path, allow_missing=0.5, missing_list=out)
     assert manifest["clip"][:] == ["-abc_000003_000013.mp4", "def_000000_000010.mp4"]
-    assert manifest.features["label"].names == ["abseiling", "air drumming", "zumba"]  # of the list, not of what is left
+    assert manifest.features["label"].names == [
+        "abseiling",
+        "air drumming",
+        "zumba",
+    ]  # of the list, not of what is left
     assert out.read_text() == (
         "line,path,reason\n4,gone_000001_000011.mp4,no such file\n5,hij_000000_000010.mp4,empty file\n"
     )
@@ -115,7 +122,9 @@ def test_rows_listed_twice_count_once_and_two_labels_are_an_error(tmp_path: Path
     assert found == [(4, "'def_000000_000010.mp4' is listed again with another label (first on line 3)")]
 
 
-@pytest.mark.parametrize("row", ["abseiling,def,zero,10,train", ",def,0,10,train", "abseiling,def,10,10,x", "abseiling"])
+@pytest.mark.parametrize(
+    "row", ["abseiling,def,zero,10,train", ",def,0,10,train", "abseiling,def,10,10,x", "abseiling"]
+)
 def test_bad_rows_are_named(tmp_path: Path, row: str) -> None:
     place(tmp_path, "-abc_000003_000013.mp4", "def_000000_000010.mp4")
     ((line, text),) = problems(write(tmp_path, ROWS + row + "\n"), root=tmp_path)

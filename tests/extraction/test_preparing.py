@@ -19,7 +19,7 @@ from torch import Tensor
 from kdvideo import data
 from kdvideo.cli import main
 from kdvideo.data.manifests.scanning import file_sizes
-from kdvideo.extraction import ExtractionError, clips_of, prepare
+from kdvideo.extraction import ExtractionError, prepare
 from tests.data.videos import numbers, picture, write_audio, write_video
 from tests.extraction.fakes import clips, files, row, write_clip
 
@@ -80,7 +80,7 @@ def test_the_same_command_continues_and_repeats_no_work(tmp_path: Path) -> None:
 
 def test_workers_make_the_same_bytes(tmp_path: Path) -> None:
     rows = labelled([*clips(tmp_path, 3), row(tmp_path, "gone.mp4")])
-    assert prepare(rows, tmp_path / "one", **SIZE) == prepare(rows, tmp_path / "two", **SIZE, workers=2, deadline=60.0)
+    assert prepare(rows, tmp_path / "one", **SIZE) == prepare(rows, tmp_path / "two", **SIZE, workers=2, deadline=600.0)
     assert files(tmp_path / "two") == files(tmp_path / "one")
 
 
@@ -156,7 +156,7 @@ def test_other_settings_and_two_clips_of_one_name_are_refused(tmp_path: Path) ->
     twins = labelled([row(tmp_path, "a.avi"), row(tmp_path, "a.mp4")])
     with pytest.raises(ValueError, match=r"'a\.avi' and 'a\.mp4' would both be .*a\.mp4"):
         prepare(twins, tmp_path / "twins", **SIZE)
-    with pytest.raises(ValueError, match="must be a relative path, got '../a.mp4'"):
+    with pytest.raises(ValueError, match=r"must be a relative path, got '\.\./a\.mp4'"):
         prepare(labelled([row(tmp_path, "../a.mp4")]), tmp_path / "out", **SIZE)
 
 
@@ -194,13 +194,17 @@ def test_killed_at_any_instant_it_ends_with_the_same_bytes(tmp_path: Path) -> No
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
-CLIPS = ("torchvision_videos/SOX5yA1l24A.mp4", "torchvision_videos/v_SoccerJuggling_g23_c01.avi", "ssv2_1clip/smth-smth-1.webm")
+CLIPS = (
+    "torchvision_videos/SOX5yA1l24A.mp4",
+    "torchvision_videos/v_SoccerJuggling_g23_c01.avi",
+    "ssv2_1clip/smth-smth-1.webm",
+)
 
 
 @pytest.mark.parametrize("clip", CLIPS)
 def test_real_clips_keep_their_frames(shared: Path, tmp_path: Path, clip: str) -> None:
     original = shared / "data" / "clips" / clip
-    listed = {"path": str(original), "clip": clip, "label": "x", "start": None, "end": 3.0}
+    listed = {"path": str(original), "clip": f"{clip}@0.0-3.0", "label": "x", "start": None, "end": 3.0}
     prepare([listed], tmp_path, short_side=128)
     (path,) = data.from_csv(tmp_path / "clips.csv")["path"]
     before = data.read_frames(original, end=3.0, fps=25, short_side=128)

@@ -28,7 +28,7 @@ def from_kinetics_list(
     allow_missing: float = False,
     missing_list: PathLike | None = None,
 ) -> Dataset:
-    """Read the manifest of an official Kinetics list with the columns label, youtube_id, time_start and time_end.
+    r"""Read the manifest of an official Kinetics list with the columns label, youtube_id, time_start and time_end.
 
     A clip is found by the name of its file in any folder under `root`. `<youtube_id>_<start>_<end>`, the times with
     six digits, is a trimmed clip and is used whole; `<youtube_id>` is the untrimmed video, of which the listed
@@ -55,7 +55,7 @@ def from_kinetics_list(
         >>> with tempfile.TemporaryDirectory() as root:
         ...     for name in ("abc_000003_000013.mp4", "def.mkv"):
         ...         _ = Path(root, name).write_bytes(b"video")
-        ...     text = "label,youtube_id,time_start,time_end,split\\nrun,abc,3,13,train\\nsit,def,7,17,train\\n"
+        ...     text = "label,youtube_id,time_start,time_end,split\nrun,abc,3,13,train\nsit,def,7,17,train\n"
         ...     _ = Path(root, "train.csv").write_text(text)
         ...     from_kinetics_list(Path(root, "train.csv"), root=root)["clip"][:]
         ['abc_000003_000013.mp4', 'def.mkv@7.0-17.0']

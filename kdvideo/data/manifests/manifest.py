@@ -23,6 +23,7 @@ from kdvideo.files import write_atomic
 if TYPE_CHECKING:
     from datasets import Dataset
 
+
 class ManifestError(ValueError):
     """The error of a list of clips; names every bad row with its line number.
 
@@ -160,7 +161,11 @@ class ManifestBuilder:
             warnings.warn(f"{self.source}: {count} and left out, first {first}{where}", stacklevel=4)
             return there
         if self.allow_missing or where:
-            allowed = f", more than the {self.allow_missing:.2%} allowed" if there else f" in {self.root!r}: is that the root of the paths?"
+            allowed = (
+                f", more than the {self.allow_missing:.2%} allowed"
+                if there
+                else f" in {self.root!r}: is that the root of the paths?"
+            )
             self.report(0, count + allowed + where)
         self.problems += [(row.line, f"{_why(size)} {row.path!r}") for row, size in lost]
         return found
@@ -190,5 +195,12 @@ def _dataset(columns: dict[str, list[object]], names: list[str]) -> Dataset:
     from datasets import ClassLabel, Dataset, Features, Value  # here: its import takes seconds
 
     text, seconds = Value("string"), Value("float64")
-    kinds = {"path": text, "label": ClassLabel(names=names), "clip": text, "start": seconds, "end": seconds, "bytes": Value("int64")}
+    kinds = {
+        "path": text,
+        "label": ClassLabel(names=names),
+        "clip": text,
+        "start": seconds,
+        "end": seconds,
+        "bytes": Value("int64"),
+    }
     return Dataset.from_dict(columns, features=Features(kinds))
