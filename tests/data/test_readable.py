@@ -98,7 +98,9 @@ def test_each_reason_is_told_once(manifest: Dataset) -> None:
 def test_more_than_allowed_is_an_error_that_names_them(manifest: Dataset) -> None:
     clips = ReadableClips(views(manifest), most=2 / 8)
     quiet(clips, [2])
-    with pytest.raises(ClipError, match=r"a/2\.mp4, .*3 of 8 clips cannot be read, more than 25\.00%.*not a video"):
+    with pytest.raises(
+        ClipError, match=r"a/4\.mp4, a/6\.mp4, b/7\.mp4: 3 of 8 clips cannot be read, more than 25\.00%.*not a video"
+    ):
         quiet(clips, [7])
     others = ReadableClips(views(manifest), most=2 / 8)
     quiet(others, [2])
