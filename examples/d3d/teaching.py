@@ -16,7 +16,7 @@ import kdvideo as kd
 from examples.d3d.config import Config
 from examples.d3d.data import Clips, fingerprint, prepare
 from examples.d3d.processes import once
-from examples.d3d.training import Batch, unchanged
+from examples.d3d.training import Batch, any_process, unchanged
 from kdvideo import data, flow
 from kdvideo.training import StopRequest, ignore_signals, settings_hash
 
@@ -100,8 +100,11 @@ class _Pass:
         pairs = [(clip, view) for view in range(min(epochs, config.distinct_views or epochs)) for clip in ids]
         mine = pairs[accelerator.process_index :: accelerator.num_processes]
         missing = cache.missing(*zip(*mine, strict=True)) if mine else []
-        if missing:
-            self._write(cache, missing)
+        if any_process(accelerator, bool(missing)):  # all of them look for the flow together, or none
+            from_rgb = self.stream == "rgb" or config.cache_flow == "online"
+            source = None if from_rgb else self._as_stored()
+            if missing:
+                self._write(cache, missing, source)
         accelerator.wait_for_everyone()
         return cache
 
@@ -119,9 +122,13 @@ class _Pass:
         folder = self.config.work_dir / "teacher" / settings_hash(says)
         return kd.TeacherCache(folder, fingerprint=says, features=self.features)
 
-    def _write(self, cache: kd.TeacherCache, missing: list[tuple[str, int]]) -> None:
-        accelerator, from_rgb = self.accelerator, self.stream == "rgb" or self.config.cache_flow == "online"
-        source = None if from_rgb else self._as_stored()
+    def _write(
+        self,
+        cache: kd.TeacherCache,
+        missing: list[tuple[str, int]],
+        source: flow.FlowStore | flow.EstimatorSource | None,
+    ) -> None:
+        accelerator, from_rgb = self.accelerator, source is None
         views = self.clips.views(self.clips.train, source, rgb=from_rgb, **self.options)
         rows = {clip: row for row, clip in enumerate(self.clips.train["clip"])}
         loader = DataLoader(

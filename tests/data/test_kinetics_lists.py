@@ -106,6 +106,16 @@ def test_missing_and_empty_clips_are_counted_listed_and_left_out(tmp_path: Path)
     ]
 
 
+def test_when_nothing_is_missing_no_old_list_says_so(tmp_path: Path) -> None:
+    place(tmp_path, "-abc_000003_000013.mp4")
+    file, out = write(tmp_path, ROWS), tmp_path / "lost.csv"
+    problems(file, root=tmp_path, missing_list=out)
+    assert out.read_text() == "line,path,reason\n3,def_000000_000010.mp4,no such file\n"
+    place(tmp_path, "def_000000_000010.mp4")
+    from_kinetics_list(file, root=tmp_path, missing_list=out)
+    assert not out.exists()
+
+
 def test_a_wrong_root_is_a_stop_however_many_may_be_missing(tmp_path: Path) -> None:
     place(tmp_path, "-abc_000003_000013.mp4")
     file = write(tmp_path, ROWS)

@@ -152,6 +152,8 @@ class ManifestBuilder:
         least = 1 if self.empty_is_missing else 0
         there = [(row, size) for row, size in found if size is not None and size >= least]
         if len(there) == len(rows):
+            if self.missing_list is not None:
+                Path(self.missing_list).unlink(missing_ok=True)  # what an earlier call wrote is no longer so
             return found
         lost = [(row, size) for row, size in found if size is None or size < least]
         count = f"{len(lost)} of {len(rows)} clips are missing"
