@@ -119,7 +119,7 @@ def test_when_nothing_is_missing_no_old_list_says_so(tmp_path: Path) -> None:
 def test_a_wrong_root_is_a_stop_however_many_may_be_missing(tmp_path: Path) -> None:
     place(tmp_path, "-abc_000003_000013.mp4")
     file = write(tmp_path, ROWS)
-    with pytest.raises(ManifestError, match=r"2 of 2 clips are missing in '.*lists': is that the root of the paths\?"):
+    with pytest.raises(ManifestError, match=r"2 of 2 clips are missing, is '.*lists' their root\?"):
         from_csv(file, allow_missing=True)
 
 

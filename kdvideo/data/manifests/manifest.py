@@ -149,41 +149,39 @@ class ManifestBuilder:
         if not 0 <= self.allow_missing <= 1:
             raise ValueError(f"allow_missing must be a fraction of the clips, 0 to 1, got {self.allow_missing}")
         found = list(zip(rows, file_sizes(os.path.join(self.root, row.path) for row in rows), strict=True))
-        least = 1 if self.empty_is_missing else 0
-        there = [(row, size) for row, size in found if size is not None and size >= least]
-        if len(there) == len(rows):
-            if self.missing_list is not None:
-                Path(self.missing_list).unlink(missing_ok=True)  # what an earlier call wrote is no longer so
+        lost = [(row, lack) for row, size in found if (lack := self._lack(size))]
+        where = self._list_missing(lost)
+        if not lost:
             return found
-        lost = [(row, size) for row, size in found if size is None or size < least]
         count = f"{len(lost)} of {len(rows)} clips are missing"
-        where = self._write_missing(lost)
-        if there and len(lost) <= self.allow_missing * len(rows):
+        found_some = len(lost) < len(rows)
+        if found_some and len(lost) <= self.allow_missing * len(rows):
             first = ", ".join(repr(row.path) for row, _ in lost[:5])
             warnings.warn(f"{self.source}: {count} and left out, first {first}{where}", stacklevel=4)
-            return there
+            return [one for one in found if not self._lack(one[1])]
         if self.allow_missing or where:
-            allowed = (
-                f", more than the {self.allow_missing:.2%} allowed"
-                if there
-                else f" in {self.root!r}: is that the root of the paths?"
-            )
-            self.report(0, count + allowed + where)
-        self.problems += [(row.line, f"{_why(size)} {row.path!r}") for row, size in lost]
+            wrong = f"more than the {self.allow_missing:.2%} allowed" if found_some else f"is {self.root!r} their root?"
+            self.report(0, f"{count}, {wrong}{where}")
+        self.problems += [(row.line, f"{lack} {row.path!r}") for row, lack in lost]
         return found
 
-    def _write_missing(self, lost: Sequence[tuple[ListedClip, int | None]]) -> str:
+    def _lack(self, size: int | None) -> str:
+        if size is None:
+            return "no such file"
+        return "empty file" if self.empty_is_missing and not size else ""
+
+    def _list_missing(self, lost: Sequence[tuple[ListedClip, str]]) -> str:
+        """Write the list of the missing clips, or remove an old one; return where it is, to end a message."""
         if self.missing_list is None:
             return ""
+        if not lost:
+            Path(self.missing_list).unlink(missing_ok=True)
+            return ""
         text = io.StringIO(newline="")
-        rows = [("line", "path", "reason"), *((row.line, row.path, _why(size)) for row, size in lost)]
+        rows = [("line", "path", "reason"), *((str(row.line), row.path, lack) for row, lack in lost)]
         csv.writer(text, lineterminator="\n").writerows(rows)
         write_atomic(Path(self.missing_list), text.getvalue().encode(errors="surrogateescape"))
         return f"; all are in {os.fspath(self.missing_list)}"
-
-
-def _why(size: int | None) -> str:
-    return "no such file" if size is None else "empty file"
 
 
 def _classes(rows: Sequence[ListedClip]) -> list[str]:
