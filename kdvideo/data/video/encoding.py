@@ -28,7 +28,7 @@ def write_h264(
         options: of the encoder x264, such as `{"crf": "18", "preset": "fast"}`.
         container_options: of the mp4 file.
     """
-    target: Any = file if hasattr(file, "write") else os.fspath(file)  # type: ignore[arg-type]
+    target: Any = os.fspath(file) if isinstance(file, (str, os.PathLike)) else file
     with av.open(target, "w", format="mp4", options=dict(container_options or {})) as container:
         stream: Any = None
         for frame in frames:
