@@ -94,7 +94,7 @@ class _Pass:
     options: dict[str, Any]
 
     def run(self, views: data.PairedClips) -> kd.TeacherCache:
-        config, accelerator, ids = self.config, self.accelerator, self.clips.train["clip"]
+        config, accelerator, ids = self.config, self.accelerator, self.clips.train["clip"][:]
         cache = self._cache(views)
         epochs = math.ceil(config.optimizer.steps * config.optimizer.batch_size / len(views))
         pairs = [(clip, view) for view in range(min(epochs, config.distinct_views or epochs)) for clip in ids]
@@ -130,7 +130,7 @@ class _Pass:
     ) -> None:
         accelerator, from_rgb = self.accelerator, source is None
         views = self.clips.views(self.clips.train, source, rgb=from_rgb, **self.options)
-        rows = {clip: row for row, clip in enumerate(self.clips.train["clip"])}
+        rows = {clip: row for row, clip in enumerate(self.clips.train["clip"][:])}
         loader = DataLoader(
             self.clips.readable(views),
             batch_size=max(1, self.config.optimizer.batch_size // accelerator.num_processes),
