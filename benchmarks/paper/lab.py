@@ -127,7 +127,7 @@ class Lab:
                 folder,
                 student.train(),
                 terms.losses(method, config, teaching.target),
-                teaching.views,
+                self.clips.readable(teaching.views),
                 config.optimizer,
                 seed,
                 teaching.on_device,

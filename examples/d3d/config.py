@@ -86,11 +86,17 @@ class Config:
     """D3D: a flow network teaches an RGB network."""
 
     train: Path | None = None
-    """Training clips: a folder per class, or a csv of path,label. None: the embedded synthetic videos."""
+    """Training clips: a folder per class, a csv of path,label or an official Kinetics list. None: the embedded
+    synthetic videos."""
     test: Path | None = None
     """Test clips, in the form of --train."""
     root: Path | None = None
     """Folder to which the paths of the csv files are relative (default: the folder of the csv)."""
+    allow_missing: float = 0.0
+    """The largest fraction of the listed clips that may be missing: left out, and listed in work_dir/missing."""
+    max_unreadable: float = 0.0
+    """The largest fraction of the training clips that may be unreadable; the next readable clip takes the place of
+    each. In tests an unreadable clip is always an error."""
     work_dir: Path = Path("runs")
     """Synthetic videos, stored flow and the teacher's cached outputs; shared by all runs."""
     output_dir: Path = Path("runs/d3d")
@@ -143,6 +149,9 @@ class Config:
         self.optimizer.check(checkpointing_steps=self.checkpointing_steps, gradient_accumulation_steps=parts)
         if self.optimizer.batch_size % parts:
             raise ValueError(f"batch_size must divide into {parts} accumulated parts, got {self.optimizer.batch_size}")
+        if not (0 <= self.allow_missing <= 1 and 0 <= self.max_unreadable <= 1):
+            found = f"{self.allow_missing} and {self.max_unreadable}"
+            raise ValueError(f"--allow-missing and --max-unreadable must be fractions, 0 to 1, got {found}")
         if self.distinct_views < 0:
             raise ValueError(f"--distinct-views must be 0 (never repeat) or more, got {self.distinct_views}")
         if 0 < self.input.test_frames < self.input.frames:
@@ -161,7 +170,7 @@ class Config:
         return self.output_dir / f"seed{seed}" / network
 
 
-PAPER = Config()
+PAPER = Config(allow_missing=0.1, max_unreadable=0.01)
 POCKET = Config(
     distill_weight=0.3,
     input=Input(frames=16, fps=12.5, short_side=48, crop=44, flow_bound=5.0, test_frames=0),

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from datasets import Dataset
 
 from examples.d3d.config import Config, Input
+from examples.d3d.processes import once
 from kdvideo import data, extraction, flow
 from kdvideo.data import synthetic
 
@@ -40,6 +41,8 @@ class Clips:
     stores_flow: bool
     """False: flow is computed from the frames whenever it is asked for."""
     in_memory: bool = False
+    max_unreadable: float = 0.0
+    """The largest fraction of the training clips that may be unreadable."""
     _opened: dict[tuple[object, ...], data.PairedClips] = field(default_factory=dict, repr=False)
 
     @property
@@ -78,6 +81,10 @@ class Clips:
             self._opened[key] = data.PairedClips(manifest, train=train, **self._view, **options)
         return self._opened[key].with_seed(seed, distinct_views=distinct_views or None)
 
+    def readable(self, views: data.PairedClips) -> data.PairedClips | data.ReadableClips:
+        """Training views, in which another clip takes the place of one that cannot be read, where that is allowed."""
+        return data.ReadableClips(views, most=self.max_unreadable) if self.max_unreadable else views
+
     def seen(self, stream: str) -> dict[str, Any]:
         """What a network is trained on, as its file records it."""
         return {"stream": stream, "range": [-1.0, 1.0], "flow": self.estimator.fingerprint, **self._view}
@@ -99,7 +106,7 @@ def open_clips(config: Config) -> Clips:
         root = synthetic.write_dataset(folder, seed=config.data_seed, **SYNTHETIC[config.videos])
         train, test = (data.from_folder(root / split) for split in ("train", config.split))
     else:
-        train, test = (_manifest(path, config.root) for path in (config.train, config.test))
+        train, test = once(lambda: [_manifest(config, side) for side in ("train", "test")])
     names = [manifest.features["label"].names for manifest in (train, test)]
     if names[0] != names[1]:
         raise ValueError(f"the test clips must have the classes of the training clips, {names[0]}, got {names[1]}")
@@ -111,16 +118,21 @@ def open_clips(config: Config) -> Clips:
         config.work_dir / "flow" / config.flow_preset,
         config.stores_flow,
         config.in_memory,
+        config.max_unreadable,
     )
 
 
-def _manifest(path: Path, root: Path | None) -> Dataset:
-    return data.from_folder(path) if path.is_dir() else data.from_csv(path, root=root)
+def _manifest(config: Config, side: str) -> Dataset:
+    path: Path = getattr(config, side)
+    if path.is_dir():
+        return data.from_folder(path)
+    missing = config.work_dir / "missing" / f"{side}.csv"
+    return data.from_csv(path, root=config.root, allow_missing=config.allow_missing, missing_list=missing)
 
 
 def fingerprint(manifest: Dataset) -> str:
     """Hash what a manifest lists: clip, label and size of every file."""
-    rows = [(row["clip"], row["label"], Path(row["path"]).stat().st_size) for row in manifest]
+    rows = list(zip(*(manifest[name][:] for name in ("clip", "label", "bytes")), strict=True))
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
@@ -134,15 +146,17 @@ def prepare(clips: Clips, manifest: Dataset, accelerator: Accelerator, **options
         options: of `extraction.extract`, such as `workers` and `devices`.
 
     Raises:
-        ClipError: the flow of a clip cannot be computed.
+        ClipError: the flow of a clip cannot be computed; of training clips, that of more than may be unreadable.
     """
     source = clips.flow_of(manifest)
-    if isinstance(source, flow.FlowStore) and not all(clip in source for clip in manifest["clip"]):
+    if isinstance(source, flow.FlowStore) and not once(lambda: all(clip in source for clip in manifest["clip"][:])):
         accelerator.print(f"flow of {len(manifest)} clips:")
         progress = accelerator.is_main_process
         side = clips.input.short_side
         done = extraction.extract(manifest, source, short_side=side, retry_failed=True, progress=progress, **options)
-        for clip, reason in done.failed.items():
+        allowed = clips.max_unreadable * len(manifest) if manifest is clips.train else 0
+        if len(done.failed) > allowed:
+            clip, reason = next(iter(done.failed.items()))
             raise data.ClipError(clip, f"{reason} ({len(done.failed)} of {len(manifest)} clips failed)")
     accelerator.wait_for_everyone()
     return source

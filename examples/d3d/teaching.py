@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader
 import kdvideo as kd
 from examples.d3d.config import Config
 from examples.d3d.data import Clips, fingerprint, prepare
-from examples.d3d.training import Batch, unchanged
+from examples.d3d.processes import once
+from examples.d3d.training import Batch, any_process, unchanged
 from kdvideo import data, flow
 from kdvideo.training import StopRequest, ignore_signals, settings_hash
 
@@ -93,14 +94,17 @@ class _Pass:
     options: dict[str, Any]
 
     def run(self, views: data.PairedClips) -> kd.TeacherCache:
-        config, accelerator, ids = self.config, self.accelerator, self.clips.train["clip"]
+        config, accelerator, ids = self.config, self.accelerator, self.clips.train["clip"][:]
         cache = self._cache(views)
         epochs = math.ceil(config.optimizer.steps * config.optimizer.batch_size / len(views))
         pairs = [(clip, view) for view in range(min(epochs, config.distinct_views or epochs)) for clip in ids]
         mine = pairs[accelerator.process_index :: accelerator.num_processes]
         missing = cache.missing(*zip(*mine, strict=True)) if mine else []
-        if missing:
-            self._write(cache, missing)
+        if any_process(accelerator, bool(missing)):  # all of them look for the flow together, or none
+            from_rgb = self.stream == "rgb" or config.cache_flow == "online"
+            source = None if from_rgb else self._as_stored()
+            if missing:
+                self._write(cache, missing, source)
         accelerator.wait_for_everyone()
         return cache
 
@@ -118,13 +122,17 @@ class _Pass:
         folder = self.config.work_dir / "teacher" / settings_hash(says)
         return kd.TeacherCache(folder, fingerprint=says, features=self.features)
 
-    def _write(self, cache: kd.TeacherCache, missing: list[tuple[str, int]]) -> None:
-        accelerator, from_rgb = self.accelerator, self.stream == "rgb" or self.config.cache_flow == "online"
-        source = None if from_rgb else self._as_stored()
+    def _write(
+        self,
+        cache: kd.TeacherCache,
+        missing: list[tuple[str, int]],
+        source: flow.FlowStore | flow.EstimatorSource | None,
+    ) -> None:
+        accelerator, from_rgb = self.accelerator, source is None
         views = self.clips.views(self.clips.train, source, rgb=from_rgb, **self.options)
-        rows = {clip: row for row, clip in enumerate(self.clips.train["clip"])}
+        rows = {clip: row for row, clip in enumerate(self.clips.train["clip"][:])}
         loader = DataLoader(
-            views,
+            self.clips.readable(views),
             batch_size=max(1, self.config.optimizer.batch_size // accelerator.num_processes),
             sampler=[(view, rows[clip]) for clip, view in missing],
             num_workers=self.config.num_workers,
@@ -144,8 +152,16 @@ class _Pass:
             sys.exit(stop.exit_code)
 
     def _as_stored(self) -> flow.FlowStore | flow.EstimatorSource:
-        """The store where it holds every clip; else flow as it would come from there, computed when asked for."""
-        store = self.clips.store(self.clips.train)
-        if all(clip in store for clip in self.clips.train["clip"]):
+        """The store where it knows of every clip; else flow as it would come from there, computed when asked for."""
+        store, ids = self.clips.store(self.clips.train), self.clips.train["clip"][:]
+        if once(lambda: all(_is_known(store, clip) for clip in ids)):
             return store
         return flow.EstimatorSource(self.clips.estimator, bound=self.clips.input.flow_bound)
+
+
+def _is_known(store: flow.FlowStore, clip: str) -> bool:
+    """Return whether the flow of a clip is done, or is known not to be possible."""
+    try:
+        return store.info(clip) is not None
+    except ValueError:  # a damaged sidecar
+        return False

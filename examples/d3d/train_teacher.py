@@ -89,7 +89,7 @@ def train_s3dg(
             folder,
             networks.s3dg(config.network, stream, len(clips.classes), seed).train(),
             losses,
-            views,
+            clips.readable(views),
             config.optimizer,
             seed,
             on_device,

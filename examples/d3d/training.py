@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from examples.d3d.config import Config, Optimizer
 from examples.d3d.networks import learning_rate, make_optimizer
 from examples.d3d.shares import Share
-from kdvideo import flow
+from kdvideo import data, flow
+from kdvideo.files import write_atomic
 from kdvideo.training import Checkpoints, StepLog, StepSampler, StopRequest, ignore_signals, step_seed
 
 LONGEST_WAIT = timedelta(hours=6)  # of one process for the others' shares of the flow
@@ -38,7 +39,7 @@ class Training:
 
     Attributes:
         name: shown beside the progress bar.
-        folder: gets `log.jsonl` and `checkpoints/`.
+        folder: gets `log.jsonl`, `checkpoints/` and, where clips could not be read, `unreadable.txt`.
         model: learns; in the mode, training or evaluation, in which it is to learn.
         losses: (model, batch) -> the weighted terms of the loss by name; their sum is minimized.
         dataset: its items are asked for by (epoch, index), so that views are functions of both.
@@ -113,6 +114,7 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
                 if accelerator.is_main_process:
                     states = {"model": bare, "optimizer": optimizer} | ({"average": average} if average else {})
                     checkpoints.save(done, {name: one.state_dict() for name, one in states.items()})
+                _share_unreadable(training, accelerator)
                 accelerator.wait_for_everyone()
             if asked and done < steps:
                 accelerator.print(f"\nstopped after step {done}; the same command continues from here")
@@ -121,6 +123,15 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     if average:
         trained.load_state_dict(average.module.state_dict())
     return trained
+
+
+def _share_unreadable(training: Training, accelerator: Accelerator) -> None:
+    """Count the clips that any process could not read, and write their names to `unreadable.txt`."""
+    clips = training.dataset
+    if isinstance(clips, data.ReadableClips):
+        clips.mark(accelerator.reduce(clips.unreadable.float().to(accelerator.device), "sum").cpu() > 0)
+        if accelerator.is_main_process and clips.unreadable.any():
+            write_atomic(training.folder / "unreadable.txt", "".join(f"{one}\n" for one in clips.names()).encode())
 
 
 def _average(model: nn.Module, decay: float) -> AveragedModel | None:

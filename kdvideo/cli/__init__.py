@@ -1,7 +1,7 @@
 """The command line `kdvideo`: one file a command, each a thin layer over functions of the library.
 
-Exit status: 0 success, 1 something failed, 2 wrong usage, 130 stopped by Ctrl-C; `kdvideo extract` and
-`kdvideo verify` say what else theirs means. Only the command that runs is paid for: its imports are in its function.
+Exit status: 0 success, 1 something failed, 2 wrong usage, 130 stopped by Ctrl-C; `kdvideo prepare`, `extract` and
+`verify` say what else theirs means. Only the command that runs is paid for: its imports are in its function.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from kdvideo.cli import (
     doctor_command,
     extract_command,
     predict_command,
+    prepare_command,
     verify_command,
 )
 from kdvideo.cli.parsing import FAILED, INTERRUPTED, Parser, complain
@@ -24,6 +25,7 @@ from kdvideo.cli.parsing import FAILED, INTERRUPTED, Parser, complain
 COMMANDS = (
     predict_command,
     convert_command,
+    prepare_command,
     extract_command,
     verify_command,
     describe_command,

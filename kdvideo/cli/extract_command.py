@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdvideo.cli.parsing import FAILED, INTERRUPTED, STOPPED, SUCCESS, USAGE, Commands, Parser, new_command
+from kdvideo.cli.parsing import FAILED, SUCCESS, Commands, Parser, new_command, resumable
 
 if TYPE_CHECKING:
     from kdvideo.flow import FlowEstimator
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 # Names and not the objects: importing kdvideo.flow for them would slow every command down.
 PRESETS = ("default", "fast", "opencv")
 CODECS = {"lossless": "LOSSLESS", "near-lossless": "NEAR_LOSSLESS", "raw": "UNCOMPRESSED"}
-CONTINUE = "What is done is kept; run the same command again to continue."
 
 
 def add_to(commands: Commands) -> None:
@@ -37,7 +35,12 @@ def add_to(commands: Commands) -> None:
 
 def _add_settings(parser: Parser) -> None:
     add = parser.add_argument
-    add("videos", metavar="VIDEOS", type=Path, help="folder of videos, csv of path,label[,start,end], or one video")
+    add(
+        "videos",
+        metavar="VIDEOS",
+        type=Path,
+        help="folder of videos, csv of path,label[,start,end], Kinetics list, or one video",
+    )
     add("out", metavar="OUT", type=Path, help="folder of the flow, a kdvideo.flow.FlowStore")
     add("--root", type=Path, metavar="DIR", help="what paths in the csv are relative to (default: its folder)")
     add("--fps", type=float, default=25.0, help="frames per second (default 25)")
@@ -57,24 +60,9 @@ def _add_resources(parser: Parser) -> None:
     add("--retry-failed", action="store_true", help="try clips again that failed before")
 
 
+@resumable
 def run(options: argparse.Namespace) -> int:
     """Extract the flow and print the counts and the reasons of failures."""
-    from kdvideo.extraction import ExtractionError
-
-    try:
-        return _extract(options)
-    except ExtractionError as error:
-        print(f"stopped: {error}. {CONTINUE}", file=sys.stderr)
-        return STOPPED
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)  # a wrong list takes one line for each of its rows
-        return USAGE
-    except KeyboardInterrupt:
-        print(f"stopped by Ctrl-C. {CONTINUE}", file=sys.stderr)
-        return INTERRUPTED
-
-
-def _extract(options: argparse.Namespace) -> int:
     from kdvideo import extraction, flow
 
     if options.out.resolve() == options.videos.resolve():

@@ -12,11 +12,13 @@ from kdvideo.data.clips.multi_view import (
     whole_video,
 )
 from kdvideo.data.clips.paired import PairedClips
+from kdvideo.data.clips.readable import ReadableClips
 from kdvideo.data.clips.reader import ClipReader, Segment
 from kdvideo.data.clips.sampling import Window
 from kdvideo.data.manifests.csv_lists import from_csv, read_clip_list
-from kdvideo.data.manifests.folders import find_videos, from_folder, split_by_group
-from kdvideo.data.manifests.manifest import VIDEO_EXTENSIONS, ManifestError
+from kdvideo.data.manifests.folders import from_folder, split_by_group
+from kdvideo.data.manifests.kinetics_lists import from_kinetics_list
+from kdvideo.data.manifests.manifest import ManifestError
 from kdvideo.data.manifests.official_folders import (
     from_hmdb51_folder,
     from_ucf101_folder,
@@ -24,7 +26,8 @@ from kdvideo.data.manifests.official_folders import (
     shared_groups,
     ucf101_group,
 )
-from kdvideo.data.manifests.official_lists import from_hmdb51_lists, from_kinetics_list, from_ucf101_list
+from kdvideo.data.manifests.official_lists import from_hmdb51_lists, from_ucf101_list
+from kdvideo.data.manifests.scanning import VIDEO_EXTENSIONS, find_videos
 from kdvideo.data.video.errors import ClipError
 from kdvideo.data.video.frame_grid import ClipInfo, probe, read_frames
 
@@ -36,6 +39,7 @@ __all__ = [
     "ManifestError",
     "MultiView",
     "PairedClips",
+    "ReadableClips",
     "Segment",
     "ViewProtocol",
     "Window",

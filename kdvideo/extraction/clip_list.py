@@ -15,12 +15,14 @@ def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None =
     The ids are those of `data.from_folder` and `data.from_csv`. Listed files need not be there.
 
     Args:
-        videos: a folder, of which all videos below are taken, a list as `data.from_csv` reads it, or a video.
+        videos: a folder, of which all videos below are taken, a list as `data.from_csv` reads it (also an official
+            one of Kinetics), or a video.
         root: the folder that the paths of a list are relative to; the default is that of the list.
         leave_out: a folder within `videos` to skip.
 
     Returns:
-        Rows with `path`, `clip`, and `start` and `end` in seconds or None.
+        Rows with `path`, `clip`, `label` (as listed, or the class folder; empty without one), and `start` and `end` in
+        seconds or None.
 
     Raises:
         ManifestError: there is no video, or a row of the list is wrong; every wrong row is named.
@@ -35,7 +37,8 @@ def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None =
 
 
 def _clip(path: Path, clip: str) -> dict[str, Any]:
-    return {"path": os.fspath(path), "clip": clip, "start": None, "end": None}
+    label = clip.partition("/")[0] if "/" in clip else ""
+    return {"path": os.fspath(path), "clip": clip, "label": label, "start": None, "end": None}
 
 
 def _of_folder(top: Path, leave_out: Path | None) -> list[dict[str, Any]]:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import closing
-from typing import Any
 
-from kdvideo.extraction.job import ClipRow, Job
-from kdvideo.extraction.locks import Locks
-from kdvideo.extraction.output_folder import record_settings, remove_leftovers
-from kdvideo.extraction.result import ExtractionResult, Progress
-from kdvideo.extraction.workers import JOB_ERRORS, ExtractionError, Pool, stop_message
+from kdvideo.extraction.flow_job import FlowJob
+from kdvideo.extraction.job import ClipRow
+from kdvideo.extraction.processing import process
+from kdvideo.extraction.result import ExtractionResult
 from kdvideo.flow import FlowStore
-
-WAIT = 1.0  # seconds between two looks at clips that other processes work on
 
 
 def extract(
@@ -66,54 +59,11 @@ def extract(
         ...     print(extract(clips, flow.FlowStore(f"{folder}/flow", fps=10), short_side=32))
         2 clips done (6 flows), 0 failed
     """
-    _check(workers, devices, deadline, store.fps, short_side)
-    job = Job(store, short_side, retry_failed, devices[0])
-    rows = _rows(manifest, store)
-    job.warm_up()
-    try:
-        with closing(Locks(store.folder)) as locks, Progress(len(rows), progress) as counts:
-            record_settings(job, locks)
-            remove_leftovers(store.folder, locks)
-            with Pool(job, locks, workers=workers, devices=devices, deadline=deadline) as pool:
-                _process(rows, job, pool, counts)
-            return counts.result
-    except JOB_ERRORS as error:
-        raise ExtractionError(stop_message(error, job)) from error
-
-
-def _check(
-    workers: int, devices: Sequence[str], deadline: float | None, fps: float | None, short_side: int | None
-) -> None:
-    if workers < 0:
-        raise ValueError(f"workers must be at least 0, got {workers}")
-    if not devices:
-        raise ValueError('devices must name at least one device, such as ("cpu",), got none')
-    if deadline is not None and not deadline > 0:
-        raise ValueError(f"deadline must be a positive number of seconds, got {deadline}")
-    if deadline is not None and not workers:
-        raise ValueError(f"deadline={deadline} needs workers, got workers=0: set workers to at least 1")
-    if fps is not None and not 0 < fps < 1e4:
-        raise ValueError(f"fps must be positive and below 10000, got {fps}")
+    if store.fps is not None and not 0 < store.fps < 1e4:
+        raise ValueError(f"fps must be positive and below 10000, got {store.fps}")
     if short_side is not None and short_side < 1:
         raise ValueError(f"short_side must be at least 1 pixel, got {short_side}")
-
-
-def _rows(manifest: Iterable[ClipRow], store: FlowStore) -> list[dict[str, Any]]:
-    rows = [{name: row[name] for name in ("path", "clip", "start", "end")} for row in manifest]
-    twice = [clip for clip, count in Counter(row["clip"] for row in rows).items() if count > 1]
-    if twice:
-        raise ValueError(f"the column `clip` of the manifest must name every clip once, got {twice[0]!r} again")
-    for row in rows:
-        store.path(row["clip"])  # raises for what cannot be a file name
-    return rows
-
-
-def _process(rows: Sequence[ClipRow], job: Job, pool: Pool, counts: Progress) -> None:
-    """Process all clips, and again those that other processes work on, until each has an outcome."""
-    todo = list(rows)
-    while todo:
-        todo = [row for row in todo if not counts.count(row, job.known_outcome(row["clip"]))]
-        todo = [row for row, outcome in pool.run(todo) if not counts.count(row, outcome)]
-        if todo:
-            counts.show(f"waiting for {len(todo)} clips of another extraction", refresh=True)
-            time.sleep(WAIT)
+    job = FlowJob(store=store, short_side=short_side, retry_failed=retry_failed)
+    result = ExtractionResult()
+    process(manifest, job, result, workers=workers, devices=devices, deadline=deadline, progress=progress)
+    return result

@@ -1,142 +1,111 @@
-"""The work on one clip, from the video file to its flow in the store, and its outcome."""
+"""Jobs: what makes one file of one clip, and the outcome of each clip."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
-from kdvideo.data import ClipError, ClipInfo, probe, read_frames
+from kdvideo.data import ClipError
 from kdvideo.extraction.locks import Locks
 from kdvideo.files import TEMPORARY
-from kdvideo.flow import FlowStore
 from kdvideo.flow.store.sidecars import tag
-
-FRAME_BYTES = 256 * 2**20  # of the frames held at once: some 40 s at 25 fps and 256 x 340 pixels
-PAIRS = 64  # whose flow is computed at once
 
 ClipRow = Mapping[str, Any]
 
 
 class Outcome(NamedTuple):
-    """Status of a clip: `"busy"` where another process works on it; `new` where this job computed it."""
+    """Status of a clip: `"busy"` where another process works on it; `amount` made; `new` where this job made it."""
 
     status: Literal["done", "failed", "busy"]
-    flows: int = 0
+    amount: float = 0
     reason: str = ""
     new: bool = False
 
 
-@dataclass(frozen=True)
-class Job:
-    """Settings of an extraction, and the work on one clip."""
+@dataclass(frozen=True, kw_only=True)
+class Job(ABC):
+    """A function from a clip to a file, its settings, and the record of what is done.
 
-    store: FlowStore
-    short_side: int | None
+    Attributes:
+        noun: what the folder holds, in messages.
+        unit: of the amount of a clip.
+        settings_file: where the settings are recorded in the folder.
+    """
+
+    noun: ClassVar[str]
+    unit: ClassVar[str]
+    settings_file: ClassVar[str]
     retry_failed: bool = False
     device: str = "cpu"
 
-    def warm_up(self) -> None:
-        """Run the estimator once, so that an estimator that cannot run is not blamed on the clips.
+    @property
+    @abstractmethod
+    def folder(self) -> Path:
+        """Where the files go."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What decides the bytes of the files; a folder holds files of one setting."""
+
+    @abstractmethod
+    def file(self, row: ClipRow) -> Path:
+        """Return the file of a clip; ValueError for an id that cannot be a file name."""
+
+    @abstractmethod
+    def make(self, row: ClipRow) -> float:
+        """Write the file of a clip, whole or not at all, and return the amount.
 
         Raises:
-            ValueError: it cannot run; says why.
+            ClipError: the clip is at fault; so it is with ValueError. Any other error stops the whole job.
         """
-        try:
-            self.store.estimator(torch.zeros(2, 3, 128, 128, dtype=torch.uint8, device=self.device))
-        except ValueError:
-            raise
-        except Exception as error:
-            raise ValueError(f"the estimator does not run on {self.device}: {type(error).__name__}: {error}") from error
 
-    def known_outcome(self, clip_id: str) -> Outcome | None:
+    @abstractmethod
+    def fail(self, row: ClipRow, reason: str) -> None:
+        """Record that the file of a clip cannot be made; replaces what was there."""
+
+    @abstractmethod
+    def known_outcome(self, row: ClipRow) -> Outcome | None:
         """Return the outcome of a clip that needs no work, or None.
 
         Raises:
-            ValueError: its flow was made with other settings.
+            ValueError: its file was made with other settings.
         """
-        try:
-            info = self.store.info(clip_id)
-        except ValueError:  # a damaged sidecar: the clip is computed again
-            return None
-        if info is None:
-            return None
-        if info["status"] == "failed":
-            return None if self.retry_failed else Outcome("failed", reason=info["reason"])
-        self.store.check(clip_id, info)
-        file = self.store.sidecar(clip_id).with_name(info["file"])
-        whole = file.is_file() and file.stat().st_size == info["bytes"]
-        return Outcome("done", info["flows"]) if whole else None
+
+    def warm_up(self) -> None:  # noqa: B027
+        """Try out what could fail at every clip, so that it is not blamed on the clips; ValueError says why."""
 
     def run(self, row: ClipRow, locks: Locks) -> Outcome:
-        """Compute and store the flow of a clip, unless another process does so or has done so."""
-        clip_id = row["clip"]
-        with locks.try_lock(tag(clip_id)) as acquired:
+        """Make the file of a clip, unless another process does so or has done so."""
+        with locks.try_lock(tag(row["clip"])) as acquired:
             if not acquired:
                 return Outcome("busy")
-            known = self.known_outcome(clip_id)
+            known = self.known_outcome(row)
             if known is not None:
                 return known
             try:
-                return Outcome("done", self._store_flow(row), new=True)
+                return Outcome("done", self.make(row), new=True)
             except (ClipError, ValueError) as error:
                 reason = error.reason if isinstance(error, ClipError) else str(error)
-                self.store.fail(clip_id, reason)
+                self.fail(row, reason)
                 return Outcome("failed", reason=reason, new=True)
 
     def record_failure(self, row: ClipRow, reason: str, locks: Locks) -> Outcome:
         """Record the failure of a clip whose worker died."""
-        clip_id = row["clip"]
-        with locks.try_lock(tag(clip_id)) as acquired:
+        with locks.try_lock(tag(row["clip"])) as acquired:
             if not acquired:
                 return Outcome("busy")
-            self.remove_temporary(clip_id)
-            known = self.known_outcome(clip_id)
+            self.remove_temporary(row)
+            known = self.known_outcome(row)
             if known is not None:
                 return known
-            self.store.fail(clip_id, reason)
+            self.fail(row, reason)
             return Outcome("failed", reason=reason, new=True)
 
-    def remove_temporary(self, clip_id: str) -> None:
+    def remove_temporary(self, row: ClipRow) -> None:
         """Remove the temporary files of a clip, whose lock must be held."""
-        for path in self.store.sidecar(clip_id).parent.glob(f"{TEMPORARY}{tag(clip_id)}*"):
+        for path in self.file(row).parent.glob(f"{TEMPORARY}{tag(row['clip'])}*"):
             path.unlink(missing_ok=True)
-
-    def _store_flow(self, row: ClipRow) -> int:
-        """Write the flow of a clip into the store and return the number of flows."""
-        sampling = {"start": row["start"], "end": row["end"], "fps": self.store.fps, "short_side": self.short_side}
-        with _clip_errors(row):
-            info = probe(row["path"], **sampling)
-        size = (info.height, info.width)
-        with self.store.writer(row["clip"], flows=info.length - 1, size=size) as add:
-            for flow in self._flow(row, info, sampling):
-                add(flow)
-        return info.length - 1
-
-    def _flow(self, row: ClipRow, info: ClipInfo, sampling: Mapping[str, Any]) -> Iterator[Tensor]:
-        """Yield the flow of a clip in pieces of bounded memory: neighbouring windows share one frame."""
-        step = max(FRAME_BYTES // (3 * info.height * info.width), 2) - 1
-        for start in range(0, info.length - 1, step):
-            window = range(start, min(start + step + 1, info.length))
-            with _clip_errors(row):
-                frames = read_frames(row["path"], window=window, **sampling)
-            for first in range(0, len(frames) - 1, PAIRS):
-                with _clip_errors(row):
-                    flow = self.store.estimator(frames[first : first + PAIRS + 1].to(self.device))
-                yield flow
-
-
-@contextmanager
-def _clip_errors(row: ClipRow) -> Iterator[None]:
-    """Turn any error into a `ClipError` of this clip, except those that the next clip would meet too."""
-    try:
-        yield
-    except (ClipError, ValueError, torch.OutOfMemoryError, torch.AcceleratorError):
-        raise
-    except Exception as error:
-        text = str(error).strip().partition("\n")[0]
-        raise ClipError(row["path"], f"{type(error).__name__}: {text}") from error

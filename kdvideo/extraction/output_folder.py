@@ -11,8 +11,6 @@ from kdvideo.extraction.locks import Locks
 from kdvideo.files import TEMPORARY, publish, sync, temporary
 from kdvideo.flow.store.sidecars import tag
 
-SETTINGS = "extraction.json"
-
 
 def record_settings(job: Job, locks: Locks) -> None:
     """Record the settings of a job in its output folder, or compare them with those recorded there.
@@ -20,16 +18,7 @@ def record_settings(job: Job, locks: Locks) -> None:
     Raises:
         ValueError: the settings there are damaged, or differ; each difference is named.
     """
-    store = job.store
-    settings = {
-        "bound": store.bound,
-        "fps": None if store.fps is None else float(store.fps),
-        "short_side": job.short_side,
-        "size": None if store.size is None else list(store.size),
-        "codec": str(store.codec),
-        "estimator": store.fingerprint,
-    }
-    path = store.folder / SETTINGS
+    settings, path = job.settings, job.folder / job.settings_file
     with locks.lock(tag("")):
         if not path.exists():
             with temporary(path.parent, tag("")) as file:
@@ -44,7 +33,9 @@ def record_settings(job: Job, locks: Locks) -> None:
             ) from error
     differ = [f"{k} is {found.get(k)!r} there, {v!r} here" for k, v in settings.items() if found.get(k) != v]
     if differ:
-        raise ValueError(f"{path.parent} holds flow of other settings; choose another folder ({'; '.join(differ)})")
+        raise ValueError(
+            f"{path.parent} holds {job.noun} of other settings; choose another folder ({'; '.join(differ)})"
+        )
 
 
 def remove_leftovers(folder: Path, locks: Locks) -> None:

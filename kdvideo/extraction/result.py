@@ -1,4 +1,4 @@
-"""The result of an extraction, and the progress bar while it grows."""
+"""The result of a job, and the progress bar while it grows."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from kdvideo.extraction.job import ClipRow, Outcome
 
 
 @dataclass
-class ExtractionResult:
-    """Counts of an extraction, and the reason of each failure by clip id.
+class JobResult:
+    """Counts of a job, and the reason of each failure by clip id; printed, a summary.
 
     Attributes:
-        done: clips whose flow is in the store.
-        new: clips that this extraction computed, failed ones among them.
-        frames: frames of the clips that are done.
-        flows: flows of the clips that are done.
+        unit: of `amount`.
+        done: clips whose file is there.
+        new: clips that this call worked on, failed ones among them.
+        amount: what was made of the clips that are done, before this call too.
         failed: clip id -> reason.
     """
 
+    unit: str
     done: int = 0
     new: int = 0
-    frames: int = 0
-    flows: int = 0
+    amount: float = 0
     failed: dict[str, str] = field(default_factory=dict)
 
     def add(self, clip_id: str, outcome: Outcome) -> None:
@@ -34,10 +34,10 @@ class ExtractionResult:
         if outcome.status == "failed":
             self.failed[clip_id] = outcome.reason
             return
-        self.done, self.frames, self.flows = self.done + 1, self.frames + outcome.flows + 1, self.flows + outcome.flows
+        self.done, self.amount = self.done + 1, self.amount + outcome.amount
 
     def __str__(self) -> str:
-        lines = [f"{self.done} clips done ({self.flows} flows), {len(self.failed)} failed"]
+        lines = [f"{self.done} clips done ({self.amount:.0f} {self.unit}), {len(self.failed)} failed"]
         for reason, count in sorted(Counter(self.failed.values()).items(), key=lambda item: (-item[1], item[0])):
             names = sorted(clip for clip, why in self.failed.items() if why == reason)
             more = f" and {count - 3} more" if count > 3 else ""
@@ -45,13 +45,30 @@ class ExtractionResult:
         return "\n".join(lines)
 
 
+@dataclass
+class ExtractionResult(JobResult):
+    """The result of an extraction of flow."""
+
+    unit: str = "flows"
+
+    @property
+    def flows(self) -> int:
+        """Flows of the clips that are done."""
+        return int(self.amount)
+
+    @property
+    def frames(self) -> int:
+        """Frames of the clips that are done."""
+        return self.flows + self.done
+
+
 class Progress:
     """The result so far and, if `shown`, a bar with rate and remaining time on the terminal."""
 
-    def __init__(self, total: int, shown: bool) -> None:
+    def __init__(self, result: JobResult, total: int, shown: bool) -> None:
         from tqdm import tqdm
 
-        self.result, self.computed, self.began = ExtractionResult(), 0, time.monotonic()
+        self.result, self.computed, self.began = result, 0.0, time.monotonic()
         self.bar: Any = tqdm(total=total, unit="clip", disable=not shown, smoothing=0.05, dynamic_ncols=True)
 
     def __enter__(self) -> Progress:
@@ -69,9 +86,9 @@ class Progress:
         if outcome is None or outcome.status == "busy":
             return False
         self.result.add(row["clip"], outcome)
-        self.computed += outcome.flows if outcome.new else 0
+        self.computed += outcome.amount if outcome.new else 0
         rate = self.computed / max(time.monotonic() - self.began, 1e-9)
-        self.show(f"{self.result.done} done, {len(self.result.failed)} failed, {rate:.1f} flows/s")
+        self.show(f"{self.result.done} done, {len(self.result.failed)} failed, {rate:.1f} {self.result.unit}/s")
         if not (outcome.new or self.bar.disable):  # no work: it must not count for the remaining time
             self.bar.initial += 1
         self.bar.update()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kdvideo.extraction.output_folder import SETTINGS
+from kdvideo.extraction.flow_job import SETTINGS
 from kdvideo.files import TEMPORARY
 from kdvideo.flow import LOSSLESS, FlowCodec
 from kdvideo.flow.store import sidecars

@@ -1,4 +1,4 @@
-"""Worker processes that compute the flow of clips; they may crash or hang, and end with their parent."""
+"""Worker processes that do a job clip by clip; they may crash or hang, and end with their parent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ JOB_ERRORS = (OSError, torch.OutOfMemoryError, torch.AcceleratorError)
 def stop_message(error: BaseException, job: Job) -> str:
     """Return the message of an error that stops a job."""
     if isinstance(error, OSError):
-        return f"{job.store.folder} cannot be written: {error.strerror or error}"
+        return f"{job.folder} cannot be written: {error.strerror or error}"
     if isinstance(error, torch.OutOfMemoryError):
         return f"{job.device} is out of memory: use fewer workers or smaller frames"
     return f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
@@ -45,7 +45,7 @@ def _work(connection: Connection, job: Job) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
-        locks = Locks(job.store.folder)
+        locks = Locks(job.folder)
         connection.send(None)
         for row in iter(connection.recv, None):
             connection.send(job.run(row, locks))
@@ -101,7 +101,7 @@ class _Worker:
 
 
 class Pool:
-    """Worker processes that compute the flow of clips; a context manager that ends them.
+    """Worker processes that do a job clip by clip; a context manager that ends them.
 
     Args:
         job: the work on a clip.
@@ -128,10 +128,9 @@ class Pool:
         for worker in self.workers:
             worker.stop()
             if worker.row is not None:
-                clip_id = worker.row["clip"]
-                with self.locks.try_lock(tag(clip_id)) as acquired:
+                with self.locks.try_lock(tag(worker.row["clip"])) as acquired:
                     if acquired:
-                        worker.job.remove_temporary(clip_id)
+                        worker.job.remove_temporary(worker.row)
         self.workers = []
 
     def run(self, rows: Iterable[ClipRow]) -> Iterator[tuple[ClipRow, Outcome]]:

@@ -24,7 +24,7 @@ from kdvideo.flow.fields.quantize import dequantize, dequantize_tsn, quantize
 from kdvideo.flow.fields.transforms import area_pool, hflip, resize, to_unit, truncate
 from kdvideo.flow.prefetch import prefetch_to_device
 from kdvideo.flow.store.codecs import LOSSLESS, NEAR_LOSSLESS, UNCOMPRESSED, FlowCodec, GrayFFV1, GrayH264, Raw
-from kdvideo.flow.store.flow_store import FlowStore
+from kdvideo.flow.store.flow_store import FailedFlowError, FlowStore
 from kdvideo.flow.store.tsn import TSNFlow
 from kdvideo.flow.tvl1.estimate import tvl1
 from kdvideo.flow.tvl1.presets import DEFAULT, FAST, OPENCV, PRESETS, TVL1Settings
@@ -39,6 +39,7 @@ __all__ = [
     "UNCOMPRESSED",
     "DISEstimator",
     "EstimatorSource",
+    "FailedFlowError",
     "FlowCodec",
     "FlowDecoder",
     "FlowEstimator",

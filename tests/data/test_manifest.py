@@ -11,7 +11,6 @@ from kdvideo.data import (
     from_csv,
     from_folder,
     from_hmdb51_lists,
-    from_kinetics_list,
     from_ucf101_list,
     split_by_group,
 )
@@ -264,22 +263,6 @@ def test_hmdb51(tmp_path):
     found = problems(from_hmdb51_lists, tmp_path, root=tmp_path / "clips", split=1, subset="test")
     assert found[0][0] == 1
     assert "wave_test_split1.txt" in found[0][1]
-
-
-def test_kinetics(tmp_path):
-    touch(tmp_path, "air drumming/-abc_000003_000013.mp4", "x/train/def.mkv")
-    head = "label,youtube_id,time_start,time_end,split\n"
-    file = write(tmp_path, head + "air drumming,-abc,3,13,train\nabseiling,def,0,10,train\nabseiling,gone,1,11,train\n")
-    with pytest.warns(UserWarning, match="1 of 3 clips are missing"):
-        manifest = from_kinetics_list(file, root=tmp_path, allow_missing=True)
-    assert manifest["clip"][:] == ["air drumming/-abc_000003_000013.mp4", "x/train/def.mkv"]
-    assert manifest["label"][:] == [1, 0]
-    assert problems(from_kinetics_list, file, root=tmp_path) == [(4, "no such file 'gone_000001_000011.mp4'")]
-    file = write(tmp_path, "youtube_id,time_start,time_end,split\ndef,0,10,test\n")
-    found = problems(from_kinetics_list, file, root=tmp_path)
-    assert found == [(2, "expected label, youtube_id, time_start and time_end")]
-    file = write(tmp_path, head + "abseiling,def,zero,10,train\n")
-    assert problems(from_kinetics_list, file, root=tmp_path)[0][0] == 2
 
 
 def test_real_folders(shared):

@@ -15,7 +15,7 @@ import torch
 
 from kdvideo import data
 from kdvideo import flow as kf
-from kdvideo.extraction import ExtractionError, extract, extracting, job, locks
+from kdvideo.extraction import ExtractionError, extract, flow_job, locks, processing
 from kdvideo.flow.store.sidecars import tag
 from tests.extraction.fakes import Fake, clips, files, row, store, write_clip
 
@@ -84,8 +84,8 @@ def test_summary_says_what_failed(tmp_path: Path) -> None:
 def test_long_clips_go_through_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = clips(tmp_path, 2, frames=23)
     extract(rows, store(tmp_path / "whole", estimator=Fake(log=str(tmp_path / "log1"))), short_side=SIDE)
-    monkeypatch.setattr(job, "FRAME_BYTES", 3 * 48 * 64 * 8)
-    monkeypatch.setattr(job, "PAIRS", 3)
+    monkeypatch.setattr(flow_job, "FRAME_BYTES", 3 * 48 * 64 * 8)
+    monkeypatch.setattr(flow_job, "PAIRS", 3)
     extract(rows, store(tmp_path / "pieces", estimator=Fake(log=str(tmp_path / "log2"))), short_side=SIDE)
     assert files(tmp_path / "pieces") == files(tmp_path / "whole")
     assert len(lines(tmp_path / "log1")) == 2
@@ -273,7 +273,7 @@ def test_a_clip_that_another_process_is_at_is_waited_for(
                 (folder / path.relative_to(whole.folder)).write_bytes(path.read_bytes())
         process.communicate("")
 
-    monkeypatch.setattr(extracting, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    monkeypatch.setattr(processing, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     summary = extract(rows, store(folder, estimator=Fake(log=str(log))), short_side=SIDE)
     assert (summary.done, summary.new) == (3, 2 if finished else 3)
     assert lines(log) == (["20", "30"] if finished else ["10", "20", "30"])
@@ -285,13 +285,13 @@ def test_what_another_process_finished_before_the_lock_was_ours(
 ) -> None:
     rows, log, place = clips(tmp_path, 1), tmp_path / "log", store(tmp_path / "flow")
     extract(rows, place, short_side=SIDE)
-    known, calls = job.Job.known_outcome, []
+    known, calls = flow_job.FlowJob.known_outcome, []
 
-    def late(self: job.Job, clip_id: str) -> object:
-        calls.append(clip_id)
-        return known(self, clip_id) if len(calls) > 1 else None
+    def late(self: flow_job.FlowJob, row: dict[str, str]) -> object:
+        calls.append(row["clip"])
+        return known(self, row) if len(calls) > 1 else None
 
-    monkeypatch.setattr(job.Job, "known_outcome", late)
+    monkeypatch.setattr(flow_job.FlowJob, "known_outcome", late)
     assert extract(rows, store(tmp_path / "flow", estimator=Fake(log=str(log))), short_side=SIDE).new == 0
     assert lines(log) == []
 

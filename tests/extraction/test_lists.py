@@ -31,7 +31,7 @@ def test_a_folder_needs_no_classes_and_the_flow_in_it_is_left_out(tmp_path: Path
 def test_one_video(tmp_path: Path) -> None:
     touch(tmp_path, "a.MP4")
     path = tmp_path / "a.MP4"
-    assert clips_of(path) == [{"path": str(path), "clip": "a.MP4", "start": None, "end": None}]
+    assert clips_of(path) == [{"path": str(path), "clip": "a.MP4", "label": "", "start": None, "end": None}]
 
 
 @pytest.mark.parametrize("labels", [("run", "jump"), ("0", "1")])
@@ -49,7 +49,8 @@ def test_a_list_gives_the_ids_of_from_csv(tmp_path: Path, labels: tuple[str, str
 def test_a_listed_file_need_not_be_there(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_text("path,label\ngone.mp4,run\n")
-    assert clips_of(file) == [{"path": str(tmp_path / "gone.mp4"), "clip": "gone.mp4", "start": None, "end": None}]
+    expected = {"path": str(tmp_path / "gone.mp4"), "clip": "gone.mp4", "label": "run", "start": None, "end": None}
+    assert clips_of(file) == [expected]
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
         The number of distinct views is not part of it, since view v is the same whatever their number; nor are
         the contents of the files.
         """
-        reader, rows = self.reader, [list(self.reader.manifest[name]) for name in ("clip", "start", "end")]
+        reader, rows = self.reader, [self.reader.manifest[name][:] for name in ("clip", "start", "end")]
         settings = {
             "kind": "random" if self.train else "even",
             "version": VIEW_VERSION,

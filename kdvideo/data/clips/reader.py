@@ -100,11 +100,12 @@ class ClipReader:
             raise ValueError(f"short_side must be at least 1 pixel, got {short_side}")
         if flow is None and not rgb:
             raise ValueError("rgb must be True where flow is None, got False: pass a flow source, or items are empty")
-        if len(set(manifest["clip"])) != len(manifest):
+        ids = manifest["clip"][:]  # at once: going through the column itself reads row by row
+        if len(set(ids)) != len(manifest):
             raise ValueError("the column `clip` of the manifest must name every clip once, got a name twice")
         self.manifest, self.fps, self.short_side, self.flow = manifest, fps, short_side, flow
         self.flow_bound, self.rgb, self.input_range, self.in_memory = flow_bound, rgb, input_range, in_memory
-        self._labels, self._ids = np.asarray(manifest["label"], dtype=np.int64), list(manifest["clip"])
+        self._labels, self._ids = np.asarray(manifest["label"][:], dtype=np.int64), ids
         self._memory: dict[int, Segment] = {}
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kdvideo.data.manifests.kinetics_lists import from_kinetics_list, is_kinetics_list, kinetics_rows
 from kdvideo.data.manifests.manifest import ListedClip, ManifestBuilder
 
 if TYPE_CHECKING:
@@ -22,35 +23,44 @@ def from_csv(
     *,
     root: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
-    allow_missing: bool = False,
+    allow_missing: float = False,
+    missing_list: str | os.PathLike[str] | None = None,
 ) -> Dataset:
     """Read the manifest of a comma-separated file with rows `path,label` or `path,label,start,end`.
 
     A first row that holds the words `path` and `label` is a header, which may order the columns otherwise and have
     others besides. Labels are class names (numbered in their sorted order, or as in `classes`) or numbers from 0.
+    A list with the header of an official Kinetics list is read by `from_kinetics_list`.
 
     Args:
         file: the list, UTF-8 with or without a byte order mark.
         root: the folder that paths are relative to; the default is the one of `file`.
         classes: the class names in order, where the list does not hold all of them.
-        allow_missing: leave out, with a warning that counts them, clips that are not there.
+        allow_missing: leave out, with a warning that counts them, clips that are not there: True for any number,
+            0.01 for at most one in a hundred.
+        missing_list: file to which all missing clips are written, as csv of line,path,reason.
 
     Raises:
         ManifestError: names every bad row by its line number.
     """
-    builder = _builder(file, root, allow_missing)
+    if is_kinetics_list(file):
+        top = _root(file, root)
+        return from_kinetics_list(
+            file, root=top, classes=classes, allow_missing=allow_missing, missing_list=missing_list
+        )
+    builder = ManifestBuilder(os.fspath(file), _root(file, root), allow_missing, missing_list)
     return builder.build(_rows(builder, classes), classes)
 
 
 def read_clip_list(file: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
-    """Read the clips of a list as `from_csv` does, without their labels; the files need not exist.
+    """Read the clips of a list as `from_csv` does, with labels as listed; the files need not exist.
 
     Args:
         file: the list, see `from_csv`.
         root: the folder that paths are relative to; the default is the one of `file`.
 
     Returns:
-        Rows with `path`, `clip` (the ids of `from_csv`), `start` and `end`.
+        Rows with `path`, `clip` (the ids of `from_csv`), `label`, `start` and `end`.
 
     Raises:
         ManifestError: names every bad row by its line number.
@@ -60,24 +70,21 @@ def read_clip_list(file: str | os.PathLike[str], *, root: str | os.PathLike[str]
         >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
         ...     print("b.mp4,jump,1.5,3", file=file, flush=True)
         ...     read_clip_list(file.name, root="/clips")[0]
-        {'path': '/clips/b.mp4', 'clip': 'b.mp4@1.5-3.0', 'start': 1.5, 'end': 3.0}
+        {'path': '/clips/b.mp4', 'clip': 'b.mp4@1.5-3.0', 'label': 'jump', 'start': 1.5, 'end': 3.0}
     """
-    builder = _builder(file, root)
+    builder = ManifestBuilder(os.fspath(file), _root(file, root))
     clips: list[dict[str, Any]] = []
-    for row in _rows(builder):
+    for row in kinetics_rows(builder) if is_kinetics_list(file) else _rows(builder):
         path, clip = builder.locate(row)
         if clip is not None and builder.is_new(row, clip):
-            clips.append({"path": path, "clip": clip, "start": row.start, "end": row.end})
+            clips.append({"path": path, "clip": clip, "label": str(row.label), "start": row.start, "end": row.end})
     if builder.problems or not clips:
         builder.fail("no clip in it")
     return clips
 
 
-def _builder(
-    file: str | os.PathLike[str], root: str | os.PathLike[str] | None, allow_missing: bool = False
-) -> ManifestBuilder:
-    base = os.path.dirname(os.fspath(file)) or "." if root is None else os.fspath(root)
-    return ManifestBuilder(os.fspath(file), base, allow_missing)
+def _root(file: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> str:
+    return os.path.dirname(os.fspath(file)) or "." if root is None else os.fspath(root)
 
 
 def _rows(builder: ManifestBuilder, classes: Sequence[str] | None = None) -> list[ListedClip]:

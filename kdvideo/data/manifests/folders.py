@@ -1,13 +1,14 @@
-"""The video files below a folder, the manifest of a folder per class, and folds of whole groups."""
+"""The manifest of a folder per class, and folds of whole groups."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdvideo.data.manifests.manifest import VIDEO_EXTENSIONS, ListedClip, ManifestBuilder
+from kdvideo.data.manifests.manifest import ListedClip, ManifestBuilder
+from kdvideo.data.manifests.scanning import find_videos
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,15 +35,6 @@ def from_folder(root: str | os.PathLike[str]) -> Dataset:
             builder.report(0, f"class folder {folder.name!r} holds no clip")
         rows += found
     return builder.build(rows, None)
-
-
-def find_videos(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Find the files with one of the `VIDEO_EXTENSIONS` below a folder, sorted; hidden ones are skipped."""
-    folder = Path(folder)
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in VIDEO_EXTENSIONS and not hidden and path.is_file():
-            yield path
 
 
 def split_by_group(

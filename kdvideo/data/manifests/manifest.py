@@ -1,36 +1,27 @@
 """Manifests as Hugging Face `datasets`: which clips there are, where, and of which class; the report on bad rows.
 
 A manifest is a `datasets.Dataset` with the columns `path`, `label` (a ClassLabel), `clip` (a unique name: the path
-relative to the root, and the segment), `start` and `end` (seconds; None where the clip is the whole file).
+relative to the root, and the segment), `start` and `end` (seconds; None where the clip is the whole file) and `bytes`
+(of the file, when the manifest was read).
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import unicodedata
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+from kdvideo.data.manifests.scanning import file_sizes
+from kdvideo.files import write_atomic
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-VIDEO_EXTENSIONS = (
-    ".mp4",
-    ".avi",
-    ".mkv",
-    ".webm",
-    ".mov",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".wmv",
-    ".flv",
-    ".ts",
-    ".3gp",
-    ".ogv",
-)
 
 
 class ManifestError(ValueError):
@@ -71,12 +62,16 @@ class ManifestBuilder:
         root: the folder that paths are relative to.
         allow_missing: the largest fraction of the clips that may be left out because their file is missing; False
             is 0 and True is 1.
+        missing_list: file to which all missing clips are written, as csv of line,path,reason; None: no file.
+        empty_is_missing: whether files of no bytes count as missing.
         problems: pairs of a line number (0: the whole source) and what is wrong.
     """
 
     source: str
     root: str
     allow_missing: float = 0.0
+    missing_list: str | os.PathLike[str] | None = None
+    empty_is_missing: bool = False
     problems: list[tuple[int, str]] = field(default_factory=list)
     _seen: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
 
@@ -91,17 +86,17 @@ class ManifestBuilder:
             ManifestError: names everything wrong, in one report.
         """
         names = _classes(rows) if classes is None else list(classes)
-        rows = self._existing(rows)
+        sizes = self._existing(rows)
         number = {name: i for i, name in enumerate(names)}
         if len(number) != len(names):
             self.report(0, "a class is named twice")
-        columns: dict[str, list[object]] = {"path": [], "label": [], "clip": [], "start": [], "end": []}
-        for row in rows:
+        columns: dict[str, list[object]] = {"path": [], "label": [], "clip": [], "start": [], "end": [], "bytes": []}
+        for row, size in sizes:
             label = self._label(row, number, names)
             path, clip = self.locate(row)
             if label is None or clip is None or not self.is_new(row, clip, label):
                 continue
-            for column, value in zip(columns.values(), (path, label, clip, row.start, row.end), strict=True):
+            for column, value in zip(columns.values(), (path, label, clip, row.start, row.end, size), strict=True):
                 column.append(value)
         if self.problems or not rows:
             self.fail("no clip in it")
@@ -149,22 +144,44 @@ class ManifestBuilder:
         self.report(row.line, f"{clip!r} is listed {how} (first on line {line})")
         return False
 
-    def _existing(self, rows: Sequence[ListedClip]) -> Sequence[ListedClip]:
+    def _existing(self, rows: Sequence[ListedClip]) -> list[tuple[ListedClip, int | None]]:
+        """Return the rows with the sizes of their files; leave out the missing ones, or report them."""
         if not 0 <= self.allow_missing <= 1:
             raise ValueError(f"allow_missing must be a fraction of the clips, 0 to 1, got {self.allow_missing}")
-        lost = [row for row in rows if not os.path.isfile(os.path.join(self.root, row.path))]
+        found = list(zip(rows, file_sizes(os.path.join(self.root, row.path) for row in rows), strict=True))
+        lost = [(row, lack) for row, size in found if (lack := self._lack(size))]
+        where = self._list_missing(lost)
+        if not lost:
+            return found
         count = f"{len(lost)} of {len(rows)} clips are missing"
         found_some = len(lost) < len(rows)
-        if lost and found_some and len(lost) <= self.allow_missing * len(rows):
-            first = ", ".join(repr(row.path) for row in lost[:5])
-            warnings.warn(f"{self.source}: {count} and left out, first {first}", stacklevel=4)
-            gone = {id(row) for row in lost}
-            return [row for row in rows if id(row) not in gone]
-        if lost and self.allow_missing:
-            allowed = f", more than the {self.allow_missing:.2%} allowed" if found_some else ""
-            self.report(0, count + allowed)
-        self.problems += [(row.line, f"no such file {row.path!r}") for row in lost]
-        return rows
+        if found_some and len(lost) <= self.allow_missing * len(rows):
+            first = ", ".join(repr(row.path) for row, _ in lost[:5])
+            warnings.warn(f"{self.source}: {count} and left out, first {first}{where}", stacklevel=4)
+            return [one for one in found if not self._lack(one[1])]
+        if self.allow_missing or where:
+            wrong = f"more than the {self.allow_missing:.2%} allowed" if found_some else f"is {self.root!r} their root?"
+            self.report(0, f"{count}, {wrong}{where}")
+        self.problems += [(row.line, f"{lack} {row.path!r}") for row, lack in lost]
+        return found
+
+    def _lack(self, size: int | None) -> str:
+        if size is None:
+            return "no such file"
+        return "empty file" if self.empty_is_missing and not size else ""
+
+    def _list_missing(self, lost: Sequence[tuple[ListedClip, str]]) -> str:
+        """Write the list of the missing clips, or remove an old one; return where it is, to end a message."""
+        if self.missing_list is None:
+            return ""
+        if not lost:
+            Path(self.missing_list).unlink(missing_ok=True)
+            return ""
+        text = io.StringIO(newline="")
+        rows = [("line", "path", "reason"), *((str(row.line), row.path, lack) for row, lack in lost)]
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        write_atomic(Path(self.missing_list), text.getvalue().encode(errors="surrogateescape"))
+        return f"; all are in {os.fspath(self.missing_list)}"
 
 
 def _classes(rows: Sequence[ListedClip]) -> list[str]:
@@ -178,5 +195,12 @@ def _dataset(columns: dict[str, list[object]], names: list[str]) -> Dataset:
     from datasets import ClassLabel, Dataset, Features, Value  # here: its import takes seconds
 
     text, seconds = Value("string"), Value("float64")
-    kinds = {"path": text, "label": ClassLabel(names=names), "clip": text, "start": seconds, "end": seconds}
+    kinds = {
+        "path": text,
+        "label": ClassLabel(names=names),
+        "clip": text,
+        "start": seconds,
+        "end": seconds,
+        "bytes": Value("int64"),
+    }
     return Dataset.from_dict(columns, features=Features(kinds))

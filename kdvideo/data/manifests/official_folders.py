@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kdvideo.data.manifests.manifest import VIDEO_EXTENSIONS, ManifestError
+from kdvideo.data.manifests.manifest import ManifestError
 from kdvideo.data.manifests.official_lists import PathLike, class_names, from_hmdb51_lists, from_ucf101_list
+from kdvideo.data.manifests.scanning import VIDEO_EXTENSIONS
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -1,16 +1,15 @@
-"""Manifests from the official lists of UCF-101, HMDB-51 and Kinetics."""
+"""Manifests from the official lists of UCF-101 and HMDB-51."""
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kdvideo.data.manifests.manifest import VIDEO_EXTENSIONS, ListedClip, ManifestBuilder
+from kdvideo.data.manifests.manifest import ListedClip, ManifestBuilder
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -120,56 +119,6 @@ def from_hmdb51_lists(
             elif part == wanted:
                 rows.append(ListedClip(line, _on_disk(root, f"{name}/{clip}"), name))
     return builder.build(rows, classes)
-
-
-def from_kinetics_list(
-    file: PathLike, *, root: PathLike, classes: Sequence[str] | None = None, allow_missing: float = False
-) -> Dataset:
-    """Read the manifest of an official Kinetics list with the columns label, youtube_id, time_start and time_end.
-
-    A clip is found by its file name `<youtube_id>_<start>_<end>` or `<youtube_id>`, the times with six digits, in
-    any folder under `root`. Clips disappear from the web: with `allow_missing` a warning counts those left out.
-
-    Args:
-        file: the list.
-        root: the folder of the clips.
-        classes: the class names in order; the default is the sorted names of the list, as is customary.
-        allow_missing: leave out clips that are not there: True for any number, 0.01 for at most one in a hundred.
-
-    Raises:
-        ManifestError: names every bad row by its line number.
-
-    Source: Kay et al., "The Kinetics Human Action Video Dataset", 2017, arXiv:1705.06950.
-    """
-    builder = ManifestBuilder(os.fspath(file), os.fspath(root), allow_missing)
-    known = {path.stem: path for path in sorted(Path(root).rglob("*")) if path.suffix.lower() in VIDEO_EXTENSIONS}
-    rows = []
-    try:
-        with open(file, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            for values in reader:
-                row = _kinetics_row(builder, reader.line_num, values, known)
-                rows += [row] if row else []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        builder.fail(f"cannot be read: {error}")
-    return builder.build(rows, classes)
-
-
-def _kinetics_row(
-    builder: ManifestBuilder, line: int, values: dict[str, str | None], known: dict[str, Path]
-) -> ListedClip | None:
-    label, name, start, end = (
-        (values.get(key) or "").strip() for key in ("label", "youtube_id", "time_start", "time_end")
-    )
-    try:
-        stem = f"{name}_{int(float(start)):06d}_{int(float(end)):06d}"
-    except (ValueError, OverflowError):
-        stem = ""
-    if not (label and name and stem):
-        builder.report(line, "expected label, youtube_id, time_start and time_end")
-        return None
-    path = known.get(stem) or known.get(name)
-    return ListedClip(line, os.path.relpath(path, builder.root) if path else f"{stem}.mp4", label)
 
 
 def _on_disk(root: PathLike, path: str) -> str:

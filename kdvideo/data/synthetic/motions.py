@@ -10,10 +10,8 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import torch
 from torch import Generator, Tensor
 
@@ -21,6 +19,7 @@ from kdvideo.data.synthetic import shapes
 from kdvideo.data.synthetic.cues import Cues, IndependentCues
 from kdvideo.data.synthetic.dataset_folder import write_file, write_folder
 from kdvideo.data.synthetic.seeding import check, check_counts, seed_of
+from kdvideo.data.video.encoding import write_h264
 
 __all__ = ["CLASSES", "MOTIONS", "encode", "render", "write_dataset"]
 
@@ -139,16 +138,8 @@ def encode(clip: Tensor, *, fps: float = 25.0) -> bytes:
         True
     """
     check("clip", (clip.dtype, tuple(clip.shape)), clip.dtype == torch.uint8 and clip.ndim == 4, "uint8 (T, 3, H, W)")
-    rate = Fraction(fps).limit_denominator(1001)
-    options = {"crf": "16", "preset": "veryfast", "mbtree": "0"}  # x264's mbtree is not deterministic
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=rate, options=options)
-        stream.height, stream.width, stream.pix_fmt = *clip.shape[-2:], "yuv420p"
-        stream.thread_count = 1
-        for image in clip.permute(0, 2, 3, 1).contiguous().numpy():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode(None))
+    write_h264(file, clip, fps=fps, options={"crf": "16", "preset": "veryfast"})
     return file.getvalue()
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kdvideo.data.video.container import MAX_FRAMES, MAX_PIXELS, Ints, PathLike, Timeline, open_video, timeline
 from kdvideo.data.video.errors import ClipError
+from kdvideo.data.video.retrying import retried
 
 MAX_BYTES = 8 * 2**30
 # ACCURATE_RND: without it frames that need no resize come out one grey level too dark.
@@ -32,6 +33,7 @@ class ClipInfo:
     width: int
 
 
+@retried
 def probe(
     path: PathLike,
     *,
@@ -52,6 +54,7 @@ def probe(
     return ClipInfo(len(_grid(line, start, end, fps)), height, width)
 
 
+@retried
 def read_frames(
     path: PathLike,
     *,
@@ -75,7 +78,8 @@ def read_frames(
         window: numbers of the grid frames wanted, for instance `range(10, 74)` (default: all).
 
     Raises:
-        ClipError: the file is missing, damaged, truncated, holds no video, or ends before `start`.
+        ClipError: the file is missing, damaged, truncated, holds no video, or ends before `start`. Errors of the
+            disk that may pass are waited for, up to two seconds.
         ValueError: `window` is not within the grid, or another argument is out of its range.
 
     Examples:

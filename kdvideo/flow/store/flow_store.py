@@ -20,6 +20,10 @@ from kdvideo.flow.store.sidecars import SUFFIX, SidecarInfo, tag
 LONGEST = 230  # bytes of a part of a clip id: with a suffix it must fit in a file name, of 255 at most
 
 
+class FailedFlowError(ValueError):
+    """The error of reading flow that could not be made, which is recorded in a `FlowStore` with its reason."""
+
+
 class FlowStore:
     """A folder of quantised flow: per clip one sidecar and, if its flow could be made, one file of flow.
 
@@ -174,7 +178,7 @@ class FlowStore:
         if info is None:
             raise KeyError(f"no flow of clip {clip_id!r} in {self.folder}")
         if info["status"] == "failed":
-            raise ValueError(f"the flow of clip {clip_id!r} could not be made: {info['reason']}")
+            raise FailedFlowError(f"the flow of clip {clip_id!r} could not be made: {info['reason']}")
         self.check(clip_id, info)
         return dequantize(sidecars.read(self.sidecar(clip_id), info, self.codec, start, stop), self.bound)
 

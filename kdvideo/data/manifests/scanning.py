@@ -1,0 +1,90 @@
+"""The video files below a folder and the sizes of listed files, with one look at each folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+VIDEO_EXTENSIONS = (
+    ".mp4",
+    ".avi",
+    ".mkv",
+    ".webm",
+    ".mov",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".wmv",
+    ".flv",
+    ".ts",
+    ".3gp",
+    ".ogv",
+)
+Entries = dict[str, os.DirEntry[str]]
+
+
+def find_videos(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Find the files with one of the `VIDEO_EXTENSIONS` below a folder, sorted; hidden ones are skipped.
+
+    Links to folders are followed, except to one that holds the link.
+    """
+    yield from sorted(map(Path, video_paths(os.fspath(folder))))
+
+
+def video_paths(folder: str) -> Iterator[str]:
+    """Find the paths that `find_videos` gives, in any order: no file is opened, and only links are examined."""
+    try:
+        entries = _entries(folder)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # such as `lost+found`
+        return
+    for entry in entries.values():
+        if entry.name.startswith("."):
+            continue
+        if os.path.splitext(entry.name)[1].lower() in VIDEO_EXTENSIONS and entry.is_file():
+            yield entry.path
+        elif entry.is_dir() and not (entry.is_symlink() and _holds(entry.path, folder)):
+            yield from video_paths(entry.path)
+
+
+def file_sizes(paths: Iterable[str]) -> Iterator[int | None]:
+    """Return the bytes of each file, or None where there is no such file.
+
+    Each folder is listed once. On network file systems that is what makes sizes cheap: a server sends them with the
+    list, while a question about one file costs a round trip.
+    """
+    folders: dict[str, Entries | None] = {}
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = _entries_or_none(folder)
+        yield _size(folders[folder], name, path)
+
+
+def _size(entries: Entries | None, name: str, path: str) -> int | None:
+    if entries is not None and name not in entries:
+        return None
+    try:
+        status = os.stat(path) if entries is None else entries[name].stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _entries(folder: str) -> Entries:
+    with os.scandir(folder or ".") as found:
+        return {entry.name: entry for entry in found}
+
+
+def _entries_or_none(folder: str) -> Entries | None:
+    try:
+        return _entries(folder)
+    except (OSError, ValueError):  # its files may be open to us where their list is not
+        return None
+
+
+def _holds(link: str, folder: str) -> bool:
+    """Return whether a link in a folder leads to that folder or to one above it."""
+    real, here = os.path.realpath(link), os.path.realpath(folder)
+    return os.path.commonpath([real, here]) == real
