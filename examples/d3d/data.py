@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
@@ -61,12 +62,16 @@ class Clips:
         seed: int = 0,
         distinct_views: int = 0,
     ) -> data.PairedClips:
-        """Views of RGB, of flow from a source, or of both; with `in_memory` equal ones share the decoded clips."""
+        """Views of RGB, of flow from a source, or of both, as bytes for `kdvideo.data.to_float` on a device.
+
+        With `in_memory` equal ones share the decoded clips.
+        """
         kind = source and (type(source), source.fingerprint, getattr(source, "folder", None))
         key = (manifest._fingerprint, train, rgb, kind)
         if key not in self._opened:
             count = 1 if train else self.input.test_views
             options = {"flow": source, "rgb": rgb, "views": count, "in_memory": self.in_memory}
+            options |= {"dtype": torch.uint8}
             self._opened[key] = data.PairedClips(manifest, train=train, **self._view, **options)
         return self._opened[key].with_seed(seed, distinct_views=distinct_views or None)
 

@@ -132,9 +132,10 @@ class _Pass:
             pin_memory=accelerator.device.type == "cuda",
         )
         add_flow = online(self.clips) if from_rgb and self.stream == "flow" else unchanged
+        complete = lambda batch: add_flow(data.to_float(batch))  # noqa: E731
         shown = tqdm(loader, desc="outputs of the teacher", unit="batch")
         with StopRequest() as stop, cache.writer() as writer:
-            for batch in flow.prefetch_to_device(shown, add_flow, device=accelerator.device):
+            for batch in flow.prefetch_to_device(shown, complete, device=accelerator.device):
                 with accelerator.autocast():
                     writer.add(batch["clip"], batch["view"], self.teacher(batch[self.stream]))
                 if stop:

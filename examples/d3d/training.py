@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from examples.d3d.config import Config, Optimizer
 from examples.d3d.networks import learning_rate, make_optimizer
-from kdvideo import flow
+from kdvideo import data, flow
 from kdvideo.training import Checkpoints, StepLog, StepSampler, StopRequest, ignore_signals, step_seed
 
 LONGEST_WAIT = timedelta(hours=6)  # of one process for the others' shares of the flow
@@ -43,7 +43,7 @@ class Training:
         dataset: its items are asked for by (epoch, index), so that views are functions of both.
         optimizer: the schedule.
         seed: of the order of the data and of dropout.
-        on_device: applied to a batch on its device, one batch ahead of the training.
+        on_device: applied to a batch on its device, one batch ahead of the training; bytes are floats by then.
         accumulate: parts of a batch whose gradients are added up before a step.
     """
 
@@ -140,7 +140,8 @@ def _steps(
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     parts, rate = training.accumulate, learning_rate(training.optimizer)
     loader = _loader(training, accelerator, first)
-    batches = flow.prefetch_to_device(loader, training.on_device, device=accelerator.device)
+    complete = lambda batch: training.on_device(data.to_float(batch))  # noqa: E731
+    batches = flow.prefetch_to_device(loader, complete, device=accelerator.device)
     for part, batch in enumerate(batches, first * parts):
         step = part // parts
         # A function of (seed, step): a resumed training draws what one that was never stopped draws.
