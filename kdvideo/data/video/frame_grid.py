@@ -143,13 +143,15 @@ def _decode(line: Timeline, grid: Ints, height: int, width: int) -> Tensor:
     order = np.argsort(grid, kind="stable")
     wanted = line.keys[grid[order]]
     out = np.empty((len(grid), 3, height, width), np.uint8)
-    # A seek may land too late (open groups of pictures, a wrong index): then all is read from the first frame.
-    for seek in (False,) if line.counted or grid.min() == 0 else (True, False):
+    # A seek may land too late (open groups of pictures, a wrong index), and stamps of packets may be wrong: then every
+    # frame is decoded from the first one on.
+    for short in (False,) if line.counted else (True, False):
         with open_video(line.path) as (container, stream):
-            if seek:
+            if short and grid.min() > 0:
                 container.seek(int(wanted[0]), stream=stream)
-            off = _fill(out, order, wanted, _frames(container, stream, line.counted), line.turns)
-        if off.max() <= (0 if seek else line.key_interval):
+            frames = _needed_frames(container, stream, wanted) if short else _frames(container, stream, line.counted)
+            off = _fill(out, order, wanted, frames, line.turns)
+        if off.max() <= (0 if short else line.key_interval):
             return torch.from_numpy(out)
     at = line.seconds[grid[order][off.argmax()]]
     raise ClipError(line.path, f"the frame at {at:.2f} s cannot be decoded")
@@ -160,6 +162,18 @@ def _frames(container: Any, stream: Any, counted: bool) -> Iterator[tuple[int, A
         stamp = number if counted else frame.pts
         if stamp is not None:
             yield stamp, frame
+
+
+def _needed_frames(container: Any, stream: Any, wanted: Ints) -> Iterator[tuple[int, Any]]:
+    """Yield the wanted frames among others: of H.264 those are not decoded from which no other one is predicted."""
+    context, stamps = stream.codec_context, set(wanted.tolist())
+    skips = context.name == "h264"  # of other codecs "not a reference" may hold for some of the frames only
+    for packet in container.demux(stream):
+        if skips:
+            context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in stamps else "NONREF"
+        for frame in packet.decode():
+            if frame.pts is not None:
+                yield frame.pts, frame
 
 
 def _fill(
