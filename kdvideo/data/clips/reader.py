@@ -5,6 +5,7 @@ Legend: L grid frames of a clip, S frames of a segment, T frames of a view, H W 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from kdvideo.data.clips.floating import to_float
 from kdvideo.data.clips.sampling import Window, flow_positions, window_positions
-from kdvideo.data.video.frame_grid import ClipInfo, probe, read_frames
+from kdvideo.data.video.frame_grid import Box, ClipInfo, probe, read_frames
 from kdvideo.flow import FlowSource, to_unit
 
 if TYPE_CHECKING:
@@ -49,13 +50,15 @@ class Segment:
     `frames` is uint8 (S, 3, H, W), from number `first` of the clip on. `flow` is (S, 2, H, W): uint8, as
     `flow.quantize` makes it, where a store of the same bound holds it so; else half, in units of the bound, [-1, 1].
     Where the segment reaches the end of the clip it is one shorter, as the last frame has no next one. Either is None
-    where the reader does not read it. `info` is that of the whole clip.
+    where the reader does not read it. `info` is that of the whole clip. `corner` is the (top, left) from which on the
+    frames are there, where some views alone are read.
     """
 
     info: ClipInfo
     first: int
     frames: Tensor | None
     flow: Tensor | None
+    corner: tuple[int, int] = (0, 0)
 
 
 class ClipReader:
@@ -141,7 +144,8 @@ class ClipReader:
 
         The flow of every frame is in it: it begins one frame earlier where only the last frame of the clip is wanted.
         """
-        return self._segment(index, self.info(index), frames[0], frames[-1])
+        info = self.info(index)
+        return self._segment(index, info, frames[0], frames[-1], Box(0, 0, info.height, info.width))
 
     def views(self, index: int, choose: Callable[[ClipInfo], Sequence[Window]]) -> list[dict[str, Any]]:
         """Read views of clip number `index`, all from one reading.
@@ -165,7 +169,7 @@ class ClipReader:
             _check_within(window, info)
         first = min(window.start for window in windows)
         last = max(min(window.start + window.frames, info.length) for window in windows) - 1
-        segment = self._segment(index, info, first, last)
+        segment = self._segment(index, info, first, last, _around(windows))
         names = {"label": int(self._labels[index]), "index": index, "clip": self._ids[index]}
         return [self.cut(segment, window) | names for window in windows]
 
@@ -175,7 +179,9 @@ class ClipReader:
         at = window_positions(window.start, window.frames, length)
         view: dict[str, Any] = {}
         if segment.frames is not None:
-            view["rgb"] = window.cut(segment.frames, at - segment.first)
+            top, left = segment.corner
+            part = dataclasses.replace(window, top=window.top - top, left=window.left - left)
+            view["rgb"] = part.cut(segment.frames, at - segment.first)
             view["length"] = min(length, window.frames)
         if segment.flow is not None:
             view["flow"] = window.cut(segment.flow, flow_positions(at, length) - segment.first)
@@ -185,26 +191,29 @@ class ClipReader:
             return to_float(view, input_range=self.input_range)
         return {name: value.contiguous() if isinstance(value, Tensor) else value for name, value in view.items()}
 
-    def _segment(self, index: int, info: ClipInfo, first: int, last: int) -> Segment:
+    def _segment(self, index: int, info: ClipInfo, first: int, last: int, box: Box) -> Segment:
         if not self.in_memory:
-            return self._read(index, info, min(first, max(info.length - 2, 0)), last)
+            return self._read(index, info, min(first, max(info.length - 2, 0)), last, box)
         if index not in self._memory:
-            self._memory[index] = self._read(index, info, 0, info.length - 1)
+            self._memory[index] = self._read(index, info, 0, info.length - 1, Box(0, 0, info.height, info.width))
         return self._memory[index]
 
     def _sampling(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"start": row["start"], "end": row["end"], "fps": self.fps, "short_side": self.short_side}
 
-    def _read(self, index: int, info: ClipInfo, first: int, last: int) -> Segment:
+    def _read(self, index: int, info: ClipInfo, first: int, last: int, box: Box) -> Segment:
         row = self.manifest[index]
         stored = self.flow is None or isinstance(self.flow, StoredFlow)
+        if not stored:
+            box = Box(0, 0, info.height, info.width)
         after = last if stored else min(last + 1, info.length - 1)  # the frame to which the last flow leads
         frames = flow = None
         if self.rgb or not stored:
-            frames = read_frames(row["path"], window=range(first, after + 1), **self._sampling(row))
+            frames = read_frames(row["path"], window=range(first, after + 1), box=box, **self._sampling(row))
         if self.flow is not None:
             flow = self._flow(self._ids[index], info, first, last, frames)
-        return Segment(info, first, frames[: last - first + 1] if self.rgb and frames is not None else None, flow)
+        shown = frames[: last - first + 1] if self.rgb and frames is not None else None
+        return Segment(info, first, shown, flow, (box.top, box.left))
 
     def _flow(self, clip: str, info: ClipInfo, first: int, last: int, frames: Tensor | None) -> Tensor:
         if info.length == 1:  # nothing moves in a single frame
@@ -225,6 +234,13 @@ class ClipReader:
                 f"was it made at {self.fps:g} fps with a short side of {self.short_side}?"
             )
         return flow if flow.dtype == torch.uint8 else to_unit(flow, self.flow_bound).half()
+
+
+def _around(windows: Sequence[Window]) -> Box:
+    """Return the smallest part of the frames that holds all windows."""
+    top, left = (min(getattr(window, side) for window in windows) for side in ("top", "left"))
+    height = max(window.top + window.crop for window in windows) - top
+    return Box(top, left, height, max(window.left + window.crop for window in windows) - left)
 
 
 def _check_within(window: Window, info: ClipInfo) -> None:
