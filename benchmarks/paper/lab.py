@@ -126,6 +126,8 @@ class Lab:
                 num_workers=config.num_workers,
                 checkpointing_steps=config.checkpointing_steps,
                 accumulate=config.gradient_accumulation_steps,
+                channels_last=config.channels_last,
+                compile=config.compile,
             )
             bare = fit(training, self.accelerator).remove()
             if self.accelerator.is_main_process:

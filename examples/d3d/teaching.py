@@ -69,6 +69,7 @@ def teach(
     options: dict[str, Any] = {"train": True, "seed": seed, "distinct_views": config.distinct_views}
     if config.flow_from == "cache":
         views = clips.views(clips.train, **options)
+        clips.check_flow(accelerator)
         cache = _Pass(teacher, clips, config, accelerator, stream, tuple(features), options).run(views)
         device = accelerator.device
         return Teaching(views, unchanged, lambda batch: cache.read(batch["clip"], batch["view"], device=device))

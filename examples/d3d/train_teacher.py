@@ -96,6 +96,8 @@ def train_s3dg(
             num_workers=config.num_workers,
             checkpointing_steps=config.checkpointing_steps,
             accumulate=config.gradient_accumulation_steps,
+            channels_last=config.channels_last,
+            compile=config.compile,
         )
         network = fit(training, accelerator)
         if accelerator.is_main_process:

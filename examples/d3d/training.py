@@ -45,6 +45,8 @@ class Training:
         seed: of the order of the data and of dropout.
         on_device: applied to a batch on its device, one batch ahead of the training; bytes are floats by then.
         accumulate: parts of a batch whose gradients are added up before a step.
+        channels_last: keep the kernels of 3-D convolutions, and with them what the layers pass on, channels last.
+        compile: compile the model.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Training:
     num_workers: int = 0
     checkpointing_steps: int = 1000
     accumulate: int = 1
+    channels_last: bool = False
+    compile: bool = False
 
 
 def make_accelerator(config: Config) -> Accelerator:
@@ -82,6 +86,11 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     # One Accelerator serves all trainings; the parts of a batch are counted anew.
     accelerator.gradient_accumulation_steps, accelerator.step = training.accumulate, 0
     bare = training.model
+    for module in bare.modules() if training.channels_last else ():
+        if isinstance(module, nn.Conv3d):
+            module.to(memory_format=torch.channels_last_3d)
+    if training.compile:
+        bare.compile()  # in place: the names of its weights stay, and so do checkpoints
     model, optimizer = accelerator.prepare(bare, make_optimizer(bare, training.optimizer))
     average = _average(bare, training.optimizer.average)
     checkpoints = Checkpoints(training.folder / "checkpoints")
