@@ -105,6 +105,7 @@ class Lab:
             "mixed_precision": config.mixed_precision,
             "processes": self.accelerator.num_processes,
             "accumulate": config.gradient_accumulation_steps,
+            **config.rounding,
             **self._flow_settings(method),
             **{name: one.fingerprint for name, one in built_on.items() if one},
         }

@@ -198,7 +198,7 @@ def plan(scale: Scale, options: argparse.Namespace) -> str:
         f"4 fine-tunings of {tune.steps} steps of {tune.batch_size} clips on each of UCF-101 and HMDB-51 (given: "
         f"{', '.join(here) or 'none'}), of networks that Tables 2 and 3 train\n"
         f"  GPU-hours: {cluster_plan.cost(8 * tune.steps * tune.batch_size)}\n"
-        f"  {cluster_plan.launch(gpus, 'benchmarks.paper.table4_transfer', [*flags, '--run'])}"
+        f"  {cluster_plan.launch(gpus, 'benchmarks.paper.table4_transfer', [*flags, '--work-dir', str(options.work_dir), '--run'])}"
     )
 
 

@@ -156,6 +156,11 @@ class Config:
         """Whether flow is kept on disk for the teacher's training and for tests; else it is computed on the way."""
         return self.flow_from == "store" or (self.flow_from == "cache" and self.cache_flow == "frames")
 
+    @property
+    def rounding(self) -> dict[str, bool]:
+        """What changes rounding alone, as far as it is on."""
+        return {name: True for name in ("channels_last", "compile") if getattr(self, name)}
+
     def folder(self, seed: int, network: str) -> Path:
         """Where one network of one seed is trained."""
         return self.output_dir / f"seed{seed}" / network

@@ -80,6 +80,7 @@ def train_s3dg(
         "mixed_precision": config.mixed_precision,
         "processes": accelerator.num_processes,
         "accumulate": config.gradient_accumulation_steps,
+        **config.rounding,
     }
     claim_folder(folder, common | decisive)
     if not (folder / WEIGHTS).exists():

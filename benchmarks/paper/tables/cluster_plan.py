@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from benchmarks import record
 from benchmarks.paper import decoding
 from benchmarks.paper.methods import Method
-from benchmarks.paper.tables import scripts
+from benchmarks.paper.tables import flow_flags, scripts
 from benchmarks.paper.tables.gpu_shares import accumulation
 from benchmarks.paper.tables.table import Table
 from examples.d3d.config import Config
@@ -70,6 +70,8 @@ def _of_table(table: Table, config: Config, options: argparse.Namespace) -> Iter
     for side in ("train", "test"):
         yield f"  --{side}: {_clips(getattr(options, side), options)}"
     yield f"  GPU-hours: {cost(len(networks) * steps * batch)}"
+    if table.needs_flow:
+        yield from (f"  first: {line}" for line in flow_flags.extraction(config, options))
     yield f"  {command(table, config, options)}"
 
 
@@ -94,6 +96,9 @@ def command(table: Table, config: Config, options: argparse.Namespace) -> str:
     script = ["--scale", "paper", "--gpus", str(options.gpus)]
     script += ["--train", str(options.train or "TRAIN"), "--test", str(options.test or "TEST")]
     script += ["--root", str(options.root)] if options.root else []
+    script += flow_flags.words(options)
+    if table.needs_flow and not options.flow_dir and flow_flags.extraction(config, options):
+        script += ["--flow-dir", "FLOW"]
     script += ["--work-dir", str(options.work_dir), "--run"]
     return launch(options.gpus, scripts.modules()[table.name], script)
 
