@@ -188,7 +188,7 @@ def _value(table: Table, record: Record, row: Row) -> str:
 def plan(scale: Scale, options: argparse.Namespace) -> str:
     """Say what the published protocol takes."""
     tune, here = fine_tuning.schedule(scale.config.optimizer), available(scale, options)
-    places = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
+    places = {"ucf101": "UCF101", "hmdb51": "HMDB51", "work_dir": "runs"}
     places |= {flag: f"{flag.upper()}.safetensors" for flag in FLAGS}
     gpus = max(n for n in range(1, options.gpus + 1) if tune.batch_size % n == 0)
     flags = ["--scale", "paper", "--gpus", str(gpus)]
@@ -198,7 +198,7 @@ def plan(scale: Scale, options: argparse.Namespace) -> str:
         f"4 fine-tunings of {tune.steps} steps of {tune.batch_size} clips on each of UCF-101 and HMDB-51 (given: "
         f"{', '.join(here) or 'none'}), of networks that Tables 2 and 3 train\n"
         f"  GPU-hours: {cluster_plan.cost(8 * tune.steps * tune.batch_size)}\n"
-        f"  {cluster_plan.launch(gpus, 'benchmarks.paper.table4_transfer', [*flags, '--work-dir', str(options.work_dir), '--run'])}"
+        f"  {cluster_plan.launch(gpus, 'benchmarks.paper.table4_transfer', [*flags, '--run'])}"
     )
 
 

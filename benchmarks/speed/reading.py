@@ -4,11 +4,11 @@
     LD_LIBRARY_PATH=… python -m benchmarks.speed.reading       # with the FFmpeg that torchcodec needs
 
 An item is a random window of 64 frames at 25 fps, short side 256, crop 224, collated. "floats": as float32 from the
-reader; "bytes": uint8, converted on the device by `data.to_float`. Flow of the first form is read from FFV1 video, of the
-second from Zstandard frames. Real clips as they are (H.264 of Kinetics), and the same prepared: short side 256, 25 fps,
-a key frame every 16, coded for fast decoding. One process of one thread; seconds are those of the processor, every arm once
-a round in an order drawn anew, ours a second time as the control. Files are in the page cache, but nothing else of them is
-remembered from one reading to the next.
+reader; "bytes": uint8, converted on the device by `data.to_float`. Flow of the first form is read from FFV1 video, of
+the second from Zstandard frames. Real clips as they are (H.264 of Kinetics), and the same prepared: short side 256,
+25 fps, a key frame every 16, coded for fast decoding. One process of one thread; seconds are those of the processor.
+Every arm runs once a round, in an order drawn anew; one of ours runs twice (A/A). Files are in the page cache, but
+nothing else of them is remembered from one reading to the next.
 """
 
 from __future__ import annotations

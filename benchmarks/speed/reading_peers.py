@@ -81,7 +81,9 @@ def pytorchvideo(paths: Sequence[str]) -> Reader:
     """Read by pytorchvideo's PyAV reader with its transforms: frames of the window, evenly spread, resized, cropped."""
     import torchvision.transforms._functional_tensor as renamed
 
-    sys.modules.setdefault("torchvision.transforms.functional_tensor", renamed)  # its name when pytorchvideo was written
+    sys.modules.setdefault(
+        "torchvision.transforms.functional_tensor", renamed
+    )  # its name when pytorchvideo was written
     from pytorchvideo.data.encoded_video_pyav import EncodedVideoPyAV
     from pytorchvideo.transforms.functional import short_side_scale, uniform_temporal_subsample
 

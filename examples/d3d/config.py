@@ -103,8 +103,8 @@ class Config:
     class_reduction: Literal["mean", "sum"] = "mean"
     """How the squared logit differences are reduced over the classes: mean or sum (left open by the paper)."""
     flow_dir: Path | None = None
-    """Flow that `kdvideo extract` wrote, of --train in flow_dir/train and of --test in flow_dir/test. It is checked
-    before anything is trained, and none is computed. None: flow is stored in work_dir, where the training computes it."""
+    """Flow that `kdvideo extract` wrote, of --train in flow_dir/train and of --test in flow_dir/test: checked before
+    anything is trained, and none is computed. None: the processes of the training compute it, into work_dir."""
     flow_preset: str = "default"
     flow_from: Literal["store", "online", "cache"] = "store"
     """What a D3D student is taught with: store (flow on disk), online (flow of the batch, computed on the training

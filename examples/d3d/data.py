@@ -55,9 +55,7 @@ class Clips:
         return self._store(self.flow_folder / f"{view.short_side}px-{view.fps:g}fps-{place}")
 
     def _store(self, folder: Path) -> flow.FlowStore:
-        return flow.FlowStore(
-            folder, bound=self.input.flow_bound, estimator=self.estimator, fps=float(self.input.fps)
-        )
+        return flow.FlowStore(folder, bound=self.input.flow_bound, estimator=self.estimator, fps=float(self.input.fps))
 
     def check_flow(self, accelerator: Accelerator) -> None:
         """Check, once, the extracted flow of all clips, where the settings name it; see `extracted_flow.check`."""
@@ -158,7 +156,11 @@ def prepare(clips: Clips, manifest: Dataset, accelerator: Accelerator, **options
     """
     clips.check_flow(accelerator)
     source = clips.flow_of(manifest)
-    if not clips.flow_dir and isinstance(source, flow.FlowStore) and not all(clip in source for clip in manifest["clip"]):
+    if (
+        not clips.flow_dir
+        and isinstance(source, flow.FlowStore)
+        and not all(clip in source for clip in manifest["clip"])
+    ):
         accelerator.print(f"flow of {len(manifest)} clips:")
         progress = accelerator.is_main_process
         side = clips.input.short_side

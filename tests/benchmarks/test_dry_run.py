@@ -46,7 +46,12 @@ def printed(plan: str, head: str) -> list[str]:
 def places(tmp_path: Path) -> list[str]:
     counts = {"train": 4, "test": 2}
     root = synthetic.write_dataset(tmp_path / "clips", clips_per_class=counts, classes=CLASSES, size=40, frames=20)
-    folders = {"train": root / "train", "test": root / "test", "flow-dir": tmp_path / "flow", "work-dir": tmp_path / "w"}
+    folders = {
+        "train": root / "train",
+        "test": root / "test",
+        "flow-dir": tmp_path / "flow",
+        "work-dir": tmp_path / "w",
+    }
     return [word for name, folder in folders.items() for word in (f"--{name}", str(folder))]
 
 

@@ -14,7 +14,7 @@ import kdvideo as kd
 from examples.d3d import evaluate, networks, teaching, train_student, train_teacher
 from examples.d3d import run as recipe
 from examples.d3d.data import open_clips
-from kdvideo import flow, models, predict
+from kdvideo import data, flow, models, predict
 from kdvideo.training import StepLog
 from tests.examples.tiny import CLASSES, command, config, inside, run, succeeded
 

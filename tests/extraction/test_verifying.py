@@ -49,7 +49,11 @@ DAMAGES = {
     "other codec": (lambda f: (f / FLOW).with_suffix(".safetensors").touch(), "safetensors", "flow without a sidecar"),
     "size": (lambda f: change(f, size=[48, 63]), SIDECAR, "zst is not a readable flow file"),
     "bound": (lambda f: change(f, bound=10.0), SIDECAR, "bound is 10.0, that of the extraction is 20.0"),
-    "flows": (lambda f: change(f, frames=6, flows=5, crc32=[1] * 5), SIDECAR, r"it does not hold the flows range\(0, 5\)"),
+    "flows": (
+        lambda f: change(f, frames=6, flows=5, crc32=[1] * 5),
+        SIDECAR,
+        r"it does not hold the flows range\(0, 5\)",
+    ),
     "temporary": (lambda f: (f / "a" / ".writing-1").touch(), "a/.writing-1", "temporary file"),
     "settings": (lambda f: (f / "extraction.json").write_text("{"), "extraction.json", "damaged"),
 }

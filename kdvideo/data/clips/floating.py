@@ -20,8 +20,8 @@ def to_float(clips: Mapping[str, Any], *, input_range: tuple[float, float] = (-1
         input_range: of `rgb`; (-1, 1) is the convention of I3D.
 
     Examples:
-        >>> batch = {"rgb": torch.tensor([0, 255], dtype=torch.uint8), "flow": torch.tensor([1, 128], dtype=torch.uint8)}
-        >>> to_float(batch)
+        >>> rgb, flow = torch.tensor([0, 255]).byte(), torch.tensor([1, 128]).byte()
+        >>> to_float({"rgb": rgb, "flow": flow})
         {'rgb': tensor([-1.,  1.]), 'flow': tensor([-1.,  0.])}
     """
     found = dict(clips)

@@ -217,9 +217,7 @@ def _needed_frames(container: Any, stream: Any, wanted: Ints) -> Iterator[tuple[
                 yield frame.pts, frame
 
 
-def _fill(
-    place: _Place, order: Ints, wanted: Ints, frames: Iterator[tuple[int, Any]]
-) -> npt.NDArray[np.float64]:
+def _fill(place: _Place, order: Ints, wanted: Ints, frames: Iterator[tuple[int, Any]]) -> npt.NDArray[np.float64]:
     """Put the frame of each wanted key in its place, and return how far, in keys, the frame taken is off."""
     off = np.full(len(wanted), np.inf)
     filled = 0
