@@ -208,7 +208,9 @@ def _frames(container: Any, stream: Any, counted: bool) -> Iterator[tuple[int, A
 def _needed_frames(container: Any, stream: Any, wanted: Ints) -> Iterator[tuple[int, Any]]:
     """Yield the wanted frames among others: of H.264 those are not decoded from which no other one is predicted."""
     context, stamps = stream.codec_context, set(wanted.tolist())
-    skips = context.name == "h264"  # of other codecs "not a reference" may hold for some of the frames only
+    # Of other codecs "not a reference" may hold for some of the frames only, and of other containers a packet for half
+    # a frame, the other half of which has another stamp.
+    skips = context.name == "h264" and container.format.name.startswith(("mov", "matroska"))
     for packet in container.demux(stream):
         if skips:
             context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in stamps else "NONREF"
