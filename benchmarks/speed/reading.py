@@ -81,10 +81,10 @@ def measure(root: Path, folder: Path, rounds: int) -> dict[str, Any]:
     manifest = data.from_folder(root)
     count, turn = len(manifest), iter(range(10**9))
     items: dict[str, Item] = {}
+    stores = _stores(manifest, folder)
     for form, dtype in FORMS.items():
         plain = data.PairedClips(manifest, train=True, dtype=dtype)
-        store = _store(manifest, folder / form, CODECS[form])
-        paired = data.PairedClips(manifest, train=True, dtype=dtype, flow=store)
+        paired = data.PairedClips(manifest, train=True, dtype=dtype, flow=stores[form])
         cache = _cache(manifest, plain, folder / f"cache {form}", rounds)
         items[f"RGB, {form}"] = _plain(plain)
         items[f"RGB and flow, {form}"] = _plain(paired)
@@ -124,12 +124,13 @@ def _cached(clips: data.PairedClips, cache: kd.TeacherCache, views: int) -> Item
     return item
 
 
-def _store(manifest: Any, folder: Path, codec: kf.FlowCodec) -> kf.FlowStore:
-    store = kf.FlowStore(folder, fps=25.0, codec=codec)
+def _stores(manifest: Any, folder: Path) -> dict[str, kf.FlowStore]:
+    stores = {form: kf.FlowStore(folder / form, fps=25.0, codec=codec) for form, codec in CODECS.items()}
     for row in manifest:
-        frames = data.read_frames(row["path"], fps=25.0, short_side=256)
-        store.write(row["clip"], kf.tvl1(frames, preset=kf.FAST))
-    return store
+        flow = kf.tvl1(data.read_frames(row["path"], fps=25.0, short_side=256), preset=kf.FAST)
+        for store in stores.values():
+            store.write(row["clip"], flow)
+    return stores
 
 
 def _cache(manifest: Any, clips: data.PairedClips, folder: Path, views: int) -> kd.TeacherCache:

@@ -116,12 +116,13 @@ def test_hours_come_from_a_measured_step(tmp_path: Path, monkeypatch: pytest.Mon
     assert "100 clips/s in bfloat16 on one GPU (a GPU)" in text
 
 
-def test_flow_is_extracted_first(tmp_path: Path) -> None:
-    flags = ("--scale", "paper", "--train", "train", "--test", "val.csv", "--root", "clips")
+def test_flow_is_extracted_first(clips: Path, tmp_path: Path) -> None:
+    flags = ("--scale", "paper", "--train", str(clips / "train"), "--test", str(clips))
     lines = cluster_plan.plan([table6_ablations.TABLE], PAPER, options(tmp_path, *flags)).splitlines()
     first = [line.split("first: ")[1] for line in lines if "first: " in line]
-    settings = "--root clips --fps 25 --short-side 256 --bound 20 --preset default --device cuda"
-    assert first == [f"kdvideo extract train FLOW/train {settings}", f"kdvideo extract val.csv FLOW/test {settings}"]
+    settings = "--fps 25 --short-side 256 --bound 20 --preset default --device cuda"
+    places = {"train": clips / "train", "test": clips}
+    assert first == [f"kdvideo extract {place} FLOW/{side} {settings}" for side, place in places.items()]
     assert lines.index(f"  first: {first[1]}") < next(k for k, line in enumerate(lines) if "accelerate launch" in line)
     assert "--flow-dir FLOW" in lines[-1]
 

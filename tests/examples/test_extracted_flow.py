@@ -83,11 +83,12 @@ def test_missing_clips_are_named_before_anything_is_trained(clips, extracted: Pa
     assert all(str(path.relative_to(extracted / side))[: -len(".flow.json")] in error for path in (first, second))
 
 
-def test_a_folder_without_flow_is_refused(clips: Path, extracted: Path, tmp_path: Path, alone) -> None:
+def test_a_folder_without_flow_is_refused(clips: Path, extracted: Path, tmp_path: Path, alone, capsys) -> None:
     assert "must be a folder that `kdvideo extract` wrote" in refused(clips, tmp_path / "work", tmp_path / "none")
     (extracted / "train" / "extraction.json").write_text("{")
     assert "is damaged" in refused(clips, tmp_path / "work", extracted)
-    assert "--flow-dir" in refused(clips, tmp_path / "work", extracted, "--flow-from", "online")
+    refused(clips, tmp_path / "work", extracted, "--flow-from", "online")
+    assert "goes with flow from a store" in capsys.readouterr().err
 
 
 def test_the_line_of_a_list_with_a_root(tmp_path: Path) -> None:
