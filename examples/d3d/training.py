@@ -88,7 +88,7 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     bare = training.model
     for module in bare.modules() if training.channels_last else ():
         if isinstance(module, nn.Conv3d):
-            module.to(memory_format=torch.channels_last_3d)
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
     if training.compile:
         bare.compile()  # in place: the names of its weights stay, and so do checkpoints
     model, optimizer = accelerator.prepare(bare, make_optimizer(bare, training.optimizer))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from struct import pack, unpack
-from typing import BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,9 +48,8 @@ class Zstd:
     @contextmanager
     def writer(self, file: BinaryIO, flows: int, size: tuple[int, int]) -> Iterator[Callable[[Tensor], None]]:
         """See `FlowCodec`."""
-        import pyarrow
-
-        codec, lengths = pyarrow.Codec("zstd", compression_level=self.level), []
+        codec = _codec(self.level)
+        lengths: list[int] = []
 
         def add(values: Tensor) -> None:
             for flow in values.contiguous().numpy():
@@ -64,9 +63,7 @@ class Zstd:
 
     def read(self, path: Path, window: range, size: tuple[int, int]) -> Tensor:
         """See `FlowCodec`."""
-        import pyarrow
-
-        codec, out = pyarrow.Codec("zstd"), torch.empty(len(window), 2, *size, dtype=torch.uint8)
+        codec, out = _codec(self.level), torch.empty(len(window), 2, *size, dtype=torch.uint8)
         if len(window) == 0:
             return out
         try:
@@ -82,6 +79,12 @@ class Zstd:
         except (OSError, ValueError, RuntimeError) as error:
             raise ValueError(f"{path} is not a readable flow file: {error}") from error
         return out
+
+
+def _codec(level: int) -> Any:
+    import pyarrow  # type: ignore[import-untyped,unused-ignore]
+
+    return pyarrow.Codec("zstd", compression_level=level)
 
 
 def _lengths(file: BinaryIO) -> tuple[int, ...]:
