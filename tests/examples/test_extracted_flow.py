@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from examples.d3d import extracted_flow, train_student
 from examples.d3d import train_teacher as teacher
+from examples.d3d.config import Config
 from kdvideo import cli, extraction
 from tests.examples.tiny import config, inside
 
@@ -83,12 +84,12 @@ def test_missing_clips_are_named_before_anything_is_trained(clips, extracted: Pa
     assert all(str(path.relative_to(extracted / side))[: -len(".flow.json")] in error for path in (first, second))
 
 
-def test_a_folder_without_flow_is_refused(clips: Path, extracted: Path, tmp_path: Path, alone, capsys) -> None:
+def test_a_folder_without_flow_is_refused(clips: Path, extracted: Path, tmp_path: Path, alone) -> None:
     assert "must be a folder that `kdvideo extract` wrote" in refused(clips, tmp_path / "work", tmp_path / "none")
     (extracted / "train" / "extraction.json").write_text("{")
     assert "is damaged" in refused(clips, tmp_path / "work", extracted)
-    refused(clips, tmp_path / "work", extracted, "--flow-from", "online")
-    assert "goes with flow from a store" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="--flow-dir x goes with flow from a store or of its frames, not online"):
+        Config(flow_dir=Path("x"), flow_from="online")
 
 
 def test_the_line_of_a_list_with_a_root(tmp_path: Path) -> None:

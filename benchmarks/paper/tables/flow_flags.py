@@ -34,7 +34,8 @@ def words(options: argparse.Namespace) -> list[str]:
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
     names = ("flow_dir", "flow_from", "cache_flow", "distinct_views")
-    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    known = {name: getattr(options, name, None) for name in names}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def extraction(config: Config, options: argparse.Namespace) -> list[str]:
