@@ -42,7 +42,7 @@ def test_flow_below_the_videos_is_not_taken_for_a_video(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", 10)
     for _ in range(2):
         assert run("extract", tmp_path, tmp_path / "flow", *SMALL) == 0
-    assert set(files(tmp_path / "flow")) == {".lock", "extraction.json", "a.mp4.flow.json", "a.mp4.flow.mkv"}
+    assert set(files(tmp_path / "flow")) == {".lock", "extraction.json", "a.mp4.flow.json", "a.mp4.flow.zst"}
 
 
 @pytest.mark.parametrize(

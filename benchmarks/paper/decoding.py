@@ -102,6 +102,7 @@ def trained(features: Features, lab: Lab, seed: int) -> Reader:
         "widths": widths,
         "mixed_precision": config.mixed_precision,
         "processes": accelerator.num_processes,
+        **config.rounding,
     }
     folder = config.work_dir / "decoders" / settings_hash(settings)
     claim_folder(folder, settings)
@@ -140,6 +141,8 @@ def _fit(name: str, folder: Path, reader: nn.Module, stream: str, optimizer: Opt
         seed,
         num_workers=config.num_workers,
         checkpointing_steps=config.checkpointing_steps,
+        channels_last=config.channels_last,
+        compile=config.compile,
     )
     fit(training, lab.accelerator)
 

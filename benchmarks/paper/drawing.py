@@ -17,7 +17,7 @@ from benchmarks.paper.lab import Lab
 from benchmarks.paper.tables.records import values
 from benchmarks.paper.tables.table import Picture, Record
 from examples.d3d import comparison
-from kdvideo import flow
+from kdvideo import data, flow
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -73,7 +73,7 @@ def _one_of_each_class(lab: Lab, most: int) -> tuple[dict[str, Any], list[str]]:
     views, label = decoding.test_windows(lab), lab.labels
     classes = sorted(set(label.tolist()))[:most]
     first = [int((label == k).nonzero()[0]) * lab.config.input.test_views for k in classes]
-    return default_collate([views[row] for row in first]), [lab.clips.classes[k] for k in classes]
+    return data.to_float(default_collate([views[row] for row in first])), [lab.clips.classes[k] for k in classes]
 
 
 def _field(encoding: Tensor) -> Tensor:

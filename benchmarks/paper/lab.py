@@ -113,6 +113,7 @@ class Lab:
             "mixed_precision": config.mixed_precision,
             "processes": self.accelerator.num_processes,
             "accumulate": config.gradient_accumulation_steps,
+            **config.rounding,
             **self._flow_settings(method),
             **{name: one.fingerprint for name, one in built_on.items() if one},
         }
@@ -134,6 +135,8 @@ class Lab:
                 num_workers=config.num_workers,
                 checkpointing_steps=config.checkpointing_steps,
                 accumulate=config.gradient_accumulation_steps,
+                channels_last=config.channels_last,
+                compile=config.compile,
             )
             with training_log.timed(folder / WEIGHTS, self.accelerator):
                 bare = fit(training, self.accelerator).remove()

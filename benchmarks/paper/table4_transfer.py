@@ -187,7 +187,7 @@ def _value(table: Table, record: Record, row: Row) -> str:
 def plan(scale: Scale, options: argparse.Namespace) -> str:
     """Say what the published protocol takes."""
     tune, here = fine_tuning.schedule(scale.config.optimizer), available(scale, options)
-    places = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
+    places = {"ucf101": "UCF101", "hmdb51": "HMDB51", "work_dir": "runs"}
     places |= {flag: f"{flag.upper()}.safetensors" for flag in FLAGS}
     flags = ["--scale", "paper", "--gpus", str(options.gpus)]
     for flag, stand_in in places.items():

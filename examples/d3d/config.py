@@ -117,6 +117,9 @@ class Config:
     """λ of the paper's loss L_action + λ L_distill; 0 trains on RGB alone."""
     class_reduction: Literal["mean", "sum"] = "mean"
     """How the squared logit differences are reduced over the classes: mean or sum (left open by the paper)."""
+    flow_dir: Path | None = None
+    """Flow that `kdvideo extract` wrote, of --train in flow_dir/train and of --test in flow_dir/test: checked before
+    anything is trained, and none is computed. None: the processes of the training compute it, into work_dir."""
     flow_preset: str = "default"
     flow_from: Literal["store", "online", "cache"] = "store"
     """What a D3D student is taught with: store (flow on disk), online (flow of the batch, computed on the training
@@ -134,6 +137,10 @@ class Config:
     """Keep decoded clips and flow in memory after the first reading."""
     mixed_precision: Literal["no", "bf16"] = "no"
     gradient_accumulation_steps: int = 1
+    channels_last: bool = False
+    """Keep the kernels with their channels last, as GPUs read them fastest in bfloat16."""
+    compile: bool = False
+    """Compile the network that learns; its first step takes a minute or so."""
     checkpointing_steps: int = 1000
     with_tracking: bool = False
     """Write tensorboard logs beside each trained network."""
@@ -141,6 +148,8 @@ class Config:
     def __post_init__(self) -> None:
         if (self.train is None) != (self.test is None):
             raise ValueError("--train and --test must be given together, or neither (the synthetic videos)")
+        if self.flow_dir and not self.stores_flow:
+            raise ValueError(f"--flow-dir {self.flow_dir} goes with flow from a store or of its frames, not online")
         if not self.seeds:
             raise ValueError("--seeds must name at least one seed, as in --seeds 0 1 2")
         if self.flow_preset not in FLOW_PRESETS:
@@ -164,6 +173,11 @@ class Config:
     def stores_flow(self) -> bool:
         """Whether flow is kept on disk for the teacher's training and for tests; else it is computed on the way."""
         return self.flow_from == "store" or (self.flow_from == "cache" and self.cache_flow == "frames")
+
+    @property
+    def rounding(self) -> dict[str, bool]:
+        """What changes rounding alone, as far as it is on."""
+        return {name: True for name in ("channels_last", "compile") if getattr(self, name)}
 
     def folder(self, seed: int, network: str) -> Path:
         """Where one network of one seed is trained."""

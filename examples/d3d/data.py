@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
+from examples.d3d import extracted_flow
 from examples.d3d.config import Config, Input
+from examples.d3d.extracted_flow import SIDES
 from examples.d3d.processes import once
 from kdvideo import data, extraction, flow
 from kdvideo.data import synthetic
@@ -43,6 +46,9 @@ class Clips:
     in_memory: bool = False
     max_unreadable: float = 0.0
     """The largest fraction of the training clips that may be unreadable."""
+    flow_dir: Path | None = None
+    """Where `kdvideo extract` wrote the flow, of which none is then computed here."""
+    _checked: set[str] = field(default_factory=set, repr=False)
     _opened: dict[tuple[object, ...], data.PairedClips] = field(default_factory=dict, repr=False)
 
     @property
@@ -52,11 +58,23 @@ class Clips:
         return names
 
     def store(self, manifest: Dataset) -> flow.FlowStore:
-        """The store of the clips' flow, filled by `prepare`."""
+        """The store of the clips' flow, filled by `prepare`, or by `kdvideo extract` before the run."""
+        if self.flow_dir:
+            return self._store(self.flow_dir / SIDES[manifest is not self.train])
         view, root = self.input, manifest[0]["path"].removesuffix(manifest[0]["clip"])
         place = hashlib.sha256(root.encode()).hexdigest()[:8]  # two data sets may name their clips alike
-        folder = self.flow_folder / f"{view.short_side}px-{view.fps:g}fps-{place}"
-        return flow.FlowStore(folder, bound=view.flow_bound, estimator=self.estimator, fps=view.fps)
+        return self._store(self.flow_folder / f"{view.short_side}px-{view.fps:g}fps-{place}")
+
+    def _store(self, folder: Path) -> flow.FlowStore:
+        return flow.FlowStore(folder, bound=self.input.flow_bound, estimator=self.estimator, fps=float(self.input.fps))
+
+    def check_flow(self, accelerator: Accelerator) -> None:
+        """Check, once, the extracted flow of all clips, where the settings name it; see `extracted_flow.check`."""
+        for manifest in (self.train, self.test) if self.flow_dir else ():
+            store = self.store(manifest)
+            if store.folder.name not in self._checked:
+                extracted_flow.check(store, list(manifest["clip"]), self.input, accelerator)
+                self._checked.add(store.folder.name)
 
     def flow_of(self, manifest: Dataset) -> FlowSource:
         """The flow of whole frames: stored, or computed when it is asked for."""
@@ -72,12 +90,16 @@ class Clips:
         seed: int = 0,
         distinct_views: int = 0,
     ) -> data.PairedClips:
-        """Views of RGB, of flow from a source, or of both; with `in_memory` equal ones share the decoded clips."""
+        """Views of RGB, of flow from a source, or of both, as bytes for `kdvideo.data.to_float` on a device.
+
+        With `in_memory` equal ones share the decoded clips.
+        """
         kind = source and (type(source), source.fingerprint, getattr(source, "folder", None))
         key = (manifest._fingerprint, train, rgb, kind)
         if key not in self._opened:
             count = 1 if train else self.input.test_views
             options = {"flow": source, "rgb": rgb, "views": count, "in_memory": self.in_memory}
+            options |= {"dtype": torch.uint8}
             self._opened[key] = data.PairedClips(manifest, train=train, **self._view, **options)
         return self._opened[key].with_seed(seed, distinct_views=distinct_views or None)
 
@@ -119,6 +141,7 @@ def open_clips(config: Config) -> Clips:
         config.stores_flow,
         config.in_memory,
         config.max_unreadable,
+        config.flow_dir,
     )
 
 
@@ -147,9 +170,15 @@ def prepare(clips: Clips, manifest: Dataset, accelerator: Accelerator, **options
 
     Raises:
         ClipError: the flow of a clip cannot be computed; of training clips, that of more than may be unreadable.
+        ValueError: `clips.flow_dir` does not hold the flow of all clips, made with these settings.
     """
+    clips.check_flow(accelerator)
     source = clips.flow_of(manifest)
-    if isinstance(source, flow.FlowStore) and not once(lambda: all(clip in source for clip in manifest["clip"][:])):
+    if (
+        not clips.flow_dir
+        and isinstance(source, flow.FlowStore)
+        and not once(lambda: all(clip in source for clip in manifest["clip"][:]))
+    ):
         accelerator.print(f"flow of {len(manifest)} clips:")
         progress = accelerator.is_main_process
         side = clips.input.short_side

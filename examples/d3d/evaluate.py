@@ -19,7 +19,7 @@ from examples.d3d import networks
 from examples.d3d.config import Config, Input, parse, plain_errors
 from examples.d3d.data import Clips, open_clips, prepare
 from examples.d3d.training import Batch, make_accelerator
-from kdvideo import data, models
+from kdvideo import data, flow, models
 from kdvideo.training import accuracy, confusion_matrix, ignore_signals
 
 
@@ -31,7 +31,8 @@ def gather(
 
     Args:
         dataset: of items 0, 1, 2, ...
-        rows_of: batch -> rows, such as (index, scores); it runs in the accelerator's precision, without gradients.
+        rows_of: batch on the device -> rows, such as (index, scores); it runs in the accelerator's precision, without
+            gradients.
         accelerator: the one of the run.
         desc: shown beside the progress bar.
         loading: of the `DataLoader`.
@@ -39,7 +40,8 @@ def gather(
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)  # type: ignore[arg-type]
     loader = DataLoader(Subset(dataset, list(mine)), worker_init_fn=ignore_signals, **loading)
     rows: list[Any] = []
-    for batch in tqdm(loader, desc=desc, leave=False):
+    shown = tqdm(loader, desc=desc, leave=False)
+    for batch in flow.prefetch_to_device(shown, data.to_float, device=accelerator.device):
         with accelerator.autocast():
             rows += rows_of(batch)
     found: list[Any] = gather_object(rows)
@@ -85,7 +87,7 @@ def scores(
     network = network.to(accelerator.device).eval()
 
     def softmax(batch: Batch) -> Tensor:
-        logits = network(networks.feed(network, batch[stream].to(accelerator.device)))
+        logits = network(networks.feed(network, batch[stream]))
         probabilities: Tensor = logits.float().softmax(1)
         return probabilities
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from examples.d3d.config import Config
 from examples.d3d.data import Clips
 from examples.d3d.train_teacher import NAMES
-from kdvideo import flow
+from kdvideo import data, flow
 from kdvideo.training import StepLog
 
 matplotlib.use("Agg")
@@ -79,7 +79,7 @@ def contact_sheet(clips: Clips, scores: dict[str, Tensor], path: Path, *, most: 
     for axis in axes.flat:
         axis.axis("off")
     for line, row in zip(axes, rows, strict=True):
-        item = views[row * view.test_views]
+        item = data.to_float(views[row * view.test_views])
         for k, t in enumerate(torch.linspace(0, view.frames - 2, 3).long()):
             line[2 * k].imshow(((item["rgb"][:, t] + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy())
             field = item["flow"][:, t] * view.flow_bound

@@ -70,6 +70,7 @@ def teach(
     options: dict[str, Any] = {"train": True, "seed": seed, "distinct_views": config.distinct_views}
     if config.flow_from == "cache":
         views = clips.views(clips.train, **options)
+        clips.check_flow(accelerator)
         cache = _Pass(teacher, clips, config, accelerator, stream, tuple(features), options).run(views)
         device = accelerator.device
         return Teaching(views, unchanged, lambda batch: cache.read(batch["clip"], batch["view"], device=device))
@@ -140,9 +141,10 @@ class _Pass:
             pin_memory=accelerator.device.type == "cuda",
         )
         add_flow = online(self.clips) if from_rgb and self.stream == "flow" else unchanged
+        complete = lambda batch: add_flow(data.to_float(batch))  # noqa: E731
         shown = tqdm(loader, desc="outputs of the teacher", unit="batch")
         with StopRequest() as stop, cache.writer() as writer:
-            for batch in flow.prefetch_to_device(shown, add_flow, device=accelerator.device):
+            for batch in flow.prefetch_to_device(shown, complete, device=accelerator.device):
                 with accelerator.autocast():
                     writer.add(batch["clip"], batch["view"], self.teacher(batch[self.stream]))
                 if stop:

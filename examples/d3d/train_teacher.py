@@ -80,6 +80,7 @@ def train_s3dg(
         "mixed_precision": config.mixed_precision,
         "processes": accelerator.num_processes,
         "accumulate": config.gradient_accumulation_steps,
+        **config.rounding,
     }
     claim_folder(folder, common | decisive)
     if not (folder / WEIGHTS).exists():
@@ -96,6 +97,8 @@ def train_s3dg(
             num_workers=config.num_workers,
             checkpointing_steps=config.checkpointing_steps,
             accumulate=config.gradient_accumulation_steps,
+            channels_last=config.channels_last,
+            compile=config.compile,
         )
         network = fit(training, accelerator)
         if accelerator.is_main_process:

@@ -45,8 +45,10 @@ class Training:
         dataset: its items are asked for by (epoch, index), so that views are functions of both.
         optimizer: the schedule.
         seed: of the order of the data and of dropout.
-        on_device: applied to a batch on its device, one batch ahead of the training.
+        on_device: applied to a batch on its device, one batch ahead of the training; bytes are floats by then.
         accumulate: parts of a batch whose gradients are added up before a step.
+        channels_last: keep the kernels of 3-D convolutions, and with them what the layers pass on, channels last.
+        compile: compile the model.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Training:
     num_workers: int = 0
     checkpointing_steps: int = 1000
     accumulate: int = 1
+    channels_last: bool = False
+    compile: bool = False
 
 
 def make_accelerator(config: Config) -> Accelerator:
@@ -84,6 +88,11 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     # One Accelerator serves all trainings; the parts of a batch are counted anew.
     accelerator.gradient_accumulation_steps, accelerator.step = training.accumulate, 0
     bare = training.model
+    for module in bare.modules() if training.channels_last else ():
+        if isinstance(module, nn.Conv3d):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
+    if training.compile:
+        bare.compile()  # in place: the names of its weights stay, and so do checkpoints
     model, optimizer = accelerator.prepare(bare, make_optimizer(bare, training.optimizer))
     average = _average(bare, training.optimizer.average)
     checkpoints = Checkpoints(training.folder / "checkpoints")
@@ -156,7 +165,8 @@ def _steps(
     parts, rate = training.accumulate, learning_rate(training.optimizer)
     share = _share(training, accelerator, first)
     loader = _loader(training, share, accelerator)
-    batches = flow.prefetch_to_device(loader, training.on_device, device=accelerator.device)
+    complete = lambda batch: training.on_device(data.to_float(batch))  # noqa: E731
+    batches = flow.prefetch_to_device(loader, complete, device=accelerator.device)
     for part, batch in enumerate(batches, first * parts):
         step = part // parts
         # A function of (seed, step): a resumed training draws what one that was never stopped draws.

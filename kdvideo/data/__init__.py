@@ -3,6 +3,7 @@
 `kdvideo.data.synthetic`, which writes data sets of moving shapes, is imported by name.
 """
 
+from kdvideo.data.clips.floating import to_float
 from kdvideo.data.clips.multi_view import (
     MultiView,
     ViewProtocol,
@@ -60,6 +61,7 @@ __all__ = [
     "shared_groups",
     "single_pass",
     "split_by_group",
+    "to_float",
     "ucf101_group",
     "whole_video",
 ]

@@ -26,6 +26,7 @@ from kdvideo.flow.prefetch import prefetch_to_device
 from kdvideo.flow.store.codecs import LOSSLESS, NEAR_LOSSLESS, UNCOMPRESSED, FlowCodec, GrayFFV1, GrayH264, Raw
 from kdvideo.flow.store.flow_store import FailedFlowError, FlowStore
 from kdvideo.flow.store.tsn import TSNFlow
+from kdvideo.flow.store.zstd import Zstd
 from kdvideo.flow.tvl1.estimate import tvl1
 from kdvideo.flow.tvl1.presets import DEFAULT, FAST, OPENCV, PRESETS, TVL1Settings
 
@@ -53,6 +54,7 @@ __all__ = [
     "TSNFlow",
     "TVL1Estimator",
     "TVL1Settings",
+    "Zstd",
     "area_pool",
     "clip_to_pixels",
     "color_wheel",

@@ -153,3 +153,45 @@ def test_hours_come_from_a_measured_step(tmp_path: Path, monkeypatch: pytest.Mon
     steps = 8 * 140_000 + 3 * 80_000
     assert f"GPU-hours together: about {steps * 336 / 100 / 3600:.0f}\n" in text
     assert "100 clips/s in bfloat16 on one GPU (a GPU)" in text
+
+
+def test_flow_is_extracted_first(clips: Path, tmp_path: Path) -> None:
+    flags = ("--scale", "paper", "--train", str(clips / "train"), "--test", str(clips))
+    lines = cluster_plan.plan([table6_ablations.TABLE], PAPER, options(tmp_path, *flags)).splitlines()
+    first = [line.split("first: ")[1] for line in lines if "first: " in line]
+    settings = "--fps 25 --short-side 256 --bound 20 --preset default --device cuda"
+    places = {"train": clips / "train", "test": clips}
+    assert first == [f"kdvideo extract {place} FLOW/{side} {settings}" for side, place in places.items()]
+    assert lines.index(f"  first: {first[1]}") < next(k for k, line in enumerate(lines) if "accelerate launch" in line)
+    assert "--flow-dir FLOW" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "extracted"),
+    [
+        (("--flow-dir", "there"), True),
+        (("--flow-from", "cache", "--distinct-views", "8"), True),
+        (("--flow-from", "cache", "--cache-flow", "online"), False),
+        (("--flow-from", "online"), False),
+    ],
+)
+def test_the_command_says_how_flow_reaches_the_training(
+    tmp_path: Path, flags: tuple[str, ...], extracted: bool
+) -> None:
+    given = options(tmp_path, "--scale", "paper", "--train", "a", "--test", "b", "--run", *flags)
+    line = cluster_plan.command(table6_ablations.TABLE, PAPER, given)
+    words = shlex.split(line)
+    again = running.parser(None).parse_args(words[words.index("-m") + 2 :])
+    for name in ("flow_from", "cache_flow", "distinct_views"):
+        assert getattr(again, name) == getattr(given, name)
+    assert again.flow_dir == (Path("there") if "there" in flags else Path("FLOW") if extracted else None)
+    (draw,) = SCALES["paper"].draws("kinetics400", (0,), again, None)
+    assert draw.lab.config.flow_from == (given.flow_from or "store")
+    assert draw.lab.config.flow_dir == again.flow_dir
+    assert SCALES["paper"].plan([table6_ablations.TABLE], again) is None
+
+
+def test_gpus_never_wait_for_flow_that_nobody_asked_them_to_compute(tmp_path: Path) -> None:
+    given = options(tmp_path, "--scale", "paper", "--train", "a", "--test", "b", "--run")
+    with pytest.raises(ValueError, match=r"--flow-dir must name .* by `kdvideo extract a FLOW/train .* && kdvideo"):
+        SCALES["paper"].plan([table6_ablations.TABLE], given)

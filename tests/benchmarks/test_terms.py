@@ -15,7 +15,7 @@ from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, D3D_2C, D3D_4C, D3D_SPATIAL, FLOW_LOSS, FLOW_PREDICTION, MARS, MERS, Method
 from examples.d3d.networks import CHANNELS, fast_start, save
 from examples.d3d.training import Batch, Losses, make_accelerator
-from kdvideo import flow, models
+from kdvideo import data, flow, models
 from tests.examples.tiny import config
 
 STREAMS = ("rgb", "flow")
@@ -60,7 +60,7 @@ def prepared(clips: Path, trained: dict[str, Path], method: Method, *more: str) 
     teacher = trained_networks.load(trained[method.teacher.stream], lab.clips) if method.teacher else None
     teaching = lab._teaching(method, lab.config, 0, teacher)
     student = terms.student(method, trained_networks.start(method, lab.config, 2, 0), teacher).train()
-    batch = default_collate([teaching.views[3, k] for k in range(4)])
+    batch = data.to_float(default_collate([teaching.views[3, k] for k in range(4)]))
     return Prepared(lab, student, terms.losses(method, lab.config, teaching.target), teaching.target, batch)
 
 

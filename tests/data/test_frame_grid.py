@@ -264,3 +264,55 @@ def test_all_real_clips_can_be_read(shared):
     for path in paths:
         info = probe(path, fps=10, short_side=64)
         assert read_frames(path, fps=10, short_side=64).shape == (info.length, 3, info.height, info.width)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_frames_that_nothing_needs_are_left_out_and_change_nothing(tmp_path, monkeypatch, name) -> None:
+    """B-frames of which some are references, at fewer frames per second than the file has."""
+    noise = np.random.default_rng(0)
+    images = [
+        np.clip(picture(k) + noise.integers(-30, 30, picture(k).shape), 0, 255).astype(np.uint8) for k in range(60)
+    ]
+    options = {"bf": "3", "b-pyramid": "normal", "g": "30", "x264-params": "b-adapt=0"}
+    write_video(tmp_path / name, images, rate=30, options=options)
+    decoded = []
+    needed = module._needed_frames
+
+    def counted(*given):
+        for pair in needed(*given):
+            decoded.append(pair[0])
+            yield pair
+
+    monkeypatch.setattr(module, "_needed_frames", counted)
+    found = read_frames(tmp_path / name, fps=10, window=range(13, 18))
+    short = len(decoded)
+    every = lambda container, stream, _: module._frames(container, stream, False)  # noqa: E731
+    monkeypatch.setattr(module, "_needed_frames", every)
+    assert torch.equal(found, read_frames(tmp_path / name, fps=10, window=range(13, 18)))
+    assert torch.equal(found, read_frames(tmp_path / name)[39:54:3])
+    if name != "a.ts":  # there a packet may hold half a frame, and a seek may land too late
+        assert 5 <= short < 20
+
+
+def test_real_clips_are_the_same_with_every_frame_decoded(shared, monkeypatch) -> None:
+    clips = list((shared / "data" / "clips").rglob("*.mp4"))
+    if not clips:
+        pytest.skip("no clips in the shared data folder")
+    settings = {"fps": 25.0, "short_side": 64, "window": range(30, 70)}
+    found = [read_frames(path, **settings) for path in clips]
+    every = lambda container, stream, _: module._frames(container, stream, False)  # noqa: E731
+    monkeypatch.setattr(module, "_needed_frames", every)
+    assert all(torch.equal(one, read_frames(path, **settings)) for one, path in zip(found, clips, strict=True))
+
+
+@pytest.mark.parametrize("rotation", [None, 90, 180])
+def test_a_box_is_that_part_of_the_frames(tmp_path, rotation) -> None:
+    write_video(tmp_path / "a.mp4", [gradient().numpy()] * 4, rotation=rotation)
+    whole = read_frames(tmp_path / "a.mp4", short_side=40)
+    for box in ((0, 0, *whole.shape[-2:]), (3, 5, 20, 12), (whole.shape[-2] - 1, whole.shape[-1] - 1, 1, 1)):
+        top, left, height, width = box
+        part = read_frames(tmp_path / "a.mp4", short_side=40, box=box)
+        assert torch.equal(part, whole[..., top : top + height, left : left + width])
+    for box in ((0, 0, 0, 4), (-1, 0, 4, 4), (0, 0, whole.shape[-2] + 1, 4), (0, whole.shape[-1] - 3, 4, 4)):
+        with pytest.raises(ValueError, match=r"box must be within the frames of \d+ x \d+ pixels"):
+            read_frames(tmp_path / "a.mp4", short_side=40, box=box)

@@ -221,9 +221,9 @@ def test_a_clip_is_decoded_once(manifest, monkeypatch):
     reads = []
     read = ClipReader._read
 
-    def spy(self, index, info, first, last):
+    def spy(self, index, info, first, last, box):
         reads.append((first, last))
-        return read(self, index, info, first, last)
+        return read(self, index, info, first, last, box)
 
     monkeypatch.setattr(ClipReader, "_read", spy)
     MultiView(clips(manifest), multi_crop)[0]

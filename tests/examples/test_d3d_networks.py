@@ -40,7 +40,7 @@ def test_a_network_is_scored_on_what_its_file_says_it_sees(clips, lively, tmp_pa
     opened = open_clips(setup)
     network, stream = networks.load(write(tmp_path / "other.safetensors", lively, **said), opened)
     found = evaluate.scores(network, stream, opened, setup, make_accelerator(setup))
-    clip = torch.stack([item["rgb"] for item in opened.views(opened.test, train=False)])
+    clip = torch.stack([data.to_float(item)["rgb"] for item in opened.views(opened.test, train=False)])
     fed = (clip + 1) / 2 if said else clip
     if "mean" in said:
         fed = (fed - 0.4) / 0.2

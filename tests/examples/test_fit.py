@@ -190,3 +190,52 @@ def test_the_average_over_the_steps_is_the_trained_network(tmp_path: Path, accel
     mean = 2 / 11 * first + 9 / 11 * second  # the decay rises to its value
     mean = 0.19 * mean + 0.81 * third
     torch.testing.assert_close(found, mean)
+
+
+class Moving(nn.Module):
+    """A 3-D convolution and a classifier: what has channels to be put last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv3d(3, 8, 3), nn.Linear(8, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.head(self.conv(x).relu().mean((2, 3, 4)))
+        return y
+
+
+class Clips(Dataset[Any]):
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, at: tuple[int, int]) -> dict[str, torch.Tensor]:
+        epoch, index = at
+        generator = torch.Generator().manual_seed(8 * epoch + index)
+        return {"x": torch.randn(3, 4, 6, 6, generator=generator), "y": torch.full((1,), index / 4)}
+
+
+@pytest.mark.parametrize("change", [{"channels_last": True}, {"compile": True}])
+def test_the_layout_and_the_compiler_change_rounding_alone(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, change: dict[str, bool]
+) -> None:
+    compiled = torch.compile
+    calls = []
+
+    def eager(function: Any, **_: Any) -> Any:
+        calls.append(function)
+        return compiled(function, backend="aot_eager")
+
+    monkeypatch.setattr(torch, "compile", eager)
+    found = []
+    for name, changes in {"plain": {}, "changed": change}.items():
+        torch.manual_seed(1)
+        model, folder = Moving(), tmp_path / name
+        one = training(folder, model=model, losses=without_noise, dataset=Clips(), **changes)
+        last = change.get("channels_last", False) and name == "changed"
+        trained = fit(one, accelerator)
+        assert trained.conv.weight.is_contiguous(memory_format=torch.channels_last_3d) is last
+        assert set(trained.state_dict()) == set(Moving().state_dict())
+        found.append([row["action"] for row in StepLog.read(folder / "log.jsonl")])
+    assert bool(calls) is change.get("compile", False)
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert found[0][0] > found[0][-1]

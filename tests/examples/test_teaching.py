@@ -14,7 +14,7 @@ import kdvideo as kd
 from examples.d3d import evaluate, networks, teaching, train_student, train_teacher
 from examples.d3d import run as recipe
 from examples.d3d.data import open_clips
-from kdvideo import flow, models, predict
+from kdvideo import data, flow, models, predict
 from kdvideo.training import StepLog
 from tests.examples.tiny import CLASSES, command, config, inside, run, succeeded
 
@@ -91,7 +91,7 @@ def test_online_flow_teaches_as_the_stored_one_does(clips, teacher, live, tmp_pa
 def test_online_flow_is_scaled_as_the_stored_one(clips, tmp_path: Path) -> None:
     opened = open_clips(config(clips, tmp_path))
     views = opened.views(opened.train, flow.EstimatorSource(opened.estimator), train=True)
-    batch = torch.utils.data.default_collate(list(views))
+    batch = data.to_float(torch.utils.data.default_collate(list(views)))
     online = teaching.online(opened)(batch)["flow"]
     slope = (online * batch["flow"]).sum() / batch["flow"].square().sum()
     assert slope == pytest.approx(1, abs=0.2)

@@ -137,7 +137,7 @@ def test_damaged_clips_are_made_anew(tmp_path: Path, damage: str) -> None:
     [
         ({"bound": 10}, SIDE, "bound is 20.0 there, 10.0 here"),
         ({"fps": 5}, SIDE, "fps is 10.0 there, 5.0 here"),
-        ({"codec": kf.UNCOMPRESSED}, SIDE, r"codec is 'GrayFFV1\(\)' there, 'Raw\(\)' here"),
+        ({"codec": kf.UNCOMPRESSED}, SIDE, r"codec is 'Zstd\(level=9\)' there, 'Raw\(\)' here"),
         ({"estimator": kf.TVL1Estimator()}, SIDE, r"estimator is 'Fake\(\)' there, .TVL1\("),
         ({}, 32, "short_side is 48 there, 32 here"),
     ],
@@ -314,6 +314,6 @@ def test_settings_hold_no_time_and_no_place(tmp_path: Path) -> None:
         "fps": 10,
         "short_side": SIDE,
         "size": None,
-        "codec": "GrayFFV1()",
+        "codec": "Zstd(level=9)",
         "estimator": "Fake()",
     }

@@ -10,7 +10,7 @@ from kdvideo import flow as kf
 from kdvideo.extraction import extract, verify
 from tests.extraction.fakes import clips, files, row, store
 
-SIDECAR, FLOW = "a/clip000.mp4.flow.json", "a/clip000.mp4.flow.mkv"
+SIDECAR, FLOW = "a/clip000.mp4.flow.json", "a/clip000.mp4.flow.zst"
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "flow"
 
 
-@pytest.mark.parametrize("codec", [kf.LOSSLESS, kf.NEAR_LOSSLESS, kf.UNCOMPRESSED], ids=str)
+@pytest.mark.parametrize("codec", [kf.LOSSLESS, kf.GrayFFV1(), kf.NEAR_LOSSLESS, kf.UNCOMPRESSED], ids=str)
 def test_whole_flow_has_no_problem(tmp_path: Path, codec: kf.FlowCodec) -> None:
     rows = clips(tmp_path / "videos", 1, frames=70) + clips(tmp_path / "videos", 2, frames=1)[1:]
     extract(rows, store(tmp_path / "flow", codec=codec), short_side=48)
@@ -40,16 +40,20 @@ def flip(path: Path, at: int) -> None:
 
 
 DAMAGES = {
-    "bit": (lambda f: flip(f / FLOW, -20), SIDECAR, "mkv is"),
-    "first bit": (lambda f: flip(f / FLOW, 60), SIDECAR, "mkv is"),
+    "bit": (lambda f: flip(f / FLOW, -20), SIDECAR, "zst is"),
+    "first bit": (lambda f: flip(f / FLOW, 60), SIDECAR, "zst is"),
     "truncated": (lambda f: (f / FLOW).write_bytes((f / FLOW).read_bytes()[:-1]), SIDECAR, "it has .* bytes"),
     "missing": (lambda f: (f / FLOW).unlink(), SIDECAR, "it is missing"),
     "sidecar": (lambda f: (f / SIDECAR).write_text("{}"), SIDECAR, "not a readable sidecar"),
     "no sidecar": (lambda f: (f / SIDECAR).unlink(), FLOW, "flow without a sidecar"),
     "other codec": (lambda f: (f / FLOW).with_suffix(".safetensors").touch(), "safetensors", "flow without a sidecar"),
-    "size": (lambda f: change(f, size=[48, 63]), SIDECAR, "pictures must be"),
+    "size": (lambda f: change(f, size=[48, 63]), SIDECAR, "zst is not a readable flow file"),
     "bound": (lambda f: change(f, bound=10.0), SIDECAR, "bound is 10.0, that of the extraction is 20.0"),
-    "flows": (lambda f: change(f, frames=6, flows=5, crc32=[1] * 5), SIDECAR, "picture 4 is missing"),
+    "flows": (
+        lambda f: change(f, frames=6, flows=5, crc32=[1] * 5),
+        SIDECAR,
+        r"it does not hold the flows range\(0, 5\)",
+    ),
     "temporary": (lambda f: (f / "a" / ".writing-1").touch(), "a/.writing-1", "temporary file"),
     "settings": (lambda f: (f / "extraction.json").write_text("{"), "extraction.json", "damaged"),
 }

@@ -102,7 +102,7 @@ def test_wrong_flow_is_not_written(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-CODECS = [kf.LOSSLESS, kf.NEAR_LOSSLESS, kf.UNCOMPRESSED]
+CODECS = [kf.LOSSLESS, kf.GrayFFV1(), kf.NEAR_LOSSLESS, kf.UNCOMPRESSED]
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
@@ -257,7 +257,7 @@ def test_every_clip_has_one_status(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'clip' could not be made: the file is empty"):
         store.read("clip")
     store.write("clip", clip_flow())
-    assert set(files(tmp_path)) == {"clip.flow.json", "clip.flow.mkv"}
+    assert set(files(tmp_path)) == {"clip.flow.json", "clip.flow.zst"}
     raw.write("clip", clip_flow())
     assert set(files(tmp_path)) == {"clip.flow.json", "clip.flow.safetensors"}
     store.fail("clip", "gone")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from benchmarks import record
 from benchmarks.paper import decoding, published
 from benchmarks.paper.methods import Method
-from benchmarks.paper.tables import scripts
+from benchmarks.paper.tables import flow_flags, scripts
 from benchmarks.paper.tables.sharing import networks
 from benchmarks.paper.tables.table import Table
 from examples.d3d.config import Config, Optimizer
@@ -74,7 +74,9 @@ def _of_data(part: str, tables: Sequence[Table], config: Config, options: argpar
     for side in ("train", "test"):
         yield f"  --{side}: {_clips(getattr(options, side), options)}"
     yield from _networks(tables, config, options)
-    yield f"  {command(tables, options)}"
+    if any(table.needs_flow for table in tables):
+        yield from (f"  first: {line}" for line in flow_flags.extraction(config, options))
+    yield f"  {command(tables, config, options)}"
 
 
 def _networks(tables: Sequence[Table], config: Config, options: argparse.Namespace) -> Iterator[str]:
@@ -110,7 +112,7 @@ def _is_trained_reader(one: Any) -> bool:
     return isinstance(one, decoding.Features) and one.method is not None
 
 
-def command(tables: Sequence[Table], options: argparse.Namespace) -> str:
+def command(tables: Sequence[Table], config: Config, options: argparse.Namespace) -> str:
     """Return the line that trains and measures tables on so many GPUs."""
     names = [table.name for table in tables]
     script = ["--scale", "paper", *(["--only", *names] if len(names) > 1 else [])]
@@ -118,6 +120,10 @@ def command(tables: Sequence[Table], options: argparse.Namespace) -> str:
     script += ["--test", str(options.test or "TEST"), *(["--root", str(options.root)] if options.root else [])]
     script += ["--seeds", *map(str, options.seeds)] if options.seeds else []
     script += ["--equal-steps"] if options.equal_steps else []
+    script += flow_flags.words(options)
+    needs_flow = any(table.needs_flow for table in tables)
+    if needs_flow and not options.flow_dir and flow_flags.extraction(config, options):
+        script += ["--flow-dir", "FLOW"]
     module = scripts.modules()[names[0]] if len(names) == 1 else "benchmarks.paper.run_all"
     return launch(options.gpus, module, [*script, "--work-dir", str(options.work_dir), "--run"])
 

@@ -13,14 +13,16 @@ GPU_READERS = 4  # processes that read clips for one GPU
 
 
 def prepare_flow(lab: Lab) -> None:
-    """Fill the stores of the training and the test clips.
+    """Fill the stores of the training and the test clips, or check those that were extracted before.
 
     Several processes share the work by themselves, when the first training needs it.
 
     Raises:
         ClipError: the flow of a clip cannot be computed.
+        ValueError: extracted flow is not that of all clips, made with the laboratory's settings.
     """
-    if lab.accelerator.num_processes > 1 or not lab.clips.stores_flow:
+    lab.clips.check_flow(lab.accelerator)
+    if lab.accelerator.num_processes > 1 or not lab.clips.stores_flow or lab.clips.flow_dir:
         return
     workers, devices = workers_and_devices()
     for manifest in (lab.clips.train, lab.clips.test):

@@ -25,7 +25,7 @@ from kdvideo.files import write_atomic
 
 INCIDENTAL = {
     *("seeds", "work_dir", "output_dir", "train", "test", "root", "weights", "method"),
-    *("num_workers", "in_memory", "checkpointing_steps", "with_tracking", "gradient_accumulation_steps"),
+    *("flow_dir", "num_workers", "in_memory", "checkpointing_steps", "with_tracking", "gradient_accumulation_steps"),
 }
 
 

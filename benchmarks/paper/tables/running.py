@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import record
-from benchmarks.paper.tables import cluster_plan, rendering
+from benchmarks.paper.tables import cluster_plan, flow_flags, rendering
 from benchmarks.paper.tables.preparing import prepare_flow
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import FEW, SCALES, Draw, Scale
@@ -40,6 +40,7 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     flags.add_argument("--render", action="store_true", help="measure nothing, write the tables of the records anew")
     flags.add_argument("--clips", type=Path, default=Path("../shared/data/ut_interaction"), help="of UT-Interaction")
     cluster_plan.add_flags(flags)
+    flow_flags.add_flags(flags)
     own = flags.add_argument_group("Table 4")
     own.add_argument("--ucf101", type=Path, help="folder of UCF-101, as its archives unpack")
     own.add_argument("--hmdb51", type=Path, help="folder of HMDB-51, as its archives unpack")

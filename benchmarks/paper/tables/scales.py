@@ -18,7 +18,7 @@ from accelerate import Accelerator
 
 from benchmarks.paper import published, ut_interaction
 from benchmarks.paper.lab import Lab
-from benchmarks.paper.tables import cluster_plan, gpu_shares
+from benchmarks.paper.tables import cluster_plan, flow_flags, gpu_shares
 from benchmarks.paper.tables.table import Table
 from examples.d3d.config import PAPER, POCKET, SHORTCUT, Config, Input, Network, Optimizer
 from examples.d3d.data import SYNTHETIC, fingerprint
@@ -80,8 +80,8 @@ class Scale:
         self, part: str, seeds: Sequence[int], options: argparse.Namespace, accelerator: Accelerator
     ) -> list[Draw]:
         """Return the repetitions of one table, which share a laboratory."""
-        config = self.data[part].chosen(dataclasses.replace(self.config, work_dir=options.work_dir))
-        lab = Lab(config, accelerator)
+        config = flow_flags.chosen(dataclasses.replace(self.config, work_dir=options.work_dir), options)
+        lab = Lab(self.data[part].chosen(config), accelerator)
         return [Draw(str(seed), lab, seed) for seed in seeds]
 
     def plan(self, tables: Sequence[Table], options: argparse.Namespace) -> str | None:
@@ -130,7 +130,7 @@ class PaperScale(Scale):
         self, part: str, seeds: Sequence[int], options: argparse.Namespace, accelerator: Accelerator
     ) -> list[Draw]:
         """Return the seeds on the given clips."""
-        config = dataclasses.replace(self.config, work_dir=options.work_dir)
+        config = flow_flags.chosen(dataclasses.replace(self.config, work_dir=options.work_dir), options)
         config = dataclasses.replace(config, train=options.train, test=options.test, root=options.root)
         # Table 4 trains with another batch, which its script shares out.
         lab = Lab(config, accelerator) if part == "transfer" else self._lab(config, options, accelerator)
@@ -148,6 +148,11 @@ class PaperScale(Scale):
         parts = {table.part for table in tables if table.plan is None}
         if parts and not (options.train and options.test):
             raise ValueError("--train and --test must name the clips of the published protocol")
+        flow_alone = [name for name in ("flow_dir", "flow_from") if getattr(options, name)]
+        if any(table.needs_flow for table in tables if table.plan is None) and not flow_alone:
+            first = " && ".join(flow_flags.extraction(self.config, options))
+            advice = "or --flow-from online, or --flow-from store, where the GPUs wait for it"
+            raise ValueError(f"--flow-dir must name the flow of the clips; it is extracted by `{first}`; {advice}")
         if len(parts) > 1:
             advice = "run them by --only, with --train and --test of their own"
             raise ValueError(f"--train and --test must fit all tables, but Tables 3 and 8 are on other clips: {advice}")

@@ -20,7 +20,8 @@ FRAMES, SHORT_SIDE, BOUND = 65, 256, 20.0
 KINETICS_PIXELS = 256 * 340
 CODECS: dict[str, kf.FlowCodec] = {
     "raw 8 bit": kf.UNCOMPRESSED,
-    "lossless video (FFV1)": kf.LOSSLESS,
+    "lossless (Zstandard)": kf.LOSSLESS,
+    "lossless video (FFV1)": kf.GrayFFV1(),
     "near-lossless video (H.264, crf 16)": kf.NEAR_LOSSLESS,
     "H.264, crf 10": kf.GrayH264(crf=10),
 }

@@ -31,7 +31,8 @@ class PairedClips(MapDataset[dict[str, Any]]):
     frame of the clip takes the flow before it. An item is a dict of
 
     - `rgb`: float (3, T, crop, crop), in `input_range`;
-    - `flow`: float (2, T, crop, crop), u first, truncated to ±`flow_bound` pixels and divided by it: [-1, 1];
+    - `flow`: float (2, T, crop, crop), u first, truncated to ±`flow_bound` pixels and divided by it: [-1, 1]; with
+      `dtype=torch.uint8` both are bytes, of which `to_float` makes these values on a device;
     - `length`: with `rgb`, how many different frames the window shows, min(L, T); what `flow.OnlineFlow` needs;
     - `clip`: its id; `label`, `index` (the row of the manifest), `view`: int. Clip and view say which item it is.
 
@@ -56,8 +57,10 @@ class PairedClips(MapDataset[dict[str, Any]]):
         distinct_views: K, after which the training views of a clip repeat; None: never.
         input_range: of `rgb`; (-1, 1) is the convention of I3D.
         flip: mirror half of the training views; not for classes that tell left from right.
-        in_memory: keep the frames (a byte per value) and flow (two) of each clip after the first reading; every
-            worker keeps its own. See `with_seed`.
+        in_memory: keep the frames (a byte per value) and flow (one or two) of each clip after the first reading;
+            every worker keeps its own. See `with_seed`.
+        dtype: of `rgb` and `flow`: torch.float32, or torch.uint8, a quarter of the bytes to collate, pin and copy to
+            a device. Flow that does not come from a store of this bound is then half.
 
     Raises:
         ValueError: the crop is larger than the frames, or another argument is out of its range.
@@ -96,6 +99,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
         flip: bool = True,
         in_memory: bool = False,
         distinct_views: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         if not 1 <= crop <= short_side:
             raise ValueError(f"crop must be in 1..{short_side}, the short side of the frames, got {crop}")
@@ -111,6 +115,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
             rgb=rgb,
             input_range=input_range,
             in_memory=in_memory,
+            dtype=dtype,
         )
         self.train, self.frames, self.crop, self.views, self.flip = train, frames, crop, views, flip
         self.seed, self.distinct_views = seed, distinct_views

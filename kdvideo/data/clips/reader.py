@@ -5,6 +5,7 @@ Legend: L grid frames of a clip, S frames of a segment, T frames of a view, H W 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -13,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdvideo.data.clips.floating import to_float
 from kdvideo.data.clips.sampling import Window, flow_positions, window_positions
-from kdvideo.data.video.frame_grid import ClipInfo, probe, read_frames
+from kdvideo.data.video.frame_grid import Box, ClipInfo, probe, read_frames
 from kdvideo.flow import FlowSource, to_unit
 
 if TYPE_CHECKING:
@@ -30,19 +32,33 @@ class StoredFlow(Protocol):
         ...
 
 
+@runtime_checkable
+class QuantizedFlow(Protocol):
+    """Stored flow that is also given as the bytes in which it is stored, such as `kdvideo.flow.FlowStore`."""
+
+    bound: float
+
+    def read_quantized(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
+        """Read the flows `start:stop` of a clip, (stop - start, 2, H, W) uint8 in 1..255, see `flow.quantize`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Segment:
     """Consecutive frames of a clip and their flow.
 
-    `frames` is uint8 (S, 3, H, W), from number `first` of the clip on. `flow` is half (S, 2, H, W), in units of the
-    bound, [-1, 1]; where the segment reaches the end of the clip it is one shorter, as the last frame has no next
-    one. Either is None where the reader does not read it. `info` is that of the whole clip.
+    `frames` is uint8 (S, 3, H, W), from number `first` of the clip on. `flow` is (S, 2, H, W): uint8, as
+    `flow.quantize` makes it, where a store of the same bound holds it so; else half, in units of the bound, [-1, 1].
+    Where the segment reaches the end of the clip it is one shorter, as the last frame has no next one. Either is None
+    where the reader does not read it. `info` is that of the whole clip. `corner` is the (top, left) from which on the
+    frames are there, where some views alone are read.
     """
 
     info: ClipInfo
     first: int
     frames: Tensor | None
     flow: Tensor | None
+    corner: tuple[int, int] = (0, 0)
 
 
 class ClipReader:
@@ -60,8 +76,10 @@ class ClipReader:
         flow_bound: in pixels, 20 in the paper.
         rgb: whether frames are given; without them and with a store no frame is decoded.
         input_range: of the frames of a view; (-1, 1) is the convention of I3D.
-        in_memory: keep the frames (a byte per value) and flow (two) of each clip after the first reading; every
-            process keeps its own.
+        in_memory: keep the frames (a byte per value) and flow (one or two) of each clip after the first reading;
+            every process keeps its own.
+        dtype: of views: torch.float32, or torch.uint8 for what `to_float` makes the same of on a device: frames as
+            bytes, flow as in a `Segment`.
 
     Raises:
         ValueError: an argument is out of its range, or two clips have one id; on access, the flow does not fit the
@@ -93,11 +111,14 @@ class ClipReader:
         rgb: bool = True,
         input_range: tuple[float, float] = (-1.0, 1.0),
         in_memory: bool = False,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         if not 0 < fps < float("inf") or not 0 < flow_bound < float("inf"):
             raise ValueError(f"fps and flow_bound must be positive, got {fps} and {flow_bound}")
         if short_side < 1:
             raise ValueError(f"short_side must be at least 1 pixel, got {short_side}")
+        if dtype not in (torch.float32, torch.uint8):
+            raise ValueError(f"dtype must be torch.float32, or torch.uint8 for `to_float`, got {dtype}")
         if flow is None and not rgb:
             raise ValueError("rgb must be True where flow is None, got False: pass a flow source, or items are empty")
         ids = manifest["clip"][:]  # at once: going through the column itself reads row by row
@@ -105,6 +126,7 @@ class ClipReader:
             raise ValueError("the column `clip` of the manifest must name every clip once, got a name twice")
         self.manifest, self.fps, self.short_side, self.flow = manifest, fps, short_side, flow
         self.flow_bound, self.rgb, self.input_range, self.in_memory = flow_bound, rgb, input_range, in_memory
+        self.dtype = dtype
         self._labels, self._ids = np.asarray(manifest["label"][:], dtype=np.int64), ids
         self._memory: dict[int, Segment] = {}
 
@@ -123,7 +145,8 @@ class ClipReader:
 
         The flow of every frame is in it: it begins one frame earlier where only the last frame of the clip is wanted.
         """
-        return self._segment(index, self.info(index), frames[0], frames[-1])
+        info = self.info(index)
+        return self._segment(index, info, frames[0], frames[-1], Box(0, 0, info.height, info.width))
 
     def views(self, index: int, choose: Callable[[ClipInfo], Sequence[Window]]) -> list[dict[str, Any]]:
         """Read views of clip number `index`, all from one reading.
@@ -147,7 +170,7 @@ class ClipReader:
             _check_within(window, info)
         first = min(window.start for window in windows)
         last = max(min(window.start + window.frames, info.length) for window in windows) - 1
-        segment = self._segment(index, info, first, last)
+        segment = self._segment(index, info, first, last, _around(windows))
         names = {"label": int(self._labels[index]), "index": index, "clip": self._ids[index]}
         return [self.cut(segment, window) | names for window in windows]
 
@@ -157,42 +180,49 @@ class ClipReader:
         at = window_positions(window.start, window.frames, length)
         view: dict[str, Any] = {}
         if segment.frames is not None:
-            low, high = self.input_range
-            rgb = window.cut(segment.frames, at - segment.first).float()
-            view["rgb"] = rgb.mul_((high - low) / 255).add_(low)
+            top, left = segment.corner
+            part = dataclasses.replace(window, top=window.top - top, left=window.left - left)
+            view["rgb"] = part.cut(segment.frames, at - segment.first)
             view["length"] = min(length, window.frames)
         if segment.flow is not None:
-            view["flow"] = window.cut(segment.flow, flow_positions(at, length) - segment.first).float()
-            if window.flip:
+            view["flow"] = window.cut(segment.flow, flow_positions(at, length) - segment.first)
+            if window.flip:  # a copy by then; of a byte, - q is 256 - q: the same motion to the other side
                 view["flow"][0].neg_()
-        return view
+        if self.dtype == torch.float32:
+            return to_float(view, input_range=self.input_range)
+        return {name: value.contiguous() if isinstance(value, Tensor) else value for name, value in view.items()}
 
-    def _segment(self, index: int, info: ClipInfo, first: int, last: int) -> Segment:
+    def _segment(self, index: int, info: ClipInfo, first: int, last: int, box: Box) -> Segment:
         if not self.in_memory:
-            return self._read(index, info, min(first, max(info.length - 2, 0)), last)
+            return self._read(index, info, min(first, max(info.length - 2, 0)), last, box)
         if index not in self._memory:
-            self._memory[index] = self._read(index, info, 0, info.length - 1)
+            self._memory[index] = self._read(index, info, 0, info.length - 1, Box(0, 0, info.height, info.width))
         return self._memory[index]
 
     def _sampling(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"start": row["start"], "end": row["end"], "fps": self.fps, "short_side": self.short_side}
 
-    def _read(self, index: int, info: ClipInfo, first: int, last: int) -> Segment:
+    def _read(self, index: int, info: ClipInfo, first: int, last: int, box: Box) -> Segment:
         row = self.manifest[index]
         stored = self.flow is None or isinstance(self.flow, StoredFlow)
+        if not stored:
+            box = Box(0, 0, info.height, info.width)
         after = last if stored else min(last + 1, info.length - 1)  # the frame to which the last flow leads
         frames = flow = None
         if self.rgb or not stored:
-            frames = read_frames(row["path"], window=range(first, after + 1), **self._sampling(row))
+            frames = read_frames(row["path"], window=range(first, after + 1), box=box, **self._sampling(row))
         if self.flow is not None:
-            flow = to_unit(self._flow(self._ids[index], info, first, last, frames), self.flow_bound).half()
-        return Segment(info, first, frames[: last - first + 1] if self.rgb and frames is not None else None, flow)
+            flow = self._flow(self._ids[index], info, first, last, frames)
+        shown = frames[: last - first + 1] if self.rgb and frames is not None else None
+        return Segment(info, first, shown, flow, (box.top, box.left))
 
     def _flow(self, clip: str, info: ClipInfo, first: int, last: int, frames: Tensor | None) -> Tensor:
         if info.length == 1:  # nothing moves in a single frame
-            return torch.zeros(1, 2, info.height, info.width)
+            return torch.zeros(1, 2, info.height, info.width, dtype=torch.half)
         start, stop = first, min(last + 1, info.length - 1)
-        if isinstance(self.flow, StoredFlow):
+        if isinstance(self.flow, QuantizedFlow) and self.flow.bound == self.flow_bound:
+            flow = self.flow.read_quantized(clip, start=start, stop=stop)
+        elif isinstance(self.flow, StoredFlow):
             flow = self.flow.read(clip, start=start, stop=stop)
         else:
             assert self.flow is not None
@@ -204,7 +234,14 @@ class ClipReader:
                 f"flow {start}:{stop} of clip {clip!r} must be {expected}, got {tuple(flow.shape)}: "
                 f"was it made at {self.fps:g} fps with a short side of {self.short_side}?"
             )
-        return flow
+        return flow if flow.dtype == torch.uint8 else to_unit(flow, self.flow_bound).half()
+
+
+def _around(windows: Sequence[Window]) -> Box:
+    """Return the smallest part of the frames that holds all windows."""
+    top, left = (min(getattr(window, side) for window in windows) for side in ("top", "left"))
+    height = max(window.top + window.crop for window in windows) - top
+    return Box(top, left, height, max(window.left + window.crop for window in windows) - left)
 
 
 def _check_within(window: Window, info: ClipInfo) -> None:

@@ -6,8 +6,8 @@ Legend: T frames, H W space. Frames are uint8 (T, 3, H, W), RGB.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,15 @@ from kdvideo.data.video.retrying import retried
 MAX_BYTES = 8 * 2**30
 # ACCURATE_RND: without it frames that need no resize come out one grey level too dark.
 SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+
+
+class Box(NamedTuple):
+    """A part of frames: `height` x `width` pixels from (`top`, `left`) on."""
+
+    top: int
+    left: int
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ def read_frames(
     fps: float | None = None,
     short_side: int | None = None,
     window: range | None = None,
+    box: tuple[int, int, int, int] | None = None,
 ) -> Tensor:
     """Read frames of a video file, uint8 (T, 3, H, W), RGB, as a player would show them (rotation applied).
 
@@ -76,11 +86,13 @@ def read_frames(
         fps: frames per second of the grid; by default every frame of the file, once.
         short_side: pixels of the shorter side after a bilinear resize that keeps the shape (default: as coded).
         window: numbers of the grid frames wanted, for instance `range(10, 74)` (default: all).
+        box: (top, left, height, width) of the part wanted of each frame, after the resize (default: all).
 
     Raises:
         ClipError: the file is missing, damaged, truncated, holds no video, or ends before `start`. Errors of the
             disk that may pass are waited for, up to two seconds.
-        ValueError: `window` is not within the grid, or another argument is out of its range.
+        ValueError: `window` is not within the grid, `box` not within the frames, or another argument is out of its
+            range.
 
     Examples:
         >>> import tempfile
@@ -98,7 +110,11 @@ def read_frames(
         if len(window) == 0 or min(window) < 0 or max(window) >= len(grid):
             raise ValueError(f"window must be within the {len(grid)} grid frames of {line.path}, got {window}")
         grid = grid[np.asarray(window)]
-    return _decode(line, grid, *_size(line, short_side))
+    height, width = _size(line, short_side)
+    part = Box(0, 0, height, width) if box is None else Box(*box)
+    if not (0 <= part.top < part.top + part.height <= height and 0 <= part.left < part.left + part.width <= width):
+        raise ValueError(f"box must be within the frames of {height} x {width} pixels of {line.path}, got {box}")
+    return _decode(line, grid, height, width, part)
 
 
 def _check_arguments(start: float | None, end: float | None, fps: float | None, side: int | None) -> None:
@@ -141,19 +157,46 @@ def _size(line: Timeline, short_side: int | None) -> tuple[int, int]:
     return (int(width), int(height)) if line.turns % 2 else (int(height), int(width))
 
 
-def _decode(line: Timeline, grid: Ints, height: int, width: int) -> Tensor:
-    if len(grid) * 3 * height * width > MAX_BYTES:
-        raise ClipError(line.path, f"{len(grid)} frames of {width}x{height} take more than {MAX_BYTES} bytes")
+@dataclass
+class _Place:
+    """Where frames go as RGB: `out` (T, 3, box), of frames of `height` x `width` after their turns."""
+
+    out: npt.NDArray[np.uint8]
+    height: int
+    width: int
+    turns: int
+    box: Box
+    convert: VideoReformatter = field(default_factory=VideoReformatter)
+
+    def put(self, frame: Any, slots: Ints) -> None:
+        """Resize a frame and put the box of it into each of the slots."""
+        coded = (self.height, self.width) if self.turns % 2 else (self.width, self.height)
+        # threads=1: swscale's own threads would be missing, and waited for, in a forked worker.
+        planar = self.convert.reformat(frame, *coded, "gbrp", interpolation=SCALING, threads=1)
+        first, (top, left, height, width) = self.out[slots[0]], self.box
+        for plane, channel in zip(planar.planes, (1, 2, 0), strict=True):
+            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+            shown = np.rot90(rows[: coded[1], : coded[0]], self.turns)
+            first[channel] = shown[top : top + height, left : left + width]
+        self.out[slots[1:]] = first
+
+
+def _decode(line: Timeline, grid: Ints, height: int, width: int, box: Box) -> Tensor:
+    if len(grid) * 3 * box.height * box.width > MAX_BYTES:
+        raise ClipError(line.path, f"{len(grid)} frames of {box.width}x{box.height} take more than {MAX_BYTES} bytes")
     order = np.argsort(grid, kind="stable")
     wanted = line.keys[grid[order]]
-    out = np.empty((len(grid), 3, height, width), np.uint8)
-    # A seek may land too late (open groups of pictures, a wrong index): then all is read from the first frame.
-    for seek in (False,) if line.counted or grid.min() == 0 else (True, False):
+    out = np.empty((len(grid), 3, box.height, box.width), np.uint8)
+    place = _Place(out, height, width, line.turns, box)
+    # A seek may land too late (open groups of pictures, a wrong index), and stamps of packets may be wrong: then every
+    # frame is decoded from the first one on.
+    for short in (False,) if line.counted else (True, False):
         with open_video(line.path) as (container, stream):
-            if seek:
+            if short and grid.min() > 0:
                 container.seek(int(wanted[0]), stream=stream)
-            off = _fill(out, order, wanted, _frames(container, stream, line.counted), line.turns)
-        if off.max() <= (0 if seek else line.key_interval):
+            frames = _needed_frames(container, stream, wanted) if short else _frames(container, stream, line.counted)
+            off = _fill(place, order, wanted, frames)
+        if off.max() <= (0 if short else line.key_interval):
             return torch.from_numpy(out)
     at = line.seconds[grid[order][off.argmax()]]
     raise ClipError(line.path, f"the frame at {at:.2f} s cannot be decoded")
@@ -166,30 +209,30 @@ def _frames(container: Any, stream: Any, counted: bool) -> Iterator[tuple[int, A
             yield stamp, frame
 
 
-def _fill(
-    out: npt.NDArray[np.uint8], order: Ints, wanted: Ints, frames: Iterator[tuple[int, Any]], turns: int
-) -> npt.NDArray[np.float64]:
-    """Put the frame of each wanted key in its place of `out`, and return how far, in keys, the frame taken is off."""
-    convert = VideoReformatter()
+def _needed_frames(container: Any, stream: Any, wanted: Ints) -> Iterator[tuple[int, Any]]:
+    """Yield the wanted frames among others: of H.264 those are not decoded from which no other one is predicted."""
+    context, stamps = stream.codec_context, set(wanted.tolist())
+    # Of other codecs "not a reference" may hold for some of the frames only, and of other containers a packet for half
+    # a frame, the other half of which has another stamp.
+    skips = context.name == "h264" and container.format.name.startswith(("mov", "matroska"))
+    for packet in container.demux(stream):
+        if skips:
+            context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in stamps else "NONREF"
+        for frame in packet.decode():
+            if frame.pts is not None:
+                yield frame.pts, frame
+
+
+def _fill(place: _Place, order: Ints, wanted: Ints, frames: Iterator[tuple[int, Any]]) -> npt.NDArray[np.float64]:
+    """Put the frame of each wanted key in its place, and return how far, in keys, the frame taken is off."""
     off = np.full(len(wanted), np.inf)
     filled = 0
     for key, frame in frames:
         upto = int(np.searchsorted(wanted, key, side="right"))
         if upto > filled:
-            _convert(convert, frame, out, order[filled:upto], turns)
+            place.put(frame, order[filled:upto])
             off[filled:upto] = key - wanted[filled:upto]
             filled = upto
         if filled == len(wanted):
             break
     return off
-
-
-def _convert(convert: VideoReformatter, frame: Any, out: npt.NDArray[np.uint8], slots: Ints, turns: int) -> None:
-    height, width = out.shape[-1:-3:-1] if turns % 2 else out.shape[-2:]
-    # threads=1: swscale's own threads would be missing, and waited for, in a forked worker.
-    planar = convert.reformat(frame, width, height, "gbrp", interpolation=SCALING, threads=1)
-    first = out[slots[0]]
-    for plane, channel in zip(planar.planes, (1, 2, 0), strict=True):
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        first[channel] = np.rot90(rows[:height, :width], turns)
-    out[slots[1:]] = first

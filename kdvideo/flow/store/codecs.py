@@ -1,4 +1,4 @@
-"""Codecs of a `FlowStore`: 8-bit flow as lossless or near-lossless video, or as it is.
+"""Codecs of a `FlowStore`: 8-bit flow compressed without loss, as lossless or near-lossless video, or as it is.
 
 Legend: N flows of a clip, H W space.
 """
@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from kdvideo.flow.store import gray_video
+from kdvideo.flow.store.zstd import Zstd
 
 
 class FlowCodec(Protocol):
@@ -145,14 +146,14 @@ class Raw:
         return values
 
 
-LOSSLESS = GrayFFV1()
-"""The default: a few KB per frame pair, decoded in a few milliseconds."""
+LOSSLESS = Zstd()
+"""The default: a few KB per frame pair, read in a tenth of a millisecond or two."""
 
 NEAR_LOSSLESS = GrayH264()
-"""About half of that, for a few hundredths of a pixel."""
+"""About half of that, for a few hundredths of a pixel, read in a millisecond."""
 
 UNCOMPRESSED = Raw()
 """2 H W bytes per frame pair, read as fast as the disk is."""
 
 # By the suffix of a file; the reader of lossless video reads near-lossless video too.
-READERS: dict[str, FlowCodec] = {codec.suffix: codec for codec in (LOSSLESS, UNCOMPRESSED)}
+READERS: dict[str, FlowCodec] = {codec.suffix: codec for codec in (LOSSLESS, GrayFFV1(), UNCOMPRESSED)}

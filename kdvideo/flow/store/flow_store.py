@@ -174,13 +174,18 @@ class FlowStore:
             ValueError: its flow could not be made (with the reason), a file is damaged, or it was made with
                 other settings (both are named).
         """
+        return dequantize(self.read_quantized(clip_id, start=start, stop=stop), self.bound)
+
+    def read_quantized(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
+        """Read flow as it is stored, (T-1,2,H,W) uint8 in 1..255, 128 for none, see `quantize`; errors as `read`."""
         info = self.info(clip_id)
         if info is None:
             raise KeyError(f"no flow of clip {clip_id!r} in {self.folder}")
         if info["status"] == "failed":
             raise FailedFlowError(f"the flow of clip {clip_id!r} could not be made: {info['reason']}")
         self.check(clip_id, info)
-        return dequantize(sidecars.read(self.sidecar(clip_id), info, self.codec, start, stop), self.bound)
+        # A lossy codec may give 0, which stands for more than the bound and has no mirror image.
+        return sidecars.read(self.sidecar(clip_id), info, self.codec, start, stop).clamp_(min=1)
 
     def check(self, clip_id: str, info: SidecarInfo) -> None:
         """Raise ValueError naming both settings if a clip that is done was made with others than the store's."""

@@ -1,0 +1,45 @@
+"""How flow reaches the trainings of a table: extracted before, stored, computed on the way, or as a teacher's cache."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from examples.d3d import extracted_flow
+from examples.d3d.config import Config
+
+
+def add_flags(flags: argparse.ArgumentParser) -> None:
+    """Add the flags of the recipe that concern flow; the scale has a default for each."""
+    group = flags.add_argument_group("flow")
+    group.add_argument(
+        "--flow-dir", type=Path, help="what `kdvideo extract` wrote: of --train in train/, --test in test/"
+    )
+    group.add_argument("--flow-from", choices=["store", "online", "cache"], help="what D3D students are taught with")
+    group.add_argument("--cache-flow", choices=["frames", "online"], help="the flow behind a cache")
+    group.add_argument("--distinct-views", type=int, help="of a clip, after which a D3D student's repeat; 0: never")
+
+
+def chosen(config: Config, options: argparse.Namespace) -> Config:
+    """Return the settings with what the command line says of flow."""
+    return dataclasses.replace(config, **_given(options))
+
+
+def words(options: argparse.Namespace) -> list[str]:
+    """Return what the command line says of flow, as a command's words."""
+    return [word for name, value in _given(options).items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("flow_dir", "flow_from", "cache_flow", "distinct_views")
+    known = {name: getattr(options, name, None) for name in names}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def extraction(config: Config, options: argparse.Namespace) -> list[str]:
+    """Return the lines that extract the flow of the given clips first; none where none is stored."""
+    config = dataclasses.replace(chosen(config, options), train=options.train, test=options.test, root=options.root)
+    sides = extracted_flow.SIDES if config.stores_flow else ()
+    return [extracted_flow.command(config, side, config.flow_dir) for side in sides]
