@@ -13,9 +13,10 @@ import kdvideo as kd
 from benchmarks import record
 from benchmarks.methods import pairs, render, run, training
 from benchmarks.methods.data import digits
-from benchmarks.methods.differences import ALONE, CONTROL, comparisons, holm, shown
+from benchmarks.methods.differences import ALONE, CONTROL, comparisons, shown
 from benchmarks.methods.methods import METHODS, NOT_APPLICABLE, Method, not_applicable
 from benchmarks.methods.pairs import PAIRS, Lesson
+from examples.d3d.significance import holm
 
 RECORDS = sorted(path.stem for path in record.FOLDER.glob("methods_*.json"))
 
