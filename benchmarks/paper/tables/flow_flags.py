@@ -43,3 +43,11 @@ def extraction(config: Config, options: argparse.Namespace) -> list[str]:
     config = dataclasses.replace(chosen(config, options), train=options.train, test=options.test, root=options.root)
     sides = extracted_flow.SIDES if config.stores_flow else ()
     return [extracted_flow.command(config, side, config.flow_dir) for side in sides]
+
+
+def check(config: Config, options: argparse.Namespace) -> None:
+    """Raise `ValueError` unless the command line says where flow comes from: GPUs do not wait for it unasked."""
+    if not (options.flow_dir or options.flow_from):
+        first = " && ".join(extraction(config, options))
+        advice = "or --flow-from online, or --flow-from store, where the GPUs wait for it"
+        raise ValueError(f"--flow-dir must name the flow of the clips; it is extracted by `{first}`; {advice}")

@@ -148,14 +148,11 @@ class PaperScale(Scale):
         parts = {table.part for table in tables if table.plan is None}
         if parts and not (options.train and options.test):
             raise ValueError("--train and --test must name the clips of the published protocol")
-        flow_alone = [name for name in ("flow_dir", "flow_from") if getattr(options, name)]
-        if any(table.needs_flow for table in tables if table.plan is None) and not flow_alone:
-            first = " && ".join(flow_flags.extraction(self.config, options))
-            advice = "or --flow-from online, or --flow-from store, where the GPUs wait for it"
-            raise ValueError(f"--flow-dir must name the flow of the clips; it is extracted by `{first}`; {advice}")
         if len(parts) > 1:
             advice = "run them by --only, with --train and --test of their own"
             raise ValueError(f"--train and --test must fit all tables, but Tables 3 and 8 are on other clips: {advice}")
+        if any(table.needs_flow and table.plan is None for table in tables):
+            flow_flags.check(self.config, options)
         return None
 
     def clips_for_record(self, lab: Lab) -> dict[str, Any]:
