@@ -21,7 +21,7 @@ Folds = Mapping[str, Sequence[float]]  # fold -> one value for each of its train
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over folds and its two-sided 95 % interval, whose ends are NaN for a single fold."""
+    """A mean over folds and its two-sided 95 % interval."""
 
     mean: float
     low: float
@@ -39,7 +39,7 @@ def over_folds(values: Folds, *, test_share: float) -> Interval:
         test_share: n₂ / n₁, the test clips of a fold divided by its training clips.
 
     Raises:
-        ValueError: no fold, or a fold without a value.
+        ValueError: fewer than two folds, or a fold without a value.
 
     Examples:
         >>> found = over_folds({"fold 0": [0.5, 0.7], "fold 1": [0.8]}, test_share=0.0)
@@ -49,8 +49,8 @@ def over_folds(values: Folds, *, test_share: float) -> Interval:
     Source:
         Nadeau, Bengio: Inference for the Generalization Error, Machine Learning 52, 2003.
     """
-    if not values or not all(values.values()):
-        raise ValueError(f"every fold must have a value, got {dict(values)}")
+    if len(values) < 2 or not all(values.values()):
+        raise ValueError(f"values must be of two folds or more, each with a training, got {dict(values)}")
     means = [fmean(one) for one in values.values()]
     mean, error = mean_and_standard_error(means)
     margin = float(stats.t.ppf(0.975, len(means) - 1)) * error * math.sqrt(1 + len(means) * test_share)

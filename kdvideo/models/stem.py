@@ -72,6 +72,6 @@ def replace_stem(
 def _with_filters(old: nn.Conv2d | nn.Conv3d, weight: Tensor) -> nn.Module:
     assert old.groups == 1
     new = copy.deepcopy(old)
-    new.in_channels = weight.shape[1]
+    new.in_channels, new.bias = weight.shape[1], old.bias
     new.weight = nn.Parameter(weight.clone(memory_format=torch.contiguous_format))
     return new

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import record
-from benchmarks.paper import claims, flow_ways, ut_interaction
+from benchmarks.paper import claims, flow_ways, ut_interaction_record
 from benchmarks.paper.tables import rendering, running, scripts
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import SCALES
@@ -18,7 +18,7 @@ TABLES = sorted(path.stem for kind in ("table", "figure") for path in record.FOL
 OTHERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "d3d_synthetic": report.table,
     "flow_ways": flow_ways.render,
-    "ut_interaction": ut_interaction.render,
+    "ut_interaction": ut_interaction_record.render,
     "claims_pocket": claims.render,
     "claims_more_clips": claims.render,
 }
