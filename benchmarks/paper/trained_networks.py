@@ -114,9 +114,7 @@ def build(method: Method, config: Config, num_classes: int, seed: int) -> models
     """Build the network of the method's backbone, fresh or with the start of the settings; I3D keeps its dropout."""
     if config.network.init == IMAGENET:
         if method.backbone != "s3dg" or method.predicted_flow:
-            raise ValueError(
-                f"--network.init must be empty or a file of weights for {method.name}, got {IMAGENET!r}"
-            )
+            raise ValueError(f"--network.init must be empty or a file of weights for {method.name}, got {IMAGENET!r}")
         return starts.start(config.network, method.stream, num_classes, seed)
     torch.manual_seed(step_seed(seed, 0))
     options = {} if method.backbone == "i3d" else {"dropout": config.network.dropout}

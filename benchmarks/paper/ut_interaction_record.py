@@ -14,12 +14,18 @@ from examples.d3d.config import Config
 from kdvideo.training import environment
 
 REFERENCES = {"chance": 1 / 6, "HOG + linear SVM": 0.71, "flow histograms + linear SVM": 0.80, "both + SVM": 0.84}
+RULE = (
+    "UT-Interaction: real video, 6 classes, 120 clips, 20 sequences; whole sequences are held out. Mean top-1 in "
+    "percent with its 95 % interval. The unit is the fold: runs within one are averaged first, methods are compared by "
+    "their difference in each fold, and the t interval over folds is widened for the training clips that folds share "
+    "(Nadeau and Bengio 2003: variance times 1/J + n_test/n_train instead of 1/J)."
+)
 COMPARED = (
     *(("D3D", "RGB"), ("MARS", "RGB"), ("D3D", "MARS"), ("Flow", "RGB"), ("RGB+Flow", "Flow")),
     *(("S3D-G Flow", "S3D-G RGB"), ("D3D", "S3D-G RGB"), ("D3D+S3D-G RGB", "D3D")),  # as measured from scratch
 )
 TITLES = {
-    "imagenet": "From an ImageNet start (EfficientNet-lite0, inflated)",
+    "imagenet": "From an ImageNet start (EfficientNet-lite0, inflated); settings chosen on fold 0, not reported",
     "scratch": "From scratch (S3D-G, an earlier measurement on other folds)",
 }
 
@@ -60,13 +66,7 @@ def statistics(cells: dict[str, Folds], share: float) -> dict[str, Any]:
 
 def render(result: dict[str, Any]) -> str:
     """Render the record; every number comes from it, but those of the references."""
-    lines = [
-        "UT-Interaction: real video, 6 classes, 120 clips, 20 sequences; whole sequences are held out. Mean top-1 in "
-        "percent with its 95 % interval. The unit is the fold: runs within one are averaged first, methods are compared "
-        "by their difference in each fold, and the t interval over folds is widened for the training clips that folds "
-        "share (Nadeau and Bengio 2003: variance times 1/J + n_test/n_train instead of 1/J).",
-        "",
-    ]
+    lines = [RULE, ""]
     for part, title in TITLES.items():
         if part in result:
             lines += [f"**{title}**", "", *_part(result[part]), ""]
@@ -83,15 +83,17 @@ def _part(part: dict[str, Any]) -> list[str]:
     lines = [f"{len(names)} folds ({', '.join(names)}), {len(part['seeds'])} run(s) each.", ""]
     lines += [*markdown.table(["method", "top-1", "each fold"], cells), ""]
     lines += [f"- {name}: {_interval(one, '+')} points" for name, one in part["differences"].items()]
-    where, view = part["environment"], part["config"]["input"]
-    capability = where.get("cpu_capability", "an unrecorded capability")
-    lines += [
-        "",
-        f"*{view['frames']} frames at {view['fps']:g} fps, {view['crop']} pixels; {part['config']['optimizer']['steps']} "
-        f"steps of {part['config']['optimizer']['batch_size']} clips; {where['hardware']}, {capability}, "
-        f"{where.get('threads', 1)} thread(s), torch {where['versions']['torch']}; {where['date']}*",
-    ]
-    return lines
+    return [*lines, "", _how(part["config"], part["environment"])]
+
+
+def _how(config: dict[str, Any], where: dict[str, Any]) -> str:
+    view, schedule = config["input"], config["optimizer"]
+    capability = where.get("cpu_capability", "capability not recorded")
+    return (
+        f"*{view['frames']} frames at {view['fps']:g} fps, {view['crop']} pixels; {schedule['steps']} steps of "
+        f"{schedule['batch_size']} clips; {where['hardware']}, {capability}, {where.get('threads', 1)} thread(s), "
+        f"torch {where['versions']['torch']}; {where['date']}*"
+    )
 
 
 def _interval(found: dict[str, Any], sign: str = "") -> str:

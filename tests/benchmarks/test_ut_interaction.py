@@ -43,12 +43,13 @@ def test_the_sequences_that_chose_the_settings_are_in_no_reported_test(root: Pat
 
 
 def test_a_method_is_the_mean_softmax_of_its_members() -> None:
+    trained: list[object] = []
+
     class Lab:
         labels = ut_interaction.torch.tensor([0, 1])
-        trained: list[object] = []
 
         def train(self, method, seed):
-            self.trained.append(method)
+            trained.append(method)
             return method
 
         def scores(self, method):
@@ -56,7 +57,7 @@ def test_a_method_is_the_mean_softmax_of_its_members() -> None:
             return ut_interaction.torch.tensor(flow if method == FLOW else rgb)
 
     found = ut_interaction.measure(Lab(), 0)
-    assert Lab.trained == [FLOW, RGB, D3D, MARS]
+    assert trained == [FLOW, RGB, D3D, MARS]
     assert found == pytest.approx(dict.fromkeys(found, 0.5) | {"Flow": 1.0, "RGB+Flow": 1.0})
 
 

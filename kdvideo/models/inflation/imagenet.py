@@ -23,9 +23,9 @@ def efficientnet_lite0(num_classes: int = 400, *, in_channels: int = 3, dropout:
     """Build EfficientNet-lite0 with its ImageNet weights as a 3-D network with a fresh classifier.
 
     Three 1 x 1 convolutions that widen a block get a temporal kernel of 3, the 2-D one at its middle: the network
-    starts as the 2-D one on each frame, sees 7 frames at once and costs 2 % more. Temporal kernels sit late, where
-    Xie et al. find them to matter most; depthwise ones (`inflate` takes them too) train several times more slowly
-    on a CPU. The input is RGB in [-1, 1], without mean and standard deviation.
+    starts as the 2-D one on each frame and sees 7 frames at once. Temporal kernels sit late, where Xie et al. find
+    them to matter most; depthwise ones, which `inflate` takes too, about double the time of a step on a CPU. The
+    input is RGB in [-1, 1], without mean and standard deviation.
 
     Args:
         num_classes: K. With 1000 the ImageNet classifier stays.
@@ -33,7 +33,7 @@ def efficientnet_lite0(num_classes: int = 400, *, in_channels: int = 3, dropout:
         dropout: before the classifier.
 
     Returns:
-        The network: 3.4 M weights without a classifier, 1280 pooled features at `network.global_pool`.
+        The network: 4.0 M weights without a classifier, 1280 pooled features at `network.global_pool`.
 
     Raises:
         ImportError: the package of the weights is not installed; the message names it.
