@@ -49,11 +49,11 @@ def from_file(path: Path, stream: str, num_classes: int) -> models.Network:
     network, info = models.checkpoints.load(path)
     if stream == "rgb" and stream_of(network, info) != "rgb":
         raise ValueError(f"{path} must hold an RGB network to start one, got one for flow")
-    if network.input_spec.mean:
-        raise ValueError(
-            f"{path} must hold weights without a mean and deviation of the input, got {network.input_spec.mean}"
-        )
-    if network.input_spec.value_range != RANGE:
+    spec = network.input_spec
+    if spec.mean or (spec.value_range != RANGE and not isinstance(network, models.Inception3D)):
+        seen = f"{spec.value_range} and the mean {spec.mean}"
+        raise ValueError(f"{path} must hold weights for clips in {RANGE} without a mean, got some for {seen}")
+    if spec.value_range != RANGE:
         refeed(network, RANGE)
     network = models.resize_head(network, num_classes)
     return network if network.in_channels == CHANNELS[stream] else models.resize_stem(network, CHANNELS[stream])
