@@ -72,6 +72,7 @@ def test_a_record_compares_methods_fold_by_fold() -> None:
     assert "| D3D | 77.5 (" in page
     assert "75 / 80 |" in page
     assert "From scratch" not in page
+    assert "fold 1, 4: not run" in page
 
 
 def test_a_list_that_others_read_is_never_half_written(root: Path, tmp_path: Path, monkeypatch) -> None:
