@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.paper import ut_interaction, ut_interaction_record
 from benchmarks.paper.methods import D3D, FLOW, MARS, RGB
@@ -46,7 +47,7 @@ def test_a_method_is_the_mean_softmax_of_its_members() -> None:
     trained: list[object] = []
 
     class Lab:
-        labels = ut_interaction.torch.tensor([0, 1])
+        labels = torch.tensor([0, 1])
 
         def train(self, method, seed):
             trained.append(method)
@@ -54,7 +55,7 @@ def test_a_method_is_the_mean_softmax_of_its_members() -> None:
 
         def scores(self, method):
             rgb, flow = [[0.9, 0.1], [0.6, 0.4]], [[0.8, 0.2], [0.1, 0.9]]
-            return ut_interaction.torch.tensor(flow if method == FLOW else rgb)
+            return torch.tensor(flow if method == FLOW else rgb)
 
     found = ut_interaction.measure(Lab(), 0)
     assert trained == [FLOW, RGB, D3D, MARS]
