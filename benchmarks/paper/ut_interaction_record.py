@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import markdown
+from benchmarks.paired_statistics import FEWEST
 from benchmarks.paper import fold_statistics
 from benchmarks.paper.fold_statistics import Folds
 from examples.d3d.config import Config
@@ -18,7 +19,8 @@ RULE = (
     "UT-Interaction: real video, 6 classes, 120 clips, 20 sequences; whole sequences are held out. Mean top-1 in "
     "percent with its 95 % interval. The unit is the fold: runs within one are averaged first, methods are compared by "
     "their difference in each fold, and the t interval over folds is widened for the training clips that folds share "
-    "(Nadeau and Bengio 2003: variance times 1/J + n_test/n_train instead of 1/J)."
+    "(Nadeau and Bengio 2003: variance times 1/J + n_test/n_train instead of 1/J); under "
+    f"{FEWEST} folds there is none."
 )
 COMPARED = (
     *(("D3D", "RGB"), ("MARS", "RGB"), ("D3D", "MARS"), ("Flow", "RGB"), ("RGB+Flow", "Flow")),
@@ -101,6 +103,8 @@ def _how(config: dict[str, Any], where: dict[str, Any]) -> str:
 
 
 def _interval(found: dict[str, Any], sign: str = "") -> str:
-    """Format a fraction and the ends of its interval in percent."""
+    """Format a fraction in percent with the ends of its interval, which so few folds as two do not have."""
+    if found["folds"] < FEWEST:
+        return f"{100 * found['mean']:{sign}.1f} (too few folds for an interval)"
     mean, low, high = (100 * found[name] for name in ("mean", "low", "high"))
     return f"{mean:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"

@@ -63,17 +63,27 @@ def test_a_method_is_the_mean_softmax_of_its_members() -> None:
 
 
 def test_a_record_compares_methods_fold_by_fold() -> None:
-    cells = {"RGB": {"fold 2": [0.5], "fold 3": [0.7, 0.9]}, "D3D": {"fold 2": [0.75], "fold 3": [0.8, 0.8]}}
-    found = ut_interaction_record.summary(cells, 1 / 9, ut_interaction.STARTED, [0, 1])
-    assert [row["mean"] for row in found["rows"]] == pytest.approx([0.65, 0.775])
+    rgb = {"fold 2": [0.5], "fold 3": [0.7, 0.9], "fold 4": [0.8]}
+    d3d = {"fold 2": [0.75], "fold 3": [0.8, 0.8], "fold 4": [0.7]}
+    found = ut_interaction_record.summary({"RGB": rgb, "D3D": d3d}, 1 / 4, ut_interaction.STARTED, [0, 1])
+    assert [row["mean"] for row in found["rows"]] == pytest.approx([0.7, 0.75])
     assert list(found["differences"]) == ["D3D - RGB"]
-    assert found["differences"]["D3D - RGB"]["mean"] == pytest.approx(0.125)
+    assert found["differences"]["D3D - RGB"]["mean"] == pytest.approx(0.05)
     assert {"threads", "cpu_capability"} <= set(found["environment"])
     page = ut_interaction_record.render({"imagenet": found})
-    assert "| D3D | 77.5 (" in page
-    assert "75 / 80 |" in page
+    assert "| D3D | 75.0 (" in page
+    assert " to " in page.split("| D3D |")[1].split("|")[0]
+    assert "75 / 80 / 70 |" in page
     assert "From scratch" not in page
-    assert "fold 1, 4: not run" in page
+    assert "fold 1: not run" in page
+
+
+def test_two_folds_that_happen_to_agree_are_not_certain() -> None:
+    cells = {"RGB": {"fold 2": [0.5], "fold 3": [0.5]}, "Flow": {"fold 2": [0.6], "fold 3": [0.6]}}
+    page = ut_interaction_record.render(
+        {"imagenet": ut_interaction_record.summary(cells, 1 / 4, ut_interaction.STARTED, [0])}
+    )
+    assert "- Flow - RGB: +10.0 (too few folds for an interval) points" in page
 
 
 def test_a_list_that_others_read_is_never_half_written(root: Path, tmp_path: Path, monkeypatch) -> None:
