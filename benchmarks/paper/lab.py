@@ -18,7 +18,7 @@ import kdvideo as kd
 from benchmarks.paper import taps, terms, trained_networks, training_log
 from benchmarks.paper.methods import FLOW, FLOW_PREDICTION, Method
 from benchmarks.paper.trained_networks import Trained
-from examples.d3d import evaluate
+from examples.d3d import evaluate, starts
 from examples.d3d.config import Config
 from examples.d3d.data import Clips, fingerprint, open_clips, prepare
 from examples.d3d.teaching import Teaching, online, teach
@@ -109,7 +109,7 @@ class Lab:
             "data": fingerprint(self.clips.train),
             "input": {name: value for name, value in self.clips.seen(method.stream).items() if name != "flow"},
             "optimizer": asdict(config.optimizer),
-            "network": asdict(config.network),
+            "network": starts.decisive(config.network),
             "mixed_precision": config.mixed_precision,
             "processes": self.accelerator.num_processes,
             "accumulate": config.gradient_accumulation_steps,

@@ -78,7 +78,8 @@ def target(name: str, config: Config, scale: Scale, options: argparse.Namespace)
     if name in (UCF, HMDB):
         return official_splits.official(config, name, options.ucf101 if name == UCF else options.hmdb51)
     if name == UT:
-        train, test = ut_interaction.fold_files(options.clips, config.work_dir / "ut_interaction", 0)
+        fold = ut_interaction.REPORTED[0]
+        train, test = ut_interaction.fold_files(options.clips, config.work_dir / "ut_interaction", fold)
         return dataclasses.replace(config, train=train, test=test, root=options.clips)
     return config
 

@@ -18,6 +18,8 @@ def tap(network: models.Network, layer: str) -> dict[str, Any]:
         return {}
     if layer != "pooled":
         return {"layers": {layer: layer}}
+    if isinstance(network, models.inflation.Inflated):
+        return {"layers": {"network.global_pool": layer}}
     pool = "head.pool.0" if isinstance(network.get_submodule("head.pool"), nn.Sequential) else "head.pool"
     return {"layers": {pool: layer}, "select": {layer: _over_positions}}
 

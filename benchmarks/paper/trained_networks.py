@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,9 +19,11 @@ from benchmarks.paper.methods import Method
 from benchmarks.paper.predicted_flow import FlowPredictor, PredictedFlowNetwork
 from benchmarks.paper.training_log import Trainings
 from examples.d3d import networks as recipe
+from examples.d3d import starts
 from examples.d3d.config import Config
 from examples.d3d.data import Clips
 from examples.d3d.networks import CHANNELS, fast_start, save, set_momentum
+from examples.d3d.starts import IMAGENET, RANGE, refeed
 from kdvideo import models
 from kdvideo.training import step_seed
 
@@ -30,7 +32,6 @@ BACKBONES: dict[str, Callable[..., models.Inception3D]] = {
     "nl_s3dg": partial(models.s3dg, non_local=models.NON_LOCAL),
     "i3d": models.i3d,
 }
-RANGE = (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,30 @@ def start(
         network: models.Network = PredictedFlowNetwork(predictor.network, temporal.network, bound=bound)
     else:
         network = build(method, config, num_classes, seed)
-        if weights:
+        if weights := weights or _given_start(config, method.stream):
             fill(network, weights)
     if config.network.fast_start:
         set_momentum(network)
+    starts.freeze(network, config.network.frozen)
     return network
 
 
+def _given_start(config: Config, stream: str) -> Trained | None:
+    """Read the file of weights that the settings name, for the channels of a stream."""
+    if config.network.init in ("", IMAGENET):
+        return None
+    found = given(Path(config.network.init))
+    if found.network.in_channels == CHANNELS[stream]:
+        return found
+    return Trained(found.path, models.resize_stem(found.network, CHANNELS[stream]), stream)
+
+
 def build(method: Method, config: Config, num_classes: int, seed: int) -> models.Network:
-    """Build a fresh network of the method's backbone; I3D keeps its published dropout."""
+    """Build the network of the method's backbone, fresh or with the start of the settings; I3D keeps its dropout."""
+    if config.network.init == IMAGENET:
+        if method.backbone != "s3dg" or method.predicted_flow:
+            raise ValueError(f"--network.init must be empty or a file of weights for {method.name}, got {IMAGENET!r}")
+        return starts.start(config.network, method.stream, num_classes, seed)
     torch.manual_seed(step_seed(seed, 0))
     options = {} if method.backbone == "i3d" else {"dropout": config.network.dropout}
     network = BACKBONES[method.backbone](
@@ -132,21 +148,6 @@ def fill(network: models.Network, trained: Trained) -> None:
     source = copy.deepcopy(trained.network)
     refeed(source, RANGE)
     network.load_state_dict(models.resize_head(source, network.num_classes).state_dict())
-
-
-@torch.no_grad()
-def refeed(network: models.Network, value_range: Sequence[float]) -> None:
-    """Make the first convolution, in place, give for values in another range what it gave for those of `input_spec`.
-
-    The same but at the border, where padding then stands for another value. With x = a·y + b: W * x = aW * y + b ΣW,
-    and the mean of the batch norm behind it takes the constant.
-    """
-    (low, high), (new_low, new_high) = network.input_spec.value_range, value_range
-    scale = (high - low) / (new_high - new_low)
-    stem = network.get_submodule("conv_1a")
-    weight, mean = stem.get_parameter("conv.weight"), stem.get_buffer("bn.running_mean")
-    mean.sub_((low - scale * new_low) * weight.sum((1, 2, 3, 4)))
-    weight.mul_(scale)
 
 
 def _built_as(network: models.Network) -> dict[str, Any]:

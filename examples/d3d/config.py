@@ -72,13 +72,19 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Network:
-    """S3D-G as in the paper, or a thin one."""
+    """S3D-G as in the paper, or a thin one; or a trained start."""
 
     depth_multiplier: float = 1.0
     dropout: float = 0.2
     fast_start: bool = False
     """For short runs: He initialisation also of the temporal convolutions, and BatchNorm momentum 0.1, instead of the
     published sigma 0.01, identity and 0.001."""
+    init: str = ""
+    """What all networks start from instead of fresh weights: "imagenet" (EfficientNet-lite0, inflated), or a file of
+    trained weights, of which flow networks take the mean of the RGB filters. Of the fields above only the momentum of
+    fast_start then counts, and with "imagenet" dropout."""
+    frozen: tuple[str, ...] = ()
+    """Layers that keep the weights they start with, by name or path in the network, such as blocks.0."""
 
 
 @dataclass(frozen=True)

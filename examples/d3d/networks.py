@@ -119,4 +119,5 @@ def load(path: Path, clips: Clips, *, stream: str | None = None) -> tuple[models
 
 def save(network: models.Network, path: Path, clips: Clips, stream: str) -> None:
     """Write the bare network with its classes and what it was trained on."""
-    models.checkpoints.save(network, path, classes=clips.classes, input_spec=clips.seen(stream))
+    seen = clips.seen(stream) | {"mean": [], "std": []}  # whatever the network's builder believes
+    models.checkpoints.save(network, path, classes=clips.classes, input_spec=seen)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from examples.d3d import networks
+from examples.d3d import networks, starts
 from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, fingerprint, open_clips, prepare
 from examples.d3d.teaching import online
@@ -76,7 +76,7 @@ def train_s3dg(
         "data": fingerprint(clips.train),
         "input": {key: value for key, value in clips.seen(stream).items() if key != "flow"},
         "optimizer": asdict(config.optimizer),
-        "network": asdict(config.network),
+        "network": starts.decisive(config.network),
         "mixed_precision": config.mixed_precision,
         "processes": accelerator.num_processes,
         "accumulate": config.gradient_accumulation_steps,
@@ -88,7 +88,7 @@ def train_s3dg(
         training = Training(
             f"{NAMES[name]} seed {seed}",
             folder,
-            networks.s3dg(config.network, stream, len(clips.classes), seed).train(),
+            starts.start(config.network, stream, len(clips.classes), seed).train(),
             losses,
             clips.readable(views),
             config.optimizer,

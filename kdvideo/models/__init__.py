@@ -8,7 +8,7 @@ from kdvideo.models.inception.backbone import Inception3D
 from kdvideo.models.inception.i3d import i3d
 from kdvideo.models.inception.s3d import s3d
 from kdvideo.models.inception.s3dg import NON_LOCAL, s3dg
-from kdvideo.models.inflation import inflate, inflated
+from kdvideo.models.inflation import efficientnet_lite0, inflate, inflated
 from kdvideo.models.network import InputSpec, Network
 from kdvideo.models.resizing import resize_head, resize_stem
 
@@ -19,6 +19,7 @@ __all__ = [
     "InputSpec",
     "Network",
     "checkpoints",
+    "efficientnet_lite0",
     "from_pretrained",
     "hub",
     "i3d",

@@ -1,5 +1,6 @@
 """The first convolution of a network for another number of input channels."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -70,17 +71,7 @@ def replace_stem(
 
 def _with_filters(old: nn.Conv2d | nn.Conv3d, weight: Tensor) -> nn.Module:
     assert old.groups == 1
-    with torch.device("meta"):  # no random numbers are drawn
-        new = type(old)(
-            weight.shape[1],
-            old.out_channels,
-            old.kernel_size,  # type: ignore[arg-type]
-            old.stride,  # type: ignore[arg-type]
-            old.padding,  # type: ignore[arg-type]
-            old.dilation,  # type: ignore[arg-type]
-            bias=old.bias is not None,
-            padding_mode=old.padding_mode,
-        )
+    new = copy.deepcopy(old)
+    new.in_channels, new.bias = weight.shape[1], old.bias
     new.weight = nn.Parameter(weight.clone(memory_format=torch.contiguous_format))
-    new.bias = old.bias
-    return new.train(old.training)
+    return new

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import record
-from benchmarks.paper import claims, flow_ways, ut_interaction
+from benchmarks.paper import claims, flow_ways, ut_interaction_record
 from benchmarks.paper.tables import rendering, running, scripts
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import SCALES
@@ -16,7 +16,7 @@ from kdvideo.data import synthetic
 TABLES = sorted(path.stem for kind in ("table", "figure") for path in record.FOLDER.glob(f"{kind}*.json"))
 OTHERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "flow_ways": flow_ways.render,
-    "ut_interaction": ut_interaction.render,
+    "ut_interaction": ut_interaction_record.render,
     "claims_shortcut": claims.render,
     "claims_more_clips": claims.render,
 }

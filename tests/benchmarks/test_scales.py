@@ -47,10 +47,10 @@ def test_folds_of_real_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     scale = SCALES["ut_interaction"]
     with pytest.raises(ValueError, match="--clips"):
         scale.draws("kinetics400", (0,), options(tmp_path, "--clips", str(tmp_path / "gone")), None)
-    made = lambda clips, work_dir, fold: (work_dir, fold)  # noqa: E731
+    made = lambda settings, clips, work_dir, fold: (settings, work_dir, fold)  # noqa: E731
     monkeypatch.setattr(scales.ut_interaction, "fold_config", made)
     draws = scale.draws("kinetics400", (0, 7), options(tmp_path, "--clips", str(tmp_path)), None)
-    assert [draw.key for draw in draws[3:]] == [f"fold {fold} seed 7" for fold in range(3)]
-    assert [draw.seed for draw in draws] == [0, 0, 0, 7, 7, 7]
-    assert [draw.lab.config for draw in draws] == [(tmp_path / "runs", fold) for fold in range(3)] * 2
+    assert [draw.key for draw in draws[4:]] == [f"fold {fold} seed 7" for fold in range(1, 5)]
+    assert [draw.seed for draw in draws] == [0] * 4 + [7] * 4
+    assert [draw.lab.config for draw in draws] == [(scale.config, tmp_path / "runs", fold) for fold in range(1, 5)] * 2
     assert scale.config.optimizer.steps == 300

@@ -1,31 +1,89 @@
-"""The folds of UT-Interaction."""
+"""The folds of UT-Interaction, and what its record says."""
 
 import csv
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks.paper import ut_interaction
+from benchmarks.paper import ut_interaction, ut_interaction_record
+from benchmarks.paper.methods import D3D, FLOW, MARS, RGB
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for part, first in (("set1", 1), ("set2", 4)):
+    for part, first in (("set1", 1), ("set2", 11)):
         for name in ("hug", "push"):
             folder = tmp_path / "clips" / part / name
             folder.mkdir(parents=True)
-            for sequence in range(first, first + 3):
+            for sequence in range(first, first + 10):
                 (folder / f"{sequence}_{sequence}_{name}.avi").touch()
     return tmp_path / "clips"
 
 
+def held(root: Path, folder: Path, fold: int) -> tuple[set[int], set[int]]:
+    """The sequences of the training and the test clips."""
+    rows = [list(csv.reader(file.open(newline=""))) for file in ut_interaction.fold_files(root, folder, fold)]
+    assert [part.pop(0) for part in rows] == [["path", "label"]] * 2
+    assert all((root / path).is_file() and label in path for part in rows for path, label in part)
+    assert len(rows[0]) + len(rows[1]) == 40
+    train, test = ({int(Path(path).name.split("_")[1]) for path, _ in part} for part in rows)
+    return train, test
+
+
 def test_folds_leave_whole_sequences_out(root: Path, tmp_path: Path) -> None:
-    train, test = ut_interaction.fold_files(root, tmp_path / "lists", 1)
-    rows = {file.name: list(csv.reader(file.open(newline=""))) for file in (train, test)}
-    assert [part.pop(0) for part in rows.values()] == [["path", "label"]] * 2
-    assert [Path(path).name.split("_")[1] for path, _ in rows["fold1_test.csv"]] == ["1", "1", "4", "4"]
-    assert len(rows["fold1_train.csv"]) == 8
-    assert all((root / path).is_file() and label in path for part in rows.values() for path, label in part)
+    train, test = held(root, tmp_path / "lists", 4)
+    assert test == {8, 9, 18, 19}
+    assert train == set(range(1, 21)) - test
+
+
+def test_the_sequences_that_chose_the_settings_are_in_no_reported_test(root: Path, tmp_path: Path) -> None:
+    _, development = held(root, tmp_path / "lists", ut_interaction.DEVELOPMENT)
+    tests = [held(root, tmp_path / "lists", fold)[1] for fold in ut_interaction.REPORTED]
+    assert sorted(one for test in tests for one in test) == sorted(set(range(1, 21)) - development)
+
+
+def test_a_method_is_the_mean_softmax_of_its_members() -> None:
+    trained: list[object] = []
+
+    class Lab:
+        labels = torch.tensor([0, 1])
+
+        def train(self, method, seed):
+            trained.append(method)
+            return method
+
+        def scores(self, method):
+            rgb, flow = [[0.9, 0.1], [0.6, 0.4]], [[0.8, 0.2], [0.1, 0.9]]
+            return torch.tensor(flow if method == FLOW else rgb)
+
+    found = ut_interaction.measure(Lab(), 0)
+    assert trained == [FLOW, RGB, D3D, MARS]
+    assert found == pytest.approx(dict.fromkeys(found, 0.5) | {"Flow": 1.0, "RGB+Flow": 1.0})
+
+
+def test_a_record_compares_methods_fold_by_fold() -> None:
+    rgb = {"fold 2": [0.5], "fold 3": [0.7, 0.9], "fold 4": [0.8]}
+    d3d = {"fold 2": [0.75], "fold 3": [0.8, 0.8], "fold 4": [0.7]}
+    found = ut_interaction_record.summary({"RGB": rgb, "D3D": d3d}, 1 / 4, ut_interaction.STARTED, [0, 1])
+    assert [row["mean"] for row in found["rows"]] == pytest.approx([0.7, 0.75])
+    assert list(found["differences"]) == ["D3D - RGB"]
+    assert found["differences"]["D3D - RGB"]["mean"] == pytest.approx(0.05)
+    assert {"threads", "cpu_capability"} <= set(found["environment"])
+    page = ut_interaction_record.render({"imagenet": found})
+    assert "| D3D | 75.0 (" in page
+    assert " to " in page.split("| D3D |")[1].split("|")[0]
+    assert "75 / 80 / 70 |" in page
+    assert "From scratch" not in page
+    assert "fold 1: not run" in page
+
+
+def test_two_folds_that_happen_to_agree_are_not_certain() -> None:
+    cells = {"RGB": {"fold 2": [0.5], "fold 3": [0.5]}, "Flow": {"fold 2": [0.6], "fold 3": [0.6]}}
+    page = ut_interaction_record.render(
+        {"imagenet": ut_interaction_record.summary(cells, 1 / 4, ut_interaction.STARTED, [0])}
+    )
+    assert "- Flow - RGB: +10.0 (too few folds for an interval) points" in page
 
 
 def test_a_list_that_others_read_is_never_half_written(root: Path, tmp_path: Path, monkeypatch) -> None:

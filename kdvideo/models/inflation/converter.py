@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from kdvideo.models.inflation.filters import ClipPool, Combine, Fill, FramePool, Pair, batch_norm3d, conv3d
+from kdvideo.models.inflation.filters import ClipPool, Combine, Fill, FramePool, Pair, SameConv3d, batch_norm3d, conv3d
 from kdvideo.models.inflation.operations import with_3d_forward
 
 TemporalRule = Callable[[str, nn.Module], Pair]
@@ -19,7 +19,7 @@ TemporalRule = Callable[[str, nn.Module], Pair]
 ADVICE = (
     "What can be inflated: 2-D convolutions padded with zeros, batch norm, pools, activations, dropout and linear "
     "classifiers, joined by element-wise sums and products, means over space, and concatenations and slices of the "
-    "channels, as in timm's resnet*, inception_*, densenet*, regnet* and efficientnet_*"
+    "channels, as in timm's resnet*, inception_*, densenet*, regnet*, efficientnet_* and tf_efficientnet_*"
 )
 # The same on (B, C, H, W), (B, C, T, H, W) and (B, C).
 SAME = {
@@ -90,6 +90,8 @@ class Converter:
         timm = sys.modules.get("timm.layers")  # no need to import it: without it no network has its layers
         if kind is nn.Conv2d:
             return conv3d(module, self._temporal(path, module), self.fill)
+        if timm and kind is timm.Conv2dSame:
+            return conv3d(module, self._temporal(path, module), self.fill, SameConv3d)
         if kind is nn.AvgPool2d or (kind is nn.MaxPool2d and not module.return_indices):
             return FramePool(module, self._temporal(path, module), COMBINE[kind])
         if kind is nn.BatchNorm2d or (timm and kind is timm.BatchNormAct2d):
