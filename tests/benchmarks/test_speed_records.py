@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from benchmarks import markdown, record
-from benchmarks.speed import chunked_kl, core, frame_map, networks, reading, teacher
+from benchmarks.speed import chunked_kl, core, frame_map, networks, reading, startup, teacher
 from benchmarks.speed.flow_parts import flow_tables
 from benchmarks.speed.network_parts import network_tables
 
@@ -16,6 +16,7 @@ RENDERERS = {
     "speed_teacher": teacher.markdown,
     "speed_flow": flow_tables.markdown,
     "speed_reading": reading.markdown,
+    "speed_startup": startup.markdown,
     "speed_models": network_tables.markdown,
     "speed_frame_map": frame_map.markdown,
     "networks": partial(networks.markdown, speeds=networks.clips_per_second()),
