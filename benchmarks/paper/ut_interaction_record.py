@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks import markdown
-from benchmarks.paired_statistics import FEWEST
 from benchmarks.paper import fold_statistics
 from benchmarks.paper.fold_statistics import Folds
 from examples.d3d.config import Config
+from examples.d3d.significance import FEWEST
 from kdvideo.training import environment
 
 REFERENCES = {"chance": 1 / 6, "HOG + linear SVM": 0.71, "flow histograms + linear SVM": 0.80, "both + SVM": 0.84}
@@ -33,7 +33,7 @@ TITLES = {
 }
 
 
-def summary(cells: dict[str, Folds], share: float, settings: Config, seeds: Sequence[int]) -> dict[str, Any]:
+def summary(cells: Mapping[str, Folds], share: float, settings: Config, seeds: Sequence[int]) -> dict[str, Any]:
     """Compute means and paired differences over folds, with their intervals.
 
     Args:
@@ -53,7 +53,7 @@ def summary(cells: dict[str, Folds], share: float, settings: Config, seeds: Sequ
     }
 
 
-def statistics(cells: dict[str, Folds], share: float) -> dict[str, Any]:
+def statistics(cells: Mapping[str, Folds], share: float) -> dict[str, Any]:
     """Compute the rows and differences of some methods."""
     rows = []
     for method, folds in cells.items():

@@ -45,14 +45,14 @@ def test_nothing_is_trained_without_run(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_the_command_is_complete(tmp_path: Path) -> None:
     flags = ("--scale", "paper", "--gpus", "8", "--train", "a list.csv", "--test", "val.csv")
-    line = cluster_plan.command([table6_ablations.TABLE], options(tmp_path, *flags))
+    line = cluster_plan.command([table6_ablations.TABLE], PAPER, options(tmp_path, *flags))
     words = shlex.split(line)
     assert words[:6] == ["accelerate", "launch", "--num_processes", "8", "-m", "benchmarks.paper.table6_ablations"]
     given = running.parser(None).parse_args(words[6:])
     assert given.run
     assert (given.scale, given.gpus, given.train, given.test) == ("paper", 8, Path("a list.csv"), Path("val.csv"))
     many = options(tmp_path, "--gpus", "56", "--equal-steps", "--seeds", "0", "1")
-    several = cluster_plan.command([table6_ablations.TABLE, table7_backbones.TABLE], many)
+    several = cluster_plan.command([table6_ablations.TABLE, table7_backbones.TABLE], PAPER, many)
     assert several.startswith("accelerate launch --num_processes 56 --num_machines 7 --machine_rank $RANK ")
     words = shlex.split(several)
     assert words[words.index("-m") + 1] == "benchmarks.paper.run_all"
@@ -77,7 +77,7 @@ def test_the_printed_commands_for_ava_parse(tmp_path: Path) -> None:
 
 
 def test_without_clips_the_command_shows_where_they_go_and_does_not_run(tmp_path: Path) -> None:
-    line = cluster_plan.command([table6_ablations.TABLE], options(tmp_path))
+    line = cluster_plan.command([table6_ablations.TABLE], PAPER, options(tmp_path))
     assert "--train TRAIN --test TEST" in line
     measure = Counting()
     with pytest.raises(ValueError, match="--train and --test"):
@@ -179,7 +179,7 @@ def test_the_command_says_how_flow_reaches_the_training(
     tmp_path: Path, flags: tuple[str, ...], extracted: bool
 ) -> None:
     given = options(tmp_path, "--scale", "paper", "--train", "a", "--test", "b", "--run", *flags)
-    line = cluster_plan.command(table6_ablations.TABLE, PAPER, given)
+    line = cluster_plan.command([table6_ablations.TABLE], PAPER, given)
     words = shlex.split(line)
     again = running.parser(None).parse_args(words[words.index("-m") + 2 :])
     for name in ("flow_from", "cache_flow", "distinct_views"):

@@ -5,6 +5,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -156,8 +157,9 @@ def test_the_ensemble_averages_scores(monkeypatch, tiny, tmp_path):
     scores = {first: strong * right + (1 - strong) * wrong, second: 0.4 * right + 0.6 * wrong}
     scores[second][2] = right[2]
     monkeypatch.setattr(table4_transfer, "pretrained", lambda one, *rest: one)
-    monkeypatch.setattr(Lab, "train", lambda self, method, seed, start: start if method == RGB else None)
-    monkeypatch.setattr(fine_tuning, "scores", lambda trained, lab: scores[trained])
+    tuned = lambda self, method, seed, start: SimpleNamespace(start=start, trainings={}) if method == RGB else None  # noqa: E731
+    monkeypatch.setattr(Lab, "train", tuned)
+    monkeypatch.setattr(fine_tuning, "scores", lambda trained, lab: scores[trained.start])
     (draw,) = SCALES["pocket"].draws("transfer", (0,), options("--work-dir", str(tmp_path)), None)
     for members, value in {(first,): 200 / 3, (second,): 100 / 3, (first, second): 100}.items():
         row = Row("one", ("synthetic videos", *members))

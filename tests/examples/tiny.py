@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("horizontal", "spin")
 TINY = [
     *("--optimizer.steps", "6", "--optimizer.batch-size", "4", "--checkpointing-steps", "2"),
+    *("--distill-weight", "1.0"),
     "--network.no-fast-start",
     *("--input.frames", "8", "--input.crop", "32", "--input.short-side", "36"),
 ]

@@ -72,7 +72,7 @@ class EdgeConv3d(nn.Conv3d):
         frames = x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         layout = self.stride[1:], self.padding[1:], self.dilation[1:], self.groups
         output = F.conv2d(frames, self.weight.squeeze(2), self.bias, *layout)  # type: ignore[arg-type]
-        return output.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+        return output.reshape(x.shape[0], x.shape[2], *output.shape[1:]).transpose(1, 2)
 
 
 class SameConv3d(EdgeConv3d):

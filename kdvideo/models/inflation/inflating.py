@@ -151,7 +151,8 @@ def _inflate(
     converter = Converter(temporal, fill)
     converted = converter(network)
     stem, head = _ends(network)
-    channels = network.get_submodule(stem).get_parameter("weight").shape[1]
+    first = network.get_submodule(stem)
+    channels = first.get_parameter("weight").shape[1] * getattr(first, "groups", 1)
     sizes = {"num_classes": network.get_submodule(head).get_parameter("weight").shape[0], "in_channels": channels}
     config = {"architecture": "inflated", "name": name, **sizes, "temporal": converter.temporal}
     config |= {key: value for key, value in options.items() if key not in DOWNLOADS}
