@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import record
-from benchmarks.paper import claims, flow_ways, ut_interaction_record
+from benchmarks.paper import claims, flow_ways, rounding, ut_interaction_record
 from benchmarks.paper.tables import rendering, running, scripts
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import SCALES
@@ -17,7 +17,9 @@ TABLES = sorted(path.stem for kind in ("table", "figure") for path in record.FOL
 OTHERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "flow_ways": flow_ways.render,
     "ut_interaction": ut_interaction_record.render,
+    "claims_pocket": claims.render,
     "claims_shortcut": claims.render,
+    "rounding_pocket": rounding.render,
     "claims_more_clips": claims.render,
 }
 
@@ -40,7 +42,7 @@ def test_a_table_is_that_of_its_record(name: str) -> None:
 
 def test_every_record_of_the_paper_is_rendered_here() -> None:
     assert len(TABLES) >= 11
-    assert sorted(path.stem for path in record.FOLDER.glob("claims_*.json")) == ["claims_more_clips", "claims_shortcut"]
+    assert sorted(path.stem for path in record.FOLDER.glob("claims_*.json")) == ["claims_more_clips", "claims_pocket", "claims_shortcut"]
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -48,7 +50,7 @@ def test_another_page_is_that_of_its_record(name: str) -> None:
     assert OTHERS[name](known(name)) == committed(name)
 
 
-@pytest.mark.parametrize("scale", ["shortcut", "more_clips"])
+@pytest.mark.parametrize("scale", ["pocket", "shortcut", "more_clips"])
 def test_the_claims_follow_from_the_records(scale: str) -> None:
     found = claims.result(SCALES[scale], record.FOLDER)
     assert json.loads(json.dumps(found)) == known(f"claims_{scale}")
