@@ -2,8 +2,8 @@
 
 The decoder has the network's own hyperparameters but for 100k of 140k steps and batches of 12 clips, as the paper says.
 SGD's rate is scaled with the batch, as everywhere in the recipe; AdamW's is not (ours: on a development seed of the
-scale shortcut 3e-3 was as good as 4e-3 and better than 1e-3 and 1e-2). The paper leaves open the decoder's layers. Ours:
-the widths of kdvideo's `FlowDecoder` times the network's depth multiplier. Fine-tuning has the same rate.
+scale shortcut 3e-3 was as good as 4e-3 and better than 1e-3 and 1e-2). The paper leaves the decoder's layers open. Ours
+are the widths of kdvideo's `FlowDecoder` times the network's depth multiplier. Fine-tuning has the same rate.
 """
 
 from __future__ import annotations

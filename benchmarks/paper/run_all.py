@@ -8,7 +8,7 @@
 Stopped at any point, the same command goes on: records are written after every row and seed, trainings resume.
 Workers are processes of one thread that share out the seeds.
 
-The scale shortcut took about 230 minutes of one core, so two hours of two (processor time of the workers on an AMD EPYC;
+The scale shortcut took about 230 minutes of one core, two hours of two (processor time of the workers on an AMD EPYC;
 the machine was shared, and a first part had been trained the day before). A training of S3D-G, 400 steps, takes a
 minute of one core, a taught one or I3D 1.2, a flow decoder on frozen features a third of a minute, fine-tuned one
 minute, a detector 1.7, a fine-tuning to other classes half a minute.
