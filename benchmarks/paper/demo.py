@@ -12,7 +12,6 @@ from pathlib import Path
 
 from benchmarks import record
 from examples.d3d import report, run
-from kdvideo.training import environment
 
 
 def main() -> None:
@@ -20,7 +19,6 @@ def main() -> None:
     output = Path("runs/demo")
     run.main(["pocket", "--output-dir", str(output), *sys.argv[1:]])
     result = json.loads((output / "report.json").read_text())
-    result["environment"] = environment("python -m benchmarks.paper.demo")
     record.write("demo", result, report.table)
     for picture in report.PICTURES:
         shutil.copyfile(output / picture, Path("docs/img") / f"synthetic_{picture}")

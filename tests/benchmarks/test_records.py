@@ -11,10 +11,12 @@ from benchmarks.paper import claims, flow_ways, rounding, ut_interaction_record
 from benchmarks.paper.tables import rendering, running, scripts
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import SCALES
+from examples.d3d import report
 from kdvideo.data import synthetic
 
 TABLES = sorted(path.stem for kind in ("table", "figure") for path in record.FOLDER.glob(f"{kind}*.json"))
 OTHERS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "demo": report.table,
     "flow_ways": flow_ways.render,
     "ut_interaction": ut_interaction_record.render,
     "claims_pocket": claims.render,
