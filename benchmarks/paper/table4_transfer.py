@@ -2,7 +2,7 @@
 
     python -m benchmarks.paper.table4_transfer --scale pocket
     python -m benchmarks.paper.table4_transfer --scale pocket --ucf101 /data/ucf101 --hmdb51 /data/hmdb51
-    python -m benchmarks.paper.table4_transfer --scale paper --ucf101 /data/ucf101 --d3d-kinetics400 D3D --run
+    python -m benchmarks.paper.table4_transfer --scale paper --ucf101 /data/ucf101 --d3d-kinetics400 D3D --execute
 
 Without the real data sets the transfer is from one synthetic data set to another, with few clips of other motions,
 and to UT-Interaction. The networks are pretrained on the two data sets of Tables 2 and 3 unless their weights are
@@ -122,7 +122,7 @@ def table(scale: Scale, options: argparse.Namespace) -> Table:
         ValueError: a folder that is given is not that of the data set, or none is given where nothing else can be used.
     """
     here = available(scale, options)
-    if scale.published and options.run and not here:
+    if scale.published and options.execute and not here:
         raise ValueError(
             "Table 4 fine-tunes on UCF-101 and HMDB-51: give --ucf101 or --hmdb51, or leave it out by --only"
         )
@@ -197,7 +197,7 @@ def plan(scale: Scale, options: argparse.Namespace) -> str:
         f"4 fine-tunings of {tune.steps} steps of {tune.batch_size} clips on each of UCF-101 and HMDB-51 (given: "
         f"{', '.join(here) or 'none'}), of networks that Tables 2 and 3 train\n"
         f"  GPU-hours: {cluster_plan.cost(8 * tune.steps * tune.batch_size)}\n"
-        f"  {cluster_plan.launch(options.gpus, 'benchmarks.paper.table4_transfer', [*flags, '--run'])}"
+        f"  {cluster_plan.launch(options.gpus, 'benchmarks.paper.table4_transfer', [*flags, '--execute'])}"
     )
 
 

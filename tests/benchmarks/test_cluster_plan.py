@@ -49,7 +49,7 @@ def test_the_command_is_complete(tmp_path: Path) -> None:
     words = shlex.split(line)
     assert words[:6] == ["accelerate", "launch", "--num_processes", "8", "-m", "benchmarks.paper.table6_ablations"]
     given = running.parser(None).parse_args(words[6:])
-    assert given.run
+    assert given.execute
     assert (given.scale, given.gpus, given.train, given.test) == ("paper", 8, Path("a list.csv"), Path("val.csv"))
     many = options(tmp_path, "--gpus", "56", "--equal-steps", "--seeds", "0", "1")
     several = cluster_plan.command([table6_ablations.TABLE, table7_backbones.TABLE], PAPER, many)
@@ -57,7 +57,7 @@ def test_the_command_is_complete(tmp_path: Path) -> None:
     words = shlex.split(several)
     assert words[words.index("-m") + 1] == "benchmarks.paper.run_all"
     given = run_all.parser().parse_args(words[words.index("-m") + 2 :])
-    assert (given.only, given.gpus, given.equal_steps, given.run) == (["table6", "table7"], 56, True, True)
+    assert (given.only, given.gpus, given.equal_steps, given.execute) == (["table6", "table7"], 56, True, True)
     assert given.seeds == [0, 1]
 
 
@@ -81,7 +81,7 @@ def test_without_clips_the_command_shows_where_they_go_and_does_not_run(tmp_path
     assert "--train TRAIN --test TEST" in line
     measure = Counting()
     with pytest.raises(ValueError, match="--train and --test"):
-        running.run([table(measure)], options(tmp_path, "--scale", "paper", "--run"))
+        running.run([table(measure)], options(tmp_path, "--scale", "paper", "--execute"))
     assert not measure.asked
 
 
@@ -178,7 +178,7 @@ def test_flow_is_extracted_first(clips: Path, tmp_path: Path) -> None:
 def test_the_command_says_how_flow_reaches_the_training(
     tmp_path: Path, flags: tuple[str, ...], extracted: bool
 ) -> None:
-    given = options(tmp_path, "--scale", "paper", "--train", "a", "--test", "b", "--run", *flags)
+    given = options(tmp_path, "--scale", "paper", "--train", "a", "--test", "b", "--execute", *flags)
     line = cluster_plan.command([table6_ablations.TABLE], PAPER, given)
     words = shlex.split(line)
     again = running.parser(None).parse_args(words[words.index("-m") + 2 :])
@@ -192,6 +192,6 @@ def test_the_command_says_how_flow_reaches_the_training(
 
 
 def test_gpus_never_wait_for_flow_that_nobody_asked_them_to_compute(tmp_path: Path) -> None:
-    given = options(tmp_path, "--scale", "paper", "--train", "a", "--test", "b", "--run")
+    given = options(tmp_path, "--scale", "paper", "--train", "a", "--test", "b", "--execute")
     with pytest.raises(ValueError, match=r"--flow-dir must name .* by `kdvideo extract a FLOW/train .* && kdvideo"):
         SCALES["paper"].plan([table6_ablations.TABLE], given)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.paper.methods import D3D, RGB, Method
 from benchmarks.paper.tables import scripts
 from kdvideo.data import synthetic
 from tests.benchmarks.test_table4_transfer import ucf
@@ -55,11 +56,11 @@ def places(tmp_path: Path) -> list[str]:
     return [word for name, folder in folders.items() for word in (f"--{name}", str(folder))]
 
 
-def weights(work: Path, name: str) -> str:
+def weights(work: Path, method: Method) -> str:
     found = [
         path.with_name("model.safetensors")
         for path in work.glob("trained/*/settings.json")
-        if json.loads(path.read_text())["method"]["name"] == name
+        if json.loads(path.read_text()).get("method") == method.decisive
     ]
     return str(found[0])
 
@@ -80,13 +81,13 @@ def test_every_printed_command_runs(places, ucf, videos, tmp_path: Path, taught:
     if taught:
         assert list(work.glob("teacher/*"))
         return
-    networks = [*("--s3dg", weights(work, "S3D-G RGB")), "--d3d-kinetics400", weights(work, "D3D")]
-    networks += ["--d3d-kinetics600", weights(work, "D3D")]
+    networks = [*("--s3dg", weights(work, RGB)), "--d3d-kinetics400", weights(work, D3D)]
+    networks += ["--d3d-kinetics600", weights(work, D3D)]
     plan = start([TINY, *scale, "--only", "table4", "table5", "--ucf101", str(ucf), *networks])
     transfer, train, evaluate = printed(plan, "accelerate launch")
     start([*launched(transfer.replace("--hmdb51 HMDB51", ""), processes=2, port=29640), *results])
     detector = tmp_path / "detector"
-    given = {"AVA": str(videos), "NETWORK.safetensors": weights(work, "D3D"), "FOLDER": ""}
+    given = {"AVA": str(videos), "NETWORK.safetensors": weights(work, D3D), "FOLDER": ""}
     train = " ".join(given.get(word, word) for word in train.split())
     own = [*AVA.split(), "--work-dir", str(work), "--output-dir", str(detector)]
     start([*launched(train, processes=2, port=29641), *own])

@@ -185,7 +185,7 @@ def test_folds_of_a_seed_are_one_value() -> None:
 
 
 def test_two_kinds_of_published_clips_are_not_mixed(tmp_path: Path) -> None:
-    given = options(tmp_path, "--scale", "paper", "--run", "--train", "a", "--test", "b")
+    given = options(tmp_path, "--scale", "paper", "--execute", "--train", "a", "--test", "b")
     with pytest.raises(ValueError, match="Tables 3 and 8 are on other clips"):
         running.run([table(Counting()), table(Counting(), part="kinetics600")], given)
 

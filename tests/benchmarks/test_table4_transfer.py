@@ -230,8 +230,8 @@ def test_wrong_input(run, ucf, tmp_path):
     with pytest.raises(SystemExit, match=f"^error: {tmp_path}/none: 1 problem.s.\n  no such folder$"):
         command("--hmdb51", str(tmp_path / "none"))
     with pytest.raises(SystemExit, match="give --ucf101 or --hmdb51"):
-        command("--scale", "paper", "--run")
-    paper = ("--scale", "paper", "--run", "--ucf101", str(ucf), *elsewhere)
+        command("--scale", "paper", "--execute")
+    paper = ("--scale", "paper", "--execute", "--ucf101", str(ucf), *elsewhere)
     lab = Lab(PAPER, None)
     with pytest.raises(SystemExit, match=r"give the weights of D3D \(kinetics400\) as --d3d-kinetics400 FILE"):
         plain_errors(

@@ -1,6 +1,6 @@
 """Plan of the published protocol: what there is to train, the command that starts it, the clips, and the cost.
 
-Nothing is trained without --run, which the command that is printed has.
+Nothing is trained without --execute, which the command that is printed has.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--equal-steps", action="store_true", help="train S3D-G and I3D as long as D3D, not as their own papers say"
     )
-    group.add_argument("--run", action="store_true", help="train and measure, instead of saying how")
+    # Not --run, which torchrun, in front of the script, takes for a flag of its own.
+    group.add_argument("--execute", action="store_true", help="train and measure, instead of saying how")
 
 
 class Found(NamedTuple):
@@ -125,7 +126,7 @@ def command(tables: Sequence[Table], config: Config, options: argparse.Namespace
     if needs_flow and not options.flow_dir and flow_flags.extraction(config, options):
         script += ["--flow-dir", "FLOW"]
     module = scripts.modules()[names[0]] if len(names) == 1 else "benchmarks.paper.run_all"
-    return launch(options.gpus, module, [*script, "--work-dir", str(options.work_dir), "--run"])
+    return launch(options.gpus, module, [*script, "--work-dir", str(options.work_dir), "--execute"])
 
 
 def launch(gpus: int, module: str, flags: Sequence[str]) -> str:

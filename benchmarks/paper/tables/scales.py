@@ -122,7 +122,7 @@ class RealScale(Scale):
 
 
 class PaperScale(Scale):
-    """The published protocol, on the clips that the command line names; without --run it only says what it takes."""
+    """The published protocol, on the clips that the command line names; it only says what it takes, but for --execute."""
 
     published = True
 
@@ -142,8 +142,8 @@ class PaperScale(Scale):
         return Lab(self.on_gpus(config, options), accelerator, shared)
 
     def plan(self, tables: Sequence[Table], options: argparse.Namespace) -> str | None:
-        """Return the commands, clips and cost of the protocol, unless the command line says --run."""
-        if not options.run:
+        """Return the commands, clips and cost of the protocol, unless the command line says --execute."""
+        if not options.execute:
             return cluster_plan.plan(tables, self.config, options)
         parts = {table.part for table in tables if table.plan is None}
         if parts and not (options.train and options.test):
