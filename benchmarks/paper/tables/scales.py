@@ -122,7 +122,7 @@ class RealScale(Scale):
 
 
 class PaperScale(Scale):
-    """The published protocol, on the clips that the command line names; it only says what it takes, but for --execute."""
+    """The published protocol, on the clips that the command line names; without --execute it says what it takes."""
 
     published = True
 
