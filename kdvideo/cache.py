@@ -185,7 +185,8 @@ class TeacherCache:
             return padded(found, ids, mask)
         if mask is not None:
             raise ValueError(f"mask= is for items that were written with one, got it for those of {self.folder}")
-        return torch.cat(found)
+        with torch.autocast("cpu", enabled=False):  # in bfloat16 it cannot join rows of float16
+            return torch.cat(found)
 
     def verify(self) -> None:
         """Read every file; ValueError names one whose bytes are not those that were written."""

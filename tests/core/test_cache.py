@@ -120,6 +120,13 @@ def test_one_of_several_features_can_be_read(cache: kd.TeacherCache) -> None:
     assert read(open_cache(cache.folder), PAIRS[:2]).features == {}
 
 
+def test_autocast_changes_nothing_of_what_is_read(cache: kd.TeacherCache) -> None:
+    plain = read(cache, PAIRS[:3])
+    with torch.autocast("cpu", torch.bfloat16):
+        again = read(cache, PAIRS[:3])
+    assert torch.equal(again.logits, plain.logits)
+
+
 def test_missing_items_are_named_and_so_is_what_is_there(cache: kd.TeacherCache) -> None:
     clip = PAIRS[0][0]
     with pytest.raises(KeyError, match=r"lacks 2 of 4 items, .*clip 0.*, 3.*gone.*holds 21 items.* views \[0, 1, 2\]"):
