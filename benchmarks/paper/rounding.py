@@ -112,7 +112,8 @@ def summary(runs: dict[str, dict[int, dict[str, Any]]], options: argparse.Namesp
         root = math.sqrt(fmean(value**2 for value in apart))
         spread = stdev(top1) if len(top1) > 1 else None
         rows.append({"method": name, "pairs": pairs, "root_mean_square": root, "mean": fmean(top1), "seeds": spread})
-    known = record.environment("python -m benchmarks.paper.rounding", 1)
+    given = [Path(one).name if Path(one).is_absolute() else one for one in sys.argv[1:]]  # nothing of this machine
+    known = record.environment(" ".join(["python -m benchmarks.paper.rounding", *given]), 1)
     return {"scale": options.scale, "rows": rows, "runs": runs, "environment": known}
 
 
