@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.paper import ut_interaction, ut_interaction_record
+from benchmarks.paper import hand_crafted, ut_interaction, ut_interaction_record
 from benchmarks.paper.methods import D3D, FLOW, MARS, RGB
 
 
@@ -98,3 +98,25 @@ def test_a_list_that_others_read_is_never_half_written(root: Path, tmp_path: Pat
         ut_interaction.fold_files(root, tmp_path / "lists", 0)
     assert [file.read_bytes() for file in files] == before
     assert len(list((tmp_path / "lists").iterdir())) == 2
+
+
+def test_motion_to_the_right_falls_into_its_bins_and_cells() -> None:
+    """Fails when u and v are swapped, or rows and columns of cells."""
+    noise = torch.rand(24, 40, generator=torch.Generator().manual_seed(0))
+    texture = (255 * noise.repeat_interleave(4, 0).repeat_interleave(4, 1)).byte()
+    frames = texture[:, :96].expand(7, 3, 96, 96).clone()
+    for k in range(7):
+        frames[k, :, :32, 32:64] = texture[32:64, 30 - 2 * k : 62 - 2 * k]  # moves in the middle of the upper third
+    cells = hand_crafted.motion(frames).reshape(3, 6, 6, hand_crafted.BINS)[1]
+    inside = cells[:2, 2:4]
+    assert inside.sum() > 0.7 * cells.sum()
+    assert inside[..., [3, 4]].sum() > 0.7 * inside.sum()  # the angle 0 lies between bins 3 and 4
+
+
+def test_gradients_are_averaged_over_each_third() -> None:
+    frames = torch.zeros(6, 3, 96, 96, dtype=torch.uint8)
+    frames[4:, :, ::4] = 255
+    first, second, third = hand_crafted.gradients(frames).reshape(3, -1)
+    assert not first.any()
+    assert not second.any()
+    assert third.any()
