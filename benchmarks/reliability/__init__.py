@@ -1,0 +1,1 @@
+"""The fault tests of everything that kdvideo promises, run together and recorded."""
