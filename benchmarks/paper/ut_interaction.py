@@ -44,7 +44,7 @@ STARTED = dataclasses.replace(
     SCRATCH,
     input=Input(frames=8, fps=6.0, short_side=112, crop=96, flow_bound=10.0, test_frames=0, test_views=3),
     optimizer=Optimizer(
-        name="adamw", steps=60, batch_size=8, reference_batch=8, lr=5e-4, warmup=0.1, weight_decay=0.02
+        name="adamw", steps=200, batch_size=8, reference_batch=8, lr=5e-4, warmup=0.1, weight_decay=0.02
     ),
     network=Network(fast_start=True, init="imagenet", frozen=FROZEN),
 )

@@ -21,7 +21,7 @@ from kdvideo.data import synthetic
 
 # What `synthetic.write_dataset` writes for --videos; clips are counted by class.
 SYNTHETIC: dict[str, dict[str, Any]] = {
-    "independent": {"clips_per_class": {"train": 60, "val": 100, "test": 100}, "size": 48},
+    "independent": {"clips_per_class": {"train": 240, "val": 100, "test": 100}, "size": 48},
     "shortcut": {
         "clips_per_class": {"train": 20, "val": 20, "test": 40},
         "cues": synthetic.ShortcutCue(),

@@ -205,9 +205,9 @@ def _transfer(sources: Mapping[str, Videos]) -> Videos:
 
 _FAIR_CLIPS = SYNTHETIC["independent"]["clips_per_class"]
 _POCKET = {
-    "kinetics400": Videos("the embedded synthetic videos (6 motions, 360 training and 600 test clips)"),
+    "kinetics400": Videos("the embedded synthetic videos (6 motions, 1440 training and 600 test clips)"),
     "kinetics600": Videos(
-        "a second set of synthetic videos in the place of Kinetics-600 (8 motions, of which two pairs look alike; 480 "
+        "a second set of synthetic videos in the place of Kinetics-600 (8 motions, of which two pairs look alike; 1920 "
         "training and 800 test clips)",
         _fair(synthetic.MOTIONS, _FAIR_CLIPS, seed=1),
     ),
@@ -232,12 +232,12 @@ _MORE = {
 }
 _BENCH = {
     "kinetics400": Videos(
-        "synthetic videos of 128 x 128 pixels (6 motions, 360 training and 600 test clips)",
+        "synthetic videos of 128 x 128 pixels (6 motions, 1440 training and 600 test clips)",
         _fair(synthetic.CLASSES, _FAIR_CLIPS, seed=0, size=128, frames=64),
     ),
     "kinetics600": Videos(
         "a second set of synthetic videos of 128 x 128 pixels in the place of Kinetics-600 (8 motions, of which two "
-        "pairs look alike; 480 training and 800 test clips)",
+        "pairs look alike; 1920 training and 800 test clips)",
         _fair(synthetic.MOTIONS, _FAIR_CLIPS, seed=1, size=128, frames=64),
     ),
 }
