@@ -3,24 +3,30 @@
 Usable without the rest of kdvideo.
 """
 
-from kdvideo.training.checkpoint import CheckpointError, Checkpoints
+from kdvideo.training.checkpoint import Checkpoints
+from kdvideo.training.checkpoint_folders import CheckpointError
 from kdvideo.training.environment import environment, settings_hash
 from kdvideo.training.metrics import accuracy, confusion_matrix, mean_and_standard_error
 from kdvideo.training.preemption import StopRequest, ignore_signals
 from kdvideo.training.run_folder import StepLog, claim_folder
 from kdvideo.training.sampler import StepSampler, step_seed
+from kdvideo.training.sharded import ShardedCheckpoints
 from kdvideo.training.timing import Timings, spread_of
+from kdvideo.training.watchdog import Watchdog, die_with_parent
 
 __all__ = [
     "CheckpointError",
     "Checkpoints",
+    "ShardedCheckpoints",
     "StepLog",
     "StepSampler",
     "StopRequest",
     "Timings",
+    "Watchdog",
     "accuracy",
     "claim_folder",
     "confusion_matrix",
+    "die_with_parent",
     "environment",
     "ignore_signals",
     "mean_and_standard_error",

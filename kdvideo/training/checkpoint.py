@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import io
 import os
-import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,30 +11,24 @@ from typing import Any
 
 import torch
 
-from kdvideo.files import sync_path
+from kdvideo.training import checkpoint_folders as folders
+from kdvideo.training.checkpoint_folders import CheckpointError
+from kdvideo.training.state_values import not_finite, readable
 
-_STATE, _MANIFEST, _PREFIX, _TEMPORARY = "state.pt", "manifest.json", "step_", ".writing_"
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, or none can be read; names the folder and the reason."""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+STATE = "state.pt"
 
 
 class Checkpoints:
     """Numbered checkpoints in one folder: written atomically, verified when read, rotated after the write.
 
-    A checkpoint is a folder `step_<n>` that appears by one rename once its files are on disk; its manifest
-    holds the SHA-256 of the state. Only finished checkpoints count for `keep` and for `load`, so a process killed
-    at any instant leaves the previous checkpoint as it was.
+    A checkpoint is a folder `step_<n>` that appears by one rename once its files are on disk and were read back; its
+    manifest holds their SHA-256. Only valid checkpoints count for `keep` and for `load`, so a process killed at any
+    instant leaves the previous checkpoint as it was. The latest is the one that was written last, whatever its step:
+    a run that went back to step 10 continues from what it saved since, not from the future that it left.
 
     Args:
-        folder: where the checkpoints are; made at the first save.
-        keep: how many finished checkpoints stay, at least 1.
+        folder: where the checkpoints are; made at the first save, from which on other processes cannot save there.
+        keep: how many valid checkpoints stay, at least 1.
 
     Raises:
         ValueError: `keep` is below 1.
@@ -57,64 +49,49 @@ class Checkpoints:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
         self.folder, self.keep = Path(folder), keep
-
-    def _path(self, step: int) -> Path:
-        return self.folder / f"{_PREFIX}{step:09d}"
+        self._known: dict[Path, tuple[int, int]] = {}
+        self._held = False
 
     def steps(self) -> list[int]:
-        """Return the steps of all finished checkpoints, ascending; `load` verifies their contents."""
-        found = self.folder.glob(f"{_PREFIX}*/{_MANIFEST}") if self.folder.is_dir() else []
-        return sorted(int(path.parent.name.removeprefix(_PREFIX)) for path in found)
+        """Return the steps of all finished checkpoints in the order of writing; `load` verifies their contents."""
+        return [one.step for one in folders.found_in(self.folder)]
 
-    def save(self, step: int, state: Mapping[str, Any]) -> Path:
+    def save(self, step: int, state: Mapping[str, Any], *, finite: bool = True) -> Path:
         """Write the checkpoint of a step, then remove those beyond `keep`.
 
         Args:
             step: its number, at least 0; a checkpoint of the same step is replaced.
-            state: tensors, numbers, strings and containers of them.
+            state: tensors, numbers, text and containers of them. What comes back is plain: NumPy's numbers as
+                Python's, its arrays as tensors, paths and dates as text.
+            finite: refuse tensors that hold NaN or +inf: from such weights no restart recovers.
 
         Returns:
             The folder of the checkpoint.
 
         Raises:
-            CheckpointError: it cannot be written; earlier checkpoints are untouched and no temporary file is left.
+            ValueError: a negative `step`, or a value that could not be read back; the message names where it is.
+            CheckpointError: a tensor is not finite, another process holds the folder, or the files cannot be written;
+                earlier checkpoints are untouched and no temporary file is left.
         """
-        temporary = self.folder / f"{_TEMPORARY}{step}_{os.getpid()}"
+        if step < 0:
+            raise ValueError(f"step must be 0 or more, got {step}")
+        plain = readable(dict(state))
+        bad = list(not_finite(plain)) if finite else []
+        if bad:
+            some = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
+            raise CheckpointError(f"the checkpoint of step {step} must be finite, got NaN or inf in {some}")
+        if not self._held:
+            folders.hold(self, self.folder)
+            self._held = True
         try:
-            temporary.mkdir(parents=True, exist_ok=True)
-            self._write(temporary, step, state)
-            shutil.rmtree(self._path(step), ignore_errors=True)
-            temporary.rename(self._path(step))
-            sync_path(self.folder)
+            path = folders.commit(self.folder, step, lambda temporary: _write(temporary / STATE, plain))
         except (OSError, RuntimeError) as error:
-            shutil.rmtree(temporary, ignore_errors=True)
             raise CheckpointError(f"cannot write the checkpoint of step {step} in {self.folder}: {error}") from error
-        self._rotate()
-        return self._path(step)
-
-    def _write(self, folder: Path, step: int, state: Mapping[str, Any]) -> None:
-        torch.save(dict(state), folder / _STATE)
-        sync_path(folder / _STATE)
-        manifest = {"step": step, "sha256": {_STATE: _sha256(folder / _STATE)}}
-        (folder / _MANIFEST).write_text(json.dumps(manifest))
-        sync_path(folder / _MANIFEST)
-        sync_path(folder)
-
-    def _rotate(self) -> None:
-        for step in self.steps()[: -self.keep]:
-            shutil.rmtree(self._path(step), ignore_errors=True)
-        for leftover in self.folder.glob(f"{_TEMPORARY}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-    def _valid(self, step: int) -> bool:
-        try:
-            manifest = json.loads((self._path(step) / _MANIFEST).read_text())
-            return all(_sha256(self._path(step) / name) == digest for name, digest in manifest["sha256"].items())
-        except (OSError, ValueError, KeyError, AttributeError):
-            return False
+        folders.rotate(self.folder, self.keep, self._known)
+        return path
 
     def load(self, *, map_location: str | torch.device = "cpu") -> tuple[int, dict[str, Any]] | None:
-        """Read the newest valid checkpoint.
+        """Read the latest valid checkpoint.
 
         A damaged checkpoint is skipped with a warning. No code in the file is run (`weights_only=True`).
 
@@ -127,12 +104,42 @@ class Checkpoints:
         Raises:
             CheckpointError: there are checkpoints, but every one is damaged.
         """
-        steps = self.steps()
-        for step in reversed(steps):
-            if self._valid(step):
-                state = torch.load(self._path(step) / _STATE, map_location=map_location, weights_only=True)
-                return step, state
-            warnings.warn(f"{self._path(step)} is damaged; trying the one before", stacklevel=2)
-        if steps:
-            raise CheckpointError(f"all {len(steps)} checkpoints in {self.folder} are damaged; move them away")
+        found = folders.found_in(self.folder)
+        for one in reversed(found):
+            try:
+                if folders.is_valid(one):
+                    return one.step, torch.load(one.path / STATE, map_location=map_location, weights_only=True)
+                reason = "its files are not those of its manifest"
+            except (MemoryError, torch.OutOfMemoryError):  # no fault of the file
+                raise
+            except Exception as error:  # a pickle that is not ours raises anything
+                reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+            warnings.warn(f"{one.path} is damaged ({reason}); trying the one before", stacklevel=2)
+        if found:
+            raise CheckpointError(f"all {len(found)} checkpoints in {self.folder} are damaged; move them away")
         return None
+
+
+class _Recorder(io.RawIOBase):
+    """A file that remembers why it could not be written, of which PyTorch's archive says nothing."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def _write(path: Path, state: Mapping[str, Any]) -> None:
+    with open(path, "xb", buffering=0) as file:
+        recorder = _Recorder(file)
+        try:
+            torch.save(state, recorder)  # type: ignore[arg-type]
+        except RuntimeError as error:
+            raise recorder.error or error from error
+    torch.load(path, map_location="meta", weights_only=True)  # that it can be read, before an older one is removed

@@ -96,6 +96,14 @@ class StepLog:
     def read(path: Path) -> list[dict[str, Any]]:
         """Read the lines of a log: `step`, and the losses by name.
 
-        What follows the last end of a line is left out: a process was ended while it wrote it.
+        A line that is not whole is left out: a process was ended, or a disk was full, while it was written.
         """
-        return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+        rows = []
+        for line in path.read_text(errors="replace").split("\n"):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                rows.append(row)
+        return rows

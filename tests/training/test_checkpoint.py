@@ -1,10 +1,10 @@
 """Checkpoints: atomic, verified, rotated (reliability tests A7 to A10 in small)."""
 
+import hashlib
 import json
 import os
 import random
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -29,17 +29,25 @@ def test_the_newest_is_loaded_and_only_the_last_are_kept(tmp_path: Path) -> None
     assert torch.equal(loaded["weight"], state(10)["weight"])
 
 
-def test_a_flipped_byte_is_found_and_the_previous_checkpoint_used(tmp_path: Path) -> None:
+@pytest.mark.faults
+@pytest.mark.reliability("A10")
+def test_a_flipped_byte_is_found_and_the_previous_checkpoint_used(tmp_path: Path, record_property) -> None:
+    """Fails when the digests of the manifest, or that of the manifest, are not compared."""
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, state(1))
-    newest = checkpoints.save(2, state(2)) / "state.pt"
-    whole = newest.read_bytes()
-    for offset in random.Random(0).sample(range(len(whole)), 20):
-        damaged = bytearray(whole)
-        damaged[offset] ^= 1
-        newest.write_bytes(damaged)
-        with pytest.warns(UserWarning, match="damaged"):
-            assert checkpoints.load()[0] == 1
+    saved, trials = checkpoints.save(2, state(2)), 0
+    for newest in (saved / "state.pt", saved / "manifest.json"):
+        whole = newest.read_bytes()
+        for offset in random.Random(0).sample(range(len(whole) - 1), min(200, len(whole) - 1)):  # but the last newline
+            damaged = bytearray(whole)
+            damaged[offset] ^= 1 << offset % 8
+            newest.write_bytes(damaged)
+            with pytest.warns(UserWarning, match="damaged"):
+                assert checkpoints.load()[0] == 1
+            trials += 1
+        newest.write_bytes(whole)
+    assert checkpoints.load()[0] == 2
+    record_property("trials", trials)
 
 
 def test_all_damaged_is_an_error_and_not_a_fresh_start(tmp_path: Path) -> None:
@@ -57,6 +65,8 @@ def test_a_folder_without_manifest_is_not_a_checkpoint(tmp_path: Path) -> None:
     assert checkpoints.load()[0] == 1
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("A8")
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_a_refusing_disk_leaves_the_previous_and_no_temporary(tmp_path: Path, monkeypatch, call: str) -> None:
     checkpoints = Checkpoints(tmp_path)
@@ -69,10 +79,11 @@ def test_a_refusing_disk_leaves_the_previous_and_no_temporary(tmp_path: Path, mo
     with pytest.raises(CheckpointError, match="No space left"):
         checkpoints.save(2, state(2))
     monkeypatch.undo()
-    assert [path.name for path in tmp_path.iterdir()] == ["step_000000001"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "step_000000001"]
     assert checkpoints.load()[0] == 1
 
 
+@pytest.mark.security
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
 
@@ -80,9 +91,15 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.system, (f"touch {canary}",)
 
-    Checkpoints(tmp_path).save(1, {"x": Malicious()})
-    with pytest.raises(Exception, match=r"weights_only|Weights only"):
-        Checkpoints(tmp_path).load()
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(ValueError, match=r"state\['x'\] must be a tensor, number, text or container, got Malicious"):
+        checkpoints.save(1, {"x": Malicious()})
+    path = checkpoints.save(1, state(1))
+    torch.save({"x": Malicious()}, path / "state.pt")  # with a manifest to match, as one who gives files away can make
+    digest = hashlib.sha256((path / "state.pt").read_bytes()).hexdigest()
+    (path / "manifest.json").write_text(json.dumps({"step": 1, "sha256": {"state.pt": digest}}))
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(CheckpointError, match="all 1 checkpoints"):
+        checkpoints.load()
     assert not canary.exists()
 
 
@@ -102,8 +119,11 @@ def _save_forever(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.reliability("A7")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_kill_at_random_points_never_loses_the_last_checkpoint(tmp_path: Path) -> None:
+def test_kill_at_random_points_never_loses_the_last_checkpoint(tmp_path: Path, record_property) -> None:
+    """Fails when the state is written in place, or a replaced checkpoint is removed before the new one appears."""
     seen, lost, torn, back = 0, 0, 0, 0
     pick = random.Random(int(time.time()))
     for trial in range(100):
@@ -119,6 +139,7 @@ def test_kill_at_random_points_never_loses_the_last_checkpoint(tmp_path: Path) -
             torn += not torch.all(found[1]["weight"] == found[0]).item()
             back += found[0] < seen
             seen = found[0]
-    print(json.dumps({"id": "A7", "trials": 100, "bad": lost + torn + back}), file=sys.stderr)
+    record_property("trials", 100)
+    record_property("worst", f"{lost} lost, {torn} torn, {back} back")
     assert (lost, torn, back) == (0, 0, 0)
     assert seen > 20

@@ -101,3 +101,19 @@ def test_a_loss_that_is_not_finite_is_an_error(tmp_path: Path, bad: float, writt
         log(1, {"action": 1.0, "distill": bad})
     assert not written or len(StepLog.read(path)) == 1
     assert path.exists() == written
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "torn", [b'{"step": 3, "act', b"\x00\xff{", b'{"step": 3}\n[1]\n"text"\n{"other": 1}\n{"step": 9']
+)
+def test_a_torn_log_stops_no_restart(tmp_path: Path, torn: bytes) -> None:
+    """Fails when a line that is not whole is parsed, or stays before the next one."""
+    path = tmp_path / "log.jsonl"
+    log = StepLog(path)
+    for step in range(3):
+        log(step, {"action": 1.0})
+    path.write_bytes(path.read_bytes() + torn)
+    StepLog(path, start=3)(3, {"action": 2.0})
+    assert [row["step"] for row in StepLog.read(path)] == [0, 1, 2, 3]
+    assert path.read_bytes().count(b"\n") == 4
