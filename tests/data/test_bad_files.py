@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from kdvideo.data import ClipError, probe, read_frames
+from kdvideo.data.video.container import open_video
 from tests.data.videos import picture, write_audio, write_video
 
 
@@ -156,6 +157,15 @@ def test_fields_of_a_camcorder_are_not_frames(shared):
     assert probe(path).length == len(read_frames(path, short_side=48)) == 13
     for fps in (12.5, 25, 30, 50, 60):
         assert len(read_frames(path, fps=fps, short_side=48)) == probe(path, fps=fps).length
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("error", [UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x"), MemoryError(), IndexError("x")])
+def test_every_exception_of_a_decoder_becomes_a_clip_error(tmp_path, error):
+    """Fails when `open_video` catches `av.FFmpegError` alone."""
+    write_video(tmp_path / "a.mp4", 2)
+    with pytest.raises(ClipError, match=type(error).__name__), open_video(tmp_path / "a.mp4"):
+        raise error
 
 
 def test_devices_are_not_opened():
