@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from kdvideo.data import ClipError, probe, read_frames
+from kdvideo.data.video.container import open_video
 from tests.data.videos import picture, write_audio, write_video
 
 
@@ -41,8 +42,8 @@ TEXTS = {
     "<!DOCTYPE html><html><body>404</body></html>": "not a video but text, beginning with '<!DOCTYPE html",
     "#EXTM3U\n#EXTINF:1,\n{video}\n#EXT-X-ENDLIST\n": "not a video but text|[Ii]nvalid",
     "#EXTM3U\n#EXTINF:1,\n{url}/a.ts\n#EXT-X-ENDLIST\n": "not a video but text|[Ii]nvalid",
-    "ffconcat version 1.0\nfile {video}\n": "[Ii]nvalid",
-    "ffconcat version 1.0\nfile {url}/a.mp4\n": "[Ii]nvalid",
+    "ffconcat version 1.0\nfile {video}\n": "text",
+    "ffconcat version 1.0\nfile {url}/a.mp4\n": "text",
     '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{url}</BaseURL></MPD>': "text",
     "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n": "[Ii]nvalid|text",
 }
@@ -80,7 +81,7 @@ def test_pictures_are_not_videos(tmp_path):
         out.width, out.height, out.pix_fmt = 64, 48, "rgb24"
         container.mux(out.encode(av.VideoFrame.from_ndarray(picture(1), "rgb24")))
     os.rename(tmp_path / "a.png", tmp_path / "a.mp4")
-    refused(tmp_path / "a.mp4", "[Ii]nvalid")
+    refused(tmp_path / "a.mp4", "unknown container")
 
 
 def test_empty_and_audio_only(tmp_path):
@@ -101,7 +102,7 @@ def test_truncated(tmp_path, name, part):
     write_video(tmp_path / name, noise, container_options=options, codec=codec, fmt=name[-3:])
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: int(len(whole) * part)])
-    refused(tmp_path / name, "truncated: [0-9]+ of the 40 frames|damaged")
+    refused(tmp_path / name, "truncated: [0-9]+ of the 40 frames|truncated: its end is missing|damaged")
 
 
 def test_no_frames(tmp_path):
@@ -112,14 +113,63 @@ def test_no_frames(tmp_path):
     refused(tmp_path / "a.mp4", "damaged|no video")
 
 
-def test_header_that_announces_too_much(tmp_path):
-    write_video(tmp_path / "a.avi", 20, codec="mpeg4")
-    data = bytearray((tmp_path / "a.avi").read_bytes())
-    assert int.from_bytes(data[48:52], "little") == 20
-    for at in (48, data.index(b"vids") + 32):
-        data[at : at + 4] = (31).to_bytes(4, "little")
-    (tmp_path / "a.avi").write_bytes(data)
-    refused(tmp_path / "a.avi", "truncated: 20 of the 31 frames")
+def test_avi_with_empty_chunks_is_whole(tmp_path):
+    """Fails when `packets < stream.frames` judges AVI files too."""
+    write_video(tmp_path / "a.avi", 20, codec="mpeg4", stamps=[*range(10), *range(15, 25)])
+    with av.open(str(tmp_path / "a.avi")) as container:
+        assert container.streams.video[0].frames == 25
+    assert len(read_frames(tmp_path / "a.avi")) == probe(tmp_path / "a.avi").length == 20
+
+
+CUT = {
+    "frag.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "10"}},
+    "a.avi": {"codec": "mpeg4", "stamps": [*range(20), *range(30, 50)]},
+    "a.mkv": {},
+    "a.webm": {"codec": "libvpx", "options": {"cpu-used": "8", "deadline": "realtime"}},
+    "a.ts": {},
+    "a.m2ts": {"fmt": "mpegts", "container_options": {"mpegts_m2ts_mode": "1"}},
+    "a.mpg": {"codec": "mpeg2video", "rate": 25, "fmt": "mpeg"},
+    "a.flv": {},
+    "a.asf": {"codec": "mpeg4", "fmt": "asf"},
+    "a.gif": {"codec": "gif", "pix_fmt": "rgb8"},
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", CUT)
+def test_every_container_tells_that_its_end_is_missing(tmp_path, name):
+    """Fails when the rule of the container in `truncation.RULES` gives False."""
+    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / name, noise, **CUT[name])
+    assert probe(tmp_path / name).length == 40
+    whole = (tmp_path / name).read_bytes()
+    for part in (0.5, 0.7, 0.97):
+        cut = int(len(whole) * part)  # odd: between two packets of ts or mpg it cannot be seen
+        (tmp_path / name).write_bytes(whole[: cut | 1])
+        refused(tmp_path / name, "truncated|damaged")
+
+
+def test_fields_of_a_camcorder_are_not_frames(shared):
+    """Fails when interlaced video is counted by its packets."""
+    path = shared / "faults" / "video" / "09_real_avchd_fields.mts"
+    if not path.exists():
+        pytest.skip("no recording of a camcorder in the shared folder")
+    assert probe(path).length == len(read_frames(path, short_side=48)) == 13
+    for fps in (12.5, 25, 30, 50, 60):
+        assert len(read_frames(path, fps=fps, short_side=48)) == probe(path, fps=fps).length
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("error", [UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x"), MemoryError(), IndexError("x")])
+def test_every_exception_of_a_decoder_becomes_a_clip_error(tmp_path, error):
+    """Fails when `open_video` catches `av.FFmpegError` alone."""
+    write_video(tmp_path / "a.mp4", 2)
+    with pytest.raises(ClipError, match=type(error).__name__), open_video(tmp_path / "a.mp4"):
+        raise error
+
+
+def test_devices_are_not_opened():
+    refused("/dev/zero", "not a regular file")
 
 
 def test_damage_in_the_middle_spares_the_windows_before_it(tmp_path):

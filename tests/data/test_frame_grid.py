@@ -1,4 +1,5 @@
 import os
+import struct
 from contextlib import contextmanager
 from fractions import Fraction
 
@@ -145,6 +146,31 @@ def test_rotation_is_applied(tmp_path, degrees):
     info = probe(tmp_path / "a.mp4", short_side=24)
     assert (info.height, info.width) == ((32, 24) if degrees % 180 else (24, 32))
     assert read_frames(tmp_path / "a.mp4", short_side=24).shape[-2:] == (info.height, info.width)
+
+
+EIGHT = {
+    (1, 0, 0, 1): lambda image: image,
+    (-1, 0, 0, 1): np.fliplr,
+    (1, 0, 0, -1): np.flipud,
+    (-1, 0, 0, -1): lambda image: np.rot90(image, 2),
+    (0, 1, 1, 0): lambda image: image.swapaxes(0, 1),
+    (0, -1, 1, 0): np.rot90,
+    (0, 1, -1, 0): lambda image: np.rot90(image, 3),
+    (0, -1, -1, 0): lambda image: np.rot90(image, 2).swapaxes(0, 1),
+}
+
+
+@pytest.mark.parametrize("matrix", EIGHT)
+def test_all_eight_display_matrices(tmp_path, matrix):
+    """Fails when `mirrored` or `flipped` is always False."""
+    write_video(tmp_path / "a.mp4", [gradient().numpy()] * 3, pix_fmt="yuv444p")
+    data = bytearray((tmp_path / "a.mp4").read_bytes())
+    a, b, c, d = (65536 * one for one in matrix)
+    at = data.index(b"tkhd") + 44
+    data[at : at + 20] = struct.pack(">5i", a, b, 0, c, d)
+    (tmp_path / "a.mp4").write_bytes(data)
+    shown = torch.tensor(EIGHT[matrix](gradient().numpy()).copy()).float()
+    assert (read_frames(tmp_path / "a.mp4")[0].permute(1, 2, 0).float() - shown).abs().mean() < 3
 
 
 def test_rotation_agrees_with_opencv(tmp_path):

@@ -21,6 +21,14 @@ VIDEO_EXTENSIONS = (
     ".ts",
     ".3gp",
     ".ogv",
+    ".mts",
+    ".m2ts",
+    ".vob",
+    ".asf",
+    ".3g2",
+    ".ogg",
+    ".divx",
+    ".gif",
 )
 Entries = dict[str, os.DirEntry[str]]
 

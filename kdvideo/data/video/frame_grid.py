@@ -15,7 +15,16 @@ import torch
 from av.video.reformatter import Interpolation, VideoReformatter
 from torch import Tensor
 
-from kdvideo.data.video.container import MAX_FRAMES, MAX_PIXELS, Ints, PathLike, Timeline, open_video, timeline
+from kdvideo.data.video.container import (
+    MAX_FRAMES,
+    MAX_PIXELS,
+    Ints,
+    Orientation,
+    PathLike,
+    Timeline,
+    open_video,
+    timeline,
+)
 from kdvideo.data.video.errors import ClipError
 from kdvideo.data.video.retrying import retried
 
@@ -74,7 +83,7 @@ def read_frames(
     window: range | None = None,
     box: tuple[int, int, int, int] | None = None,
 ) -> Tensor:
-    """Read frames of a video file, uint8 (T, 3, H, W), RGB, as a player would show them (rotation applied).
+    """Read frames of a video file, uint8 (T, 3, H, W), RGB, as a player would show them (turned and mirrored).
 
     Grid frame k is the frame shown nearest to the time `start + k / fps`; it is off by at most half the time
     between two frames of the file.
@@ -154,29 +163,29 @@ def _size(line: Timeline, short_side: int | None) -> tuple[int, int]:
         height, width = max(short_side, round(height * scale)), max(short_side, round(width * scale))
     if height * width > MAX_PIXELS:
         raise ClipError(line.path, f"frames of {width:.0f}x{height:.0f} pixels are not made")
-    return (int(width), int(height)) if line.turns % 2 else (int(height), int(width))
+    return (int(width), int(height)) if line.orientation.transposed else (int(height), int(width))
 
 
 @dataclass
 class _Place:
-    """Where frames go as RGB: `out` (T, 3, box), of frames of `height` x `width` after their turns."""
+    """Where frames go as RGB: `out` (T, 3, box), of frames of `height` x `width` as they are shown."""
 
     out: npt.NDArray[np.uint8]
     height: int
     width: int
-    turns: int
+    orientation: Orientation
     box: Box
     convert: VideoReformatter = field(default_factory=VideoReformatter)
 
     def put(self, frame: Any, slots: Ints) -> None:
         """Resize a frame and put the box of it into each of the slots."""
-        coded = (self.height, self.width) if self.turns % 2 else (self.width, self.height)
+        coded = (self.height, self.width) if self.orientation.transposed else (self.width, self.height)
         # threads=1: swscale's own threads would be missing, and waited for, in a forked worker.
         planar = self.convert.reformat(frame, *coded, "gbrp", interpolation=SCALING, threads=1)
         first, (top, left, height, width) = self.out[slots[0]], self.box
         for plane, channel in zip(planar.planes, (1, 2, 0), strict=True):
             rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-            shown = np.rot90(rows[: coded[1], : coded[0]], self.turns)
+            shown = self.orientation.place(rows[: coded[1], : coded[0]])
             first[channel] = shown[top : top + height, left : left + width]
         self.out[slots[1:]] = first
 
@@ -187,7 +196,7 @@ def _decode(line: Timeline, grid: Ints, height: int, width: int, box: Box) -> Te
     order = np.argsort(grid, kind="stable")
     wanted = line.keys[grid[order]]
     out = np.empty((len(grid), 3, box.height, box.width), np.uint8)
-    place = _Place(out, height, width, line.turns, box)
+    place = _Place(out, height, width, line.orientation, box)
     # A seek may land too late (open groups of pictures, a wrong index), and stamps of packets may be wrong: then every
     # frame is decoded from the first one on.
     for short in (False,) if line.counted else (True, False):
