@@ -11,6 +11,7 @@ from kdvideo.models.inception.s3dg import NON_LOCAL, s3dg
 from kdvideo.models.inflation import efficientnet_lite0, inflate, inflated
 from kdvideo.models.network import InputSpec, Network
 from kdvideo.models.resizing import resize_head, resize_stem
+from kdvideo.models.streaming import Streaming, causal, streaming
 
 __all__ = [
     "BACKBONES",
@@ -18,6 +19,8 @@ __all__ = [
     "Inception3D",
     "InputSpec",
     "Network",
+    "Streaming",
+    "causal",
     "checkpoints",
     "efficientnet_lite0",
     "from_pretrained",
@@ -34,6 +37,7 @@ __all__ = [
     "s3d",
     "s3dg",
     "save_pretrained",
+    "streaming",
     "summary",
     "timm",
     "torchvision",
