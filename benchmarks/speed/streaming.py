@@ -30,7 +30,7 @@ ARMS = {"block": "stream, blocks of 8 frames", "frame": "stream, frame by frame"
 def stream(network: models.Streaming, video: Tensor, block: int) -> None:
     """Run a stream from its start."""
     state: dict[str, Tensor] = {}
-    for frames in video.split(block, dim=2):
+    for frames in torch.split(video, block, dim=2):
         _, state = network(frames, state)
 
 
@@ -64,16 +64,16 @@ def measure(frames: int, size: int, rounds: int) -> dict[str, Any]:
 def markdown(result: dict[str, Any]) -> str:
     """Render the record."""
     counted, rows = result["multiply_adds"], []
+    reuse = result["frames"] / STEP * counted["clip"] / counted["stream"]
     for arm, text in ARMS.items():
         cost = result["cost"][arm]
         share = 1.0 if arm == "clip again" else counted["stream"] / counted["clip"]
         rows.append([text, f"{share:.3f}×", f"{cost['median']:.2f}× ({cost['min']:.2f}–{cost['max']:.2f})"])
-    reuse = result["frames"] / STEP
     lines = [
         *table(["per frame, S3D-G on a clip = 1", "multiply-adds", "time, median (and range)"], rows),
         "",
-        f"A clip of {result['frames']} frames that slides by {STEP} costs {reuse * counted['clip'] / counted['stream']:.1f} "
-        f"times the multiply-adds of the stream, and {result['sliding_over_block']:.1f} times its time in blocks. "
+        f"A clip of {result['frames']} frames that slides by {STEP} costs {reuse:.1f} times "
+        f"the multiply-adds of the stream, and {result['sliding_over_block']:.1f} times its time in blocks. "
         f"{result['size']}×{result['size']} pixels, {result['rounds']} rounds; {result['hardware']}, "
         f"{result['threads']} thread, load average {result['load_average']}.",
         "",
@@ -85,7 +85,7 @@ def main() -> None:
     """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=64)
-    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """Video backbones that give logits and name their layers."""
 
 from kdvideo.models import checkpoints, hub, inflation
-from kdvideo.models.adapters import BACKBONES, pytorchvideo, timm, torchvision
+from kdvideo.models.adapters import BACKBONES, VideoTransformer, from_transformers, pytorchvideo, timm, torchvision
 from kdvideo.models.flops import multiply_adds, summary
 from kdvideo.models.hub import from_pretrained, push_to_hub, save_pretrained
 from kdvideo.models.inception.backbone import Inception3D
@@ -20,10 +20,12 @@ __all__ = [
     "InputSpec",
     "Network",
     "Streaming",
+    "VideoTransformer",
     "causal",
     "checkpoints",
     "efficientnet_lite0",
     "from_pretrained",
+    "from_transformers",
     "hub",
     "i3d",
     "inflate",
