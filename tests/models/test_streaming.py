@@ -110,7 +110,7 @@ def test_wrong_input_is_refused():
 def test_a_saved_network_stays_causal(tmp_path):
     """Fails when the configuration is that of the network it was made from."""
     network, clip = build(), torch.randn(1, 3, 16, 32, 32)
-    models.save_pretrained(network, tmp_path, classes="abcde")
+    models.save_pretrained(network, tmp_path, classes=list("abcde"))
     loaded = models.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         assert torch.equal(loaded(clip), network(clip))
