@@ -1,7 +1,7 @@
 """Video backbones that give logits and name their layers."""
 
 from kdvideo.models import checkpoints, hub, inflation
-from kdvideo.models.adapters import BACKBONES, pytorchvideo, timm, torchvision
+from kdvideo.models.adapters import BACKBONES, VideoTransformer, from_transformers, pytorchvideo, timm, torchvision
 from kdvideo.models.flops import multiply_adds, summary
 from kdvideo.models.hub import from_pretrained, push_to_hub, save_pretrained
 from kdvideo.models.inception.backbone import Inception3D
@@ -11,6 +11,7 @@ from kdvideo.models.inception.s3dg import NON_LOCAL, s3dg
 from kdvideo.models.inflation import efficientnet_lite0, inflate, inflated
 from kdvideo.models.network import InputSpec, Network
 from kdvideo.models.resizing import resize_head, resize_stem
+from kdvideo.models.streaming import Streaming, causal, streaming
 
 __all__ = [
     "BACKBONES",
@@ -18,9 +19,13 @@ __all__ = [
     "Inception3D",
     "InputSpec",
     "Network",
+    "Streaming",
+    "VideoTransformer",
+    "causal",
     "checkpoints",
     "efficientnet_lite0",
     "from_pretrained",
+    "from_transformers",
     "hub",
     "i3d",
     "inflate",
@@ -34,6 +39,7 @@ __all__ = [
     "s3d",
     "s3dg",
     "save_pretrained",
+    "streaming",
     "summary",
     "timm",
     "torchvision",

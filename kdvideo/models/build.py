@@ -11,8 +11,10 @@ from kdvideo.models.inception.s3d import s3d
 from kdvideo.models.inception.s3dg import s3dg
 from kdvideo.models.inflation import inflated
 from kdvideo.models.network import Network, call_builder
+from kdvideo.models.streaming import causal_of
 
 BUILDERS: dict[str, Callable[..., Network]] = {
+    "causal": causal_of,
     "i3d": i3d,
     "inflated": inflated,
     "pytorchvideo": pytorchvideo,

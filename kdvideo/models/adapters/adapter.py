@@ -31,7 +31,7 @@ class Adapter(Network):
         self,
         network: nn.Module,
         *,
-        builder: Callable[..., Network],
+        builder: Callable[..., Network] | None,
         config: dict[str, Any],
         input_spec: InputSpec,
         layer_names: Mapping[str, str],

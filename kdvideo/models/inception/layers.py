@@ -61,14 +61,20 @@ class StridedConv3d(nn.Conv3d):
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of (B, C, T, H, W) features; T', H' and W' are as the padding makes them."""
         axes = zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
-        pads = [self.pad(*axis) for axis in axes]
-        if x.is_cuda and self.in_channels < 8:
-            return folded_conv3d(x, self.weight, self.stride, pads)
-        before = [b for b, _ in pads]
-        if any(b != a for b, a in pads):  # conv3d pads both sides alike: the odd rest needs a padded copy
-            x = F.pad(x, [p for pair in reversed(pads) for p in pair])
-            before = [0, 0, 0]
-        return F.conv3d(x, self.weight, None, self.stride, before)
+        return padded_conv3d(x, self.weight, None, self.stride, [self.pad(*axis) for axis in axes])
+
+
+def padded_conv3d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], pads: list[tuple[int, int]]
+) -> Tensor:
+    """Compute conv3d of features that are padded by (before, after) along T, H and W."""
+    if x.is_cuda and bias is None and weight.shape[1] < 8:
+        return folded_conv3d(x, weight, stride, pads)
+    before = [b for b, _ in pads]
+    if any(b != a for b, a in pads):  # conv3d pads both sides alike: the odd rest needs a padded copy
+        x = F.pad(x, [p for pair in reversed(pads) for p in pair])
+        before = [0, 0, 0]
+    return F.conv3d(x, weight, bias, stride, before)
 
 
 def folded_conv3d(x: Tensor, weight: Tensor, stride: Sequence[int], pads: list[tuple[int, int]]) -> Tensor:

@@ -1,0 +1,288 @@
+"""S3D-G, S3D and I3D that see the past only, called on a clip or on a stream of frames.
+
+Legend: B batch, C channels, T frames, H W space, S steps of the last layer (one every 8 frames), K classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from functools import reduce
+from types import MappingProxyType
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from kdvideo.models.inception.backbone import MINIMUM, Inception3D, Mixed
+from kdvideo.models.inception.head import ShrinkingAvgPool3d
+from kdvideo.models.inception.layers import MaxPool3d, StridedConv3d, half_padding, padded_conv3d
+from kdvideo.models.inception.s3dg import Gate
+from kdvideo.models.network import Triple, check_clip
+
+State = dict[str, Tensor]  # module path -> what the layer keeps of the frames before
+
+
+class _Causal(nn.Module):
+    """A layer whose output at a frame depends on that frame and on those before it."""
+
+    time_stride = 1
+
+    def step(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the outputs that further frames (B, C, T, H, W) complete, and what to keep; None: no past."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of a whole clip."""
+        return self.step(x, None)[0]
+
+
+class _Conv(_Causal):
+    """A convolution whose windows end where their stride does; zeros stand for the frames before the first."""
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self.stride = cast("Triple", conv.stride)
+        self.time_stride = self.stride[0]
+        self.pad = conv.pad if isinstance(conv, StridedConv3d) else half_padding
+
+    def step(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Convolve the windows that are complete."""
+        kernel = self.weight.shape[2:]
+        frames, past = _windows(x, past, kernel[0], self.stride[0], fill=0.0)
+        if frames.shape[2] == 0:
+            return frames, past
+        space = [self.pad(*axis) for axis in zip(x.shape[3:], kernel[1:], self.stride[1:], strict=True)]
+        return padded_conv3d(frames, self.weight, self.bias, self.stride, [(0, 0), *space]), past
+
+
+class _MaxPool(_Causal):
+    """A pool over the space of every frame, then over the windows in time."""
+
+    def __init__(self, pool: MaxPool3d) -> None:
+        super().__init__()
+        self.kernel, self.time_stride = pool.kernel_size[0], pool.stride[0]
+        self.space = copy.copy(pool)  # the kinds differ in how they pad space
+        self.space.kernel_size, self.space.stride = (1, *pool.kernel_size[1:]), (1, *pool.stride[1:])
+        self.space.padding = (0, *pool.padding[1:]) if isinstance(pool.padding, tuple) else pool.padding
+
+    def step(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Take the maxima of the windows that are complete."""
+        frames, past = _windows(self.space(x), past, self.kernel, self.time_stride, fill=-math.inf)
+        span = frames.shape[2] - self.kernel + 1
+        if span <= 0:
+            return frames[:, :, :0], past
+        return reduce(torch.maximum, [frames[:, :, i : i + span : self.time_stride] for i in range(self.kernel)]), past
+
+
+class _Mean(_Causal):
+    """The mean of vectors (B, C, T) over the last `steps` of them, or over all where there are fewer."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def step(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the mean at every step; what is kept has a row of ones where there is a vector."""
+        x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+        past = x.new_zeros(*x.shape[:2], self.steps - 1) if past is None else past
+        x = torch.cat([past, x], 2)
+        sums = x.unfold(2, self.steps, 1).sum(-1)
+        return sums[:, :-1] / sums[:, -1:], x[:, :, x.shape[2] - self.steps + 1 :]
+
+
+class _Gate(_Causal):
+    """S3D-G's gate, y_t = x_t * sigmoid(W m_t), with m_t the mean over space and the last steps."""
+
+    def __init__(self, gate: Gate, steps: int) -> None:
+        super().__init__()
+        self.linear, self.mean = gate.linear, _Mean(steps)
+
+    def step(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Weigh every channel of every frame."""
+        means, past = self.mean.step(x.mean((3, 4)), past)
+        return x * torch.sigmoid(self.linear(means.mT)).mT[..., None, None], past
+
+
+class _Head(_Causal):
+    """The classifier: logits of every step, and their mean over the last steps."""
+
+    def __init__(self, head: nn.Module, steps: int) -> None:
+        super().__init__()
+        self.pool = ShrinkingAvgPool3d((1, 7, 7))
+        self.dropout, self.proj = head.get_submodule("dropout"), head.get_submodule("proj")
+        self.mean = _Mean(steps)
+
+    def step(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return logits (B, K, S)."""
+        logits: Tensor = self.proj(self.dropout(self.pool(x)).movedim(1, -1)).mean((2, 3))
+        return self.mean.step(logits.mT, past)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (B, K) at the end of a clip."""
+        return super().forward(x)[:, :, -1]
+
+
+class Streaming(nn.Module):
+    """A causal network on a stream: `logits, state = network(frames, state)`; made by `streaming`.
+
+    Attributes:
+        network: the causal network.
+    """
+
+    def __init__(self, network: Inception3D) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor, state: Mapping[str, Tensor] = MappingProxyType({})) -> tuple[Tensor, State]:
+        """Take further frames of B streams; return the logits of the steps that they complete, and the new state.
+
+        Args:
+            frames: (B, C, T, H, W), one or any number of them.
+            state: as the call before returned it; empty at the start of the streams. It is not changed.
+
+        Returns:
+            Logits (B, S, K): S is 0 where no step is complete, 1 at every eighth frame, or 1 per 8 frames of a block.
+
+        Raises:
+            ValueError: frames as the network does not take them, or of another batch or size than those before.
+        """
+        check_clip(frames, channels=self.network.in_channels, minimum=(1, *MINIMUM[1:]))
+        after = dict(state)
+        if frames.device.type == "cpu":
+            frames = frames.contiguous(memory_format=torch.channels_last_3d)
+        logits = _advance(self.network, frames, "", after)
+        if logits.ndim == 5:  # no step is complete
+            return frames.new_zeros(len(frames), 0, self.network.num_classes), after
+        return logits.mT, after
+
+
+def streaming(network: Inception3D) -> Streaming:
+    """Run a causal network on a stream of frames, each computed once, in memory that does not grow.
+
+    After any number of frames the logits are those of `network` on the whole clip from the first frame, in whatever
+    blocks the frames came. The network computes in the strides of its layers: it gives logits every 8 frames. Call
+    it in eval mode and without gradient; the state is a value, so one network serves many streams.
+
+    Args:
+        network: from `causal`; it is shared, not copied.
+
+    Raises:
+        ValueError: a network that sees the future.
+
+    Examples:
+        >>> from kdvideo.models import s3dg
+        >>> network = streaming(causal(s3dg(5, depth_multiplier=0.125, min_depth=8))).eval()
+        >>> state, video = {}, torch.rand(1, 3, 16, 32, 32)
+        >>> with torch.no_grad():
+        ...     for frame in video.split(1, dim=2):
+        ...         logits, state = network(frame, state)
+        ...         if logits.shape[1]:
+        ...             print(torch.allclose(logits[:, -1], network.network(video), atol=1e-5))
+        False
+        True
+    """
+    if not isinstance(network, Inception3D) or network.config.get("architecture") != "causal":
+        raise ValueError(f"network must see the past only, got {type(network).__name__}: give models.causal(network)")
+    return Streaming(network)
+
+
+def causal(network: Inception3D, *, window: int | None = None) -> Inception3D:
+    """Return a copy of S3D-G, S3D or I3D that sees the past only: (B, C, T, H, W) -> logits (B, K) at the last frame.
+
+    Weights and names of the layers are those of `network`; the function is another one, so train it, e.g. with
+    `network` as the teacher. At stride s every s frames complete a step: windows are padded in front by k - s frames
+    and not behind, and frames after the last multiple of 8 have no effect. Means over time, in the gates of S3D-G and
+    of the logits, are over the last `window` frames; every step weighs alike.
+
+    Args:
+        network: from `s3dg`, `s3d` or `i3d`, without non-local blocks, which see all frames.
+        window: a multiple of 8; None: the frames in its `input_spec`.
+
+    Raises:
+        ValueError: another network, or a window out of range.
+
+    Examples:
+        >>> from kdvideo.models import s3dg
+        >>> network = s3dg(5, depth_multiplier=0.125, min_depth=8)
+        >>> student = causal(network, window=16)
+        >>> student(torch.zeros(2, 3, 16, 32, 32)).shape, student.state_dict().keys() == network.state_dict().keys()
+        (torch.Size([2, 5]), True)
+    """
+    kind = network.config["architecture"] if isinstance(network, Inception3D) else type(network).__name__
+    if kind not in ("s3dg", "s3d", "i3d"):
+        raise ValueError(f"network must be of s3dg, s3d or i3d, got {kind}: build it with models.s3dg")
+    if any(name.startswith("non_local") for name, _ in network.named_children()):
+        raise ValueError("network must have no non-local block, got some: build it with non_local=()")
+    window = network.input_spec.frames if window is None else window
+    if window < 8 or window % 8:
+        raise ValueError(f"window must be a positive multiple of 8 frames, got {window}")
+    original, network, stride = network.config, copy.deepcopy(network), 1
+    for name, layer in list(network.named_children()):
+        steps = window // stride
+        parts = {"": _Head(layer, steps)} if name == "head" else _causal_parts(layer, steps)
+        for path, part in parts.items():
+            network.set_submodule(f"{name}.{path}".rstrip("."), part)
+            stride *= part.time_stride
+    network.builder = causal_of
+    keys = ("in_channels", "num_classes")
+    network.config = {
+        "architecture": "causal",
+        "network": original,
+        "window": window,
+        **{key: original[key] for key in keys},
+    }
+    return network
+
+
+def causal_of(network: Mapping[str, Any], *, window: int, in_channels: int, num_classes: int) -> Inception3D:
+    """Build a causal network with fresh weights from its configuration."""
+    from kdvideo.models.build import build  # which lists this function
+
+    built = build({**network, "in_channels": in_channels, "num_classes": num_classes})
+    return causal(cast("Inception3D", built), window=window)
+
+
+def _causal_parts(layer: nn.Module, steps: int) -> dict[str, _Causal]:
+    """Return the causal form of the modules that see several frames, by path."""
+    parts: dict[str, _Causal] = {}
+    for path, module in layer.named_modules():
+        if isinstance(module, Gate):
+            parts[path] = _Gate(module, steps)
+        elif isinstance(module, (nn.Conv3d, MaxPool3d)) and (module.kernel_size[0], module.stride[0]) != (1, 1):
+            parts[path] = _MaxPool(module) if isinstance(module, MaxPool3d) else _Conv(module)
+    return parts
+
+
+def _windows(x: Tensor, past: Tensor | None, kernel: int, stride: int, *, fill: float) -> tuple[Tensor, Tensor]:
+    """Return the frames under the windows that are complete, and the frames that later windows need."""
+    span = max(kernel, stride)  # a kernel below the stride sees the last frames of each stride
+    if past is None:
+        past = x.new_full((*x.shape[:2], span - stride, *x.shape[3:]), fill)
+    if past.shape[:2] != x.shape[:2] or past.shape[3:] != x.shape[3:]:
+        raise ValueError(
+            f"frames must be of the batch and size of those before, {tuple(past.shape)}, got {tuple(x.shape)}: "
+            "start a stream with state={}"
+        )
+    x = torch.cat([past, x], 2)
+    count = max((x.shape[2] - span) // stride + 1, 0)
+    end = (count - 1) * stride + span if count else 0
+    return x[:, :, span - kernel : end] if count else x[:, :, :0], x[:, :, count * stride :]
+
+
+def _advance(module: nn.Module, x: Tensor, path: str, state: State) -> Tensor:
+    """Return the outputs that further frames complete, none where a layer completes no window; update the state."""
+    if isinstance(module, _Causal):
+        x, state[path] = module.step(x, state.get(path))
+    elif isinstance(module, Mixed):
+        x = torch.cat([_advance(part, x, f"{path}.{name}", state) for name, part in module.named_children()], 1)
+    elif isinstance(module, nn.Sequential):
+        for name, part in module.named_children():
+            x = _advance(part, x, f"{path}.{name}".lstrip("."), state)
+            if x.shape[2] == 0:
+                break
+    else:
+        x = module(x)
+    return x
