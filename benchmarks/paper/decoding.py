@@ -104,7 +104,6 @@ def trained(features: Features, lab: Lab, seed: int) -> Reader:
         "optimizer": asdict(optimizer),
         "widths": widths,
         "mixed_precision": config.mixed_precision,
-        "processes": accelerator.num_processes,
         **config.rounding,
     }
     folder = config.work_dir / "decoders" / settings_hash(settings)

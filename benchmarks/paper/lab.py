@@ -111,7 +111,6 @@ class Lab:
             "optimizer": asdict(config.optimizer),
             "network": starts.decisive(config.network),
             "mixed_precision": config.mixed_precision,
-            "processes": self.accelerator.num_processes,
             "accumulate": config.gradient_accumulation_steps,
             **config.rounding,
             **self._flow_settings(method),
@@ -137,6 +136,7 @@ class Lab:
                 accumulate=config.gradient_accumulation_steps,
                 channels_last=config.channels_last,
                 compile=config.compile,
+                **config.guards,
             )
             with training_log.timed(folder / WEIGHTS, self.accelerator):
                 bare = fit(training, self.accelerator).remove()

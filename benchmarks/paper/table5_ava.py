@@ -36,7 +36,7 @@ def measure(row: Row, lab: Lab, seed: int, *, detector: ava.Config | None = None
     (method,) = row.of
     detector = detector or dataclasses.replace(DETECTOR, work_dir=lab.config.work_dir)
     trained, accelerator = lab.train(method, seed), make_accelerator(detector)
-    settings = decisive(detector, trained.network, open_split(detector, "train"), seed, accelerator)
+    settings = decisive(detector, trained.network, open_split(detector, "train"), seed)
     folder = detector.work_dir / "detectors" / settings_hash(settings)
     with training_log.timed(folder / HEAD, accelerator):
         train(detector, trained.path, seed, accelerator, folder=folder)

@@ -52,7 +52,7 @@ def train(config: Config, weights: Path, seed: int, accelerator: Accelerator, *,
     accelerator.print(split.report)
     network, names = detectors.pretrained(weights)
     folder = folder or config.output_dir / f"seed{seed}"
-    claim_folder(folder, decisive(config, network, split, seed, accelerator))
+    claim_folder(folder, decisive(config, network, split, seed))
     if not (folder / detectors.HEAD).exists():
         options: dict[str, Any] = {"box_layers": config.box_layers, "dropout": config.dropout, "seed": seed}
         model = detectors.build(network, config.layer, len(split.classes), **options)
@@ -83,7 +83,7 @@ def losses(model: nn.Module, batch: Batch, *, spec: InputSpec, box_weight: float
     return {"actions": found.actions, "boxes": box_weight * found.boxes}
 
 
-def decisive(config: Config, network: Network, split: Split, seed: int, accelerator: Accelerator) -> dict[str, Any]:
+def decisive(config: Config, network: Network, split: Split, seed: int) -> dict[str, Any]:
     """Return everything that decides the outcome of a training."""
     names = ("clip_start", "layer", "frozen_statistics", "dropout", "box_weight", "mixed_precision")
     return {
@@ -93,7 +93,6 @@ def decisive(config: Config, network: Network, split: Split, seed: int, accelera
         "data": split.fingerprint,
         "input": asdict(config.input),
         "optimizer": asdict(config.optimizer),
-        "processes": accelerator.num_processes,
         **{name: getattr(config, name) for name in names},
         **({"box_layers": config.box_layers} if config.box_layers else {}),
     }

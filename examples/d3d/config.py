@@ -148,6 +148,13 @@ class Config:
     compile: bool = False
     """Compile the network that learns; its first step takes a minute or so."""
     checkpointing_steps: int = 1000
+    on_not_finite: Literal["raise", "skip"] = "raise"
+    """What a step does whose loss or gradient is not finite: end the training before it is taken, or leave it out; more
+    than ten in a row end it."""
+    clip_deadline: float = 120.0
+    """Seconds that a loader's worker may take for one clip before it is ended; 0: any."""
+    step_deadline: float = 600.0
+    """Seconds without the end of a step after which a process ends, with the stacks of its threads; 0: never."""
     with_tracking: bool = False
     """Write tensorboard logs beside each trained network."""
 
@@ -184,6 +191,12 @@ class Config:
     def rounding(self) -> dict[str, bool]:
         """What changes rounding alone, as far as it is on."""
         return {name: True for name in ("channels_last", "compile") if getattr(self, name)}
+
+    @property
+    def guards(self) -> dict[str, Any]:
+        """What a `Training` does when something goes wrong."""
+        skip = self.on_not_finite == "skip"
+        return {"skip": skip, "clip_deadline": self.clip_deadline, "step_deadline": self.step_deadline}
 
     def folder(self, seed: int, network: str) -> Path:
         """Where one network of one seed is trained."""

@@ -78,7 +78,6 @@ def train_s3dg(
         "optimizer": asdict(config.optimizer),
         "network": starts.decisive(config.network),
         "mixed_precision": config.mixed_precision,
-        "processes": accelerator.num_processes,
         "accumulate": config.gradient_accumulation_steps,
         **config.rounding,
     }
@@ -99,6 +98,7 @@ def train_s3dg(
             accumulate=config.gradient_accumulation_steps,
             channels_last=config.channels_last,
             compile=config.compile,
+            **config.guards,
         )
         network = fit(training, accelerator)
         if accelerator.is_main_process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, tqdm
@@ -17,13 +19,24 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
 from examples.d3d.config import Config, Optimizer
+from examples.d3d.finite import FiniteSteps, global_means
 from examples.d3d.networks import learning_rate, make_optimizer
 from examples.d3d.shares import Share
 from kdvideo import data, flow
 from kdvideo.files import write_atomic
-from kdvideo.training import Checkpoints, StepLog, StepSampler, StopRequest, ignore_signals, step_seed
+from kdvideo.training import (
+    Checkpoints,
+    StepLog,
+    StepSampler,
+    StopRequest,
+    Watchdog,
+    Watched,
+    start_worker,
+    step_seed,
+)
 
 LONGEST_WAIT = timedelta(hours=6)  # of one process for the others' shares of the flow
+STEP_DEADLINE, CLIP_DEADLINE = 600.0, 120.0  # seconds
 Batch = dict[str, Any]
 Losses = Callable[[nn.Module, Batch], Mapping[str, Tensor]]
 
@@ -49,6 +62,10 @@ class Training:
         accumulate: parts of a batch whose gradients are added up before a step.
         channels_last: keep the kernels of 3-D convolutions, and with them what the layers pass on, channels last.
         compile: compile the model.
+        skip: leave steps out whose loss or gradient is not finite, instead of raising.
+        step_deadline: seconds after which a step that does not end ends the process, with every thread's stack; 0:
+            never.
+        clip_deadline: seconds that a loader's worker may take for one item; 0: any.
     """
 
     name: str
@@ -65,6 +82,9 @@ class Training:
     accumulate: int = 1
     channels_last: bool = False
     compile: bool = False
+    skip: bool = False
+    step_deadline: float = STEP_DEADLINE
+    clip_deadline: float = CLIP_DEADLINE
 
 
 def make_accelerator(config: Config) -> Accelerator:
@@ -108,11 +128,18 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     if accelerator.log_with:
         accelerator.init_trackers(f"tensorboard/{training.name.replace(' ', '-')}")
     bar = tqdm(total=steps, initial=first, desc=training.name, unit="step")
-    with StopRequest() as stop, bar:
-        for step, terms in _steps(training, model, optimizer, accelerator, first):
-            values = {name: value.item() for name, value in terms.items()}
-            log(step, values)
-            if average:
+    finite = FiniteSteps(bare, skip=training.skip)
+
+    def save(done: int) -> None:
+        if accelerator.is_main_process:
+            states = {"model": bare, "optimizer": optimizer} | ({"average": average} if average else {})
+            checkpoints.save(done, {name: one.state_dict() for name, one in states.items()})
+
+    with StopRequest() as stop, bar, Watchdog(training.step_deadline, sys.__stderr__) as dog:
+        for step, values, taken in _steps(training, model, optimizer, accelerator, first, finite, save):
+            dog.feed()
+            log(step, values if taken else {"skipped": finite.skipped})
+            if average and taken:
                 average.update_parameters(bare)
             bar.update()
             bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
@@ -120,11 +147,10 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
                 accelerator.log(values, step=step)
             done, asked = step + 1, any_process(accelerator, bool(stop))
             if done == steps or asked or done % training.checkpointing_steps == 0:
-                if accelerator.is_main_process:
-                    states = {"model": bare, "optimizer": optimizer} | ({"average": average} if average else {})
-                    checkpoints.save(done, {name: one.state_dict() for name, one in states.items()})
+                save(done)
                 _share_unreadable(training, accelerator)
                 accelerator.wait_for_everyone()
+                dog.feed()
             if asked and done < steps:
                 accelerator.print(f"\nstopped after step {done}; the same command continues from here")
                 sys.exit(stop.exit_code or 143)
@@ -160,29 +186,73 @@ def _average(model: nn.Module, decay: float) -> AveragedModel | None:
 
 
 def _steps(
-    training: Training, model: nn.Module, optimizer: Any, accelerator: Accelerator, first: int
-) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
+    training: Training,
+    model: nn.Module,
+    optimizer: Any,
+    accelerator: Accelerator,
+    first: int,
+    finite: FiniteSteps,
+    save: Callable[[int], None],
+) -> Iterator[tuple[int, dict[str, float], bool]]:
+    """Train, and yield after every step its number, its losses over all processes, and whether it was taken."""
     parts, rate = training.accumulate, learning_rate(training.optimizer)
     share = _share(training, accelerator, first)
-    loader = _loader(training, share, accelerator)
+    watched = Watched(training.dataset, deadline=training.clip_deadline, workers=training.num_workers)
     complete = lambda batch: training.on_device(data.to_float(batch))  # noqa: E731
+    loader = _loader(training, watched, share, accelerator)
     batches = flow.prefetch_to_device(loader, complete, device=accelerator.device)
-    for part, batch in enumerate(batches, first * parts):
-        step = part // parts
+    clips: list[Any] = []
+    summed: dict[str, Tensor] = {}
+    for part, batch in enumerate(_named(batches, training, watched, first, save), first * parts):
+        step, last = part // parts, (part + 1) % parts == 0
+        if part % parts == 0:
+            finite.begin()
+            clips, summed = [], {}
         # A function of (seed, step): a resumed training draws what one that was never stopped draws.
-        torch.manual_seed(step_seed(training.seed, part + 1, accelerator.process_index))
+        seed = step_seed(training.seed, part + 1, accelerator.process_index)
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
         for group in optimizer.param_groups:
             group["lr"] = rate(step)
+        clips += batch.get("clip", [])
         with accelerator.accumulate(model):
             with accelerator.autocast():
                 terms = training.losses(model, batch)
             accelerator.backward(share.weight * sum(terms.values()))
-            if accelerator.sync_gradients and training.optimizer.clip_norm:
-                accelerator.clip_grad_norm_(model.parameters(), training.optimizer.clip_norm)
-            optimizer.step()
+            for name, value in terms.items():
+                summed[name] = summed.get(name, 0) + share.weight * value.detach() / parts
+            if last:
+                values = global_means(summed, accelerator)
+                taken = finite.judge(step, values, clips)
+                if taken and training.optimizer.clip_norm:
+                    accelerator.clip_grad_norm_(model.parameters(), training.optimizer.clip_norm)
+            if not last or taken:
+                optimizer.step()
             optimizer.zero_grad()
-        if (part + 1) % parts == 0:
-            yield step, terms
+        if last:
+            yield step, values, taken
+
+
+def _named(
+    batches: Iterator[Batch], training: Training, watched: Watched, first: int, save: Callable[[int], None]
+) -> Iterator[Batch]:
+    """Yield batches; where a loader's worker died, save what was trained so far and name its clips."""
+    number = 0
+    try:
+        for batch in batches:
+            yield batch
+            number += 1
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        done, rest = divmod(number, training.accumulate)
+        if done and not rest:
+            save(first + done)
+        ids = getattr(getattr(training.dataset, "clips", training.dataset), "reader", None)
+        names = [ids.manifest[at]["clip"] if ids else f"item {at}" for at in watched.at_work()]
+        limit = f"it may take {training.clip_deadline:g} s" if training.clip_deadline else "it crashed or was killed"
+        raise data.ClipError(", ".join(names) or "a clip", f"the process that read it ended ({limit})") from error
 
 
 def _share(training: Training, accelerator: Accelerator, first: int) -> Share:
@@ -197,13 +267,13 @@ def _share(training: Training, accelerator: Accelerator, first: int) -> Share:
     return Share(sampler, accelerator.process_index, accelerator.num_processes)
 
 
-def _loader(training: Training, share: Share, accelerator: Accelerator) -> DataLoader[Any]:
+def _loader(training: Training, watched: Watched, share: Share, accelerator: Accelerator) -> DataLoader[Any]:
     return DataLoader(
-        training.dataset,
+        watched,
         batch_sampler=share,
         num_workers=training.num_workers,
         collate_fn=training.collate,
-        worker_init_fn=ignore_signals,
+        worker_init_fn=start_worker,
         pin_memory=accelerator.device.type == "cuda",
         persistent_workers=training.num_workers > 0,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 from types import MappingProxyType
 from typing import Any, cast
@@ -17,10 +17,13 @@ from torch import Tensor, nn
 
 from kdvideo.models.inception.backbone import MINIMUM, Inception3D, Mixed
 from kdvideo.models.inception.head import ShrinkingAvgPool3d
+from kdvideo.models.inception.i3d import i3d
 from kdvideo.models.inception.layers import MaxPool3d, StridedConv3d, half_padding, padded_conv3d
-from kdvideo.models.inception.s3dg import Gate
-from kdvideo.models.network import Triple, check_clip
+from kdvideo.models.inception.s3d import s3d
+from kdvideo.models.inception.s3dg import Gate, s3dg
+from kdvideo.models.network import Network, Triple, call_builder, check_clip
 
+_OFFLINE: Mapping[str, Callable[..., Network]] = {"i3d": i3d, "s3d": s3d, "s3dg": s3dg}
 State = dict[str, Tensor]  # module path -> what the layer keeps of the frames before
 
 
@@ -239,9 +242,12 @@ def causal(network: Inception3D, *, window: int | None = None) -> Inception3D:
 
 def causal_of(network: Mapping[str, Any], *, window: int, in_channels: int, num_classes: int) -> Inception3D:
     """Build a causal network with fresh weights from its configuration."""
-    from kdvideo.models.build import build  # which lists this function
-
-    built = build({**network, "in_channels": in_channels, "num_classes": num_classes})
+    builder = _OFFLINE.get(network.get("architecture", ""))
+    if builder is None:
+        raise ValueError(
+            f"the offline architecture must be one of {list(_OFFLINE)}, got {network.get('architecture')!r}"
+        )
+    built = call_builder(builder, {**network, "in_channels": in_channels, "num_classes": num_classes})
     return causal(cast("Inception3D", built), window=window)
 
 

@@ -6,6 +6,7 @@ Usable without the rest of kdvideo.
 from kdvideo.training.checkpoint import Checkpoints
 from kdvideo.training.checkpoint_folders import CheckpointError
 from kdvideo.training.environment import environment, settings_hash
+from kdvideo.training.loader import Watched, start_worker
 from kdvideo.training.metrics import accuracy, confusion_matrix, mean_and_standard_error
 from kdvideo.training.preemption import StopRequest, ignore_signals
 from kdvideo.training.run_folder import StepLog, claim_folder
@@ -23,6 +24,7 @@ __all__ = [
     "StopRequest",
     "Timings",
     "Watchdog",
+    "Watched",
     "accuracy",
     "claim_folder",
     "confusion_matrix",
@@ -32,5 +34,6 @@ __all__ = [
     "mean_and_standard_error",
     "settings_hash",
     "spread_of",
+    "start_worker",
     "step_seed",
 ]

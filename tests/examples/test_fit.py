@@ -1,7 +1,10 @@
 """The training loop on a linear model: accumulation, resuming, and one Accelerator for several trainings."""
 
+import ctypes
 import dataclasses
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ from examples.d3d import training as loop
 from examples.d3d.config import Optimizer
 from examples.d3d.shares import Share
 from examples.d3d.training import Training, fit
-from kdvideo.training import StepLog, StepSampler
+from kdvideo.data import ClipError
+from kdvideo.training import Checkpoints, StepLog, StepSampler
 
 PLAIN = Optimizer(steps=5, batch_size=4, reference_batch=4, lr=0.1, decay_at=(), momentum=0.9, weight_decay=0.0)
 
@@ -239,3 +243,103 @@ def test_the_layout_and_the_compiler_change_rounding_alone(
     assert bool(calls) is change.get("compile", False)
     assert found[1] == pytest.approx(found[0], rel=1e-5)
     assert found[0][0] > found[0][-1]
+
+
+def spoiled(part: int, value: float = float("nan"), *, gradient: bool) -> Callable[..., dict[str, torch.Tensor]]:
+    """Losses of which one part, counted from 0, is not finite, or has a gradient that is not while its value is."""
+    count = iter(range(100))
+
+    def spoil(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        loss = without_noise(model, batch)["action"]
+        if next(count) == part:
+            zero = (next(model.parameters()).sum() * 0).abs()
+            loss = loss + (zero.sqrt() if gradient else zero + value)  # the slope of the root at 0 is infinite
+        return {"action": loss}
+
+    return spoil
+
+
+@pytest.mark.faults
+@pytest.mark.reliability("C9")
+@pytest.mark.parametrize("gradient", [True, False])
+@pytest.mark.parametrize(("part", "parts"), [(4, 1), (1, 1), (2, 2), (3, 2)])
+def test_what_is_not_finite_is_neither_taken_nor_saved(
+    tmp_path: Path, accelerator: Accelerator, part: int, parts: int, gradient: bool
+) -> None:
+    """Fails when the gradient, or any part but the last, is not looked at before the step."""
+    one = training(tmp_path, losses=spoiled(part, gradient=gradient), accumulate=parts)
+    with pytest.raises(FloatingPointError, match=rf"must be finite.* at step {part // parts}"):
+        fit(one, accelerator)
+    assert all(torch.isfinite(value).all() for value in one.model.state_dict().values())
+    found = fit(training(tmp_path, losses=without_noise, accumulate=parts), accelerator)
+    whole = fit(training(tmp_path / "whole", losses=without_noise, accumulate=parts), accelerator)
+    assert weights(found).equal(weights(whole))
+
+
+@pytest.mark.faults
+@pytest.mark.reliability("C9")
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_step_that_is_left_out_leaves_no_trace(
+    tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, average: float
+) -> None:
+    """Fails when buffers are not put back, or the optimizer or the average sees the step."""
+    optimizer = dataclasses.replace(PLAIN, average=average, name="adamw", steps=4)
+    judge = loop.FiniteSteps.judge
+
+    def leave_out_1(self: Any, step: int, values: dict[str, float], clips: list[Any]) -> bool:
+        return judge(self, step, {"x": float("nan")} if step == 1 else values, clips)
+
+    def trained(name: str, losses_: Callable[..., Any]) -> torch.Tensor:
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1))
+        one = training(tmp_path / name, model=model, losses=losses_, optimizer=optimizer, skip=True)
+        found = fit(one, accelerator)
+        assert model[0].num_batches_tracked == 3
+        return weights(found)
+
+    skipping = [trained("spoiled", spoiled(1, gradient=False))]
+    monkeypatch.setattr(loop.FiniteSteps, "judge", leave_out_1)  # the same step, for another reason
+    skipping.append(trained("left out", without_noise))
+    assert skipping[0].equal(skipping[1])
+    assert StepLog.read(tmp_path / "spoiled" / "log.jsonl")[1] == {"step": 1, "skipped": 1}
+    assert torch.isfinite(skipping[0]).all()
+
+
+@pytest.mark.faults
+@pytest.mark.reliability("C9")
+def test_too_many_left_out_in_a_row_end_it(tmp_path: Path, accelerator: Accelerator) -> None:
+    nan = lambda model, batch: {"action": model(batch["x"]).sum() * float("nan")}  # noqa: E731
+    many = dataclasses.replace(PLAIN, steps=20)
+    with pytest.raises(FloatingPointError, match="at step 10"):
+        fit(training(tmp_path, losses=nan, optimizer=many, skip=True), accelerator)
+
+
+class Hanging(Points):
+    """Item 5 never returns, and holds the interpreter's lock, or kills its process."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def __getitem__(self, at: tuple[int, int]) -> dict[str, torch.Tensor]:
+        if at[1] == 5:
+            if self.how == "hangs":
+                ctypes.PyDLL(None).sleep(100)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(at)
+
+
+@pytest.mark.faults
+@pytest.mark.reliability("B4", "B5", "B14")
+@pytest.mark.parametrize("how", ["hangs", "dies"])
+def test_a_worker_that_ends_names_its_item_and_what_was_trained_is_saved(
+    tmp_path: Path, accelerator: Accelerator, how: str
+) -> None:
+    """Fails when nothing ends a worker past its deadline, or nobody remembers what it was on."""
+    optimizer = dataclasses.replace(PLAIN, batch_size=1, steps=8)
+    one = training(tmp_path, dataset=Hanging(how), optimizer=optimizer, num_workers=1, clip_deadline=2.0)
+    one = dataclasses.replace(one, checkpointing_steps=100)
+    order = [index for batch in StepSampler(8, batch_size=1, steps=8, seed=0) for _, index in batch]
+    with pytest.raises(ClipError, match="item 5: the process that read it ended"):
+        fit(one, accelerator)
+    saved = Checkpoints(tmp_path / "checkpoints").load()
+    assert (saved[0] if saved else 0) == len(StepLog.read(tmp_path / "log.jsonl")) <= order.index(5)
