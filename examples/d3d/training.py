@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -35,7 +36,7 @@ from kdvideo.training import (
     step_seed,
 )
 
-LONGEST_WAIT = timedelta(hours=6)  # of one process for the others' shares of the flow
+LONGEST_WAIT = timedelta(hours=6)  # for the others' shares of the flow; in training the watchdog ends a wait in minutes
 STEP_DEADLINE, CLIP_DEADLINE = 600.0, 120.0  # seconds
 Batch = dict[str, Any]
 Losses = Callable[[nn.Module, Batch], Mapping[str, Tensor]]
@@ -217,9 +218,10 @@ def _steps(
             group["lr"] = rate(step)
         clips += batch.get("clip", [])
         with accelerator.accumulate(model):
-            with accelerator.autocast():
+            with _memory(batch, parts), accelerator.autocast():
                 terms = training.losses(model, batch)
-            accelerator.backward(share.weight * sum(terms.values()))
+            with _memory(batch, parts):
+                accelerator.backward(share.weight * sum(terms.values()))
             for name, value in terms.items():
                 summed[name] = summed.get(name, 0) + share.weight * value.detach() / parts
             if last:
@@ -232,6 +234,20 @@ def _steps(
             optimizer.zero_grad()
         if last:
             yield step, values, taken
+
+
+@contextmanager
+def _memory(batch: Batch, parts: int) -> Iterator[None]:
+    """Say, where memory does not suffice, for what, and what to change."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        shapes = ", ".join(f"{name} {tuple(one.shape)}" for name, one in batch.items() if isinstance(one, Tensor))
+        error.add_note(
+            f"one part of a batch was {shapes}: try --gradient-accumulation-steps {2 * parts} (losses stay those of "
+            "the whole batch, but for BatchNorm), --mixed-precision bf16, or more processes"
+        )
+        raise
 
 
 def _named(
@@ -274,6 +290,8 @@ def _loader(training: Training, watched: Watched, share: Share, accelerator: Acc
         num_workers=training.num_workers,
         collate_fn=training.collate,
         worker_init_fn=start_worker,
+        # Workers of a fork server would be its children, and outlive this process.
+        multiprocessing_context="fork" if training.num_workers and sys.platform == "linux" else None,
         pin_memory=accelerator.device.type == "cuda",
         persistent_workers=training.num_workers > 0,
     )

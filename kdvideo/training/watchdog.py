@@ -54,7 +54,10 @@ class Watchdog:
 
 
 def die_with_parent() -> None:
-    """Let the kernel kill this process as soon as its parent ends, whatever it is doing then; on Linux only."""
+    """Let the kernel kill this process as soon as its parent ends, whatever it is doing then; on Linux only.
+
+    The parent of a process that a fork server starts is that server: use the start method "fork" or "spawn".
+    """
     if not sys.platform.startswith("linux"):
         return
     parent = os.getppid()

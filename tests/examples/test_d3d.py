@@ -130,7 +130,7 @@ def test_two_processes_train_one_network(clips: Path, tmp_path: Path) -> None:
     printed = succeeded(run(command(clips, tmp_path, "--mixed-precision", "bf16"), launcher=launcher))
     assert printed.count("# D3D report") == 1
     settings = [json.loads(path.read_text()) for path in tmp_path.glob("out/seed*/*/settings.json")]
-    assert {one["processes"] for one in settings} == {2}
+    assert not any("processes" in one for one in settings)  # any number of them may continue it
     assert all(len(lines) == 6 for lines in logs(tmp_path).values())
 
 

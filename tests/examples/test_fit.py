@@ -72,6 +72,7 @@ def test_accumulated_parts_are_one_batch(tmp_path: Path, accelerator: Accelerato
     torch.testing.assert_close(found[2], found[0])
 
 
+@pytest.mark.reliability("A4", "D3")
 @pytest.mark.parametrize(("batch", "processes"), [(12, 8), (5, 2), (3, 4), (4, 2)])
 def test_any_number_of_processes_trains_on_the_same_batches(batch: int, processes: int) -> None:
     whole = StepSampler(20, batch_size=batch, steps=3, seed=0)
@@ -82,6 +83,7 @@ def test_any_number_of_processes_trains_on_the_same_batches(batch: int, processe
         assert sorted(clips) == sorted(
             clip for share, own in zip(shares, mine, strict=True) if share.weight for clip in own
         )
+        assert [own[0] for own in mine][:batch] == clips[:processes]  # dealt in turn, not in blocks
         # Distributed training takes the mean over the processes of each one's mean.
         means = [torch.stack([value[clip] for clip in own]).mean() for own in mine]
         found = sum(share.weight * mean for share, mean in zip(shares, means, strict=True)) / processes
@@ -343,3 +345,15 @@ def test_a_worker_that_ends_names_its_item_and_what_was_trained_is_saved(
         fit(one, accelerator)
     saved = Checkpoints(tmp_path / "checkpoints").load()
     assert (saved[0] if saved else 0) == len(StepLog.read(tmp_path / "log.jsonl")) <= order.index(5)
+
+
+@pytest.mark.faults
+@pytest.mark.reliability("D5")
+def test_want_of_memory_says_what_to_change(tmp_path: Path, accelerator: Accelerator) -> None:
+    def too_much(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        fit(training(tmp_path, losses=too_much, accumulate=2), accelerator)
+    assert "x (2, 3), y (2, 1)" in caught.value.__notes__[0]
+    assert "--gradient-accumulation-steps 4" in caught.value.__notes__[0]
