@@ -25,6 +25,7 @@ def compiled(module: Callable, backend: str = "eager") -> Callable:
     return torch.compile(module, fullgraph=True, backend=backend)
 
 
+@pytest.mark.reliability("C8")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_step_compiles_whole_and_gives_the_same_gradients(backend: str) -> None:
     torch.manual_seed(0)
@@ -78,6 +79,7 @@ def test_selectors_compile() -> None:
     assert torch.equal(output.features["middle"], 2 * output.logits)
 
 
+@pytest.mark.reliability("C7")
 @pytest.mark.parametrize("fullgraph", [True, False])
 def test_layer_that_never_runs_is_an_error(fullgraph: bool) -> None:
     run = torch.compile(kd.FeatureExtractor(Skips(), ["block"]), fullgraph=fullgraph, backend="eager")
@@ -85,6 +87,7 @@ def test_layer_that_never_runs_is_an_error(fullgraph: bool) -> None:
         run(clips())
 
 
+@pytest.mark.reliability("C7")
 @pytest.mark.parametrize("inside", [False, True])
 def test_inner_model_compiled_after_wrapping_is_never_stale(inside: bool) -> None:
     student = kd.Student(VideoNet(), LAYERS).eval()
@@ -97,6 +100,7 @@ def test_inner_model_compiled_after_wrapping_is_never_stale(inside: bool) -> Non
     assert torch.equal(student(clips(seed=1)).features["low"], expected)
 
 
+@pytest.mark.reliability("C7")
 def test_hooks_that_a_compiled_model_ignores_are_an_error() -> None:
     net = VideoNet()
     run = torch.compile(net, backend="eager")
@@ -107,6 +111,7 @@ def test_hooks_that_a_compiled_model_ignores_are_an_error() -> None:
         extractor(clips())
 
 
+@pytest.mark.reliability("C11")
 @pytest.mark.parametrize("first", [0, 1])
 def test_two_extractors_on_one_model_compile(first: int) -> None:
     net = VideoNet().eval()

@@ -39,6 +39,7 @@ def found(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     return torch.load(folder / "gradients.pt")
 
 
+@pytest.mark.reliability("C8")
 @pytest.mark.parametrize("way", _distributed.WAYS)
 def test_gradients_equal_those_of_one_process(way: str, found: dict[str, dict[str, torch.Tensor]]) -> None:
     student, teacher = _distributed.build()

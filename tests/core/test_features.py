@@ -88,6 +88,7 @@ def test_short_name_of_a_missing_module_is_unknown() -> None:
         kd.FeatureExtractor(net, ["9Z"])
 
 
+@pytest.mark.reliability("C5")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -126,6 +127,7 @@ def test_gradients_reach_the_network_through_features() -> None:
     assert net.head.weight.grad is None
 
 
+@pytest.mark.reliability("C4")
 def test_hooks_are_installed_once_and_removed_on_request() -> None:
     net = VideoNet()
     extractor = kd.FeatureExtractor(net, LAYERS)
@@ -232,6 +234,7 @@ def test_other_checkpoints_give_the_same_gradient() -> None:
     assert torch.equal(net.stem.weight.grad, plain.stem.weight.grad)
 
 
+@pytest.mark.reliability("C7")
 @pytest.mark.parametrize("how", ["torch.compile", "compile in place", "compiled block"])
 def test_wrapping_after_compile_is_refused(how: str) -> None:
     net = VideoNet()
@@ -446,6 +449,7 @@ def test_two_extractors_on_one_model_do_not_meet() -> None:
     assert not torch.equal(low(clips()).features["x"], high(clips()).features["x"])
 
 
+@pytest.mark.reliability("C11")
 def test_threads_on_one_extractor_do_not_meet() -> None:
     net = VideoNet(norm=False)
     extractor = kd.FeatureExtractor(net, ["stem", "block"])

@@ -43,6 +43,7 @@ class Distills(lightning.LightningModule):
         return torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], weight_decay=0.1)
 
 
+@pytest.mark.reliability("C1")
 def test_the_teacher_is_neither_saved_nor_changed(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = Distills()

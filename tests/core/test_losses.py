@@ -92,6 +92,7 @@ def test_object_is_the_function_on_outputs(row: Row) -> None:
     assert list(row.loss.terms(*outputs(row, student, teacher))) == [row.loss.name]
 
 
+@pytest.mark.reliability("C8")
 def test_gradient_is_that_of_finite_differences(row: Row) -> None:
     student, teacher = pair(row.shape)
     assert torch.autograd.gradcheck(lambda s: row.function(s, teacher), student)

@@ -318,6 +318,7 @@ def test_attention_kl_has_no_gradient_at_the_teacher() -> None:
     assert student.grad.abs().max() < 1e-12
 
 
+@pytest.mark.reliability("C10")
 @pytest.mark.parametrize("name", ["sp", "rkd distance", "rkd angle", "pkt", "cc"])
 def test_equal_and_zero_samples_have_a_finite_gradient(name: str) -> None:
     for kind in ("two equal", "all equal", "zero", "opposite"):

@@ -104,5 +104,6 @@ class Life(RuleBasedStateMachine):
         assert all(torch.equal(ours[key], theirs[key]) for key in ours if "batches" not in key)
 
 
+@pytest.mark.reliability("C4")
 class TestLife(Life.TestCase):
     settings = settings(deadline=None, max_examples=25, stateful_step_count=15)

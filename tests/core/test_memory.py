@@ -35,6 +35,7 @@ def without_gradient(student: kd.Student, teacher: kd.Teacher) -> None:
         forward_only(student, teacher)
 
 
+@pytest.mark.reliability("C6")
 @pytest.mark.parametrize("step", [train, forward_only, without_gradient])
 def test_living_tensors_stay_constant(step: Callable[[kd.Student, kd.Teacher], None]) -> None:
     student = kd.Student(VideoNet(), LAYERS, projectors={"low": kd.projectors.conv(4, 4)})
@@ -46,6 +47,7 @@ def test_living_tensors_stay_constant(step: Callable[[kd.Student, kd.Teacher], N
     assert living() <= before
 
 
+@pytest.mark.reliability("C5")
 def test_no_reference_to_the_features_outlives_the_output() -> None:
     teacher = kd.Teacher(VideoNet(), LAYERS)
     before = living()
@@ -55,6 +57,7 @@ def test_no_reference_to_the_features_outlives_the_output() -> None:
     assert living() <= before
 
 
+@pytest.mark.reliability("C6")
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_ten_thousand_steps_do_not_grow() -> None:

@@ -22,6 +22,7 @@ def test_projectors_map_the_features_of_their_role_only() -> None:
     assert output.features["high"].shape == (2, 4, 4, 6, 6)
 
 
+@pytest.mark.reliability("C3")
 def test_projectors_are_trained_and_the_bare_network_is_saved_without_them() -> None:
     net = VideoNet()
     student = kd.Student(net, LAYERS, projectors={"low": kd.projectors.conv(4, 7)})
@@ -58,6 +59,7 @@ def test_student_follows_train_and_eval() -> None:
     assert not student.projectors["low"].training
 
 
+@pytest.mark.reliability("C8")
 @pytest.mark.parametrize("autocast", [False, True])
 def test_training_is_bit_equal_to_a_loop_by_hand(autocast: bool) -> None:
     torch.manual_seed(0)

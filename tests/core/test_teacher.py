@@ -31,6 +31,7 @@ def fit(student: Callable[[Tensor], kd.Output], teacher: kd.Teacher, optimizer, 
         optimizer.step()
 
 
+@pytest.mark.reliability("C1")
 @pytest.mark.parametrize(
     "way", ["eager", "compile", "autocast", "checkpoint", "all parameters", "train", "inner train", "unfrozen"]
 )
@@ -80,6 +81,7 @@ def test_integer_inputs_are_computed_in_the_dtype_too() -> None:
     assert kd.Teacher(nn.Embedding(5, 4), dtype=torch.float64)(ids).logits.dtype == torch.float64
 
 
+@pytest.mark.reliability("C2")
 def test_teacher_is_in_evaluation_mode_and_repeatable() -> None:
     net = VideoNet(dropout=0.5).train()
     teacher = kd.Teacher(net)
@@ -96,6 +98,7 @@ def test_outputs_carry_no_gradient_but_may_be_saved_for_backward() -> None:
     assert torch.equal(weight.grad, output.logits.sum(0))
 
 
+@pytest.mark.reliability("C5")
 def test_gradient_mode_is_restored() -> None:
     teacher = kd.Teacher(VideoNet())
     teacher(clips())
@@ -119,6 +122,7 @@ def holder() -> nn.ModuleDict:
     return nn.ModuleDict({"student": nn.Linear(2, 2), "teacher": kd.Teacher(VideoNet(), LAYERS)})
 
 
+@pytest.mark.reliability("C3")
 def test_a_module_that_holds_the_teacher_does_not_save_it() -> None:
     held, other = holder(), holder()
     before = fingerprint(other["teacher"])
@@ -161,6 +165,7 @@ def test_evaluation_of_the_student_does_not_run_the_teacher() -> None:
     assert ran == []
 
 
+@pytest.mark.reliability("C2")
 def test_release_gives_back_what_was_given() -> None:
     net = VideoNet(dropout=0.5)
     net.block.eval()
@@ -236,6 +241,7 @@ def test_selectors_are_passed_on() -> None:
     assert torch.equal(output.features["middle"], 2 * output.logits)
 
 
+@pytest.mark.reliability("C11")
 def test_one_network_may_teach_twice() -> None:
     net = VideoNet()
     low, high = kd.Teacher(net, {"stem": "x"}), kd.Teacher(net, {"block": "x"})

@@ -46,6 +46,7 @@ def test_batch_statistics(way: str) -> None:
     assert net.block[0].track_running_stats
 
 
+@pytest.mark.reliability("C1")
 def test_batch_statistics_are_given_back_after_an_error() -> None:
     teacher = kd.Teacher(VideoNet(), batch_statistics=True)
     with pytest.raises(RuntimeError):

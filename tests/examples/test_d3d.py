@@ -49,6 +49,7 @@ def test_a_second_run_trains_nothing(clips: Path, finished: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in finished.glob("out/seed*/*/*")} == before
 
 
+@pytest.mark.reliability("A16")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -63,6 +64,7 @@ def test_a_folder_with_other_settings_is_refused(
         inside(recipe.main, clips, finished, *change)
 
 
+@pytest.mark.reliability("C3")
 def test_the_student_is_a_plain_file_for_a_bare_network(finished: Path) -> None:
     code = (
         "import sys, torch; from safetensors.torch import load_file; from kdvideo import models\n"
@@ -93,6 +95,7 @@ def logs(work: Path) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.reliability("A1")
 def test_a_killed_run_resumes_with_the_same_losses(clips: Path, finished: Path, tmp_path: Path) -> None:
     arguments = command(clips, tmp_path, "--seeds", "0")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -125,6 +128,7 @@ def test_an_interrupted_run_leaves_a_checkpoint_and_says_how_to_go_on(clips: Pat
     assert len(list(tmp_path.glob("out/seed*/*/checkpoints/step_*/manifest.json"))) >= 1
 
 
+@pytest.mark.reliability("D3")
 def test_two_processes_train_one_network(clips: Path, tmp_path: Path) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29541")
     printed = succeeded(run(command(clips, tmp_path, "--mixed-precision", "bf16"), launcher=launcher))

@@ -61,6 +61,7 @@ def without_noise(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str,
     return {"action": (model(batch["x"]) - batch["y"]).square().mean()}
 
 
+@pytest.mark.reliability("C8")
 def test_accumulated_parts_are_one_batch(tmp_path: Path, accelerator: Accelerator) -> None:
     """SGD, since AdamW hides a factor."""
     found = []
@@ -116,6 +117,7 @@ def stopped_at(step: int) -> Callable[..., bool]:
     return lambda *_: next(asked) == step
 
 
+@pytest.mark.reliability("A5")
 @pytest.mark.parametrize(("stop", "parts", "average"), [(1, 1, 0.0), (3, 1, 0.0), (3, 2, 0.0), (3, 1, 0.9)])
 def test_a_stopped_training_ends_as_one_that_was_not(
     tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, stop: int, parts: int, average: float

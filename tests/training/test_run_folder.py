@@ -23,6 +23,7 @@ def test_a_folder_is_claimed_once_and_then_known(tmp_path: Path) -> None:
     assert (folder / "weights").read_text() == "kept"
 
 
+@pytest.mark.reliability("A16")
 @pytest.mark.parametrize(
     ("change", "said"),
     [

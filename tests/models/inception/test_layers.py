@@ -191,6 +191,7 @@ def test_a_gpu_gives_the_logits_and_gradients_of_the_cpu(build):
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.reliability("C12")
 @pytest.mark.gpu
 @pytest.mark.skipif(not GPU, reason="no GPU here")
 def test_trains_deterministically_on_a_gpu(monkeypatch):
