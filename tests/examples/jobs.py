@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,8 @@ class Views:
     def __getitem__(self, at: tuple[int, int]) -> dict[str, Any]:
         if self.trouble and self.rank == 1 and at[0] == 3:
             _trouble(self.trouble)
+        if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 2)) < 2 and self.rank == 1 and at[0] == 4:
+            os.kill(os.getpid(), signal.SIGKILL)  # on the first two attempts of a launcher
         seed = step_seed(at[0], at[1])
         generator, values = torch.Generator().manual_seed(seed), np.random.default_rng(seed % 2**32)
         x = torch.rand(6, generator=generator) + torch.from_numpy(values.random(6)).float()
@@ -136,3 +139,7 @@ def logged(folder: Path) -> list[dict[str, Any]]:
 def has_more_than(folder: Path, steps: int) -> bool:
     """Return whether more steps are in the log."""
     return len(logged(folder)) > steps
+
+
+if __name__ == "__main__":
+    work(sys.argv[1], int(os.environ["RANK"]), 1, 0, {})  # the launcher has said how many there are, and where

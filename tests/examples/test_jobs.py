@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -91,6 +93,24 @@ def test_a_process_that_is_lost_ends_the_others(tmp_path: Path, trouble: str, re
         assert "Timeout" in (tmp_path / "job" / "rank0.txt").read_text()  # where every thread stood
     if trouble == "raises":
         assert "the disk is gone" in (tmp_path / "job" / "rank1.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.reliability("D2")
+def test_a_launcher_that_starts_it_again_gets_the_same_bits(tmp_path: Path) -> None:
+    assert jobs.finish(jobs.start(tmp_path / "whole", 2)) == [0, 0]
+    folder = tmp_path / "job"
+    folder.mkdir()
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "--max-restarts", "2", "-m", "tests.examples.jobs", str(folder)]
+    # A store that the attempts share holds addresses of the one before, and torch does not tell them apart.
+    surroundings = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    options: dict[str, Any] = {"env": surroundings, "capture_output": True, "text": True, "timeout": 280}
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], **options)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("failed (exitcode: -9)") == 2
+    assert same(folder, tmp_path / "whole")
 
 
 @pytest.mark.reliability("D6")
