@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import markdown
 from benchmarks.reliability.rows import PARTS, ROWS
 
-HEAD = ["", "promise", "trials", "failures", "worst", "seconds"]
+HEAD = ["", "promise", "trials", "failures", "worst", "seconds", "tests"]
 
 
 def render(record: dict[str, Any]) -> str:
@@ -23,6 +23,7 @@ def render(record: dict[str, Any]) -> str:
 
 def _cells(name: str, row: dict[str, Any] | None) -> list[str]:
     if row is None:
-        return [name, ROWS[name], "not run", "", "", ""]
+        return [name, ROWS[name], "not run", "", "", "", ""]
     trials = str(row["trials"]) + (f" ({row['skipped']} skipped)" if row["skipped"] else "")
-    return [name, ROWS[name], trials, str(row["failures"]), row.get("worst", ""), f"{row['seconds']:.1f}"]
+    files = ", ".join(sorted({f"`{test.partition('::')[0].removeprefix('tests/')}`" for test in row["tests"]}))
+    return [name, ROWS[name], trials, str(row["failures"]), row.get("worst", ""), f"{row['seconds']:.1f}", files]
