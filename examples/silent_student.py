@@ -63,11 +63,18 @@ def read_clips(folder: Path, count: int, seed: int) -> dict[str, Tensor]:
         place = folder / str(number % 4)
         place.mkdir(parents=True, exist_ok=True)
         write_clip(place / f"{number}.mkv", number % 4, rng)
-    size = {"frames": FRAMES, "fps": FPS, "short_side": SIZE, "crop": SIZE}
-    streams = {"sound": AudioSpectrogram(bands=24, rate=RATE)}
-    clips = PairedClips(from_folder(folder), train=False, streams=streams, **size)
+    clips = PairedClips(
+        from_folder(folder),
+        train=False,
+        frames=FRAMES,
+        fps=FPS,
+        short_side=SIZE,
+        crop=SIZE,
+        streams={"sound": AudioSpectrogram(bands=24, rate=RATE)},
+    )
     order = rng.permutation(count // 4)[:, None] + np.arange(4) * (count // 4)  # the classes in turn
-    return default_collate([clips[int(k)] for k in order.flatten()])
+    found: dict[str, Tensor] = default_collate([clips[int(k)] for k in order.flatten()])
+    return found
 
 
 def seeing() -> nn.Sequential:
@@ -107,7 +114,8 @@ def train(net: nn.Module, clips: dict[str, Tensor], stream: str, teacher: kd.Tea
 @torch.no_grad()
 def accuracy(net: nn.Module, clips: dict[str, Tensor], stream: str) -> float:
     """Return the share of clips that are classified rightly, in per cent."""
-    return 100 * (net(clips[stream]).argmax(1) == clips["label"]).float().mean().item()
+    right = net(clips[stream]).argmax(1) == clips["label"]
+    return 100 * float(right.float().mean())
 
 
 def main() -> None:
