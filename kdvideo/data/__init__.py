@@ -16,6 +16,8 @@ from kdvideo.data.clips.paired import PairedClips
 from kdvideo.data.clips.readable import ReadableClips
 from kdvideo.data.clips.reader import ClipReader, Segment
 from kdvideo.data.clips.sampling import Window
+from kdvideo.data.clips.sound import AudioSpectrogram
+from kdvideo.data.clips.streams import ArrayStream, ClipSource, FrameDifference, Stream
 from kdvideo.data.manifests.csv_lists import from_csv, read_clip_list
 from kdvideo.data.manifests.folders import from_folder, split_by_group
 from kdvideo.data.manifests.kinetics_lists import from_kinetics_list
@@ -34,14 +36,19 @@ from kdvideo.data.video.frame_grid import ClipInfo, probe, read_frames
 
 __all__ = [
     "VIDEO_EXTENSIONS",
+    "ArrayStream",
+    "AudioSpectrogram",
     "ClipError",
     "ClipInfo",
     "ClipReader",
+    "ClipSource",
+    "FrameDifference",
     "ManifestError",
     "MultiView",
     "PairedClips",
     "ReadableClips",
     "Segment",
+    "Stream",
     "ViewProtocol",
     "Window",
     "find_videos",

@@ -43,6 +43,7 @@ SAYS = {
     "progressive": "layer by layer, then labels",
     "segmentation": "student taught, 24 labeled scenes",
     "several_teachers": "student, weights per sample",
+    "silent_student": "student taught, RGB",
     "teacher_cache": "runs while training from the cache: 0",
     "timm_mobilenet": "MobileNetV3 taught, 100 labels",
     "two_inputs": "student taught, RGB",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset as MapDataset
 
 from kdvideo.data.clips.reader import ClipReader
 from kdvideo.data.clips.sampling import VIEW_VERSION, Window, even_view, random_view
+from kdvideo.data.clips.streams import Stream
 from kdvideo.data.video.frame_grid import ClipInfo
 from kdvideo.flow import FlowSource
 
@@ -59,6 +61,8 @@ class PairedClips(MapDataset[dict[str, Any]]):
         flip: mirror half of the training views; not for classes that tell left from right.
         in_memory: keep the frames (a byte per value) and flow (one or two) of each clip after the first reading;
             every worker keeps its own. See `with_seed`.
+        streams: what items have besides, by name: `{"depth": ArrayStream(...), "sound": AudioSpectrogram()}`, each of
+            the same frames, and where it lies on their pixels of the same crop and mirroring; see `Stream`.
         dtype: of `rgb` and `flow`: torch.float32, or torch.uint8, a quarter of the bytes to collate, pin and copy to
             a device. Flow that does not come from a store of this bound is then half.
 
@@ -100,6 +104,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
         in_memory: bool = False,
         distinct_views: int | None = None,
         dtype: torch.dtype = torch.float32,
+        streams: Mapping[str, Stream] | None = None,
     ) -> None:
         if not 1 <= crop <= short_side:
             raise ValueError(f"crop must be in 1..{short_side}, the short side of the frames, got {crop}")
@@ -116,6 +121,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
             input_range=input_range,
             in_memory=in_memory,
             dtype=dtype,
+            streams=streams,
         )
         self.train, self.frames, self.crop, self.views, self.flip = train, frames, crop, views, flip
         self.seed, self.distinct_views = seed, distinct_views

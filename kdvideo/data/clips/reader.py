@@ -6,7 +6,7 @@ Legend: L grid frames of a clip, S frames of a segment, T frames of a view, H W 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -16,11 +16,15 @@ from torch import Tensor
 
 from kdvideo.data.clips.floating import to_float
 from kdvideo.data.clips.sampling import Window, flow_positions, window_positions
+from kdvideo.data.clips.streams import ClipSource, Stream, cut_stream
 from kdvideo.data.video.frame_grid import Box, ClipInfo, probe, read_frames
 from kdvideo.flow import FlowSource, to_unit
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+TAKEN = {"rgb", "flow", "length", "label", "index", "clip", "view"}
 
 
 @runtime_checkable
@@ -78,6 +82,7 @@ class ClipReader:
         input_range: of the frames of a view; (-1, 1) is the convention of I3D.
         in_memory: keep the frames (a byte per value) and flow (one or two) of each clip after the first reading;
             every process keeps its own.
+        streams: what a view has besides, by name; see `Stream`.
         dtype: of views: torch.float32, or torch.uint8 for what `to_float` makes the same of on a device: frames as
             bytes, flow as in a `Segment`.
 
@@ -112,6 +117,7 @@ class ClipReader:
         input_range: tuple[float, float] = (-1.0, 1.0),
         in_memory: bool = False,
         dtype: torch.dtype = torch.float32,
+        streams: Mapping[str, Stream] | None = None,
     ) -> None:
         if not 0 < fps < float("inf") or not 0 < flow_bound < float("inf"):
             raise ValueError(f"fps and flow_bound must be positive, got {fps} and {flow_bound}")
@@ -119,14 +125,16 @@ class ClipReader:
             raise ValueError(f"short_side must be at least 1 pixel, got {short_side}")
         if dtype not in (torch.float32, torch.uint8):
             raise ValueError(f"dtype must be torch.float32, or torch.uint8 for `to_float`, got {dtype}")
-        if flow is None and not rgb:
+        if flow is None and not rgb and not streams:
             raise ValueError("rgb must be True where flow is None, got False: pass a flow source, or items are empty")
+        if taken := sorted(set(streams or ()) & TAKEN):
+            raise ValueError(f"streams must have names of their own, got {taken}: items have these already")
         ids = manifest["clip"][:]  # at once: going through the column itself reads row by row
         if len(set(ids)) != len(manifest):
             raise ValueError("the column `clip` of the manifest must name every clip once, got a name twice")
         self.manifest, self.fps, self.short_side, self.flow = manifest, fps, short_side, flow
         self.flow_bound, self.rgb, self.input_range, self.in_memory = flow_bound, rgb, input_range, in_memory
-        self.dtype = dtype
+        self.dtype, self.streams = dtype, dict(streams or {})
         self._labels, self._ids = np.asarray(manifest["label"][:], dtype=np.int64), ids
         self._memory: dict[int, Segment] = {}
 
@@ -172,7 +180,27 @@ class ClipReader:
         last = max(min(window.start + window.frames, info.length) for window in windows) - 1
         segment = self._segment(index, info, first, last, _around(windows))
         names = {"label": int(self._labels[index]), "index": index, "clip": self._ids[index]}
-        return [self.cut(segment, window) | names for window in windows]
+        more = self._more(index, info, windows, range(first, last + 1))
+        return [self.cut(segment, window) | extra | names for window, extra in zip(windows, more, strict=True)]
+
+    def _more(self, index: int, info: ClipInfo, windows: Sequence[Window], frames: range) -> list[dict[str, Tensor]]:
+        """Return the other streams of each view."""
+        if not self.streams:
+            return [{} for _ in windows]
+        row = self.manifest[index]
+        source = ClipSource(self._ids[index], row["path"], **self._sampling(row), info=info)
+        found = {name: stream.read(source, frames) for name, stream in self.streams.items()}
+        for name, values in found.items():
+            if len(values) != len(frames):
+                raise ValueError(
+                    f"stream {name!r} of clip {source.clip!r} must give {len(frames)} rows for frames {frames.start} "
+                    f"to {frames.stop - 1}, got {len(values)}"
+                )
+        at = [window_positions(one.start, one.frames, info.length) - frames.start for one in windows]
+        return [
+            {name: cut_stream(name, self.streams[name], source, one, found[name], here) for name in found}
+            for one, here in zip(windows, at, strict=True)
+        ]
 
     def cut(self, segment: Segment, window: Window) -> dict[str, Any]:
         """Cut a view from a segment that holds its frames: a dict with `rgb` and `length`, and `flow`."""

@@ -1,0 +1,165 @@
+"""What a clip has at every frame beside RGB and flow: depth, frame differences, sound, skeletons, anything stored.
+
+Legend: L grid frames of a clip, S frames of a segment, T frames of a view, C channels, H W space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdvideo.data.clips.sampling import Window
+from kdvideo.data.video.frame_grid import ClipInfo, read_frames
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """A clip as a stream reads it: its id, its file, and the frames of its grid.
+
+    Frame k of the L = `info.length` frames is that at `start` + k / `fps` seconds of the file at `path`, of
+    `info.height` x `info.width` pixels.
+    """
+
+    clip: str
+    path: str
+    start: float | None
+    end: float | None
+    fps: float
+    short_side: int
+    info: ClipInfo
+
+
+class Stream(Protocol):
+    """Values at every frame of a clip.
+
+    Attributes:
+        spatial: whether they lie on the pixels of the frames, (C, H, W) each: then a view cuts and mirrors them as it
+            does RGB, to (C, T, crop, crop). All others it only takes in time, to (T, …).
+    """
+
+    spatial: bool
+
+    def read(self, source: ClipSource, frames: range) -> Tensor:
+        """Return the values at some frames of a clip, (S, C, H, W) or (S, …)."""
+        ...
+
+    def mirrored(self, values: Tensor) -> Tensor:
+        """Return the values of a view, as `PairedClips` gives them, in a view that is mirrored.
+
+        Those on pixels have been mirrored in space already: of a flow, u changes its sign besides.
+        """
+        ...
+
+
+class ArrayStream:
+    """Arrays on disk, one `<folder>/<clip id>.npy` of L rows a clip: depth (L, 1, H, W), skeletons (L, J, 2), features.
+
+    Args:
+        folder: of the arrays; a file is read in part, as a memory map.
+        fps: the rate at which they were made.
+        spatial: whether each row lies on the pixels of the frames.
+        mirror: makes the values of a mirrored view from its values, such as x -> -x of a skeleton whose left and right
+            joints change places (default: nothing).
+
+    Raises:
+        ValueError: on access, the rate is not that of the clips, or the array has another number of rows than the clip
+            has frames, or another height and width.
+        FileNotFoundError: on access, a clip has no array.
+
+    Examples:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> np.save(folder / "a.mp4.npy", np.zeros((9, 17, 2), np.float32))
+        >>> source = ClipSource("a.mp4", "a.mp4", None, None, 25.0, 64, ClipInfo(9, 64, 64))
+        >>> ArrayStream(folder, fps=25).read(source, range(2, 6)).shape
+        torch.Size([4, 17, 2])
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        fps: float,
+        spatial: bool = False,
+        mirror: Callable[[Tensor], Tensor] = lambda values: values,
+    ) -> None:
+        self.folder, self.fps, self.spatial, self.mirrored = Path(folder), fps, spatial, mirror
+
+    def __repr__(self) -> str:
+        return f"ArrayStream({str(self.folder)!r}, fps={self.fps:g}, spatial={self.spatial})"
+
+    def read(self, source: ClipSource, frames: range) -> Tensor:
+        """Return the rows of some frames."""
+        if self.fps != source.fps:
+            raise ValueError(f"clips must be read at the rate of {self!r}, {self.fps:g} fps, got {source.fps:g}")
+        rows = np.load(self.folder / f"{source.clip}.npy", mmap_mode="r")
+        if len(rows) != source.info.length:
+            raise ValueError(
+                f"the array of clip {source.clip!r} must have a row for each of its {source.info.length} frames at "
+                f"{source.fps:g} fps, got {len(rows)}"
+            )
+        return torch.from_numpy(np.array(rows[frames.start : frames.stop]))
+
+
+class FrameDifference:
+    """The change of each frame to the clip's next one, (C=3, H, W) in [-1, 1]; the last frame has that before it.
+
+    The frames are decoded once more for it. A clip of one frame does not change.
+
+    Source: Wang et al., "Temporal Segment Networks: Towards Good Practices for Deep Action Recognition", 2016,
+    arXiv:1608.00859 (stacked RGB differences).
+
+    Examples:
+        >>> FrameDifference().spatial
+        True
+    """
+
+    spatial = True
+
+    def __repr__(self) -> str:
+        return "FrameDifference()"
+
+    def read(self, source: ClipSource, frames: range) -> Tensor:
+        """Return the differences at some frames, (S, 3, H, W)."""
+        last = source.info.length - 1
+        first = min(frames.start, max(last - 1, 0))
+        shown = read_frames(
+            source.path,
+            start=source.start,
+            end=source.end,
+            fps=source.fps,
+            short_side=source.short_side,
+            window=range(first, min(frames.stop, last) + 1),
+        ).float()
+        change = shown.diff(dim=0) / 255 if len(shown) > 1 else torch.zeros_like(shown)
+        at = torch.arange(frames.start, frames.stop).clamp(max=max(last - 1, 0)) - first
+        return change[at]
+
+    def mirrored(self, values: Tensor) -> Tensor:
+        """Return the values: a difference has no direction in space."""
+        return values
+
+
+def cut_stream(name: str, stream: Stream, source: ClipSource, window: Window, values: Tensor, at: Tensor) -> Tensor:
+    """Cut a view from the values of a segment, `at` whose rows its frames are.
+
+    Raises:
+        ValueError: the values are not those of the segment's frames.
+    """
+    if stream.spatial:
+        size = (source.info.height, source.info.width)
+        if values.ndim != 4 or tuple(values.shape[2:]) != size:
+            raise ValueError(
+                f"stream {name!r} of clip {source.clip!r} must be (frames, channels, {size[0]}, {size[1]}), as its "
+                f"frames at short side {source.short_side} are, got {tuple(values.shape)}"
+            )
+        view = window.cut(values, at)
+    else:
+        view = values[at]
+    return (stream.mirrored(view) if window.flip else view).contiguous()
