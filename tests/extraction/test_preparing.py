@@ -143,7 +143,7 @@ def test_long_clips_go_through_in_pieces(tmp_path: Path, monkeypatch: pytest.Mon
         ({"fps": 0.0}, "fps must be positive"),
         ({"crf": 52}, "crf must be in 0..51"),
         ({"gop": 0}, "gop at least 1"),
-        ({"deadline": 1.0}, "needs workers"),
+        ({"shard": (2, 1)}, "shard must be"),
     ],
 )
 def test_bad_arguments(tmp_path: Path, options: dict[str, float], message: str) -> None:
@@ -175,7 +175,7 @@ def test_a_full_disk_stops_the_job_and_is_no_fault_of_the_clips(
         patch.setattr("kdvideo.extraction.preparing.write_h264", full)
         with pytest.raises(ExtractionError, match="out cannot be written: No space left on device"):
             prepare(rows, tmp_path / "out", **SIZE)
-    assert set(files(tmp_path / "out")) == {".lock", "prepare.json"}
+    assert set(files(tmp_path / "out")) == {"prepare.json"}
     assert prepare(rows, tmp_path / "out", **SIZE).done == 1
 
 

@@ -1,0 +1,91 @@
+"""An engine of Dask: workers on many machines that share the folders of the videos and of the output."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from kdvideo.extraction.engines import Engine
+from kdvideo.extraction.isolated import Isolated
+from kdvideo.extraction.job import ClipRow, ExtractionError, Job, Outcome
+
+_isolated: dict[str, Isolated] = {}  # in a Dask worker, by run; of a client that was killed until others have come
+KEPT = 4
+
+
+@contextmanager
+def cluster(job: Job, scheduler: str | int, devices: Sequence[str], deadline: float) -> Iterator[Engine]:
+    """Work on the Dask cluster of a scheduler, or on one of so many workers of this machine.
+
+    Clips run in children of the workers, as they do without Dask: no clip takes a worker down, and Dask starts anew
+    the clips of workers that are lost.
+
+    Raises:
+        ExtractionError: there is no such scheduler, or it is gone.
+    """
+    run = uuid.uuid4().hex
+    with _client(scheduler) as client:
+        pool = client.get_executor(pure=False)
+        work = partial(_make, run, job, tuple(devices), deadline)
+
+        def width() -> int:
+            return 2 * max(sum(client.nthreads().values()), 4)  # the next clip is there when one is done
+
+        try:
+            yield Engine(partial(pool.submit, work), width, partial(_outcome, job))
+        except CancelledError:
+            raise ExtractionError("the Dask scheduler is gone") from None
+        finally:
+            pool.shutdown(wait=False)
+        client.run(_forget, run)
+
+
+def _outcome(job: Job, future: Future[Outcome], row: ClipRow) -> Outcome:
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        reason = f"{error.allowed_failures + 1} Dask workers died while it was theirs"
+        return job.record_failure(row, reason)
+
+
+@contextmanager
+def _client(scheduler: str | int) -> Iterator[Any]:
+    try:
+        from distributed import Client, LocalCluster
+    except ModuleNotFoundError:
+        raise ValueError('Dask is not installed: run pip install "kdvideo[cluster]"') from None
+    if isinstance(scheduler, int):
+        with (
+            LocalCluster(n_workers=scheduler, threads_per_worker=1, silence_logs=50) as local,
+            Client(local) as client,
+        ):
+            yield client
+        return
+    try:
+        client = Client(scheduler)
+    except OSError as error:
+        raise ExtractionError(f"no Dask scheduler at {scheduler}: {error}") from None
+    print(f"Dask's dashboard: {client.dashboard_link}", file=sys.stderr)
+    with client:
+        yield client
+
+
+def _make(run: str, job: Job, devices: Sequence[str], deadline: float, row: ClipRow) -> Outcome:
+    """Make the file of a clip in a child of this Dask worker."""
+    multiprocessing.current_process().daemon = False  # Dask's default forbids children; ours end with their parent
+    isolated = _isolated.setdefault(run, Isolated(job, devices, deadline))
+    for other in list(_isolated)[:-KEPT]:
+        _isolated.pop(other, None)
+    return isolated(row)
+
+
+def _forget(run: str) -> None:
+    _isolated.pop(run, None)
