@@ -29,21 +29,25 @@ def cluster(job: Job, scheduler: str | int, devices: Sequence[str], deadline: fl
     Raises:
         ExtractionError: there is no such scheduler, or it is gone.
     """
-    run = uuid.uuid4().hex
+    run, gone = uuid.uuid4().hex, False
     with _client(scheduler) as client:
         pool = client.get_executor(pure=False)
-        work = partial(_make, run, job, tuple(devices), deadline)
+        submit = partial(pool.submit, _make, run, job, tuple(devices), deadline)
 
         def width() -> int:
-            return 2 * max(sum(client.nthreads().values()), 4)  # the next clip is there when one is done
+            return 2 * max(
+                sum(map(int, client.nthreads().values())), 4
+            )  # a clip waits at each worker; more workers may come
 
         try:
-            yield Engine(partial(pool.submit, work), width, partial(_outcome, job))
+            yield Engine(submit, width, partial(_outcome, job))
         except CancelledError:
+            gone = True
             raise ExtractionError("the Dask scheduler is gone") from None
         finally:
-            pool.shutdown(wait=False)
-        client.run(_forget, run)
+            if not gone:
+                pool.shutdown(wait=False)
+                client.run(_forget, run)
 
 
 def _outcome(job: Job, future: Future[Outcome], row: ClipRow) -> Outcome:
@@ -52,8 +56,7 @@ def _outcome(job: Job, future: Future[Outcome], row: ClipRow) -> Outcome:
     try:
         return future.result()
     except KilledWorker as error:
-        reason = f"{error.allowed_failures + 1} Dask workers died while it was theirs"
-        return job.record_failure(row, reason)
+        return job.record_failure(row, f"{error.allowed_failures + 1} Dask workers died while it was theirs")
 
 
 @contextmanager

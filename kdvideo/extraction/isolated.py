@@ -90,7 +90,7 @@ class Isolated:
 
 
 class _Child:
-    """One process; ExtractionError says why it cannot start."""
+    """One process; ExtractionError, or ValueError of the job, says why it cannot start."""
 
     def __init__(self, job: Job) -> None:
         # In this thread, which needs no signal, and so in the child from its first instant: Ctrl-C is the parent's.
@@ -111,9 +111,14 @@ def _start() -> None:
 
 
 def _begin(job: Job) -> int:
-    """Take a job, and a GPU if it needs one, in a child; return the number of the process."""
+    """Take a job, and a GPU if it needs one, in a child; return the number of the process.
+
+    Raises:
+        ValueError: what the job needs does not run on this machine.
+    """
     global _job
     _job = replace(job, device=deal()) if job.device == "cuda" else job
+    _job.warm_up()
     return os.getpid()
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TypedDict
 
 from kdvideo.extraction.cluster import cluster
 from kdvideo.extraction.engines import Engine, in_process, processes
-from kdvideo.extraction.job import JOB_ERRORS, ClipRow, ExtractionError, Job
+from kdvideo.extraction.job import JOB_ERRORS, ClipRow, ExtractionError, Job, Outcome
 from kdvideo.extraction.output_folder import record_settings
 from kdvideo.extraction.result import JobResult, Progress
 from kdvideo.files import TEMPORARY, remove_abandoned
@@ -116,7 +117,7 @@ def _run(rows: Sequence[ClipRow], job: Job, engine: AbstractContextManager[Engin
             counts.count(row, known)
     if not todo:
         return
-    at_work: dict[object, ClipRow] = {}
+    at_work: dict[Future[Outcome], ClipRow] = {}
     try:
         with engine as working:
             for row, outcome in working.outcomes(todo, at_work):
