@@ -65,8 +65,11 @@ def rows(videos: Path, names: list[str], count: int) -> list[dict[str, Any]]:
     """List windows of two seconds of the videos."""
     paths = sorted(str(path.resolve()) for path in videos.rglob("*.mp4") if path.name in names)
     starts = [2.0 * k for k in range(4)]
-    found = [{"path": paths[i % len(paths)], "start": starts[i // len(paths) % 4]} for i in range(count)]
-    return [row | {"clip": f"{i}.mp4", "end": row["start"] + 2.0, "label": "x"} for i, row in enumerate(found)]
+    found = [(paths[i % len(paths)], starts[i // len(paths) % 4]) for i in range(count)]
+    return [
+        {"path": path, "clip": f"{i}.mp4", "start": start, "end": start + 2.0, "label": "x"}
+        for i, (path, start) in enumerate(found)
+    ]
 
 
 def measure(folder: Path, clips: list[dict[str, Any]], rounds: int) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class Isolated:
     def __init__(self, job: Job, devices: Sequence[str], deadline: float) -> None:
         self.job, self.deadline, self.stopped = job, deadline, False
         self._devices = itertools.cycle(devices)
+        self._freed: list[str] = []
         self._idle: list[_Child] = []
         self._all: list[_Child] = []
 
@@ -69,7 +70,7 @@ class Isolated:
         """Return an idle child, or a new one."""
         with suppress(IndexError):
             return self._idle.pop()
-        child = _Child(replace(self.job, device=next(self._devices)))
+        child = _Child(replace(self.job, device=self._freed.pop() if self._freed else next(self._devices)))
         self._all.append(child)
         if self.stopped:
             child.process.kill()
@@ -78,6 +79,7 @@ class Isolated:
     def _end(self, child: _Child) -> int | None:
         """Return the exit code of a child that has died."""
         self._all.remove(child)
+        self._freed.append(child.device)
         child.pool.shutdown()
         return child.process.exitcode
 
@@ -93,6 +95,7 @@ class _Child:
     """One process; ExtractionError, or ValueError of the job, says why it cannot start."""
 
     def __init__(self, job: Job) -> None:
+        self.device = job.device
         # In this thread, which needs no signal, and so in the child from its first instant: Ctrl-C is the parent's.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         # Not a fork: neither CUDA nor the threads of torch would survive one.
