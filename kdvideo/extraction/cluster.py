@@ -7,7 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -35,9 +35,11 @@ def cluster(job: Job, scheduler: str | int, devices: Sequence[str], deadline: fl
         submit = partial(pool.submit, _make, run, job, tuple(devices), deadline)
 
         def width() -> int:
-            return 2 * max(
-                sum(map(int, client.nthreads().values())), 4
-            )  # a clip waits at each worker; more workers may come
+            try:
+                threads = sum(map(int, client.nthreads().values()))
+            except (OSError, RuntimeError):
+                raise CancelledError from None
+            return 2 * max(threads, 4)  # a clip waits at each worker; more workers may come
 
         try:
             yield Engine(submit, width, partial(_outcome, job))
@@ -47,7 +49,8 @@ def cluster(job: Job, scheduler: str | int, devices: Sequence[str], deadline: fl
         finally:
             if not gone:
                 pool.shutdown(wait=False)
-                client.run(_forget, run)
+                with suppress(OSError, RuntimeError):
+                    client.run(_forget, run)
 
 
 def _outcome(job: Job, future: Future[Outcome], row: ClipRow) -> Outcome:

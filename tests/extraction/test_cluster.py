@@ -71,7 +71,7 @@ def test_killed_anywhere_the_same_command_continues_with_the_same_bytes(tmp_path
             os.kill(head.pid, signal.SIGKILL)
             _, error = client.communicate(timeout=240)
             assert client.returncode == 1
-            assert "ExtractionError: the Dask scheduler is gone" in error
+            assert "ExtractionError: the Dask scheduler is gone" in error, error
             assert not alive(group=first.pid)
         with dask(*scheduler(port)), dask(*worker(port, tmp_path / "3")):
             assert finish(start(videos, out, **options)) == f"{whole}\n"
