@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -68,19 +69,16 @@ def _client(scheduler: str | int) -> Iterator[Any]:
         from distributed import Client, LocalCluster
     except ModuleNotFoundError:
         raise ValueError('Dask is not installed: run pip install "kdvideo[cluster]"') from None
-    if isinstance(scheduler, int):
-        with (
-            LocalCluster(n_workers=scheduler, threads_per_worker=1, silence_logs=50) as local,
-            Client(local) as client,
-        ):
-            yield client
-        return
-    try:
-        client = Client(scheduler)
-    except OSError as error:
-        raise ExtractionError(f"no Dask scheduler at {scheduler}: {error}") from None
-    print(f"Dask's dashboard: {client.dashboard_link}", file=sys.stderr)
-    with client:
+    with ExitStack() as stack:
+        address: Any = scheduler
+        if isinstance(scheduler, int):
+            local = LocalCluster(n_workers=scheduler, threads_per_worker=1, silence_logs=logging.CRITICAL)
+            address = stack.enter_context(local)
+        try:
+            client = stack.enter_context(Client(address))
+        except OSError as error:
+            raise ExtractionError(f"no Dask scheduler at {scheduler}: {error}") from None
+        print(f"Dask's dashboard: {client.dashboard_link}", file=sys.stderr)
         yield client
 
 

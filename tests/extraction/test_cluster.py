@@ -103,18 +103,27 @@ def deadly(run: str, job_: job.Job, devices: object, deadline: float, clip: job.
     return job_.run(clip)
 
 
-def test_ctrl_c_and_errors_leave_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_client_that_is_stopped_leaves_no_process_behind(tmp_path: Path, how: signal.Signals) -> None:
+    """Fails when the children of Dask's workers do not end with them."""
     videos, log = tmp_path / "videos", tmp_path / "log"
     clips(videos, 4)
     client = start(videos, tmp_path / "flow", scheduler=2, log=str(log), bad={20: "native hang"})
     until(lambda: len(calls(log)) >= 4, 240)
-    os.killpg(client.pid, signal.SIGINT)
+    (os.killpg if how == signal.SIGINT else os.kill)(client.pid, how)
     client.communicate(timeout=120)
     until(lambda: not alive(group=client.pid))
-    assert not any(".writing" in name for name in files(tmp_path / "flow"))
+
+
+def test_what_stops_a_job_stops_it_on_dask(tmp_path: Path) -> None:
+    """Fails when `_run` hands on an error of the disk or device as one of the clip."""
+    clips(tmp_path / "videos", 4)
     with pytest.raises(ExtractionError, match="cpu is out of memory"):
         extract(
-            clips_rows(videos), store(tmp_path / "flow", estimator=Fake({20: "memory"})), short_side=48, scheduler=1
+            clips_rows(tmp_path / "videos"),
+            store(tmp_path / "flow", estimator=Fake({20: "memory"})),
+            short_side=48,
+            scheduler=1,
         )
 
 
