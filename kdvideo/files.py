@@ -9,28 +9,55 @@ from __future__ import annotations
 import io
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+with suppress(ImportError):  # there is none on Windows
+    import fcntl
 
 TEMPORARY = ".writing-"
 
 
 @contextmanager
-def temporary(folder: Path, tag: str = "") -> Iterator[io.BufferedRandom]:
-    """Open a new file in a folder, which is removed at the end unless `publish` renamed it.
+def temporary(folder: Path) -> Iterator[io.BufferedRandom]:
+    """Open a new file in a folder (made if need be), which is removed at the end unless `publish` renamed it.
 
-    Args:
-        folder: made if need be.
-        tag: the name begins with `.writing-` and this, so that a file left by a crash names its writer.
+    It is locked for as long as its writer lives: `remove_abandoned` can tell what a crash has left.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{TEMPORARY}{tag}{uuid.uuid4().hex}"
+    path = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
-        with open(path, "x+b") as file:
+        with _open_locked(path) as file:
             yield file
     finally:
         path.unlink(missing_ok=True)
+
+
+def _open_locked(path: Path) -> io.BufferedRandom:
+    while True:
+        file = open(path, "x+b")  # noqa: SIM115 (the caller closes it)
+        _lock(file.fileno(), wait=True)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # taken for abandoned before it was locked
+
+
+def _lock(file: int, *, wait: bool) -> bool:
+    """Lock an open file until it is closed; False if it is locked already, or no file can be locked here."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (OSError, NameError):
+        return False
+    return True
+
+
+def remove_abandoned(paths: Iterable[Path]) -> None:
+    """Remove those temporary files whose writers, on any machine, no longer live."""
+    for path in paths:
+        with suppress(FileNotFoundError, PermissionError), open(path, "r+b") as file:
+            if _lock(file.fileno(), wait=False):
+                path.unlink()
 
 
 def sync(file: io.BufferedRandom) -> None:

@@ -182,7 +182,11 @@ def prepare(clips: Clips, manifest: Dataset, accelerator: Accelerator, **options
         accelerator.print(f"flow of {len(manifest)} clips:")
         progress = accelerator.is_main_process
         side = clips.input.short_side
-        done = extraction.extract(manifest, source, short_side=side, retry_failed=True, progress=progress, **options)
+        shard = (accelerator.process_index + 1, accelerator.num_processes)
+        options |= {"shard": shard, "retry_failed": True, "progress": progress}
+        extraction.extract(manifest, source, short_side=side, **options)
+        accelerator.wait_for_everyone()
+        done = extraction.extract(manifest, source, short_side=side)  # nothing is left to do: all know what failed
         allowed = clips.max_unreadable * len(manifest) if manifest is clips.train else 0
         if len(done.failed) > allowed:
             clip, reason = next(iter(done.failed.items()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 import textwrap
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from typing import NoReturn, TypeAlias
 
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 SUCCESS, FAILED, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
-CONTINUE = "What is done is kept; run the same command again to continue."
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,28 +33,6 @@ def new_command(commands: Commands, name: str, run: Run, *, summary: str, detail
     )
     parser.set_defaults(run=run)
     return parser
-
-
-def resumable(run: Run) -> Run:
-    """Make a command that goes through clips end with one line, and its exit status, where it cannot continue."""
-
-    @functools.wraps(run)
-    def wrapped(options: argparse.Namespace) -> int:
-        from kdvideo.extraction import ExtractionError
-
-        try:
-            return run(options)
-        except ExtractionError as error:
-            print(f"stopped: {error}. {CONTINUE}", file=sys.stderr)
-            return STOPPED
-        except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)  # a wrong list takes one line for each of its rows
-            return USAGE
-        except KeyboardInterrupt:
-            print(f"stopped by Ctrl-C. {CONTINUE}", file=sys.stderr)
-            return INTERRUPTED
-
-    return wrapped
 
 
 def at_least_one(text: str) -> int:

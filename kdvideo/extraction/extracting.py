@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Unpack
 
 from kdvideo.extraction.flow_job import FlowJob
 from kdvideo.extraction.job import ClipRow
-from kdvideo.extraction.processing import process
+from kdvideo.extraction.processing import Running, process
 from kdvideo.extraction.result import ExtractionResult
 from kdvideo.flow import FlowStore
 
 
 def extract(
-    manifest: Iterable[ClipRow],
-    store: FlowStore,
-    *,
-    short_side: int | None = 256,
-    workers: int = 0,
-    devices: Sequence[str] = ("cpu",),
-    deadline: float | None = None,
-    retry_failed: bool = False,
-    progress: bool = False,
+    manifest: Iterable[ClipRow], store: FlowStore, *, short_side: int | None = 256, **running: Unpack[Running]
 ) -> ExtractionResult:
     """Compute the flow of every clip that has no status in the store yet.
 
     At the end every clip is either done, with one flow less than frames (a clip of one frame has none), or failed
-    with a reason. Killed at any instant, the same call continues, and the files come out the same. Several
-    processes and machines may work on one list in one folder; no clip is computed by two of them at once. At the
-    end, the call waits for the clips that another process still works on.
+    with a reason. Killed at any instant, the same call continues, and the files come out the same. Two calls at
+    once on one list and folder harm nothing, but they do the work twice: give each a `shard`.
 
     Args:
         manifest: rows with `path`, `clip` (a unique id), `start` and `end` in seconds or None.
         store: where the flow goes; its estimator, bound, frame rate and codec are used.
         short_side: pixels of the shorter side of the frames (None: as they are).
-        workers: processes, each of one thread; 0 works in this one. A worker that crashes costs one clip. They
-            are spawned: a script that calls this must be guarded by `if __name__ == "__main__"`.
-        devices: of the workers in turn, for instance `("cuda:0", "cuda:1")`.
-        deadline: seconds that a clip may take; needs workers. None sets no limit.
-        retry_failed: try the clips again that have failed before.
-        progress: show a bar.
+        **running: where and how, see `Running`; without them, in this process.
 
     Returns:
         Counts, and the reason of each failure; printed, it is a summary.
@@ -63,7 +50,6 @@ def extract(
         raise ValueError(f"fps must be positive and below 10000, got {store.fps}")
     if short_side is not None and short_side < 1:
         raise ValueError(f"short_side must be at least 1 pixel, got {short_side}")
-    job = FlowJob(store=store, short_side=short_side, retry_failed=retry_failed)
     result = ExtractionResult()
-    process(manifest, job, result, workers=workers, devices=devices, deadline=deadline, progress=progress)
+    process(manifest, FlowJob(store=store, short_side=short_side), result, **running)
     return result

@@ -8,18 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import torch
+
 from kdvideo.data import ClipError
-from kdvideo.extraction.locks import Locks
-from kdvideo.files import TEMPORARY
-from kdvideo.flow.store.sidecars import tag
+from kdvideo.files import TEMPORARY, remove_abandoned
 
 ClipRow = Mapping[str, Any]
 
+# Errors that stop the whole job: the next clip would meet them too.
+JOB_ERRORS = (OSError, torch.OutOfMemoryError, torch.AcceleratorError)
+
+
+class ExtractionError(RuntimeError):
+    """An extraction cannot continue; the clips that are done stay, and the same call continues."""
+
 
 class Outcome(NamedTuple):
-    """Status of a clip: `"busy"` where another process works on it; `amount` made; `new` where this job made it."""
+    """Status of a clip; `amount` made; `new` where this job made it."""
 
-    status: Literal["done", "failed", "busy"]
+    status: Literal["done", "failed"]
     amount: float = 0
     reason: str = ""
     new: bool = False
@@ -78,34 +85,33 @@ class Job(ABC):
     def warm_up(self) -> None:  # noqa: B027
         """Try out what could fail at every clip, so that it is not blamed on the clips; ValueError says why."""
 
-    def run(self, row: ClipRow, locks: Locks) -> Outcome:
-        """Make the file of a clip, unless another process does so or has done so."""
-        with locks.try_lock(tag(row["clip"])) as acquired:
-            if not acquired:
-                return Outcome("busy")
-            known = self.known_outcome(row)
-            if known is not None:
-                return known
-            try:
-                return Outcome("done", self.make(row), new=True)
-            except (ClipError, ValueError) as error:
-                reason = error.reason if isinstance(error, ClipError) else str(error)
-                self.fail(row, reason)
-                return Outcome("failed", reason=reason, new=True)
+    def run(self, row: ClipRow) -> Outcome:
+        """Make the file of a clip, unless another process has done so."""
+        known = self.known_outcome(row)
+        if known is not None:
+            return known
+        try:
+            return Outcome("done", self.make(row), new=True)
+        except (ClipError, ValueError) as error:
+            return self.record_failure(row, error.reason if isinstance(error, ClipError) else str(error))
 
-    def record_failure(self, row: ClipRow, reason: str, locks: Locks) -> Outcome:
-        """Record the failure of a clip whose worker died."""
-        with locks.try_lock(tag(row["clip"])) as acquired:
-            if not acquired:
-                return Outcome("busy")
-            self.remove_temporary(row)
-            known = self.known_outcome(row)
-            if known is not None:
-                return known
-            self.fail(row, reason)
-            return Outcome("failed", reason=reason, new=True)
+    def record_failure(self, row: ClipRow, reason: str) -> Outcome:
+        """Record the failure of a clip, unless another process has come to an end with it."""
+        self.remove_temporary(row)
+        known = self.known_outcome(row)
+        if known is not None:
+            return known
+        self.fail(row, reason)
+        return Outcome("failed", reason=reason, new=True)
 
     def remove_temporary(self, row: ClipRow) -> None:
-        """Remove the temporary files of a clip, whose lock must be held."""
-        for path in self.file(row).parent.glob(f"{TEMPORARY}{tag(row['clip'])}*"):
-            path.unlink(missing_ok=True)
+        """Remove what dead writers left where the file of a clip goes."""
+        remove_abandoned(self.file(row).parent.glob(TEMPORARY + "*"))
+
+    def stop_message(self, error: BaseException) -> str:
+        """Return the message of an error that stops the job."""
+        if isinstance(error, OSError):
+            return f"{self.folder} cannot be written: {error.strerror or error}"
+        if isinstance(error, torch.OutOfMemoryError):
+            return f"{self.device} is out of memory: use fewer workers or smaller frames"
+        return str(error) if isinstance(error, ValueError | ExtractionError) else f"{type(error).__name__}: {error}"

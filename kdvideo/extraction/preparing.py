@@ -6,21 +6,20 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Unpack
 
 from av import FFmpegError
 from torch import Tensor
 
 from kdvideo.data import ClipError, ClipInfo, probe, read_frames
 from kdvideo.data.video.encoding import write_h264
-from kdvideo.extraction.job import ClipRow, Job, Outcome
-from kdvideo.extraction.processing import process
+from kdvideo.extraction.job import ClipRow, ExtractionError, Job, Outcome
+from kdvideo.extraction.processing import Running, process
 from kdvideo.extraction.result import JobResult
 from kdvideo.files import publish, sync, temporary, write_atomic
-from kdvideo.flow.store.sidecars import tag
 
 FRAME_BYTES = 256 * 2**20  # of the frames held at once: some 40 s at 25 fps and 256 x 340 pixels
 FAILED = ".failed.json"
@@ -35,18 +34,15 @@ def prepare(
     fps: float = 25.0,
     crf: int = 18,
     gop: int = 12,
-    workers: int = 0,
-    deadline: float | None = None,
-    retry_failed: bool = False,
-    progress: bool = False,
+    **running: Unpack[Running],
 ) -> JobResult:
     """Write every clip anew: resized, at one frame rate, cut to its seconds, without sound, as H.264 in mp4.
 
     The frames are those that `data.read_frames` gives at this rate and size, encoded; an odd last row or column is
     cut off. With a key frame every `gop` frames a random window is read without decoding what is before it. The files
     lie as the originals do; beside them are `<name>.csv`, a list `path,label` of the clips that are done, and
-    `<name>_failed.csv`, the others with their reason. Killed at any instant, the same call continues, and several
-    processes and machines may share the work, see `extract`.
+    `<name>_failed.csv`, those that failed with their reason. Killed at any instant, the same call continues, and
+    several processes and machines may share the work, as in `extract`: the last of them writes the whole lists.
 
     Args:
         manifest: rows with `path`, `clip` (a unique id), `label` (text), `start` and `end` in seconds or None.
@@ -56,10 +52,7 @@ def prepare(
         fps: frames per second.
         crf: quality of x264, 0 (no loss) to 51; 18 is said to look like the original.
         gop: the most frames from one key frame to the next.
-        workers: processes, each of one thread; 0 works in this one.
-        deadline: seconds that a clip may take; needs workers. None sets no limit.
-        retry_failed: try the clips again that have failed before.
-        progress: show a bar.
+        **running: where and how, see `Running`; without them, in this process.
 
     Returns:
         Counts, megabytes, and the reason of each failure; printed, it is a summary.
@@ -81,14 +74,13 @@ def prepare(
     """
     _check(short_side, fps, crf, gop)
     rows = list(manifest)
-    top = Path(folder)
-    job = PrepareJob(top=top, short_side=short_side, fps=float(fps), crf=crf, gop=gop, retry_failed=retry_failed)
+    job = PrepareJob(top=Path(folder), short_side=short_side, fps=float(fps), crf=crf, gop=gop)
     result = JobResult(job.unit)
-    process(rows, job, result, workers=workers, deadline=deadline, progress=progress)
-    done = [row for row in rows if row["clip"] not in result.failed]
-    paths = [(job.file(row).relative_to(top).as_posix(), row["label"]) for row in done]
-    _write_csv(top / f"{name}.csv", [("path", "label"), *paths])
-    _write_csv(top / f"{name}_failed.csv", [("clip", "reason"), *sorted(result.failed.items())])
+    process(rows, job, result, **running)
+    try:
+        _write_lists(job, rows, name)
+    except OSError as error:
+        raise ExtractionError(job.stop_message(error)) from error
     return result
 
 
@@ -129,7 +121,7 @@ class PrepareJob(Job):
         info = probe(row["path"], **sampling)
         path = self.file(row)
         options = {"crf": str(self.crf), "preset": "fast", "g": str(self.gop)}
-        with temporary(path.parent, tag(row["clip"])) as file:
+        with temporary(path.parent) as file:
             try:
                 frames = self._frames(row, info, sampling)
                 start = {"movflags": "+faststart"}
@@ -190,6 +182,22 @@ def _second(value: float | None) -> str:
     if value is None:
         return "end"
     return f"{int(value):06d}" if value == int(value) else f"{value:g}"
+
+
+def _write_lists(job: PrepareJob, rows: Sequence[ClipRow], name: str) -> None:
+    """Write what is done and what failed by now, and again where another process came to an end meanwhile."""
+    before, known = None, [job.known_outcome(row) for row in rows]
+    while known != before:
+        both = list(zip(rows, known, strict=True))
+        done = [
+            (job.file(row).relative_to(job.top).as_posix(), row["label"]) for row, o in both if o and o.status == "done"
+        ]
+        failed = sorted(
+            (row["clip"], outcome.reason) for row, outcome in both if outcome and outcome.status == "failed"
+        )
+        _write_csv(job.top / f"{name}.csv", [("path", "label"), *done])
+        _write_csv(job.top / f"{name}_failed.csv", [("clip", "reason"), *failed])
+        before, known = known, [job.known_outcome(row) for row in rows]
 
 
 def _write_csv(path: Path, rows: Iterable[tuple[str, str]]) -> None:

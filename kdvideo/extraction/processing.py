@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import TypedDict
 
-from kdvideo.extraction.job import ClipRow, Job
-from kdvideo.extraction.locks import Locks
-from kdvideo.extraction.output_folder import record_settings, remove_leftovers
+from kdvideo.extraction.cluster import cluster
+from kdvideo.extraction.engines import Engine, in_process, processes
+from kdvideo.extraction.job import JOB_ERRORS, ClipRow, ExtractionError, Job, Outcome
+from kdvideo.extraction.output_folder import record_settings
 from kdvideo.extraction.result import JobResult, Progress
-from kdvideo.extraction.workers import JOB_ERRORS, ExtractionError, Pool, stop_message
+from kdvideo.files import TEMPORARY, remove_abandoned
 
-WAIT = 1.0  # seconds between two looks at clips that other processes work on
+DEADLINE = 600.0
+
+
+class Running(TypedDict, total=False):
+    """Where and how clips are worked on; all of it may be left out, and changes no byte of what is made.
+
+    Attributes:
+        workers: processes, each of one thread; 0 (the default) works in this one. A worker that crashes costs one
+            clip. They are spawned: a script must be guarded by `if __name__ == "__main__"`.
+        devices: of the workers in turn (default: "cpu"), for instance `("cuda:0", "cuda:1")`; "cuda" is the GPU of its
+            machine that the fewest workers have.
+        scheduler: instead of `workers`, the address of a Dask scheduler, or a number of Dask workers on this machine.
+            Videos and output must have the same paths on all machines.
+        deadline: seconds that a clip may take in a worker (default 600); 0 sets no limit.
+        shard: (i, n) for the i-th of n shares of the clips, from 1 on; who works on the others does not matter.
+        retry_failed: try the clips again that have failed before.
+        progress: show a bar.
+    """
+
+    workers: int
+    devices: Sequence[str]
+    scheduler: str | int
+    deadline: float
+    shard: tuple[int, int]
+    retry_failed: bool
+    progress: bool
 
 
 def process(
@@ -24,30 +51,47 @@ def process(
     *,
     workers: int = 0,
     devices: Sequence[str] = ("cpu",),
-    deadline: float | None = None,
+    scheduler: str | int = 0,
+    deadline: float = DEADLINE,
+    shard: tuple[int, int] = (1, 1),
+    retry_failed: bool = False,
     progress: bool = False,
 ) -> None:
-    """Process all clips and count them in `result`; arguments and errors are those of `extract`."""
+    """Process all clips and count them in `result`; arguments are those of `Running`, errors those of `extract`."""
+    _check(workers, devices, deadline, shard)
+    rows: list[ClipRow] = [{name: row[name] for name in ("path", "clip", "start", "end")} for row in manifest]
+    _check_names(rows, job)
+    rows = rows[shard[0] - 1 :: shard[1]]
+    job = replace(job, device=devices[0], retry_failed=retry_failed)
+    if not isinstance(scheduler, str):  # else this machine may lack what the workers have
+        job.warm_up()
+    try:
+        record_settings(job)
+        remove_abandoned(job.folder.rglob(TEMPORARY + "*"))
+        engine = _engine(job, workers, devices, scheduler, deadline)
+        with Progress(result, len(rows), progress) as counts:
+            _run(rows, job, engine, counts)
+    except JOB_ERRORS as error:
+        raise ExtractionError(job.stop_message(error)) from error
+
+
+def _engine(
+    job: Job, workers: int, devices: Sequence[str], scheduler: str | int, deadline: float
+) -> AbstractContextManager[Engine]:
+    if scheduler:
+        return cluster(job, scheduler, devices, deadline)
+    return processes(job, workers, devices, deadline) if workers else in_process(job)
+
+
+def _check(workers: int, devices: Sequence[str], deadline: float, shard: tuple[int, int]) -> None:
     if workers < 0:
         raise ValueError(f"workers must be at least 0, got {workers}")
     if not devices:
         raise ValueError('devices must name at least one device, such as ("cpu",), got none')
-    if deadline is not None and not deadline > 0:
-        raise ValueError(f"deadline must be a positive number of seconds, got {deadline}")
-    if deadline is not None and not workers:
-        raise ValueError(f"deadline={deadline} needs workers, got workers=0: set workers to at least 1")
-    rows: list[ClipRow] = [{name: row[name] for name in ("path", "clip", "start", "end")} for row in manifest]
-    _check_names(rows, job)
-    job = replace(job, device=devices[0])
-    job.warm_up()
-    try:
-        with closing(Locks(job.folder)) as locks, Progress(result, len(rows), progress) as counts:
-            record_settings(job, locks)
-            remove_leftovers(job.folder, locks)
-            with Pool(job, locks, workers=workers, devices=devices, deadline=deadline) as pool:
-                _until_done(rows, job, pool, counts)
-    except JOB_ERRORS as error:
-        raise ExtractionError(stop_message(error, job)) from error
+    if not deadline >= 0:
+        raise ValueError(f"deadline must be a positive number of seconds, or 0 for none, got {deadline}")
+    if not 1 <= shard[0] <= shard[1]:
+        raise ValueError(f"shard must be (i, n) with i in 1..n, got {shard}")
 
 
 def _check_names(rows: Sequence[ClipRow], job: Job) -> None:
@@ -62,12 +106,22 @@ def _check_names(rows: Sequence[ClipRow], job: Job) -> None:
             raise ValueError(f"every clip must have a file of its own, but {names} would both be {job.file(row)}")
 
 
-def _until_done(rows: Sequence[ClipRow], job: Job, pool: Pool, counts: Progress) -> None:
-    """Process all clips, and again those that other processes work on, until each has an outcome."""
-    todo = list(rows)
-    while todo:
-        todo = [row for row in todo if not counts.count(row, job.known_outcome(row))]
-        todo = [row for row, outcome in pool.run(todo) if not counts.count(row, outcome)]
-        if todo:
-            counts.show(f"waiting for {len(todo)} clips of another process", refresh=True)
-            time.sleep(WAIT)
+def _run(rows: Sequence[ClipRow], job: Job, engine: AbstractContextManager[Engine], counts: Progress) -> None:
+    """Process those clips that have no outcome yet."""
+    todo: list[ClipRow] = []
+    for row in rows:
+        known = job.known_outcome(row)
+        if known is None:
+            todo.append(row)
+        else:
+            counts.count(row, known)
+    if not todo:
+        return
+    at_work: dict[Future[Outcome], ClipRow] = {}
+    try:
+        with engine as working:
+            for row, outcome in working.outcomes(todo, at_work):
+                counts.count(row, outcome)
+    finally:
+        for row in at_work.values():  # of workers that were killed
+            job.remove_temporary(row)

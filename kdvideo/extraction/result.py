@@ -77,19 +77,13 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def show(self, text: str, *, refresh: bool = False) -> None:
-        """Show a text in place of the counts, at once or with the next clip."""
-        self.bar.set_postfix_str(text, refresh=refresh)
-
-    def count(self, row: ClipRow, outcome: Outcome | None) -> bool:
-        """Count a clip and return True, or return False if it has no outcome yet."""
-        if outcome is None or outcome.status == "busy":
-            return False
+    def count(self, row: ClipRow, outcome: Outcome) -> None:
+        """Count a clip."""
         self.result.add(row["clip"], outcome)
         self.computed += outcome.amount if outcome.new else 0
         rate = self.computed / max(time.monotonic() - self.began, 1e-9)
-        self.show(f"{self.result.done} done, {len(self.result.failed)} failed, {rate:.1f} {self.result.unit}/s")
+        text = f"{self.result.done} done, {len(self.result.failed)} failed, {rate:.1f} {self.result.unit}/s"
+        self.bar.set_postfix_str(text, refresh=False)
         if not (outcome.new or self.bar.disable):  # no work: it must not count for the remaining time
             self.bar.initial += 1
         self.bar.update()
-        return True

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import faulthandler
 import signal
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from kdvideo.training.preemption import ignore_signals
-from kdvideo.training.watchdog import die_with_parent
+from kdvideo._processes import start_worker
+
+__all__ = ["Watched", "start_worker"]
 
 
 class Watched(Dataset[Any]):
@@ -60,16 +60,3 @@ class Watched(Dataset[Any]):
     def at_work(self) -> list[int]:
         """Return the items on which workers are, or were when they died."""
         return [int(item) for item in self._now if item >= 0]
-
-
-def start_worker(worker: int = 0) -> None:
-    """Let a loader's worker ignore SIGINT and SIGTERM and die with its parent: a `worker_init_fn`.
-
-    It outlives the signal, so that the main process can finish its step and write a checkpoint; and no decoder that
-    hangs outlives the main process. The deadline is the kernel's alarm, whose own action ends a process whatever it is
-    doing; faulthandler's timer, which a forked process inherits in an unknown state, can wait for ever.
-    """
-    ignore_signals()
-    die_with_parent()
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    faulthandler.register(signal.SIGALRM, file=2, chain=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
-import os
-import signal
 import sys
 from types import TracebackType
 from typing import IO
 
-_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+from kdvideo._processes import die_with_parent
+
+__all__ = ["Watchdog", "die_with_parent"]
 
 
 class Watchdog:
@@ -51,16 +50,3 @@ class Watchdog:
     ) -> None:
         if self.seconds:
             faulthandler.cancel_dump_traceback_later()
-
-
-def die_with_parent() -> None:
-    """Let the kernel kill this process as soon as its parent ends, whatever it is doing then; on Linux only.
-
-    The parent of a process that a fork server starts is that server: use the start method "fork" or "spawn".
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended just now
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -53,6 +54,8 @@ class Fake:
         if how == "hang":
             while True:
                 time.sleep(60)
+        if how == "native hang":
+            ctypes.PyDLL(None).sleep(100)  # with the interpreter's lock held
         if how == "exit":
             os._exit(7)
         if how == "interrupt":

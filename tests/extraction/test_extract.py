@@ -4,39 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import time
+from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
+import kdvideo.files
 from kdvideo import data
 from kdvideo import flow as kf
-from kdvideo.extraction import ExtractionError, extract, flow_job, locks, processing
-from kdvideo.flow.store.sidecars import tag
+from kdvideo.extraction import ExtractionError, extract, flow_job
+from kdvideo.files import remove_abandoned, temporary, write_atomic
+from kdvideo.flow.store import flow_store
 from tests.extraction.fakes import Fake, clips, files, row, store, write_clip
 
 SIDE = 48
-HOLD = """
-import fcntl, os, sys, time
-file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
-fcntl.lockf(file, fcntl.LOCK_EX, 1, int(sys.argv[2], 16) >> 2)
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-def hold(folder: Path, clip_id: str) -> subprocess.Popen[str]:
-    """A process that holds the lock of a clip until its input ends."""
-    folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", HOLD, str(folder / ".lock"), tag(clip_id)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
 
 
 def lines(log: Path) -> list[str]:
@@ -170,8 +152,9 @@ def test_damaged_settings_are_named(tmp_path: Path) -> None:
     [
         ({"workers": -1}, "workers must be at least 0"),
         ({"devices": ()}, "devices"),
-        ({"deadline": 3.0}, "deadline=3.0 needs workers"),
-        ({"deadline": 0.0, "workers": 1}, "deadline must be a positive number"),
+        ({"deadline": -1.0}, "deadline must be a positive number"),
+        ({"shard": (0, 2)}, r"shard must be \(i, n\) with i in 1..n, got \(0, 2\)"),
+        ({"shard": (3, 2)}, "shard must be"),
         ({"short_side": 0}, "short_side must be at least 1"),
     ],
 )
@@ -245,66 +228,86 @@ def test_interrupted_it_leaves_nothing_half_done(tmp_path: Path) -> None:
 
 
 def test_leftovers_go_but_not_what_is_being_written(tmp_path: Path) -> None:
-    folder, mine, other = tmp_path / "flow", "a/clip000.mp4", "a/clip002.mp4"
-    process = hold(folder, other)
-    (folder / "a").mkdir()
-    for clip_id in (mine, other):
-        (folder / "a" / f".writing-{tag(clip_id)}{'0' * 32}").touch()
-    extract(clips(tmp_path, 1), store(folder), short_side=SIDE)
-    assert [p.name for p in (folder / "a").glob(".writing*")] == [f".writing-{tag(other)}{'0' * 32}"]
-    process.communicate("")
-    extract(clips(tmp_path, 1), store(folder), short_side=SIDE)
+    """Fails when `remove_abandoned` does not ask for the lock of a file, or `temporary` takes none."""
+    rows, folder = clips(tmp_path, 1), tmp_path / "flow"
+    with temporary(folder / "a") as file:
+        (folder / "a" / ".writing-0").touch()
+        extract(rows, store(folder), short_side=SIDE)
+        assert [p.name for p in (folder / "a").glob(".writing*")] == [Path(file.name).name]
     assert not list((folder / "a").glob(".writing*"))
 
 
-@pytest.mark.parametrize("finished", [False, True])
-def test_a_clip_that_another_process_is_at_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool
-) -> None:
-    rows, log, folder = clips(tmp_path, 3), tmp_path / "log", tmp_path / "flow"
-    whole = store(tmp_path / "whole")
-    extract(rows, whole, short_side=SIDE)
-    process = hold(folder, rows[0]["clip"])
-
-    def sleep(_: float) -> None:
-        assert lines(log) == ["20", "30"]
-        if finished:
-            for path in (whole.path(rows[0]["clip"]), whole.sidecar(rows[0]["clip"])):
-                (folder / path.relative_to(whole.folder)).write_bytes(path.read_bytes())
-        process.communicate("")
-
-    monkeypatch.setattr(processing, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
-    summary = extract(rows, store(folder, estimator=Fake(log=str(log))), short_side=SIDE)
-    assert (summary.done, summary.new) == (3, 2 if finished else 3)
-    assert lines(log) == (["20", "30"] if finished else ["10", "20", "30"])
-    assert files(folder) == files(whole.folder)
-
-
-def test_what_another_process_finished_before_the_lock_was_ours(
+def test_a_file_that_is_taken_for_abandoned_before_it_is_locked_is_opened_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows, log, place = clips(tmp_path, 1), tmp_path / "log", store(tmp_path / "flow")
-    extract(rows, place, short_side=SIDE)
-    known, calls = flow_job.FlowJob.known_outcome, []
+    """Fails when `temporary` does not look whether its file still has a name."""
+    real, calls = kdvideo.files._lock, []
+
+    def late(file: int, *, wait: bool) -> bool:
+        if not calls:
+            calls.append(file)
+            remove_abandoned(tmp_path.glob(".writing*"))
+        return real(file, wait=wait)
+
+    monkeypatch.setattr(kdvideo.files, "_lock", late)
+    write_atomic(tmp_path / "file", b"bytes")
+    assert files(tmp_path) == {"file": b"bytes"}
+    assert calls
+
+
+def test_what_another_process_finished_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails when `Job.run` or `Job.record_failure` does not ask for the outcome once more."""
+    rows, log, place = clips(tmp_path, 2), tmp_path / "log", store(tmp_path / "flow")
+    extract(rows[:1], place, short_side=SIDE)
+    known, asked = flow_job.FlowJob.known_outcome, Counter()
 
     def late(self: flow_job.FlowJob, row: dict[str, str]) -> object:
-        calls.append(row["clip"])
-        return known(self, row) if len(calls) > 1 else None
+        asked[row["clip"]] += 1
+        if row is not rows[0] and asked[rows[1]["clip"]] == 3:  # made by another while it failed here
+            extract_known(rows[1:], place, short_side=SIDE)
+        return known(self, row) if asked[row["clip"]] > 1 else None
+
+    def extract_known(*arguments: object, **options: object) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(flow_job.FlowJob, "known_outcome", known)
+            extract(*arguments, **options)
 
     monkeypatch.setattr(flow_job.FlowJob, "known_outcome", late)
-    assert extract(rows, store(tmp_path / "flow", estimator=Fake(log=str(log))), short_side=SIDE).new == 0
-    assert lines(log) == []
+    broken = store(tmp_path / "flow", estimator=Fake({20: "error"}, log=str(log)))
+    result = extract(rows, broken, short_side=SIDE)
+    assert (result.new, result.done, result.failed) == (0, 2, {})
+    assert lines(log) == ["20"]
 
 
-def test_a_lock_is_free_again_when_its_clip_is_finished(tmp_path: Path) -> None:
-    attempt = HOLD.replace("LOCK_EX", "LOCK_EX | fcntl.LOCK_NB")
-    command = [sys.executable, "-c", attempt, str(tmp_path / ".lock"), tag("clip")]
-    mine = locks.Locks(tmp_path)
-    with mine.try_lock(tag("clip")) as acquired, mine.try_lock(tag("other")):
-        assert acquired
-        assert "BlockingIOError" in subprocess.run(command, input="", capture_output=True, text=True).stderr
-    assert subprocess.run(command, input="", capture_output=True, text=True).stdout == "held\n"
-    mine.close()
+def test_flow_is_never_without_its_sidecar_while_another_process_writes_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails when `FlowStore.writer` removes the sidecar of the same file, or the file, before it replaces them."""
+    place, flow = store(tmp_path / "flow"), torch.zeros(3, 2, 8, 8)
+    place.write("clip", flow)
+    seen, real = [], flow_store.publish
+
+    def publish(file: object, path: Path) -> None:
+        seen.append(sorted(name for name in files(tmp_path / "flow") if ".writing" not in name))
+        real(file, path)
+
+    monkeypatch.setattr(flow_store, "publish", publish)
+    place.write("clip", flow)
+    assert seen == [["clip.flow.json", "clip.flow.zst"]] * 2
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_shards_cover_the_list_exactly_once(tmp_path: Path, count: int) -> None:
+    """Fails when `rows[i - 1 :: n]` begins elsewhere."""
+    rows = clips(tmp_path, 5)
+    extract(rows, store(tmp_path / "whole"), short_side=SIDE)
+    made = []
+    for shard in range(1, count + 1):
+        result = extract(rows, store(tmp_path / "flow"), short_side=SIDE, shard=(shard, count))
+        made.append(result.new)
+        assert extract(rows, store(tmp_path / "flow"), short_side=SIDE, shard=(shard, count)).new == 0
+    assert made == [len(rows[i::count]) for i in range(count)]
+    assert files(tmp_path / "flow") == files(tmp_path / "whole")
 
 
 def test_settings_hold_no_time_and_no_place(tmp_path: Path) -> None:

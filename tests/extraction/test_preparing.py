@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from torch import Tensor
 from kdvideo import data
 from kdvideo.cli import main
 from kdvideo.data.manifests.scanning import file_sizes
-from kdvideo.extraction import ExtractionError, prepare
+from kdvideo.extraction import ExtractionError, prepare, preparing
 from tests.data.videos import numbers, picture, write_audio, write_video
 from tests.extraction.fakes import clips, files, row, write_clip
 
@@ -143,7 +144,7 @@ def test_long_clips_go_through_in_pieces(tmp_path: Path, monkeypatch: pytest.Mon
         ({"fps": 0.0}, "fps must be positive"),
         ({"crf": 52}, "crf must be in 0..51"),
         ({"gop": 0}, "gop at least 1"),
-        ({"deadline": 1.0}, "needs workers"),
+        ({"shard": (2, 1)}, "shard must be"),
     ],
 )
 def test_bad_arguments(tmp_path: Path, options: dict[str, float], message: str) -> None:
@@ -175,11 +176,40 @@ def test_a_full_disk_stops_the_job_and_is_no_fault_of_the_clips(
         patch.setattr("kdvideo.extraction.preparing.write_h264", full)
         with pytest.raises(ExtractionError, match="out cannot be written: No space left on device"):
             prepare(rows, tmp_path / "out", **SIZE)
-    assert set(files(tmp_path / "out")) == {".lock", "prepare.json"}
+    assert set(files(tmp_path / "out")) == {"prepare.json"}
     assert prepare(rows, tmp_path / "out", **SIZE).done == 1
 
 
+def test_the_last_of_several_shards_writes_the_whole_lists(tmp_path: Path) -> None:
+    """Fails when the lists hold the clips of one shard only."""
+    rows = labelled([*clips(tmp_path / "videos", 3), row(tmp_path, "gone.mp4")])
+    prepare(rows, tmp_path / "whole", **SIZE)
+    for shard in ((2, 2), (1, 2)):
+        prepare(rows, tmp_path / "out", **SIZE, shard=shard)
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_lists_are_written_again_where_another_shard_ends_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails when `_write_lists` does not look once more after it has written."""
+    rows, real = labelled(clips(tmp_path / "videos", 2)), preparing._write_csv
+    prepare(rows, tmp_path / "whole", **SIZE)
+    for name in ("a/clip000.mp4", "b/clip001.mp4"):
+        (tmp_path / "late" / name).parent.mkdir(parents=True)
+        shutil.copy(tmp_path / "whole" / name, tmp_path / "late" / name)
+
+    def write(path: Path, lines: object) -> None:
+        real(path, lines)
+        shutil.copytree(tmp_path / "late", tmp_path / "out", dirs_exist_ok=True)
+
+    monkeypatch.setattr(preparing, "_write_csv", write)
+    prepare(rows, tmp_path / "out", **SIZE, shard=(1, 2))
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
 @pytest.mark.slow
+@pytest.mark.faults
 def test_killed_at_any_instant_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     rows = labelled(clips(tmp_path / "videos", 40, frames=40))
     for one in rows:

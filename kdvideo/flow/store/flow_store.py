@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from torch import Tensor
@@ -15,7 +15,7 @@ from kdvideo.flow.fields.quantize import dequantize, quantize
 from kdvideo.flow.fields.transforms import check_bound, check_flow
 from kdvideo.flow.store import sidecars
 from kdvideo.flow.store.codecs import LOSSLESS, READERS, FlowCodec
-from kdvideo.flow.store.sidecars import SUFFIX, SidecarInfo, tag
+from kdvideo.flow.store.sidecars import SUFFIX, SidecarInfo
 
 LONGEST = 230  # bytes of a part of a clip id: with a suffix it must fit in a file name, of 255 at most
 
@@ -130,20 +130,23 @@ class FlowStore:
         """
         path, sidecar = self.path(clip_id), self.sidecar(clip_id)
         self._compare(clip_id, "size", _text(size), self._settings()["size"])
-        with temporary(path.parent, tag(clip_id)) as file, temporary(path.parent, tag(clip_id)) as status:
+        with temporary(path.parent) as file, temporary(path.parent) as status:
             with self.codec.writer(file, flows, size) as encode:
                 pixels_writer = _QuantizingWriter(encode, self.bound, size)
                 yield pixels_writer.add
             if pixels_writer.flows != flows:
                 raise ValueError(f"clip {clip_id!r} must have {flows} flows, got {pixels_writer.flows}")
             sync(file)
-            made = sidecars.describe(file, self.codec, flows, size)
-            status.write(sidecars.to_json(self._done(path, flows, size) | made))
+            made = sidecars.to_json(self._done(path, flows, size) | sidecars.describe(file, self.codec, flows, size))
+            status.write(made)
             sync(status)
-            # Both files are on the disk: from here on nothing fails for lack of space. The sidecar is removed first and
-            # published last, so it never belongs to another file.
-            sidecar.unlink(missing_ok=True)
-            self._remove_files(clip_id)
+            # Both files are on the disk: from here on nothing fails for lack of space. An older sidecar is removed
+            # first and ours published last, so it never belongs to another file; that of the same file, by another
+            # process at the same clip, stays.
+            with suppress(FileNotFoundError):
+                if sidecar.read_bytes() != made:
+                    sidecar.unlink()
+            self._remove_files(clip_id, but=path)
             publish(file, path)
             publish(status, sidecar)
 
@@ -155,16 +158,17 @@ class FlowStore:
     def fail(self, clip_id: str, reason: str) -> None:
         """Record that the flow of a clip cannot be made, and why; replaces what was there."""
         sidecar = self.sidecar(clip_id)
-        with temporary(sidecar.parent, tag(clip_id)) as status:
+        with temporary(sidecar.parent) as status:
             status.write(sidecars.to_json({"status": "failed", "reason": reason}))
             sync(status)
             sidecar.unlink(missing_ok=True)
             self._remove_files(clip_id)
             publish(status, sidecar)
 
-    def _remove_files(self, clip_id: str) -> None:
+    def _remove_files(self, clip_id: str, *, but: Path | None = None) -> None:
         for suffix in {self.codec.suffix, *READERS}:
-            self._file(clip_id, ".flow" + suffix).unlink(missing_ok=True)
+            if (path := self._file(clip_id, ".flow" + suffix)) != but:
+                path.unlink(missing_ok=True)
 
     def read(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
         """Read flow (T-1,2,H,W) float32 in pixels, or that of `start:stop` alone.

@@ -22,11 +22,6 @@ CHUNK = 64  # flows read at a time from a whole file, for memory
 SidecarInfo = dict[str, Any]
 
 
-def tag(clip_id: str) -> str:
-    """Return 16 hexadecimal digits that stand for a clip in the names of temporary files and in locks."""
-    return hashlib.sha256(clip_id.encode(errors="surrogateescape")).hexdigest()[:16]
-
-
 def to_json(info: SidecarInfo) -> bytes:
     """Return the bytes of a sidecar."""
     return json.dumps(info, ensure_ascii=True).encode() + b"\n"
