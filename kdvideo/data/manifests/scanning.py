@@ -64,7 +64,8 @@ def file_sizes(paths: Iterable[str]) -> Iterator[int | None]:
     """
     folders: dict[str, Entries | None] = {}
     for path in paths:
-        folder, name = os.path.split(path)
+        folder, _, name = path.rpartition(os.sep)
+        folder = folder or path[: len(path) - len(name)]
         if folder not in folders:
             folders[folder] = _entries_or_none(folder)
         yield _size(folders[folder], name, path)
