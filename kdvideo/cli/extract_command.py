@@ -43,7 +43,7 @@ def _add_settings(parser: Parser) -> None:
     )
     add("out", metavar="OUT", type=Path, help="folder of the flow, a kdvideo.flow.FlowStore")
     add("--root", type=Path, metavar="DIR", help="what paths in the csv are relative to (default: its folder)")
-    add("--fps", type=float, default=25.0, help="frames per second (default 25)")
+    add("--fps", type=_rate, default=25.0, help="frames per second, or native: those of each file (default 25)")
     add("--short-side", type=int, default=256, metavar="PIXELS", help="of the frames (default 256)")
     add("--bound", type=float, default=20.0, metavar="PIXELS", help="flow is truncated to it (default 20)")
     add("--estimator", choices=["tvl1", "dis"], default="tvl1", help="what computes the flow (default tvl1)")
@@ -58,6 +58,10 @@ def _add_resources(parser: Parser) -> None:
     add("--workers", type=int, metavar="N", help="processes; 0: none (default: one per core, or two per GPU)")
     add("--deadline", type=float, metavar="SECONDS", help="a clip that takes longer fails (default: no limit)")
     add("--retry-failed", action="store_true", help="try clips again that failed before")
+
+
+def _rate(text: str) -> float | None:
+    return None if text == "native" else float(text)
 
 
 @resumable

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from kdvideo.extraction.job import ClipRow, Job
+from kdvideo.data import ClipError
+from kdvideo.extraction.job import ClipRow, Job, Outcome
 from kdvideo.extraction.locks import Locks
 from kdvideo.extraction.output_folder import record_settings, remove_leftovers
 from kdvideo.extraction.result import JobResult, Progress
 from kdvideo.extraction.workers import JOB_ERRORS, ExtractionError, Pool, stop_message
+from kdvideo.flow import FailedFlowError
 
 WAIT = 1.0  # seconds between two looks at clips that other processes work on
 
@@ -37,7 +39,7 @@ def process(
     if deadline is not None and not workers:
         raise ValueError(f"deadline={deadline} needs workers, got workers=0: set workers to at least 1")
     rows: list[ClipRow] = [{name: row[name] for name in ("path", "clip", "start", "end")} for row in manifest]
-    _check_names(rows, job)
+    rows = _check_names(rows, job, result)
     job = replace(job, device=devices[0])
     job.warm_up()
     try:
@@ -50,16 +52,22 @@ def process(
         raise ExtractionError(stop_message(error, job)) from error
 
 
-def _check_names(rows: Sequence[ClipRow], job: Job) -> None:
+def _check_names(rows: Sequence[ClipRow], job: Job, result: JobResult) -> list[ClipRow]:
+    """Return the clips that can have a file; those of too long a name are counted as failed."""
     twice = [clip for clip, count in Counter(row["clip"] for row in rows).items() if count > 1]
     if twice:
         raise ValueError(f"the column `clip` of the manifest must name every clip once, got {twice[0]!r} again")
     taken: dict[object, ClipRow] = {}
     for row in rows:
-        other = taken.setdefault(job.file(row), row)  # raises for what cannot be a file name
+        try:
+            other = taken.setdefault(job.file(row), row)  # raises for what cannot be a file name
+        except (ClipError, FailedFlowError) as error:
+            result.add(row["clip"], Outcome("failed", reason=getattr(error, "reason", str(error)), new=True))
+            continue
         if other is not row:
             names = f"{other['clip']!r} and {row['clip']!r}"
             raise ValueError(f"every clip must have a file of its own, but {names} would both be {job.file(row)}")
+    return list(taken.values())
 
 
 def _until_done(rows: Sequence[ClipRow], job: Job, pool: Pool, counts: Progress) -> None:

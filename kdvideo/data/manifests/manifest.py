@@ -66,7 +66,8 @@ class ListedClips:
     @classmethod
     def of(cls, rows: Iterable[ListedClip]) -> ListedClips:
         """Turn rows into columns."""
-        return cls(*map(list, zip(*rows, strict=True))) if (rows := list(rows)) else cls([], [], [], [], [])
+        rows = list(rows)
+        return cls(*([row[i] for row in rows] for i in range(5)))  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self.line)
@@ -119,7 +120,14 @@ class ManifestBuilder:
         self.check_new(clips.line, ids, labels)
         if self.problems or not len(clips):
             self.fail("no clip in it")
-        columns = {"path": paths, "label": labels, "clip": ids, "start": clips.start, "end": clips.end, "bytes": sizes}
+        columns: dict[str, Sequence[object]] = {
+            "path": paths,
+            "label": labels,
+            "clip": ids,
+            "start": clips.start,
+            "end": clips.end,
+            "bytes": sizes,
+        }
         return _dataset(columns, names)
 
     def fail(self, text: str) -> NoReturn:
@@ -236,7 +244,7 @@ def _classes(labels: Sequence[str | int]) -> list[str]:
 
 
 def _dataset(columns: Mapping[str, Sequence[object]], names: list[str]) -> Dataset:
-    import pyarrow
+    import pyarrow  # type: ignore[import-untyped]
     from datasets import ClassLabel, Dataset, DatasetInfo, Features, Value  # here: its import takes seconds
 
     text, seconds = Value("string"), Value("float64")

@@ -129,8 +129,8 @@ def _rows(text: str) -> tuple[list[list[str]], list[int]]:
     if '"' in text:
         separator = _separator(text.split("\n", SAMPLE)[:SAMPLE])
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        numbers: list[int] = []
-        return [row for row in reader if numbers.append(reader.line_num) is None], numbers
+        pairs = [(row, reader.line_num) for row in reader]
+        return [row for row, _ in pairs], [number for _, number in pairs]
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.removesuffix("\n").split("\n")
