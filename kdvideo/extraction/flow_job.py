@@ -133,9 +133,6 @@ def _warn_of_repeats(clip: str, repeated: int, frames: int, native: int) -> None
     few = native < frames
     if few not in _warned:
         _warned.add(few)
-        cause = (
-            f"its file has {native}: a lower rate, or --fps native, repeats none" if few else "its file does so itself"
-        )
-        warnings.warn(
-            f"{repeated} of the {frames} frames of {clip!r} repeat the one before, so that flow is zero; {cause}"
-        )
+        cause = f"its file has {native}: a lower rate, or --fps native, repeats none" if few else "so does its file"
+        text = f"{repeated} of the {frames} frames of {clip!r} repeat the one before, so that flow is zero; {cause}"
+        warnings.warn(text, stacklevel=2)

@@ -132,7 +132,7 @@ def test_a_warning_where_frames_repeat(tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("a.mp4", "b.mp4"):
         write_clip(tmp_path / name, 1, 5)
     rows = [row(tmp_path, name) for name in ("a.mp4", "b.mp4")]
-    with pytest.warns(UserWarning) as found:
+    with pytest.warns(UserWarning, match="repeat") as found:
         extract(rows, FlowStore(tmp_path / "flow", fps=3.0 * RATE, estimator=Fake()), short_side=SIDE)
     (text,) = (str(one.message) for one in found)
     assert "frames of 'a.mp4' repeat the one before, so that flow is zero; its file has 5: a lower rate" in text

@@ -229,7 +229,7 @@ class ClipReader:
         return Segment(info, first, shown, flow, (box.top, box.left))
 
     def _check_count(self, index: int, row: dict[str, Any], info: ClipInfo) -> None:
-        """Check once that stored flow has one field less than the clip has frames: another rate would pair wrong ones."""
+        """Check once that stored flow is one less than the frames: at another rate wrong ones would be paired."""
         if index in self._counted or not isinstance(self.flow, CountedFlow) or info.length == 1:
             return
         count = self.flow.count(self._ids[index], row["path"])

@@ -75,8 +75,10 @@ class ListedClips:
     def select(self, keep: Iterable[bool]) -> ListedClips:
         """Return the rows that are to be kept."""
         keep = list(keep)
+        if all(keep):
+            return self
         columns = (self.line, self.path, self.label, self.start, self.end)
-        return self if all(keep) else ListedClips(*(list(compress(column, keep)) for column in columns))
+        return ListedClips(*(list(compress(column, keep)) for column in columns))  # type: ignore[arg-type]
 
 
 @dataclass

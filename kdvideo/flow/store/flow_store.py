@@ -203,9 +203,9 @@ class FlowStore:
         """
         info = self._info_of_done(clip_id)
         origin = info.get("origin")
-        if path is not None and origin is not None and origin["path"] == os.fspath(path):
-            if changed := what_changed(origin, path):
-                raise ValueError(f"{path} is another file than its flow was made of ({changed}): extract it again")
+        same = path is not None and origin is not None and origin["path"] == os.fspath(path)
+        if same and path is not None and (changed := what_changed(origin, path)):
+            raise ValueError(f"{path} is another file than its flow was made of ({changed}): extract it again")
         return int(info["flows"])
 
     def _info_of_done(self, clip_id: str) -> SidecarInfo:
