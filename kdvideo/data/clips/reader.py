@@ -237,8 +237,8 @@ class ClipReader:
             native = probe(row["path"], start=row["start"], end=row["end"]).length
             advice = "pass the fps of the file" if count == native - 1 else "compute the flow again"
             raise ValueError(
-        """Check once that stored flow is one less than the frames; flow of another rate would be paired wrongly."""
-                f"{self.fps:g} fps, got {count}; the file has {native} frames at its own rate: {advice}"
+                f"stored flow of clip {self._ids[index]!r} must be {info.length - 1} fields, for {info.length} frames "
+                f"at {self.fps:g} fps, got {count}; the file has {native} frames at its own rate: {advice}"
             )
         self._counted.add(index)
 

@@ -58,6 +58,9 @@ def _seen(path: str, status: os.stat_result) -> Origin:
 @lru_cache(maxsize=256)  # many clips may be parts of one file
 def _sha256(path: str, size: int, mtime_ns: int) -> str:
     del size, mtime_ns  # of the key
+    if os.path.isdir(path):  # of frames
+        files = sorted((entry.name, entry.stat().st_size) for entry in os.scandir(path))
+        return hashlib.sha256(repr(files).encode(errors="surrogateescape")).hexdigest()
     if not os.path.isfile(path):  # a pipe would be waited for
         return ""
     with open(path, "rb") as file:
