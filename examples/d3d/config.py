@@ -103,6 +103,10 @@ class Config:
     max_unreadable: float = 0.0
     """The largest fraction of the training clips that may be unreadable; the next readable clip takes the place of
     each. In tests an unreadable clip is always an error."""
+    check_clips: Literal["raise", "leave-out", "no"] = "raise"
+    """What happens to clips that cannot be read, of which all are found before anything is trained: raise names them
+    all and ends (training clips up to --max-unreadable may stay), leave-out goes on without them; both list them in
+    work_dir/unreadable. no: they are not looked for."""
     work_dir: Path = Path("runs")
     """Synthetic videos, stored flow and the teacher's cached outputs; shared by all runs."""
     output_dir: Path = Path("runs/d3d")

@@ -189,7 +189,7 @@ def prepare(clips: Clips, manifest: Dataset, accelerator: Accelerator, **options
         done = extraction.extract(manifest, source, short_side=side)  # nothing is left to do: all know what failed
         allowed = clips.max_unreadable * len(manifest) if manifest is clips.train else 0
         if len(done.failed) > allowed:
-            clip, reason = next(iter(done.failed.items()))
-            raise data.ClipError(clip, f"{reason} ({len(done.failed)} of {len(manifest)} clips failed)")
+            named = "; ".join(f"{clip}: {reason}" for clip, reason in list(done.failed.items())[:10])
+            raise data.ClipError(named, f"no flow of {len(done.failed)} of {len(manifest)} clips can be computed")
     accelerator.wait_for_everyone()
     return source

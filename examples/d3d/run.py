@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from examples.d3d import report
+from examples.d3d.checking import checked
 from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, open_clips
 from examples.d3d.evaluate import scores
@@ -34,7 +35,8 @@ def one_seed(config: Config, clips: Clips, seed: int, accelerator: Accelerator) 
 def main(arguments: list[str] | None = None) -> None:
     """Run everything for all seeds and write the report."""
     config = parse(arguments)
-    accelerator, clips = make_accelerator(config), open_clips(config)
+    accelerator = make_accelerator(config)
+    clips = checked(open_clips(config), config, accelerator)
     trained = [one_seed(config, clips, seed, accelerator) for seed in config.seeds]
     if accelerator.is_main_process:
         report.write(config, clips, trained)

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 import kdvideo as kd
+from examples.d3d.checking import checked
 from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, open_clips
 from examples.d3d.teaching import teach
@@ -56,7 +57,8 @@ def train_student(
 def main(arguments: list[str] | None = None) -> None:
     """Train one student per seed; its teacher is trained first where there is none yet."""
     config = parse(arguments)
-    accelerator, clips = make_accelerator(config), open_clips(config)
+    accelerator = make_accelerator(config)
+    clips = checked(open_clips(config), config, accelerator)
     for seed in config.seeds:
         if config.distill_weight == 0:
             train_stream(config, clips, "rgb", seed, accelerator)

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from examples.d3d import networks, starts
+from examples.d3d.checking import checked
 from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, fingerprint, open_clips, prepare
 from examples.d3d.teaching import online
@@ -111,7 +112,8 @@ def train_s3dg(
 def main(arguments: list[str] | None = None) -> None:
     """Train one teacher per seed."""
     config = parse(arguments)
-    accelerator, clips = make_accelerator(config), open_clips(config)
+    accelerator = make_accelerator(config)
+    clips = checked(open_clips(config), config, accelerator)
     for seed in config.seeds:
         train_stream(config, clips, "flow", seed, accelerator)
         accelerator.print(f"teacher, seed {seed}: {config.teacher or config.folder(seed, 'flow') / WEIGHTS}")

@@ -6,6 +6,7 @@ import argparse
 import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
 CONTINUE = "What is done is kept; run the same command again to continue."
 
 
-def clip_command(commands: Commands, name: str, run: Run, *, summary: str, details: str, example: str) -> Parser:
+def clip_command(
+    commands: Commands,
+    name: str,
+    run: Run,
+    *,
+    summary: str,
+    details: str,
+    example: str,
+    rate: Callable[[str], float | None] = float,
+    rates: str = "frames per second (default 25)",
+) -> Parser:
     """Add a command that goes through clips, with the arguments that all of them have."""
     details += (
         " However it was stopped, the same command continues; machines share the work with --scheduler or --shard. "
@@ -30,7 +41,7 @@ def clip_command(commands: Commands, name: str, run: Run, *, summary: str, detai
     add("out", metavar="OUT", type=Path, help="folder of what is made")
     add("--root", type=Path, metavar="DIR", help="what paths in the list are relative to (default: its folder)")
     add("--short-side", type=int, default=256, metavar="PIXELS", help="of the frames (default 256)")
-    add("--fps", type=float, default=25.0, help="frames per second (default 25)")
+    add("--fps", type=rate, default=25.0, help=rates)
     engine = parser.add_mutually_exclusive_group().add_argument
     engine("--workers", type=int, metavar="N", help="processes; 0: none (default: one per core, or two per GPU)")
     engine("--scheduler", metavar="ADDRESS", help="work on the Dask cluster of this scheduler, such as tcp://host:8786")

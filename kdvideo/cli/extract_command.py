@@ -25,6 +25,8 @@ def add_to(commands: Commands) -> None:
         summary="compute the optical flow of all clips of a folder or list",
         details="Compute the flow of all clips; OUT is a kdvideo.flow.FlowStore.",
         example="kdvideo extract clips/train flow/train --fps 25 --device cuda",
+        rate=_rate,
+        rates="frames per second, or native: those of each file (default 25)",
     )
     add = parser.add_argument
     add("--bound", type=float, default=20.0, metavar="PIXELS", help="flow is truncated to it (default 20)")
@@ -33,6 +35,10 @@ def add_to(commands: Commands) -> None:
     add("--codec", choices=list(CODECS), default="lossless", help="how flow is stored (default lossless)")
     add("--backend", default="auto", help="of TV-L1, see kdvideo.flow.tvl1 (default auto)")
     add("--device", choices=["cpu", "cuda"], default="cpu", help="where flow is computed; cuda: all GPUs (default cpu)")
+
+
+def _rate(text: str) -> float | None:
+    return None if text == "native" else float(text)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ def add_to(commands: Commands) -> None:
         example="kdvideo verify flow/train",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="a folder of flow")
+    parser.add_argument("--deep", action="store_true", help="also compare the videos with those that flow was made of")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     from kdvideo.extraction import verify
 
     try:
-        problems = verify(options.out, progress=sys.stderr.isatty())
+        problems = verify(options.out, deep=options.deep, progress=sys.stderr.isatty())
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE

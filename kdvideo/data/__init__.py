@@ -3,6 +3,7 @@
 `kdvideo.data.synthetic`, which writes data sets of moving shapes, is imported by name.
 """
 
+from kdvideo.data.clips.checking import unreadable_clips
 from kdvideo.data.clips.floating import to_float
 from kdvideo.data.clips.multi_view import (
     MultiView,
@@ -70,5 +71,6 @@ __all__ = [
     "split_by_group",
     "to_float",
     "ucf101_group",
+    "unreadable_clips",
     "whole_video",
 ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from kdvideo.data import VIDEO_EXTENSIONS, ManifestError, find_videos, read_clip_list
+from kdvideo.data.manifests.scanning import describe_skipped
 
 
 def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None = None) -> list[dict[str, Any]]:
@@ -43,7 +46,16 @@ def _clip(path: Path, clip: str) -> dict[str, Any]:
 
 def _of_folder(top: Path, leave_out: Path | None) -> list[dict[str, Any]]:
     skipped = None if leave_out is None else leave_out.resolve()
-    found = [path for path in find_videos(top) if skipped is None or skipped not in path.resolve().parents]
+    others: Counter[str] = Counter()
+    found = [
+        path for path in find_videos(top, skipped=others) if skipped is None or skipped not in path.resolve().parents
+    ]
     if not found:
         raise ManifestError(os.fspath(top), [(0, f"no video below it (looked for {', '.join(VIDEO_EXTENSIONS)})")])
+    if leave_out is not None and skipped is not None and top.resolve() in skipped.parents:
+        inside: Counter[str] = Counter()
+        list(find_videos(leave_out, skipped=inside))
+        others -= inside
+    if others:
+        warnings.warn(f"{os.fspath(top)}: {describe_skipped(others)}", stacklevel=3)
     return [_clip(path, path.relative_to(top).as_posix()) for path in found]

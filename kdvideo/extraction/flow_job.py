@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from torch import Tensor
 from kdvideo.data import ClipError, ClipInfo, probe, read_frames
 from kdvideo.extraction.job import ClipRow, Job, Outcome
 from kdvideo.flow import FlowStore
+from kdvideo.flow.store.origins import origin_of, what_changed
 
 SETTINGS = "extraction.json"
 FRAME_BYTES = 256 * 2**20  # of the frames held at once: some 40 s at 25 fps and 256 x 340 pixels
 PAIRS = 64  # whose flow is computed at once
+_warned: set[bool] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,7 @@ class FlowJob(Job):
 
     def fail(self, row: ClipRow, reason: str) -> None:
         """Record the failure in the store."""
-        self.store.fail(row["clip"], reason)
+        self.store.fail(row["clip"], reason, origin=origin_of(row["path"]))
 
     def known_outcome(self, row: ClipRow) -> Outcome | None:
         """Return the outcome in the store; ValueError for flow of other settings."""
@@ -71,6 +74,10 @@ class FlowJob(Job):
         except ValueError:  # a damaged sidecar: the clip is computed again
             return None
         if info is None:
+            return None
+        if changed := what_changed(info.get("origin"), row["path"]):
+            warnings.warn(f"{row['path']} is another file than before ({changed}): its flow is made anew", stacklevel=2)
+            self.store.remove(clip_id)
             return None
         if info["status"] == "failed":
             return None if self.retry_failed else Outcome("failed", reason=info["reason"])
@@ -82,25 +89,31 @@ class FlowJob(Job):
     def make(self, row: ClipRow) -> int:
         """Write the flow of a clip into the store and return the number of flows."""
         sampling = {"start": row["start"], "end": row["end"], "fps": self.store.fps, "short_side": self.short_side}
+        origin = origin_of(row["path"])
         with _clip_errors(row):
             info = probe(row["path"], **sampling)
         size = (info.height, info.width)
-        with self.store.writer(row["clip"], flows=info.length - 1, size=size) as add:
+        with self.store.writer(row["clip"], flows=info.length - 1, size=size, origin=origin) as add:
             for flow in self._flow(row, info, sampling):
                 add(flow)
         return info.length - 1
 
     def _flow(self, row: ClipRow, info: ClipInfo, sampling: Mapping[str, Any]) -> Iterator[Tensor]:
         """Yield the flow of a clip in pieces of bounded memory: neighbouring windows share one frame."""
+        repeated = 0
         step = max(FRAME_BYTES // (3 * info.height * info.width), 2) - 1
         for start in range(0, info.length - 1, step):
             window = range(start, min(start + step + 1, info.length))
             with _clip_errors(row):
                 frames = read_frames(row["path"], window=window, **sampling)
+            repeated += int((frames[1:] == frames[:-1]).flatten(1).all(1).sum())
             for first in range(0, len(frames) - 1, PAIRS):
                 with _clip_errors(row):
                     flow = self.store.estimator(frames[first : first + PAIRS + 1].to(self.device))
                 yield flow
+        if repeated * 2 >= max(info.length - 1, 2):
+            native = {name: row[name] for name in ("start", "end")}
+            _warn_of_repeats(row["clip"], repeated, info.length, probe(row["path"], **native).length)
 
 
 @contextmanager
@@ -113,3 +126,13 @@ def _clip_errors(row: ClipRow) -> Iterator[None]:
     except Exception as error:
         text = str(error).strip().partition("\n")[0]
         raise ClipError(row["path"], f"{type(error).__name__}: {text}") from error
+
+
+def _warn_of_repeats(clip: str, repeated: int, frames: int, native: int) -> None:
+    """Warn, once in a process for either cause, that most flows of a clip are zero."""
+    few = native < frames
+    if few not in _warned:
+        _warned.add(few)
+        cause = f"its file has {native}: a lower rate, or --fps native, repeats none" if few else "so does its file"
+        text = f"{repeated} of the {frames} frames of {clip!r} repeat the one before, so that flow is zero; {cause}"
+        warnings.warn(text, stacklevel=2)

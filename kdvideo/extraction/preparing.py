@@ -20,9 +20,11 @@ from kdvideo.extraction.job import ClipRow, ExtractionError, Job, Outcome
 from kdvideo.extraction.processing import Running, process
 from kdvideo.extraction.result import JobResult
 from kdvideo.files import publish, sync, temporary, write_atomic
+from kdvideo.flow.store.origins import origin_of, what_changed
 
 FRAME_BYTES = 256 * 2**20  # of the frames held at once: some 40 s at 25 fps and 256 x 340 pixels
 FAILED = ".failed.json"
+LONGEST_NAME = 255  # bytes of a part of a path
 
 
 def prepare(
@@ -113,7 +115,10 @@ class PrepareJob(Job):
         if inside.is_absolute() or not inside.name or ".." in inside.parts:
             raise ValueError(f"the id of a clip must be a relative path, got {row['clip']!r}")
         segment = "" if whole else f"_{_second(start or 0)}_{_second(end)}"
-        return self.top / inside.parent / f"{inside.stem}{segment}.mp4"
+        name = f"{inside.stem}{segment}.mp4"
+        if max(len(os.fsencode(part)) for part in (*inside.parent.parts, name + FAILED)) > LONGEST_NAME:
+            raise ClipError(row["path"], f"its name is too long: with {FAILED!r} it has more than {LONGEST_NAME} bytes")
+        return self.top / inside.parent / name
 
     def make(self, row: ClipRow) -> float:
         """Write the video of a clip; return its megabytes."""
@@ -148,21 +153,25 @@ class PrepareJob(Job):
         """Record the reason beside the place of the video."""
         path = self.file(row)
         path.unlink(missing_ok=True)
-        write_atomic(self._mark(path), json.dumps({"reason": reason}).encode())
+        write_atomic(self._mark(path), json.dumps({"reason": reason, "origin": origin_of(row["path"])}).encode())
 
     def known_outcome(self, row: ClipRow) -> Outcome | None:
         """Return whether the video is there, or why it cannot be made; None where nothing is known."""
-        path = self.file(row)
+        try:
+            path = self.file(row)
+        except ClipError as error:  # its name is too long
+            return Outcome("failed", reason=error.reason)
         try:
             if size := path.stat().st_size:
                 return Outcome("done", size / 1e6)
         except OSError:
             pass
         try:
-            reason = str(json.loads(self._mark(path).read_bytes())["reason"])
-        except (OSError, ValueError, KeyError, TypeError):
+            mark = json.loads(self._mark(path).read_bytes())
+            reason, changed = str(mark["reason"]), what_changed(mark.get("origin"), row["path"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return None if self.retry_failed else Outcome("failed", reason=reason)
+        return None if self.retry_failed or changed else Outcome("failed", reason=reason)
 
     @staticmethod
     def _mark(path: Path) -> Path:

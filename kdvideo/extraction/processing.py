@@ -9,12 +9,14 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TypedDict
 
+from kdvideo.data import ClipError
 from kdvideo.extraction.cluster import cluster
 from kdvideo.extraction.engines import Engine, in_process, processes
 from kdvideo.extraction.job import JOB_ERRORS, ClipRow, ExtractionError, Job, Outcome
 from kdvideo.extraction.output_folder import record_settings
 from kdvideo.extraction.result import JobResult, Progress
 from kdvideo.files import TEMPORARY, remove_abandoned
+from kdvideo.flow import FailedFlowError
 
 DEADLINE = 600.0
 
@@ -60,8 +62,7 @@ def process(
     """Process all clips and count them in `result`; arguments are those of `Running`, errors those of `extract`."""
     _check(workers, devices, deadline, shard)
     rows: list[ClipRow] = [{name: row[name] for name in ("path", "clip", "start", "end")} for row in manifest]
-    _check_names(rows, job)
-    rows = rows[shard[0] - 1 :: shard[1]]
+    rows = _check_names(rows, job, result)[shard[0] - 1 :: shard[1]]
     job = replace(job, device=devices[0], retry_failed=retry_failed)
     if not isinstance(scheduler, str):  # else this machine may lack what the workers have
         job.warm_up()
@@ -94,16 +95,22 @@ def _check(workers: int, devices: Sequence[str], deadline: float, shard: tuple[i
         raise ValueError(f"shard must be (i, n) with i in 1..n, got {shard}")
 
 
-def _check_names(rows: Sequence[ClipRow], job: Job) -> None:
+def _check_names(rows: Sequence[ClipRow], job: Job, result: JobResult) -> list[ClipRow]:
+    """Return the clips that can have a file; those of too long a name are counted as failed."""
     twice = [clip for clip, count in Counter(row["clip"] for row in rows).items() if count > 1]
     if twice:
         raise ValueError(f"the column `clip` of the manifest must name every clip once, got {twice[0]!r} again")
     taken: dict[object, ClipRow] = {}
     for row in rows:
-        other = taken.setdefault(job.file(row), row)  # raises for what cannot be a file name
+        try:
+            other = taken.setdefault(job.file(row), row)  # raises for what cannot be a file name
+        except (ClipError, FailedFlowError) as error:
+            result.add(row["clip"], Outcome("failed", reason=getattr(error, "reason", str(error)), new=True))
+            continue
         if other is not row:
             names = f"{other['clip']!r} and {row['clip']!r}"
             raise ValueError(f"every clip must have a file of its own, but {names} would both be {job.file(row)}")
+    return list(taken.values())
 
 
 def _run(rows: Sequence[ClipRow], job: Job, engine: AbstractContextManager[Engine], counts: Progress) -> None:

@@ -12,6 +12,7 @@ from kdvideo.extraction.flow_job import SETTINGS
 from kdvideo.files import TEMPORARY
 from kdvideo.flow import LOSSLESS, FlowCodec
 from kdvideo.flow.store import sidecars
+from kdvideo.flow.store.origins import what_changed
 
 
 class Problem(NamedTuple):
@@ -24,7 +25,9 @@ class Problem(NamedTuple):
         return f"{self.file}: {self.text}"
 
 
-def verify(folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS, progress: bool = False) -> list[Problem]:
+def verify(
+    folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS, deep: bool = False, progress: bool = False
+) -> list[Problem]:
     """Return everything that is wrong in a folder of flow, sorted by file; nothing is changed.
 
     Each file of flow is read and compared with the size, number and checksums in its sidecar, and the sidecar with
@@ -33,6 +36,8 @@ def verify(folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS, progr
     Args:
         folder: that of a `FlowStore`.
         codec: needed only for flow that was written with a codec of your own.
+        deep: also compare the contents of the videos, which must be where they were, with those that the flow was
+            made of.
         progress: show a bar.
 
     Raises:
@@ -54,7 +59,9 @@ def verify(folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS, progr
     settings, problems = _settings(top)
     files = sorted(path for path in top.rglob("*") if not path.is_dir())
     for path in tqdm(files, unit="file", disable=not progress, dynamic_ncols=True):
-        problems += [Problem(path.relative_to(top).as_posix(), text) for text in _check_file(path, settings, codec)]
+        problems += [
+            Problem(path.relative_to(top).as_posix(), text) for text in _check_file(path, top, settings, codec, deep)
+        ]
     return sorted(problems)
 
 
@@ -67,11 +74,11 @@ def _settings(top: Path) -> tuple[dict[str, Any], list[Problem]]:
         return {}, [Problem(SETTINGS, f"damaged: {error}")]
 
 
-def _check_file(path: Path, settings: dict[str, Any], codec: FlowCodec) -> Iterator[str]:
+def _check_file(path: Path, top: Path, settings: dict[str, Any], codec: FlowCodec, deep: bool) -> Iterator[str]:
     if path.name.startswith(TEMPORARY):
         yield "temporary file of a writer that is running or was killed; extraction removes those of killed ones"
     elif path.name.endswith(sidecars.SUFFIX):
-        yield from _check_clip(path, settings, codec)
+        yield from _check_clip(path, top, settings, codec, deep)
     elif ".flow." in path.name:
         sidecar = path.with_name(path.name.rpartition(".flow.")[0] + sidecars.SUFFIX)
         try:
@@ -82,10 +89,13 @@ def _check_file(path: Path, settings: dict[str, Any], codec: FlowCodec) -> Itera
             yield "flow without a sidecar that says so; extraction computes it again"
 
 
-def _check_clip(sidecar: Path, settings: dict[str, Any], codec: FlowCodec) -> Iterator[str]:
+def _check_clip(sidecar: Path, top: Path, settings: dict[str, Any], codec: FlowCodec, deep: bool) -> Iterator[str]:
     try:
         info = sidecars.load(sidecar)
         assert info is not None
+        origin = info.get("origin")
+        if deep and origin and (changed := what_changed(origin, top / origin["path"], deep=True)):
+            yield f"{origin['path']} is another file than its flow was made of ({changed}); extract again"
         if info["status"] == "failed":
             yield f"failed: {info['reason']}"
             return

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from kdvideo.data import ClipError, probe, read_frames
+from kdvideo.data import ClipError, probe, read_frames, unreadable_clips
 from kdvideo.data.video.container import open_video
 from tests.data.videos import picture, write_audio, write_video
 
@@ -261,3 +261,15 @@ def test_forked_workers_read_after_the_parent_did_and_hand_errors_on(tmp_path):
     bad = DataLoader(Frames([tmp_path / "b.mp4"]), num_workers=1, multiprocessing_context="fork")
     with pytest.raises(ClipError, match=r"b\.mp4: the file is empty"):
         list(bad)
+
+
+def test_clips_are_looked_for_by_their_packets_or_by_all_frames(tmp_path):
+    """Fails when `decode` reads the packets alone."""
+    noise = np.random.default_rng(0).integers(0, 255, (30, 48, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / "a.mkv", noise, codec="ffv1", options={"slicecrc": "1", "g": "5"})
+    data = bytearray((tmp_path / "a.mkv").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 9000] = np.random.default_rng(1).bytes(9000)
+    (tmp_path / "a.mkv").write_bytes(data)
+    rows = [{"path": str(tmp_path / "a.mkv"), "clip": "a.mkv", "start": None, "end": None}]
+    assert list(unreadable_clips(rows, decode=True)) == ["a.mkv"]
+    assert unreadable_clips(rows) == {}

@@ -160,7 +160,7 @@ def test_label_out_of_range_and_other_files(tmp_path):
     assert problems(from_csv, write(tmp_path, "")) == [(0, "no clip in it")]
     assert problems(from_csv, write(tmp_path, "path,label\n")) == [(0, "no clip in it")]
     assert "cannot be read" in problems(from_csv, tmp_path / "none.csv")[0][1]
-    assert "cannot be read" in problems(from_csv, write(tmp_path, b"\xff\xfe\x00a.mp4,1"))[0][1]
+    assert "cannot be read" in problems(from_csv, write(tmp_path, b"\xff\x00a.mp4,1"))[0][1]
     assert "cannot be read" in problems(from_csv, write(tmp_path, 'a.mp4,"run\n'))[0][1]
     assert "from 0 to 99999" in problems(from_csv, write(tmp_path, "a.mp4,123456"))[0][1]
     assert problems(from_csv, write(tmp_path, "a.mp4,5"), classes=["a", "b"]) == [(1, "label 5 is not in 0..1")]

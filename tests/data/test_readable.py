@@ -53,6 +53,7 @@ def quiet(clips: ReadableClips, order: Any, **loading: Any) -> list[dict[str, An
         return list(DataLoader(clips, batch_size=None, sampler=order, **loading))
 
 
+@pytest.mark.reliability("B7")
 def test_the_next_readable_clip_takes_the_place_and_says_so(manifest: Dataset) -> None:
     clips = views(manifest)
     items = quiet(ReadableClips(clips, most=0.5), range(COUNT))
@@ -64,6 +65,7 @@ def test_the_next_readable_clip_takes_the_place_and_says_so(manifest: Dataset) -
         assert item["clip"] == manifest[item["index"]]["clip"]
 
 
+@pytest.mark.reliability("B7", "B8")
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_workers_change_no_byte_and_count_together(manifest: Dataset, workers: int) -> None:
     order = [(epoch, i) for epoch in range(2) for i in (5, 2, 7, 0, 3, 1, 4, 6)]
@@ -76,6 +78,7 @@ def test_workers_change_no_byte_and_count_together(manifest: Dataset, workers: i
     assert clips.names() == [manifest[i]["clip"] for i in BAD]
 
 
+@pytest.mark.reliability("B7")
 def test_another_epoch_shows_another_view_of_the_substitute(manifest: Dataset) -> None:
     clips = ReadableClips(views(manifest), most=0.5)
     one, two = quiet(clips, [(0, 2), (1, 2)])
@@ -95,6 +98,7 @@ def test_each_reason_is_told_once(manifest: Dataset) -> None:
     assert texts[1].endswith("the next clip takes its place (2 of 8 clips are unreadable)")
 
 
+@pytest.mark.reliability("B7")
 def test_more_than_allowed_is_an_error_that_names_them(manifest: Dataset) -> None:
     clips = ReadableClips(views(manifest), most=2 / 8)
     quiet(clips, [2])
@@ -137,6 +141,7 @@ def test_an_index_out_of_range_is_no_unreadable_clip(manifest: Dataset) -> None:
             clips[wrong]
 
 
+@pytest.mark.reliability("B7")
 def test_tests_substitute_nothing(manifest: Dataset) -> None:
     clips = views(manifest, train=False)
     with pytest.raises(ValueError, match="clips must be training views"):
@@ -149,6 +154,7 @@ def test_tests_substitute_nothing(manifest: Dataset) -> None:
 
 
 @pytest.mark.parametrize("read", [probe, read_frames])
+@pytest.mark.reliability("B11")
 @pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT])
 @pytest.mark.parametrize("where", ["stat", "open"])
 def test_a_disk_that_is_away_for_a_moment_is_waited_for(
@@ -174,6 +180,7 @@ def test_a_disk_that_is_away_for_a_moment_is_waited_for(
     assert pauses[2:] == [0.1, 0.4, 1.6]
 
 
+@pytest.mark.reliability("B11")
 def test_a_missing_or_damaged_file_is_not_waited_for(manifest: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(retrying.time, "sleep", pauses.append)

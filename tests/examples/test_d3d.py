@@ -172,7 +172,7 @@ def test_a_broken_clip_is_named(clips: Path, tmp_path: Path) -> None:
     shutil.copytree(clips, copy)
     broken = next((copy / "train").rglob("*.mp4"))
     broken.write_bytes(broken.read_bytes()[:200])
-    with pytest.raises(SystemExit, match=f"error: .*{broken.name}"):
+    with pytest.raises(SystemExit, match=f"(?s)error: .*{broken.name}"):
         inside(recipe.main, copy, tmp_path / "work")
     assert not list(tmp_path.glob("work/out/seed*/*/*.safetensors"))
 

@@ -47,6 +47,15 @@ class QuantizedFlow(Protocol):
         ...
 
 
+@runtime_checkable
+class CountedFlow(Protocol):
+    """Stored flow of which it is known how many there are of a clip, such as `kdvideo.flow.FlowStore` and `TSNFlow`."""
+
+    def count(self, clip_id: str, path: str | None = None) -> int:
+        """Return the number of flows of a clip; ValueError if its video is another than they were made of."""
+        ...
+
+
 @dataclass(frozen=True)
 class Segment:
     """Consecutive frames of a clip and their flow.
@@ -132,11 +141,13 @@ class ClipReader:
         ids = manifest["clip"][:]  # at once: going through the column itself reads row by row
         if len(set(ids)) != len(manifest):
             raise ValueError("the column `clip` of the manifest must name every clip once, got a name twice")
+        _check_rate(flow, fps)
         self.manifest, self.fps, self.short_side, self.flow = manifest, fps, short_side, flow
         self.flow_bound, self.rgb, self.input_range, self.in_memory = flow_bound, rgb, input_range, in_memory
         self.dtype, self.streams = dtype, dict(streams or {})
         self._labels, self._ids = np.asarray(manifest["label"][:], dtype=np.int64), ids
         self._memory: dict[int, Segment] = {}
+        self._counted: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -240,9 +251,24 @@ class ClipReader:
         if self.rgb or not stored:
             frames = read_frames(row["path"], window=range(first, after + 1), box=box, **self._sampling(row))
         if self.flow is not None:
+            self._check_count(index, row, info)
             flow = self._flow(self._ids[index], info, first, last, frames)
         shown = frames[: last - first + 1] if self.rgb and frames is not None else None
         return Segment(info, first, shown, flow, (box.top, box.left))
+
+    def _check_count(self, index: int, row: dict[str, Any], info: ClipInfo) -> None:
+        """Check once that stored flow is one less than the frames: at another rate wrong ones would be paired."""
+        if index in self._counted or not isinstance(self.flow, CountedFlow) or info.length == 1:
+            return
+        count = self.flow.count(self._ids[index], row["path"])
+        if count != info.length - 1:
+            native = probe(row["path"], start=row["start"], end=row["end"]).length
+            advice = "pass the fps of the file" if count == native - 1 else "compute the flow again"
+            raise ValueError(
+                f"stored flow of clip {self._ids[index]!r} must be {info.length - 1} fields, for {info.length} frames "
+                f"at {self.fps:g} fps, got {count}; the file has {native} frames at its own rate: {advice}"
+            )
+        self._counted.add(index)
 
     def _flow(self, clip: str, info: ClipInfo, first: int, last: int, frames: Tensor | None) -> Tensor:
         if info.length == 1:  # nothing moves in a single frame
@@ -263,6 +289,14 @@ class ClipReader:
                 f"was it made at {self.fps:g} fps with a short side of {self.short_side}?"
             )
         return flow if flow.dtype == torch.uint8 else to_unit(flow, self.flow_bound).half()
+
+
+def _check_rate(flow: FlowSource | None, fps: float) -> None:
+    rate = getattr(flow, "fps", None)
+    if isinstance(rate, int | float) and rate != fps:
+        raise ValueError(
+            f"fps must be that of the stored flow, {rate:g}, got {fps:g}: pair flow and frames of one rate"
+        )
 
 
 def _around(windows: Sequence[Window]) -> Box:

@@ -1,21 +1,21 @@
-"""Clips and manifests from comma-separated lists."""
+"""Clips and manifests from lists: a path and a label in each row."""
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import re
-from collections.abc import Sequence
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdvideo.data.manifests.kinetics_lists import from_kinetics_list, is_kinetics_list, kinetics_rows
-from kdvideo.data.manifests.manifest import ListedClip, ManifestBuilder
+from kdvideo.data.manifests.manifest import ListedClips, ManifestBuilder
+from kdvideo.data.manifests.tables import read_table
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-COLUMNS = ("path", "label", "start", "end")
 
 
 def from_csv(
@@ -26,11 +26,13 @@ def from_csv(
     allow_missing: float = False,
     missing_list: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Read the manifest of a comma-separated file with rows `path,label` or `path,label,start,end`.
+    """Read the manifest of a list with rows `path,label` or `path,label,start,end`.
 
-    A first row that holds the words `path` and `label` is a header, which may order the columns otherwise and have
-    others besides. Labels are class names (numbered in their sorted order, or as in `classes`) or numbers from 0.
-    A list with the header of an official Kinetics list is read by `from_kinetics_list`.
+    Fields are separated by commas, tabs, semicolons or spaces. A first row that names a path and a label by usual
+    words (`path`, `file`, `filename`, `video`, ...; `label`, `class`, `category`, ...) is a header, which may order the
+    columns otherwise and have others besides. Labels are class names (numbered in their sorted order, or as in
+    `classes`) or numbers: from 0, or, with a warning, from 1, where they are 1 to K and none is 0. A list with the
+    header of an official Kinetics list is read by `from_kinetics_list`.
 
     Args:
         file: the list, UTF-8 with or without a byte order mark.
@@ -49,7 +51,7 @@ def from_csv(
             file, root=top, classes=classes, allow_missing=allow_missing, missing_list=missing_list
         )
     builder = ManifestBuilder(os.fspath(file), _root(file, root), allow_missing, missing_list)
-    return builder.build(_rows(builder, classes), classes)
+    return builder.build(*_clips(builder, classes))
 
 
 def read_clip_list(file: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
@@ -73,45 +75,89 @@ def read_clip_list(file: str | os.PathLike[str], *, root: str | os.PathLike[str]
         {'path': '/clips/b.mp4', 'clip': 'b.mp4@1.5-3.0', 'label': 'jump', 'start': 1.5, 'end': 3.0}
     """
     builder = ManifestBuilder(os.fspath(file), _root(file, root))
-    clips: list[dict[str, Any]] = []
-    for row in kinetics_rows(builder) if is_kinetics_list(file) else _rows(builder):
-        path, clip = builder.locate(row)
-        if clip is not None and builder.is_new(row, clip):
-            clips.append({"path": path, "clip": clip, "label": str(row.label), "start": row.start, "end": row.end})
-    if builder.problems or not clips:
+    clips = ListedClips.of(kinetics_rows(builder)) if is_kinetics_list(file) else _clips(builder)[0]
+    paths, ids = builder.locate(clips)
+    builder.check_new(clips.line, ids, clips.label)
+    if builder.problems or not len(clips):
         builder.fail("no clip in it")
-    return clips
+    names = ("path", "clip", "label", "start", "end")
+    rows = zip(paths, ids, map(str, clips.label), clips.start, clips.end, strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _root(file: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> str:
     return os.path.dirname(os.fspath(file)) or "." if root is None else os.fspath(root)
 
 
-def _rows(builder: ManifestBuilder, classes: Sequence[str] | None = None) -> list[ListedClip]:
-    """Return the rows of the list that can be understood, and report the others."""
-    fields = _fields(builder)
-    numeric = classes is None and sum(_number(row["label"]) is not None for _, row in fields) * 2 >= len(fields)
-    return [row for line, named in fields if (row := _row(builder, line, named, numeric, classes)) is not None]
+def _clips(builder: ManifestBuilder, classes: Sequence[str] | None = None) -> tuple[ListedClips, Sequence[str] | None]:
+    """Return the rows of the list that can be understood, and the classes; report the other rows.
+
+    Each different value is judged once, however many rows have it.
+    """
+    table = read_table(builder.source, builder.report)
+    paths, texts = table.columns["path"], table.columns["label"]
+    bad: set[int] = set()
+
+    def judge(values: Sequence[str], problems: Mapping[str, str]) -> None:
+        for i, value in enumerate(values) if problems else ():
+            if value in problems:
+                bad.add(i)
+                builder.report(table.lines[i], problems[value])
+
+    labels, problems, classes = _labels(builder, Counter(texts), classes)
+    judge(texts, problems)
+    judge(paths, {path: f"no path, got {path!r}" for path in set(paths) if not path or "\0" in path})
+    times: list[list[float | None]] = []
+    for name in ("start", "end"):
+        values = table.columns.get(name, [""] * len(paths))
+        seconds = {text: _second(text) for text in set(values)}
+        judge(values, {t: f"{name} {t!r} is not a time in seconds" for t, second in seconds.items() if second == -1})
+        times.append([seconds[text] for text in values])
+    for i, (start, end) in enumerate(zip(*times, strict=True)):
+        if end is not None and end <= (start or 0) and i not in bad:
+            bad.add(i)
+            builder.report(table.lines[i], f"end {end} is not after start {start or 0}")
+    clips = ListedClips(table.lines, paths, [labels.get(text, text) for text in texts], *times)
+    return clips.select(i not in bad for i in range(len(clips))) if bad else clips, classes
 
 
-def _fields(builder: ManifestBuilder) -> list[tuple[int, dict[str, str]]]:
-    names = list(COLUMNS)
-    found: list[tuple[int, dict[str, str]]] = []
-    try:
-        with open(builder.source, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            for values in reader:
-                values = [value.strip() for value in values]
-                if not found and {"path", "label"} <= {v.lower() for v in values}:
-                    names = [v.lower() for v in values]
-                elif len(values) in (2, 4, len(names)):
-                    found.append((reader.line_num, dict(zip(names, values, strict=False))))
-                elif any(values):
-                    text = f"expected path,label or path,label,start,end, got {len(values)} field(s)"
-                    builder.report(reader.line_num, text)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        builder.report(0, f"cannot be read: {error}")
-    return found
+def _labels(
+    builder: ManifestBuilder, count: Counter[str], classes: Sequence[str] | None
+) -> tuple[dict[str, str | int], dict[str, str], Sequence[str] | None]:
+    """Return what each text of a label means, what is wrong with the others, and the classes."""
+    number = {text: None if classes is not None and text in classes else _number(text) for text in count}
+    numeric = classes is None and sum(count[text] for text in count if number[text] is not None) * 2 >= count.total()
+    problems: dict[str, str] = {}
+    labels: dict[str, str | int] = {}
+    for text, value in number.items():
+        if not text:
+            problems[text] = "no label"
+        elif value is not None and not re.fullmatch("[0-9]{1,5}", text):
+            problems[text] = f"label {text!r} is not a whole number from 0 to 99999"
+        elif value is None and not numeric:
+            labels[text] = text
+        elif value is not None and (numeric or classes is not None):
+            labels[text] = int(text)
+        else:
+            problems[text] = f"label {text!r}: names and numbers are mixed (pass `classes`)"
+    return _from_one(builder, labels, problems, classes)
+
+
+def _from_one(
+    builder: ManifestBuilder,
+    labels: dict[str, str | int],
+    problems: dict[str, str],
+    classes: Sequence[str] | None,
+) -> tuple[dict[str, str | int], dict[str, str], Sequence[str] | None]:
+    """Count labels from 1 where they are 1 to K: all K of them, or the last of K given classes, and never 0."""
+    numbers = {label for label in labels.values() if isinstance(label, int)}
+    most = len(numbers) if classes is None else len(classes)
+    if not numbers or min(numbers) < 1 or max(numbers) != most:
+        return labels, problems, classes
+    text = f"the labels are 1 to {most} and never 0: they are taken as the classes 0 to {most - 1} in this order"
+    warnings.warn(f"{builder.source}: {text}", stacklevel=5)
+    shifted = {text: label - 1 if isinstance(label, int) else label for text, label in labels.items()}
+    return shifted, problems, [str(i + 1) for i in range(most)] if classes is None else classes
 
 
 def _number(text: str) -> float | None:
@@ -121,32 +167,9 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _row(
-    builder: ManifestBuilder, line: int, named: dict[str, str], numeric: bool, classes: Sequence[str] | None
-) -> ListedClip | None:
-    problems = []
-    label: str | int = named["label"]
-    number = None if classes is not None and label in classes else _number(named["label"])
-    if not label:
-        problems.append("no label")
-    elif number is not None and not re.fullmatch("[0-9]{1,5}", named["label"]):
-        problems.append(f"label {label!r} is not a whole number from 0 to 99999")
-    elif number is not None and (numeric or classes is not None):
-        label = int(number)
-    elif number is not None or numeric:
-        problems.append(f"label {label!r}: names and numbers are mixed (pass `classes`)")
-    if not named["path"] or "\0" in named["path"]:
-        problems.append(f"no path, got {named['path']!r}")
-    start, end = (_second(named.get(name, ""), name, problems) for name in ("start", "end"))
-    if end is not None and end <= (start or 0):
-        problems.append(f"end {end} is not after start {start or 0}")
-    builder.problems += [(line, text) for text in problems]
-    return None if problems else ListedClip(line, named["path"], label, start, end)
-
-
-def _second(text: str, name: str, problems: list[str]) -> float | None:
+def _second(text: str) -> float | None:
+    """Return a time, None for no text, or -1 for what is no time."""
     value = _number(text)
-    if text and (value is None or not math.isfinite(value) or value < 0):
-        problems.append(f"{name} {text!r} is not a time in seconds")
+    if not text:
         return None
-    return value
+    return value if value is not None and 0 <= value < math.inf else -1

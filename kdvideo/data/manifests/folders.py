@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdvideo.data.manifests.manifest import ListedClip, ManifestBuilder
-from kdvideo.data.manifests.scanning import find_videos
+from kdvideo.data.manifests.scanning import describe_skipped, find_videos
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 def from_folder(root: str | os.PathLike[str]) -> Dataset:
     """Read the manifest of a folder that holds one folder of clips per class.
 
-    Classes are numbered in the order of their names. Clips may lie deeper within their class folder; files without
-    one of the `VIDEO_EXTENSIONS`, and hidden ones, are skipped.
+    Classes are numbered in the order of their names. Clips may lie deeper within their class folder; a folder of
+    numbered jpg or png pictures is a clip, too. Files without one of the `VIDEO_EXTENSIONS` are skipped, with a warning
+    that counts them, and so are hidden ones.
 
     Raises:
         ManifestError: no class folder in `root`, or a class folder without a clip.
@@ -29,11 +32,15 @@ def from_folder(root: str | os.PathLike[str]) -> Dataset:
     if not folders:
         builder.report(0, "no folder of clips in it" if top.is_dir() else "no such folder")
     rows = []
+    skipped: Counter[str] = Counter()
     for folder in folders:
-        found = [ListedClip(0, os.fspath(p.relative_to(top)), folder.name) for p in find_videos(folder)]
+        files = find_videos(folder, skipped=skipped)
+        found = [ListedClip(0, os.fspath(p.relative_to(top)), folder.name) for p in files]
         if not found:
             builder.report(0, f"class folder {folder.name!r} holds no clip")
         rows += found
+    if skipped:
+        warnings.warn(f"{os.fspath(root)}: {describe_skipped(skipped)}", stacklevel=2)
     return builder.build(rows, None)
 
 

@@ -12,10 +12,11 @@ import io
 import os
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from kdvideo.data.manifests.scanning import file_sizes
 from kdvideo.files import write_atomic
@@ -42,8 +43,7 @@ class ManifestError(ValueError):
         return "\n".join([f"{self.source}: {len(lines)} problem(s)", *lines[:50], *more])
 
 
-@dataclass
-class ListedClip:
+class ListedClip(NamedTuple):
     """One clip as line number `line` of a list names it; `label` is a class name or a class number from 0."""
 
     line: int
@@ -51,6 +51,34 @@ class ListedClip:
     label: str | int
     start: float | None = None
     end: float | None = None
+
+
+@dataclass
+class ListedClips:
+    """Many clips by columns: what is checked once for a column, and not for every row, is quick."""
+
+    line: Sequence[int]
+    path: Sequence[str]
+    label: Sequence[str | int]
+    start: Sequence[float | None]
+    end: Sequence[float | None]
+
+    @classmethod
+    def of(cls, rows: Iterable[ListedClip]) -> ListedClips:
+        """Turn rows into columns."""
+        rows = list(rows)
+        return cls(*([row[i] for row in rows] for i in range(5)))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+    def select(self, keep: Iterable[bool]) -> ListedClips:
+        """Return the rows that are to be kept."""
+        keep = list(keep)
+        if all(keep):
+            return self
+        columns = (self.line, self.path, self.label, self.start, self.end)
+        return ListedClips(*(list(compress(column, keep)) for column in columns))  # type: ignore[arg-type]
 
 
 @dataclass
@@ -73,104 +101,129 @@ class ManifestBuilder:
     missing_list: str | os.PathLike[str] | None = None
     empty_is_missing: bool = False
     problems: list[tuple[int, str]] = field(default_factory=list)
-    _seen: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
 
     def report(self, line: int, text: str) -> None:
         """Add a problem."""
         self.problems.append((line, text))
 
-    def build(self, rows: Sequence[ListedClip], classes: Sequence[str] | None) -> Dataset:
+    def build(self, rows: Sequence[ListedClip] | ListedClips, classes: Sequence[str] | None) -> Dataset:
         """Build the manifest of the clips.
 
         Raises:
             ManifestError: names everything wrong, in one report.
         """
-        names = _classes(rows) if classes is None else list(classes)
-        sizes = self._existing(rows)
-        number = {name: i for i, name in enumerate(names)}
-        if len(number) != len(names):
+        clips = rows if isinstance(rows, ListedClips) else ListedClips.of(rows)
+        names = _classes(clips.label) if classes is None else list(classes)
+        if len(set(names)) != len(names):
             self.report(0, "a class is named twice")
-        columns: dict[str, list[object]] = {"path": [], "label": [], "clip": [], "start": [], "end": [], "bytes": []}
-        for row, size in sizes:
-            label = self._label(row, number, names)
-            path, clip = self.locate(row)
-            if label is None or clip is None or not self.is_new(row, clip, label):
-                continue
-            for column, value in zip(columns.values(), (path, label, clip, row.start, row.end, size), strict=True):
-                column.append(value)
-        if self.problems or not rows:
+        clips, sizes = self._existing(clips)
+        labels = self._numbers(clips, names)
+        paths, ids = self.locate(clips)
+        self.check_new(clips.line, ids, labels)
+        if self.problems or not len(clips):
             self.fail("no clip in it")
+        columns: dict[str, Sequence[object]] = {
+            "path": paths,
+            "label": labels,
+            "clip": ids,
+            "start": clips.start,
+            "end": clips.end,
+            "bytes": sizes,
+        }
         return _dataset(columns, names)
 
     def fail(self, text: str) -> NoReturn:
         """Raise a `ManifestError` of the problems found so far or, if there are none, of this one."""
         raise ManifestError(self.source, self.problems or [(0, text)])
 
-    def _label(self, row: ListedClip, number: dict[str, int], names: Sequence[str]) -> int | None:
-        if isinstance(row.label, int):
-            if 0 <= row.label < len(names):
-                return row.label
-            self.report(row.line, f"label {row.label} is not in 0..{len(names) - 1}")
-            return None
-        found = number.get(unicodedata.normalize("NFC", row.label))
-        if found is None:
-            self.report(row.line, f"unknown class {row.label!r}")
-        return found
+    def _numbers(self, clips: ListedClips, names: Sequence[str]) -> list[int | None]:
+        """Return the class number of each clip; None, and reported, where it has none."""
+        number: dict[str | int, int] = {name: i for i, name in enumerate(names)}
+        known: dict[str | int, int | None] = {}
+        for label in set(clips.label):
+            inside = isinstance(label, str) or 0 <= label < len(names)
+            normal = unicodedata.normalize("NFC", label) if isinstance(label, str) else label
+            known[label] = number.get(normal) if isinstance(normal, str) else normal if inside else None
+        for line, label in zip(clips.line, clips.label, strict=True) if None in known.values() else ():
+            if known[label] is None:
+                text = (
+                    f"unknown class {label!r}"
+                    if isinstance(label, str)
+                    else f"label {label} is not in 0..{len(names) - 1}"
+                )
+                self.report(line, text)
+        return [known[label] for label in clips.label]
 
-    def locate(self, row: ListedClip) -> tuple[str, str | None]:
-        """Return the path of a clip, and its id: the path within the root, and the segment.
+    def locate(self, clips: ListedClips) -> tuple[list[str], list[str]]:
+        """Return the path of each clip, and its id: the path within the root, and the segment.
 
-        The id is None, and reported, where a relative path leads out of the root.
+        A relative path that leads out of the root is reported.
         """
-        inside = os.path.normpath(row.path)
-        path = os.path.join(self.root, inside)
-        if os.path.isabs(row.path):
-            inside = os.path.relpath(path, self.root)
-        if inside.split(os.sep)[0] == os.pardir:
-            if not os.path.isabs(row.path):
-                self.report(row.line, f"path {row.path!r} leads out of {self.root!r}")
-                return path, None
-            inside = path.lstrip(os.sep)
-        segment = "" if row.start is None and row.end is None else f"@{row.start or 0.0}-{row.end or 'end'}"
-        return path, inside.replace(os.sep, "/") + segment
+        before, inside = os.path.join(self.root, ""), list(clips.path)
+        together = "\n".join(["", *inside, ""])
+        if any(odd in together for odd in ("//", "/.", "/\n", "\n.", "\n/", "\n\n")):
+            inside = list(map(os.path.normpath, inside))
+        paths = [before + path for path in inside]
+        top = os.path.join(os.path.abspath(self.root), "")
+        for i in [i for i, path in enumerate(inside) if path[0] in "/."]:
+            path = inside[i]
+            if os.path.isabs(path):
+                paths[i], inside[i] = path, path.removeprefix(top).lstrip("/")
+            elif path.split("/")[0] == os.pardir:
+                self.report(clips.line[i], f"path {clips.path[i]!r} leads out of {self.root!r}")
+        if {*clips.start, *clips.end} - {None}:
+            text = {second: str(second) for second in {*clips.start, *clips.end}}
+            rows = zip(inside, clips.start, clips.end, strict=True)
+            inside = [
+                p if a is b is None else f"{p}@{text[a] if a else 0.0}-{text[b] if b else 'end'}" for p, a, b in rows
+            ]
+        return paths, inside
 
-    def is_new(self, row: ListedClip, clip: str, label: int = 0) -> bool:
-        """Return whether no row before named this clip; otherwise report it."""
-        if clip not in self._seen:
-            self._seen[clip] = row.line, label
-            return True
-        line, other = self._seen[clip]
-        how = "again" if other == label else "again with another label"
-        self.report(row.line, f"{clip!r} is listed {how} (first on line {line})")
-        return False
+    def check_new(self, lines: Sequence[int], ids: Sequence[str], labels: Sequence[object]) -> None:
+        """Report clips that a row before named."""
+        if len(set(ids)) == len(ids):
+            return
+        seen: dict[str, tuple[int, object]] = {}
+        for line, clip, label in zip(lines, ids, labels, strict=True):
+            first, other = seen.setdefault(clip, (line, label))
+            if first != line:
+                how = "again" if other == label else "again with another label"
+                self.report(line, f"{clip!r} is listed {how} (first on line {first})")
 
-    def _existing(self, rows: Sequence[ListedClip]) -> list[tuple[ListedClip, int | None]]:
-        """Return the rows with the sizes of their files; leave out the missing ones, or report them."""
+    def _existing(self, clips: ListedClips) -> tuple[ListedClips, list[int | None]]:
+        """Return the clips with the sizes of their files; leave out the missing ones, or report them."""
         if not 0 <= self.allow_missing <= 1:
             raise ValueError(f"allow_missing must be a fraction of the clips, 0 to 1, got {self.allow_missing}")
-        found = list(zip(rows, file_sizes(os.path.join(self.root, row.path) for row in rows), strict=True))
-        lost = [(row, lack) for row, size in found if (lack := self._lack(size))]
+        files = dict.fromkeys(clips.path)
+        known = dict(zip(files, file_sizes(os.path.join(self.root, path) for path in files), strict=True))
+        sizes = [known[path] for path in clips.path]
+        whole = [not self._lack(size) for size in sizes]
+        lost = [
+            (line, path, self._lack(known[path]))
+            for line, path, there in zip(clips.line, clips.path, whole, strict=True)
+            if not there
+        ]
         where = self._list_missing(lost)
         if not lost:
-            return found
-        count = f"{len(lost)} of {len(rows)} clips are missing"
-        found_some = len(lost) < len(rows)
-        if found_some and len(lost) <= self.allow_missing * len(rows):
-            first = ", ".join(repr(row.path) for row, _ in lost[:5])
+            return clips, sizes
+        count = f"{len(lost)} of {len(clips)} clips are missing"
+        found_some = len(lost) < len(clips)
+        if found_some and len(lost) <= self.allow_missing * len(clips):
+            first = ", ".join(repr(path) for _, path, _ in lost[:5])
             warnings.warn(f"{self.source}: {count} and left out, first {first}{where}", stacklevel=4)
-            return [one for one in found if not self._lack(one[1])]
+            return clips.select(whole), list(compress(sizes, whole))
         if self.allow_missing or where:
             wrong = f"more than the {self.allow_missing:.2%} allowed" if found_some else f"is {self.root!r} their root?"
             self.report(0, f"{count}, {wrong}{where}")
-        self.problems += [(row.line, f"{lack} {row.path!r}") for row, lack in lost]
-        return found
+        self.problems += [(line, f"{lack} {path!r}") for line, path, lack in lost]
+        return clips, sizes
 
     def _lack(self, size: int | None) -> str:
         if size is None:
             return "no such file"
         return "empty file" if self.empty_is_missing and not size else ""
 
-    def _list_missing(self, lost: Sequence[tuple[ListedClip, str]]) -> str:
+    def _list_missing(self, lost: Sequence[tuple[int, str, str]]) -> str:
         """Write the list of the missing clips, or remove an old one; return where it is, to end a message."""
         if self.missing_list is None:
             return ""
@@ -178,21 +231,23 @@ class ManifestBuilder:
             Path(self.missing_list).unlink(missing_ok=True)
             return ""
         text = io.StringIO(newline="")
-        rows = [("line", "path", "reason"), *((str(row.line), row.path, lack) for row, lack in lost)]
+        rows = [("line", "path", "reason"), *lost]
         csv.writer(text, lineterminator="\n").writerows(rows)
         write_atomic(Path(self.missing_list), text.getvalue().encode(errors="surrogateescape"))
         return f"; all are in {os.fspath(self.missing_list)}"
 
 
-def _classes(rows: Sequence[ListedClip]) -> list[str]:
-    numbers = [row.label for row in rows if isinstance(row.label, int)]
+def _classes(labels: Sequence[str | int]) -> list[str]:
+    found = set(labels)
+    numbers = [label for label in found if isinstance(label, int)]
     if numbers:
         return [str(i) for i in range(max(numbers) + 1)]
-    return sorted({unicodedata.normalize("NFC", str(row.label)) for row in rows})
+    return sorted({unicodedata.normalize("NFC", str(label)) for label in found})
 
 
-def _dataset(columns: dict[str, list[object]], names: list[str]) -> Dataset:
-    from datasets import ClassLabel, Dataset, Features, Value  # here: its import takes seconds
+def _dataset(columns: Mapping[str, Sequence[object]], names: list[str]) -> Dataset:
+    import pyarrow  # type: ignore[import-untyped]
+    from datasets import ClassLabel, Dataset, DatasetInfo, Features, Value  # here: its import takes seconds
 
     text, seconds = Value("string"), Value("float64")
     kinds = {
@@ -203,4 +258,6 @@ def _dataset(columns: dict[str, list[object]], names: list[str]) -> Dataset:
         "end": seconds,
         "bytes": Value("int64"),
     }
-    return Dataset.from_dict(columns, features=Features(kinds))
+    features = Features(kinds)
+    # Not `Dataset.from_dict`, which takes each value of each row through Python.
+    return Dataset(pyarrow.table(dict(columns), schema=features.arrow_schema), info=DatasetInfo(features=features))

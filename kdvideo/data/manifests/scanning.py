@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from kdvideo.data.video.frame_names import frame_names
 
 VIDEO_EXTENSIONS = (
     ".mp4",
@@ -33,19 +36,32 @@ VIDEO_EXTENSIONS = (
 Entries = dict[str, os.DirEntry[str]]
 
 
-def find_videos(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Find the files with one of the `VIDEO_EXTENSIONS` below a folder, sorted; hidden ones are skipped.
+def find_videos(folder: str | os.PathLike[str], *, skipped: Counter[str] | None = None) -> Iterator[Path]:
+    """Find the files with one of the `VIDEO_EXTENSIONS` and the folders of frames below a folder, sorted.
 
-    Links to folders are followed, except to one that holds the link.
+    Hidden ones are skipped. Links to folders are followed, except to one that holds the link.
+
+    Args:
+        folder: where to look.
+        skipped: counts the extensions of the other files.
     """
-    yield from sorted(map(Path, video_paths(os.fspath(folder))))
+    yield from sorted(map(Path, video_paths(os.fspath(folder), skipped=skipped)))
 
 
-def video_paths(folder: str) -> Iterator[str]:
+def describe_skipped(skipped: Counter[str]) -> str:
+    """Say which files were no clips, such as `3 files are no clips and are skipped: 2 .txt, 1 without extension`."""
+    named = ", ".join(f"{count} {name or 'without extension'}" for name, count in skipped.most_common())
+    return f"{skipped.total()} files are no clips and are skipped: {named}"
+
+
+def video_paths(folder: str, *, skipped: Counter[str] | None = None, top: bool = True) -> Iterator[str]:
     """Find the paths that `find_videos` gives, in any order: no file is opened, and only links are examined."""
     try:
         entries = _entries(folder)
     except (FileNotFoundError, NotADirectoryError, PermissionError):  # such as `lost+found`
+        return
+    if not top and frame_names(entries) and not any(entry.is_dir() for entry in entries.values()):
+        yield folder
         return
     for entry in entries.values():
         if entry.name.startswith("."):
@@ -53,18 +69,21 @@ def video_paths(folder: str) -> Iterator[str]:
         if os.path.splitext(entry.name)[1].lower() in VIDEO_EXTENSIONS and entry.is_file():
             yield entry.path
         elif entry.is_dir() and not (entry.is_symlink() and _holds(entry.path, folder)):
-            yield from video_paths(entry.path)
+            yield from video_paths(entry.path, skipped=skipped, top=False)
+        elif skipped is not None and not entry.is_dir():
+            skipped[os.path.splitext(entry.name)[1].lower()] += 1
 
 
 def file_sizes(paths: Iterable[str]) -> Iterator[int | None]:
-    """Return the bytes of each file, or None where there is no such file.
+    """Return the bytes of each file or folder of frames, or None where there is none.
 
     Each folder is listed once. On network file systems that is what makes sizes cheap: a server sends them with the
     list, while a question about one file costs a round trip.
     """
     folders: dict[str, Entries | None] = {}
     for path in paths:
-        folder, name = os.path.split(path)
+        folder, _, name = path.rpartition(os.sep)
+        folder = folder or path[: len(path) - len(name)]
         if folder not in folders:
             folders[folder] = _entries_or_none(folder)
         yield _size(folders[folder], name, path)
@@ -77,6 +96,9 @@ def _size(entries: Entries | None, name: str, path: str) -> int | None:
         status = os.stat(path) if entries is None else entries[name].stat()
     except (OSError, ValueError):
         return None
+    if stat.S_ISDIR(status.st_mode):
+        frames = _entries_or_none(path) or {}
+        return sum(frames[name].stat().st_size for name in frame_names(frames)) or None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 

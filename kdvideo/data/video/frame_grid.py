@@ -5,6 +5,7 @@ Legend: T frames, H W space. Frames are uint8 (T, 3, H, W), RGB.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,9 +24,10 @@ from kdvideo.data.video.container import (
     PathLike,
     Timeline,
     open_video,
-    timeline,
 )
+from kdvideo.data.video.container import timeline as file_timeline
 from kdvideo.data.video.errors import ClipError
+from kdvideo.data.video.frame_folder import folder_frames, folder_timeline
 from kdvideo.data.video.retrying import retried
 
 MAX_BYTES = 8 * 2**30
@@ -85,6 +87,8 @@ def read_frames(
 ) -> Tensor:
     """Read frames of a video file, uint8 (T, 3, H, W), RGB, as a player would show them (turned and mirrored).
 
+    A folder of numbered jpg or png pictures is a video of 25 frames per second.
+
     Grid frame k is the frame shown nearest to the time `start + k / fps`; it is off by at most half the time
     between two frames of the file.
 
@@ -124,6 +128,14 @@ def read_frames(
     if not (0 <= part.top < part.top + part.height <= height and 0 <= part.left < part.left + part.width <= width):
         raise ValueError(f"box must be within the frames of {height} x {width} pixels of {line.path}, got {box}")
     return _decode(line, grid, height, width, part)
+
+
+def timeline(path: PathLike) -> Timeline:
+    """Find when each frame of a file or of a folder of frames is shown."""
+    if os.path.isdir(path):
+        status = os.stat(path)
+        return folder_timeline(os.fspath(path), status.st_mtime_ns, status.st_size)
+    return file_timeline(path)
 
 
 def _check_arguments(start: float | None, end: float | None, fps: float | None, side: int | None) -> None:
@@ -197,6 +209,9 @@ def _decode(line: Timeline, grid: Ints, height: int, width: int, box: Box) -> Te
     wanted = line.keys[grid[order]]
     out = np.empty((len(grid), 3, box.height, box.width), np.uint8)
     place = _Place(out, height, width, line.orientation, box)
+    if os.path.isdir(line.path):
+        _fill(place, order, wanted, folder_frames(line, wanted))
+        return torch.from_numpy(out)
     # A seek may land too late (open groups of pictures, a wrong index), and stamps of packets may be wrong: then every
     # frame is decoded from the first one on.
     for short in (False,) if line.counted else (True, False):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from torch import Tensor
 
@@ -15,13 +16,14 @@ from kdvideo.flow.fields.quantize import dequantize, quantize
 from kdvideo.flow.fields.transforms import check_bound, check_flow
 from kdvideo.flow.store import sidecars
 from kdvideo.flow.store.codecs import LOSSLESS, READERS, FlowCodec
+from kdvideo.flow.store.origins import Origin, what_changed
 from kdvideo.flow.store.sidecars import SUFFIX, SidecarInfo
 
 LONGEST = 230  # bytes of a part of a clip id: with a suffix it must fit in a file name, of 255 at most
 
 
 class FailedFlowError(ValueError):
-    """The error of reading flow that could not be made, which is recorded in a `FlowStore` with its reason."""
+    """The error of flow that could not be made: its reason is recorded in a `FlowStore`, or its name is too long."""
 
 
 class FlowStore:
@@ -81,7 +83,7 @@ class FlowStore:
                 f"got {clip_id!r}"
             )
         if max(len(os.fsencode(part)) for part in parts) > LONGEST:
-            raise ValueError(f"each part of a clip id must have at most {LONGEST} bytes, got {clip_id!r}")
+            raise FailedFlowError(f"each part of a clip id must have at most {LONGEST} bytes, got {clip_id!r}")
         return self.folder / PurePosixPath(clip_id + suffix)
 
     def info(self, clip_id: str) -> SidecarInfo | None:
@@ -95,7 +97,10 @@ class FlowStore:
         return sidecars.load(self.sidecar(clip_id))
 
     def __contains__(self, clip_id: str) -> bool:
-        return sidecars.is_done(self.sidecar(clip_id))
+        try:
+            return sidecars.is_done(self.sidecar(clip_id))
+        except FailedFlowError:  # it can have no file
+            return False
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the ids of all clips whose flow is done, sorted."""
@@ -115,7 +120,9 @@ class FlowStore:
             add(flow)
 
     @contextmanager
-    def writer(self, clip_id: str, *, flows: int, size: tuple[int, int]) -> Iterator[Callable[[Tensor], None]]:
+    def writer(
+        self, clip_id: str, *, flows: int, size: tuple[int, int], origin: Origin | None = None
+    ) -> Iterator[Callable[[Tensor], None]]:
         """Yield a function that appends flow (N,2,H,W) in pixels to a clip, for clips too long for memory.
 
         The clip is in the store after the context; an exception leaves everything as it was before.
@@ -124,6 +131,7 @@ class FlowStore:
             clip_id: the clip.
             flows: how many will be appended, one less than frames.
             size: their (H, W).
+            origin: of the video, see `origins.origin_of`.
 
         Raises:
             ValueError: another number or size was appended, or a component is NaN or infinite.
@@ -137,7 +145,8 @@ class FlowStore:
             if pixels_writer.flows != flows:
                 raise ValueError(f"clip {clip_id!r} must have {flows} flows, got {pixels_writer.flows}")
             sync(file)
-            made = sidecars.to_json(self._done(path, flows, size) | sidecars.describe(file, self.codec, flows, size))
+            found = self._done(path, flows, size) | sidecars.describe(file, self.codec, flows, size)
+            made = sidecars.to_json(found | {"origin": self._relative(origin)})
             status.write(made)
             sync(status)
             # Both files are on the disk: from here on nothing fails for lack of space. An older sidecar is removed
@@ -155,15 +164,24 @@ class FlowStore:
         settings = {"bound": self.bound, "fps": fps, "estimator": self.fingerprint}
         return {"status": "done", "frames": flows + 1, "flows": flows, "size": size, **settings, "file": path.name}
 
-    def fail(self, clip_id: str, reason: str) -> None:
-        """Record that the flow of a clip cannot be made, and why; replaces what was there."""
+    def fail(self, clip_id: str, reason: str, *, origin: Origin | None = None) -> None:
+        """Record that the flow of a clip cannot be made, why, and of which file; replaces what was there."""
         sidecar = self.sidecar(clip_id)
         with temporary(sidecar.parent) as status:
-            status.write(sidecars.to_json({"status": "failed", "reason": reason}))
+            status.write(sidecars.to_json({"status": "failed", "reason": reason, "origin": self._relative(origin)}))
             sync(status)
             sidecar.unlink(missing_ok=True)
             self._remove_files(clip_id)
             publish(status, sidecar)
+
+    def _relative(self, origin: Mapping[str, Any] | None) -> Origin | None:
+        """Return an origin whose path leads from this folder to the file: a store tells nobody where it was made."""
+        return None if origin is None else {**origin, "path": os.path.relpath(origin["path"], self.folder)}
+
+    def remove(self, clip_id: str) -> None:
+        """Remove the status and flow of a clip, if there are any."""
+        self.sidecar(clip_id).unlink(missing_ok=True)
+        self._remove_files(clip_id)
 
     def _remove_files(self, clip_id: str, *, but: Path | None = None) -> None:
         for suffix in {self.codec.suffix, *READERS}:
@@ -182,14 +200,32 @@ class FlowStore:
 
     def read_quantized(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
         """Read flow as it is stored, (T-1,2,H,W) uint8 in 1..255, 128 for none, see `quantize`; errors as `read`."""
+        info = self._info_of_done(clip_id)
+        # A lossy codec may give 0, which stands for more than the bound and has no mirror image.
+        return sidecars.read(self.sidecar(clip_id), info, self.codec, start, stop).clamp_(min=1)
+
+    def count(self, clip_id: str, path: str | os.PathLike[str] | None = None) -> int:
+        """Return the number of flows of a clip; errors as `read`.
+
+        Args:
+            clip_id: the clip.
+            path: its video; it is an error if that file was replaced after its flow was made.
+        """
+        info = self._info_of_done(clip_id)
+        origin = info.get("origin")
+        same = path is not None and origin is not None and self._relative({"path": path}) == {"path": origin["path"]}
+        if same and path is not None and (changed := what_changed(origin, path)):
+            raise ValueError(f"{path} is another file than its flow was made of ({changed}): extract it again")
+        return int(info["flows"])
+
+    def _info_of_done(self, clip_id: str) -> SidecarInfo:
         info = self.info(clip_id)
         if info is None:
             raise KeyError(f"no flow of clip {clip_id!r} in {self.folder}")
         if info["status"] == "failed":
             raise FailedFlowError(f"the flow of clip {clip_id!r} could not be made: {info['reason']}")
         self.check(clip_id, info)
-        # A lossy codec may give 0, which stands for more than the bound and has no mirror image.
-        return sidecars.read(self.sidecar(clip_id), info, self.codec, start, stop).clamp_(min=1)
+        return info
 
     def check(self, clip_id: str, info: SidecarInfo) -> None:
         """Raise ValueError naming both settings if a clip that is done was made with others than the store's."""

@@ -82,6 +82,11 @@ class TSNFlow:
         values = torch.stack(images) if images else torch.empty(0, dtype=torch.uint8)
         return dequantize_tsn(values.reshape(-1, 2, *sizes.pop()), self.bound)
 
+    def count(self, clip_id: str, path: str | os.PathLike[str] | None = None) -> int:
+        """Return the number of flows of a clip; KeyError for one without a folder. The video is not looked at."""
+        del path
+        return len(self._files(self.x, clip_id))
+
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
         """Read the flow of a clip and check it against its frames (T,3,H,W): a `FlowSource`."""
         return check_frames(clip_id, self.read(clip_id), frames)
