@@ -72,7 +72,12 @@ def _client(scheduler: str | int) -> Iterator[Any]:
     with ExitStack() as stack:
         address: Any = scheduler
         if isinstance(scheduler, int):
-            local = LocalCluster(n_workers=scheduler, threads_per_worker=1, silence_logs=logging.CRITICAL)
+            local = LocalCluster(
+                n_workers=scheduler,
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+            )
             address = stack.enter_context(local)
         try:
             client = stack.enter_context(Client(address))
