@@ -17,12 +17,66 @@ class _Files(list[dict[str, Any]]):
         return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
 
 
-@torch.no_grad()
-def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tuple[str, float]]:
-    """Return (class, probability) of a video file, most probable first: the mean softmax over `views` windows.
+class Predictor:
+    """A network from a file, loaded once, that names the action in any number of video files.
 
     The file of weights says what the network sees: frames, frame rate, size, range, RGB or flow; where others
     published it, the network's `input_spec` does. A flow network gets TV-L1 flow computed from the clip.
+
+    Args:
+        weights: any file that `models.checkpoints.load` reads.
+
+    Raises:
+        ValueError: the weights are not of a network that kdvideo builds, or their input description is incomplete.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     network = models.s3dg(2, depth_multiplier=0.125)
+        ...     models.checkpoints.save(network, f"{folder}/a.safetensors", classes=["run", "sit"])
+        ...     Predictor(f"{folder}/a.safetensors").classes
+        ['run', 'sit']
+    """
+
+    def __init__(self, weights: str | Path) -> None:
+        network, info = models.checkpoints.load(weights)
+        self.network = network.eval()
+        self.view = info["input"] if "stream" in info["input"] else _published(network)
+        needed = {"frames", "fps", "short_side", "crop", "flow_bound", "stream"}
+        needed |= {"flow"} if self.view["stream"] == "flow" else set()
+        if missing := sorted(needed - set(self.view)):
+            raise ValueError(f"the input described in {weights} must have {sorted(needed)}, it lacks {missing}")
+        self.classes: list[str] = list(info["classes"] or [str(k) for k in range(network.num_classes)])
+        flows = self.view["stream"] == "flow"
+        self.source = flow.EstimatorSource(_estimator(self.view)) if flows else None
+
+    @torch.no_grad()
+    def __call__(self, clip: str | Path, *, views: int = 1) -> list[tuple[str, float]]:
+        """Return (class, probability) of a video file, most probable first: the mean softmax over `views` windows.
+
+        Raises:
+            ClipError: the clip cannot be read.
+            ValueError: `views` is below 1.
+        """
+        if views < 1:
+            raise ValueError(f"views must be at least 1, got {views}")
+        stream, spec = self.view["stream"], self.network.input_spec
+        clips = data.PairedClips(
+            _Files([{"path": str(clip), "clip": str(clip), "label": 0, "start": None, "end": None}]),
+            **{name: self.view[name] for name in ("frames", "fps", "short_side", "crop", "flow_bound")},
+            train=False,
+            flow=self.source,
+            input_range=spec.value_range if stream == "rgb" else (-1.0, 1.0),
+            rgb=stream == "rgb",
+            views=views,
+        )
+        batch = torch.stack([spec.normalize(clips[k][stream]) for k in range(views)])
+        scores = self.network(batch).softmax(1).mean(0)
+        return [(self.classes[k], float(scores[k])) for k in scores.argsort(descending=True).tolist()]
+
+
+def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tuple[str, float]]:
+    """Return (class, probability) of a video file, most probable first; `Predictor` loads the network once for many.
 
     Args:
         weights: any file that `models.checkpoints.load` reads.
@@ -35,30 +89,7 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
     """
     if views < 1:
         raise ValueError(f"views must be at least 1, got {views}")
-    network, info = models.checkpoints.load(weights)
-    view = info["input"] if "stream" in info["input"] else _published(network)
-    stream, spec = view["stream"], network.input_spec
-    needed = {"frames", "fps", "short_side", "crop", "flow_bound", *(["flow"] if stream == "flow" else [])}
-    if missing := sorted(needed - set(view)):
-        raise ValueError(f"the input described in {weights} must have {sorted(needed)}, it lacks {missing}")
-    clips = data.PairedClips(
-        _Files([{"path": str(clip), "clip": str(clip), "label": 0, "start": None, "end": None}]),
-        frames=view["frames"],
-        fps=view["fps"],
-        short_side=view["short_side"],
-        crop=view["crop"],
-        train=False,
-        flow=flow.EstimatorSource(_estimator(view)) if stream == "flow" else None,
-        flow_bound=view["flow_bound"],
-        input_range=spec.value_range if stream == "rgb" else (-1.0, 1.0),
-        rgb=stream == "rgb",
-        views=views,
-    )
-    batch = torch.stack([spec.normalize(clips[k][stream]) for k in range(views)])
-    scores = network.eval()(batch).softmax(1).mean(0)
-    order = scores.argsort(descending=True).tolist()
-    names = info["classes"] or [str(k) for k in range(len(scores))]
-    return [(names[k], float(scores[k])) for k in order]
+    return Predictor(weights)(clip, views=views)
 
 
 def _published(network: models.Network) -> dict[str, Any]:

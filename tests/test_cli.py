@@ -151,6 +151,28 @@ class TestPredict:
         assert err.startswith(f"error: {tmp_path / 'a.mp4'}")
         assert err.count("\n") == 1
 
+    def test_the_network_is_loaded_once(
+        self, weights: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Fails when the command loads the network for every clip."""
+        loads: list[object] = []
+        load = models.checkpoints.load
+        monkeypatch.setattr(models.checkpoints, "load", lambda *a: (loads.append(a), load(*a))[1])
+        write_video(tmp_path / "a.mp4")
+        assert run("predict", "--weights", weights, *[tmp_path / "a.mp4"] * 3) == 0
+        assert len(loads) == 1
+
+    def test_names_are_escaped(self, weights: Path, tmp_path: Path, capsys: Captured) -> None:
+        r"""Fails when a name is printed as it is: `\x1b[2J` clears the terminal, a line feed forges a line."""
+        name = "a\x1b[2J\n 99.9 %  run.mp4"
+        write_video(tmp_path / name)
+        (tmp_path / ("bad" + name)).touch()
+        assert run("predict", "--weights", weights, tmp_path / name, tmp_path / ("bad" + name)) == 1
+        out, err = capsys.readouterr()
+        assert out.splitlines()[0] == rf"{tmp_path}/a\x1b[2J\n 99.9 %  run.mp4"
+        assert r"bada\x1b[2J\n" in err
+        assert "\x1b" not in out + err
+
     def test_no_weights(self, tmp_path: Path, capsys: Captured) -> None:
         assert run("predict", "--weights", tmp_path / "none.pt", "a.mp4") == 1
         assert "none.pt: no such file" in one_line(capsys)

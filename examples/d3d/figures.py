@@ -78,12 +78,14 @@ def contact_sheet(clips: Clips, scores: dict[str, Tensor], path: Path, *, most: 
     figure, axes = plt.subplots(len(rows), 7, figsize=(13, 1.9 * len(rows)), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for line, row in zip(axes, rows, strict=True):
-        item = data.to_float(views[row * view.test_views])
+    items = [data.to_float(views[row * view.test_views]) for row in rows]
+    # One scale for the sheet: with one of its own a field at rest is as colourful as any.
+    fastest = max(float(item["flow"].norm(dim=0).max()) for item in items) * view.flow_bound
+    for line, row, item in zip(axes, rows, items, strict=True):
         for k, t in enumerate(torch.linspace(0, view.frames - 2, 3).long()):
             line[2 * k].imshow(((item["rgb"][:, t] + 1) / 2).clamp(0, 1).permute(1, 2, 0).numpy())
             field = item["flow"][:, t] * view.flow_bound
-            line[2 * k + 1].imshow(flow.to_image(field).permute(1, 2, 0).numpy())
+            line[2 * k + 1].imshow(flow.to_image(field, max_magnitude=fastest or None).permute(1, 2, 0).numpy())
         guesses = [f"{name}: {classes[int(scores[name][row].argmax())]}" for name in NAMES.values()]
         text = "\n".join([f"{classes[label[row]]}", "", *guesses])
         line[6].text(0, 0.5, text, va="center", fontsize=9, transform=line[6].transAxes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from dataclasses import asdict, dataclass
@@ -45,13 +46,22 @@ def write(config: Config, clips: Clips, trained: list[Trained]) -> None:
     """Write everything that a run leaves in `output_dir`."""
     folder = config.output_dir
     result = measure(config, clips, trained)
-    (folder / "report.json").write_text(json.dumps(result, indent=2))
+    (folder / "report.json").write_text(json.dumps(_plain(result), indent=2, allow_nan=False))
     shutil.copyfile(config.folder(trained[0].seed, "d3d") / WEIGHTS, folder / "student.safetensors")
     figures.loss_curves(config, folder / PICTURES[0])
     figures.confusion(result["confusion"], result["classes"], folder / PICTURES[1])
     figures.contact_sheet(clips, trained[0].scores, folder / PICTURES[2])
     (folder / "report.md").write_text(markdown(result))
     print(f"\n# D3D report\n\n{table(result)}\nreport, pictures and student.safetensors are in {folder}")
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: null for a number that is none, such as the error of a single seed."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def measure(config: Config, clips: Clips, trained: list[Trained]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
+from kdvideo._escaping import printable
+
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 SUCCESS, FAILED, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -45,5 +47,5 @@ def at_least_one(text: str) -> int:
 
 def complain(error: Exception | str) -> int:
     """Print an error in one line and return the exit status of a failure."""
-    print(f"error: {textwrap.shorten(str(error), 500)}", file=sys.stderr)
+    print(f"error: {printable(textwrap.shorten(str(error), 500))}", file=sys.stderr)
     return FAILED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from kdvideo._escaping import printable
 from kdvideo.cli.parsing import FAILED, SUCCESS, Commands, at_least_one, complain, new_command
 
 
@@ -29,17 +30,21 @@ def add_to(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the classes of each clip; a clip that fails does not stop the others."""
     from kdvideo.data import ClipError
-    from kdvideo.predict import predict
+    from kdvideo.predict import Predictor
 
     status = SUCCESS
+    try:
+        predict = Predictor(options.weights)
+    except (ValueError, OSError) as error:
+        return complain(error)
     for clip in options.clips:
         try:
-            classes = predict(options.weights, clip, views=options.views)
+            classes = predict(clip, views=options.views)
         except (ClipError, ValueError, OSError) as error:
             complain(error)
             status = FAILED
             continue
-        print(clip)
+        print(printable(clip))
         for name, probability in classes[: options.top]:
-            print(f"  {100 * probability:5.1f} %  {name}")
+            print(f"  {100 * probability:5.1f} %  {printable(name)}")
     return status

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kdvideo._escaping import printable
 from kdvideo.data import ClipError, ClipInfo, probe, read_frames
 from kdvideo.extraction.job import ClipRow, Job, Outcome
 from kdvideo.flow import FlowStore
@@ -76,7 +77,9 @@ class FlowJob(Job):
         if info is None:
             return None
         if changed := what_changed(info.get("origin"), row["path"]):
-            warnings.warn(f"{row['path']} is another file than before ({changed}): its flow is made anew", stacklevel=2)
+            warnings.warn(
+                f"{printable(row['path'])} is another file than before ({changed}): its flow is made anew", stacklevel=2
+            )
             self.store.remove(clip_id)
             return None
         if info["status"] == "failed":

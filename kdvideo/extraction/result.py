@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from kdvideo._escaping import printable
 from kdvideo.extraction.job import ClipRow, Outcome
 
 
@@ -39,9 +40,9 @@ class JobResult:
     def __str__(self) -> str:
         lines = [f"{self.done} clips done ({self.amount:.0f} {self.unit}), {len(self.failed)} failed"]
         for reason, count in sorted(Counter(self.failed.values()).items(), key=lambda item: (-item[1], item[0])):
-            names = sorted(clip for clip, why in self.failed.items() if why == reason)
+            names = sorted(printable(clip) for clip, why in self.failed.items() if why == reason)
             more = f" and {count - 3} more" if count > 3 else ""
-            lines.append(f"  {count} x {reason}: {', '.join(names[:3])}{more}")
+            lines.append(f"  {count} x {printable(reason)}: {', '.join(names[:3])}{more}")
         return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kdvideo._escaping import printable
 from kdvideo.extraction.flow_job import SETTINGS
 from kdvideo.files import TEMPORARY
 from kdvideo.flow import LOSSLESS, FlowCodec
@@ -22,7 +23,7 @@ class Problem(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.text}"
+        return printable(f"{self.file}: {self.text}")
 
 
 def verify(

@@ -28,7 +28,7 @@ def finished(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_run_writes_report_student_and_pictures(finished: Path) -> None:
     out = finished / "out"
-    result = json.loads((out / "report.json").read_text())
+    result = json.loads((out / "report.json").read_text(), parse_constant=pytest.fail)
     assert [row["method"] for row in result["rows"]][3] == "D3D"
     assert all(len(row["top1"]) == 2 and 0 <= row["mean"] <= 1 for row in result["rows"])
     rgb, flow, both, d3d, _ = result["rows"]

@@ -78,3 +78,9 @@ def test_a_table_of_one_seed_speaks_of_no_mean(seeds: list[int], said: str) -> N
     text = report.table(result)
     assert said in text
     assert ("± 2.0 by the choice of test clips" in text) == ("mean over" not in text) == (len(seeds) == 1)
+
+
+def test_the_file_is_json() -> None:
+    """Fails when NaN, which JSON has not, is written as it is."""
+    found = report._plain({"error": float("nan"), "rows": [(1.5, float("inf"))], "name": "D3D", "one": True})
+    assert found == {"error": None, "rows": [[1.5, None]], "name": "D3D", "one": True}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from kdvideo._escaping import printable
+
 
 class ClipError(Exception):
     """The error of a video file that cannot give the frames asked of it; names the file and the reason.
@@ -26,4 +28,4 @@ class ClipError(Exception):
         self.reason = reason or os.fspath(path)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}" if self.path else self.reason
+        return printable(f"{self.path}: {self.reason}" if self.path else self.reason)
