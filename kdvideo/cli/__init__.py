@@ -15,6 +15,7 @@ from kdvideo.cli import (
     convert_command,
     describe_command,
     doctor_command,
+    export_command,
     extract_command,
     predict_command,
     prepare_command,
@@ -25,6 +26,7 @@ from kdvideo.cli.parsing import FAILED, INTERRUPTED, Parser, complain
 COMMANDS = (
     predict_command,
     convert_command,
+    export_command,
     prepare_command,
     extract_command,
     verify_command,

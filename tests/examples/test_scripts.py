@@ -40,6 +40,7 @@ SAYS = {
     "mutual_learning": "convolutional, mutual",
     "optical_flow": "wrote optical_flow.png",
     "own_loss": "100*similarity[hidden]",
+    "predict_onnx": "clip.mp4: 16 frames at 25 a second, by student.onnx",
     "progressive": "layer by layer, then labels",
     "segmentation": "student taught, 24 labeled scenes",
     "several_teachers": "student, weights per sample",
