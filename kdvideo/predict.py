@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from kdvideo import data, flow, models
+from kdvideo.clip_input import clip_input, estimator_of
 
 
 class _Files(list[dict[str, Any]]):
@@ -36,11 +37,8 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
     if views < 1:
         raise ValueError(f"views must be at least 1, got {views}")
     network, info = models.checkpoints.load(weights)
-    view = info["input"] if "stream" in info["input"] else _published(network)
+    view = clip_input(network, info, weights)
     stream, spec = view["stream"], network.input_spec
-    needed = {"frames", "fps", "short_side", "crop", "flow_bound", *(["flow"] if stream == "flow" else [])}
-    if missing := sorted(needed - set(view)):
-        raise ValueError(f"the input described in {weights} must have {sorted(needed)}, it lacks {missing}")
     clips = data.PairedClips(
         _Files([{"path": str(clip), "clip": str(clip), "label": 0, "start": None, "end": None}]),
         frames=view["frames"],
@@ -48,7 +46,7 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
         short_side=view["short_side"],
         crop=view["crop"],
         train=False,
-        flow=flow.EstimatorSource(_estimator(view)) if stream == "flow" else None,
+        flow=flow.EstimatorSource(estimator_of(view)) if stream == "flow" else None,
         flow_bound=view["flow_bound"],
         input_range=spec.value_range if stream == "rgb" else (-1.0, 1.0),
         rgb=stream == "rgb",
@@ -59,27 +57,3 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
     order = scores.argsort(descending=True).tolist()
     names = info["classes"] or [str(k) for k in range(len(scores))]
     return [(names[k], float(scores[k])) for k in order]
-
-
-def _published(network: models.Network) -> dict[str, Any]:
-    """Return how clips are made for weights that others trained: by `input_spec`, with the default TV-L1 flow."""
-    spec = network.input_spec
-    if network.in_channels not in (2, 3):
-        raise ValueError(f"the network must see 3 (RGB) or 2 (flow) channels, got {network.in_channels}")
-    return {
-        "stream": "flow" if network.in_channels == 2 else "rgb",
-        "frames": spec.frames,
-        "fps": (spec.fps or 25.0) / spec.step,
-        "short_side": spec.size * 8 // 7,  # 256 for 224
-        "crop": spec.size,
-        "flow_bound": 20.0,
-        "flow": flow.TVL1Estimator(flow.PRESETS["default"]).fingerprint,
-    }
-
-
-def _estimator(view: dict[str, Any]) -> flow.FlowEstimator:
-    """Return the estimator of the flow on which the network was trained."""
-    known = {one.fingerprint: one for one in map(flow.TVL1Estimator, flow.PRESETS.values())}
-    if view["flow"] not in known:
-        raise ValueError(f"the network's flow must be of one of {list(known)}, got {view['flow']}")
-    return known[view["flow"]]

@@ -1,13 +1,24 @@
-"""Whole data sets, clip by clip, resumable, on several processes and machines: optical flow, and small videos.
+"""Whole data sets, clip by clip, resumable, also on several machines: optical flow, features, and small videos.
 
-The commands are `kdvideo extract VIDEOS OUT` and `kdvideo prepare VIDEOS OUT`.
+The commands are `kdvideo extract`, `kdvideo features` and `kdvideo prepare`, each `VIDEOS OUT`.
 """
 
 from kdvideo.extraction.clip_list import clips_of
 from kdvideo.extraction.extracting import extract
+from kdvideo.extraction.feature_job import extract_features
 from kdvideo.extraction.preparing import prepare
 from kdvideo.extraction.result import ExtractionResult, JobResult
 from kdvideo.extraction.verifying import Problem, verify
 from kdvideo.extraction.workers import ExtractionError
 
-__all__ = ["ExtractionError", "ExtractionResult", "JobResult", "Problem", "clips_of", "extract", "prepare", "verify"]
+__all__ = [
+    "ExtractionError",
+    "ExtractionResult",
+    "JobResult",
+    "Problem",
+    "clips_of",
+    "extract",
+    "extract_features",
+    "prepare",
+    "verify",
+]
