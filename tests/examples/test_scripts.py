@@ -44,9 +44,12 @@ SAYS = {
     "progressive": "layer by layer, then labels",
     "segmentation": "student taught, 24 labeled scenes",
     "several_teachers": "student, weights per sample",
+    "streaming": "frame 48: class ",
+    "streaming_video": "frame    24 ",
     "teacher_cache": "runs while training from the cache: 0",
     "timm_mobilenet": "MobileNetV3 taught, 100 labels",
     "two_inputs": "student taught, RGB",
+    "video_transformer": "the student names the teacher's class: ",
 }
 
 
@@ -173,6 +176,27 @@ def test_accumulated_losses_are_those_of_the_batch(folder: Path) -> None:
     text = output("language_model", folder)
     assert found(r"normalizer of the batch: gradient differs by (\S*)", text) < 1e-4
     assert found(r"means of the parts: gradient differs by (\S*)", text) > 0.05
+
+
+def test_a_causal_student_learns_and_its_stream_is_the_clip(folder: Path) -> None:
+    text = output("streaming", folder)
+    assert found(r"causal, taught by the teacher: (.*) %", text) > found(r"causal, the same weights: (.*) %", text) + 30
+    differences = re.findall(r"off the whole clip by (\S+),", text)
+    assert len(differences) == 6
+    assert max(map(float, differences)) < 1e-4
+    assert len(set(re.findall(r"state of (\d+) numbers", text))) == 1
+
+
+def test_a_transformer_is_followed(folder: Path) -> None:
+    assert found(r"names the teacher's class: (.*) %", output("video_transformer", folder)) > 70
+
+
+def test_a_stream_is_drawn(folder: Path, tmp_path: Path) -> None:
+    output("streaming_video", folder)
+    files = [str(folder / name) for name in ("stream.safetensors", "stream.mp4")]
+    status, _, err = run("streaming_video", tmp_path, *files, "--out", "drawn.mp4")
+    assert (status, err) == (0, "")
+    assert (tmp_path / "drawn.mp4").stat().st_size > 1000
 
 
 def test_lightning_keeps_the_student_only(folder: Path) -> None:
