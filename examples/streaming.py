@@ -1,7 +1,7 @@
 """A network that sees whole clips teaches one that sees the past only, which then runs on a stream of frames.
 
-`models.causal` gives the form that sees the past, with the weights of the original: another function, so it is trained, here
-on the teacher's logits alone. `models.streaming` runs it frame by frame with a state that does not grow.
+`models.causal` gives the form that sees the past, with the original's weights: another function, so it is trained,
+here on the teacher's logits alone. `models.streaming` runs it frame by frame with a state that does not grow.
 
     python examples/streaming.py
 """
@@ -68,10 +68,11 @@ def main() -> None:
     train(kd.Student(network), 60, kd.Teacher(offline))
     print(f"causal, taught by the teacher: {accuracy(network):.1f} %")
 
-    stream, state = models.streaming(network), {}
+    stream = models.streaming(network)
+    state: dict[str, Tensor] = {}
     video, _ = clips(1, frames=48)
     with torch.no_grad():
-        for number, frame in enumerate(video.split(1, dim=2), start=1):
+        for number, frame in enumerate(torch.split(video, 1, dim=2), start=1):
             logits, state = stream(frame, state)
             if logits.shape[1]:
                 whole = network(video[:, :, :number])

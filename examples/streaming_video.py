@@ -4,7 +4,8 @@
     python examples/streaming_video.py student.safetensors /dev/video0 --format v4l2  # a webcam, until Ctrl-C
     python examples/streaming_video.py      # a network that has learned nothing, and a synthetic clip
 
-The weights are of a network from `models.causal`, saved with `models.checkpoints.save`; frames come as the source has them.
+The weights are of a network from `models.causal`, saved with `models.checkpoints.save`; frames come at the
+rate of the source.
 """
 
 import argparse
@@ -66,17 +67,23 @@ def main() -> None:
     options = parser.parse_args()
     weights, source = (options.weights, options.source) if options.source else demo()
     network, _ = models.checkpoints.load(weights)
-    stream, state = models.streaming(network), {}
-    kept, top, names = [], [], network.classes or [str(k) for k in range(network.num_classes)]
+    if not isinstance(network, models.Inception3D):
+        raise SystemExit(f"{weights} must be of a network from models.causal")
+    stream = models.streaming(network)
+    state: dict[str, Tensor] = {}
+    names = network.classes or [str(k) for k in range(network.num_classes)]
+    kept: list[Tensor] = []
+    scores: list[float] = []
     try:
         for number, picture in enumerate(pictures(source, options.format), start=1):
             logits, state = stream(square(picture, network.input_spec), state)
             if logits.shape[1]:
                 top = logits[0, -1].softmax(0).topk(min(3, len(names)))
-                shown = zip(top.values.tolist(), top.indices.tolist(), strict=True)
+                scores = top.values.tolist()
+                shown = zip(scores, top.indices.tolist(), strict=True)
                 print(f"frame {number:5d}  " + "  ".join(f"{100 * p:4.1f} % {names[k]}" for p, k in shown), flush=True)
             if options.out:
-                kept.append(drawn(picture, top.values.tolist() if len(top) else []))
+                kept.append(drawn(picture, scores))
     except KeyboardInterrupt:
         pass
     if kept:

@@ -40,8 +40,8 @@ def hub_student(name: str, teacher: models.VideoTransformer) -> models.Network:
     """Build the student, for the teacher's classes and with its input."""
     tiny = teacher.input_spec.size < 64
     if name == "s3dg":
-        small = {"depth_multiplier": 0.125, "min_depth": 8} if tiny else {}
-        student: models.Network = models.s3dg(teacher.num_classes, dropout=0.0, **small)
+        width = 0.125 if tiny else 1.0
+        student: models.Network = models.s3dg(teacher.num_classes, dropout=0.0, depth_multiplier=width, min_depth=8)
     else:
         student = models.pytorchvideo(name, num_classes=teacher.num_classes, pretrained=False)
     student.input_spec, student.classes = teacher.input_spec, teacher.classes
@@ -69,7 +69,7 @@ def main() -> None:
     print(f"teacher: {network.config['name']}, {spec.frames} frames of {spec.size} pixels")
     clips = [f"clip-{number}" for number in range(CLIPS)]
     seen = {view: torch.stack([view_of(clip, view, spec) for clip in range(CLIPS)]) for view in range(VIEWS)}
-    student = hub_student(options.student, network)
+    student, criterion = hub_student(options.student, network), kd.SoftTarget(temperature=2.0)
     optimizer = torch.optim.AdamW(student.parameters(), lr=5e-3)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs * VIEWS)
     with tempfile.TemporaryDirectory() as folder:
@@ -82,9 +82,8 @@ def main() -> None:
         for epoch in range(options.epochs):
             total = 0.0
             for view in torch.randperm(VIEWS).tolist():
-                loss = kd.functional.soft_target(
-                    student(seen[view]), cache.read(clips, [view] * CLIPS).logits, temperature=2.0
-                )
+                target = kd.Output(cache.read(clips, [view] * CLIPS).logits, {})
+                loss = criterion(kd.Output(student(seen[view]), {}), target)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
