@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from kdvideo import data, flow, models
+from kdvideo.clip_input import clip_input, estimator_of
 
 
 class _Files(list[dict[str, Any]]):
@@ -41,14 +42,10 @@ class Predictor:
     def __init__(self, weights: str | Path) -> None:
         network, info = models.checkpoints.load(weights)
         self.network = network.eval()
-        self.view = info["input"] if "stream" in info["input"] else _published(network)
-        needed = {"frames", "fps", "short_side", "crop", "flow_bound", "stream"}
-        needed |= {"flow"} if self.view["stream"] == "flow" else set()
-        if missing := sorted(needed - set(self.view)):
-            raise ValueError(f"the input described in {weights} must have {sorted(needed)}, it lacks {missing}")
+        self.view = clip_input(network, info, weights)
         self.classes: list[str] = list(info["classes"] or [str(k) for k in range(network.num_classes)])
         flows = self.view["stream"] == "flow"
-        self.source = flow.EstimatorSource(_estimator(self.view)) if flows else None
+        self.source = flow.EstimatorSource(estimator_of(self.view)) if flows else None
 
     @torch.no_grad()
     def __call__(self, clip: str | Path, *, views: int = 1) -> list[tuple[str, float]]:
@@ -90,27 +87,3 @@ def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tu
     if views < 1:
         raise ValueError(f"views must be at least 1, got {views}")
     return Predictor(weights)(clip, views=views)
-
-
-def _published(network: models.Network) -> dict[str, Any]:
-    """Return how clips are made for weights that others trained: by `input_spec`, with the default TV-L1 flow."""
-    spec = network.input_spec
-    if network.in_channels not in (2, 3):
-        raise ValueError(f"the network must see 3 (RGB) or 2 (flow) channels, got {network.in_channels}")
-    return {
-        "stream": "flow" if network.in_channels == 2 else "rgb",
-        "frames": spec.frames,
-        "fps": (spec.fps or 25.0) / spec.step,
-        "short_side": spec.size * 8 // 7,  # 256 for 224
-        "crop": spec.size,
-        "flow_bound": 20.0,
-        "flow": flow.TVL1Estimator(flow.PRESETS["default"]).fingerprint,
-    }
-
-
-def _estimator(view: dict[str, Any]) -> flow.FlowEstimator:
-    """Return the estimator of the flow on which the network was trained."""
-    known = {one.fingerprint: one for one in map(flow.TVL1Estimator, flow.PRESETS.values())}
-    if view["flow"] not in known:
-        raise ValueError(f"the network's flow must be of one of {list(known)}, got {view['flow']}")
-    return known[view["flow"]]

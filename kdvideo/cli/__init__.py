@@ -1,7 +1,7 @@
 """The command line `kdvideo`: one file a command, each a thin layer over functions of the library.
 
-Exit status: 0 success, 1 something failed, 2 wrong usage, 130 stopped by Ctrl-C; `kdvideo prepare`, `extract` and
-`verify` say what else theirs means. Only the command that runs is paid for: its imports are in its function.
+Exit status: 0 success, 1 something failed, 2 wrong usage, 130 stopped by Ctrl-C; `kdvideo prepare`, `extract`,
+`features` and `verify` say what else theirs means. Only the command that runs is paid for: its imports are in it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from kdvideo.cli import (
     convert_command,
     describe_command,
     doctor_command,
+    export_command,
     extract_command,
+    features_command,
     predict_command,
     prepare_command,
     verify_command,
@@ -25,8 +27,10 @@ from kdvideo.cli.parsing import FAILED, INTERRUPTED, Parser, complain
 COMMANDS = (
     predict_command,
     convert_command,
+    export_command,
     prepare_command,
     extract_command,
+    features_command,
     verify_command,
     describe_command,
     doctor_command,

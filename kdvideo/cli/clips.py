@@ -28,6 +28,7 @@ def clip_command(
     example: str,
     rate: Callable[[str], float | None] = float,
     rates: str = "frames per second (default 25)",
+    sampled: bool = True,
 ) -> Parser:
     """Add a command that goes through clips, with the arguments that all of them have."""
     details += (
@@ -40,8 +41,9 @@ def clip_command(
     add("videos", metavar="VIDEOS", type=Path, help=text)
     add("out", metavar="OUT", type=Path, help="folder of what is made")
     add("--root", type=Path, metavar="DIR", help="what paths in the list are relative to (default: its folder)")
-    add("--short-side", type=int, default=256, metavar="PIXELS", help="of the frames (default 256)")
-    add("--fps", type=rate, default=25.0, help=rates)
+    if sampled:
+        add("--short-side", type=int, default=256, metavar="PIXELS", help="of the frames (default 256)")
+        add("--fps", type=rate, default=25.0, help=rates)
     engine = parser.add_mutually_exclusive_group().add_argument
     engine("--workers", type=int, metavar="N", help="processes; 0: none (default: one per core, or two per GPU)")
     engine("--scheduler", metavar="ADDRESS", help="work on the Dask cluster of this scheduler, such as tcp://host:8786")

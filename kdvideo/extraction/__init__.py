@@ -1,10 +1,11 @@
-"""Whole data sets, clip by clip, resumable, on several processes and machines: optical flow, and small videos.
+"""Whole data sets, clip by clip, resumable, also on several machines: optical flow, features, and small videos.
 
-The commands are `kdvideo extract VIDEOS OUT` and `kdvideo prepare VIDEOS OUT`.
+The commands are `kdvideo extract`, `kdvideo features` and `kdvideo prepare`, each `VIDEOS OUT`.
 """
 
 from kdvideo.extraction.clip_list import clips_of
 from kdvideo.extraction.extracting import extract
+from kdvideo.extraction.feature_job import extract_features
 from kdvideo.extraction.job import ExtractionError
 from kdvideo.extraction.preparing import prepare
 from kdvideo.extraction.processing import Running
@@ -19,6 +20,7 @@ __all__ = [
     "Running",
     "clips_of",
     "extract",
+    "extract_features",
     "prepare",
     "verify",
 ]

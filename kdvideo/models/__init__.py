@@ -2,6 +2,7 @@
 
 from kdvideo.models import checkpoints, hub, inflation
 from kdvideo.models.adapters import BACKBONES, VideoTransformer, from_transformers, pytorchvideo, timm, torchvision
+from kdvideo.models.exporting import Exported, export
 from kdvideo.models.flops import multiply_adds, summary
 from kdvideo.models.hub import from_pretrained, push_to_hub, save_pretrained
 from kdvideo.models.inception.backbone import Inception3D
@@ -16,6 +17,7 @@ from kdvideo.models.streaming import Streaming, causal, streaming
 __all__ = [
     "BACKBONES",
     "NON_LOCAL",
+    "Exported",
     "Inception3D",
     "InputSpec",
     "Network",
@@ -24,6 +26,7 @@ __all__ = [
     "causal",
     "checkpoints",
     "efficientnet_lite0",
+    "export",
     "from_pretrained",
     "from_transformers",
     "hub",

@@ -115,7 +115,8 @@ class _Head(_Causal):
     def __init__(self, head: nn.Module, steps: int) -> None:
         super().__init__()
         self.pool = ShrinkingAvgPool3d((1, 7, 7))
-        self.dropout, self.proj = head.get_submodule("dropout"), head.get_submodule("proj")
+        self.dropout = head._modules.get("dropout") or nn.Identity()  # pytorchvideo makes none with a rate of zero
+        self.proj = head.get_submodule("proj")
         self.mean = _Mean(steps)
 
     def step(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -145,3 +145,9 @@ def test_the_student_is_trained_on_clips():
     output = student(torch.randn(2, 3, 16, 32, 32))
     (output.logits.square().sum() + output.features["4c"].mean()).backward()
     assert all(p.grad is not None for p in student.parameters())
+
+
+def test_a_network_without_dropout():
+    """Fails when the head must have a dropout: pytorchvideo makes none with a rate of zero."""
+    network = models.causal(models.i3d(5, depth_multiplier=0.125, min_depth=8, dropout=0.0), window=16)
+    assert network(torch.zeros(1, 3, 16, 32, 32)).shape == (1, 5)

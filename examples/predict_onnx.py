@@ -1,0 +1,75 @@
+"""Name the action in a video with onnxruntime, PyAV and numpy alone: no torch, no kdvideo.
+
+The file of `kdvideo export student.safetensors student.onnx` says how its clips are made: frames, rate, size, classes.
+
+    python examples/predict_onnx.py student.onnx clip.mp4
+    python examples/predict_onnx.py      # first makes both with kdvideo: a network that has learned nothing, and a clip
+"""
+
+import json
+import subprocess
+import sys
+
+import av
+import numpy as np
+import onnxruntime
+
+MAKE = """
+from pathlib import Path
+from kdvideo import models
+from kdvideo.data import synthetic
+
+network = models.i3d(len(synthetic.CLASSES), depth_multiplier=0.125, min_depth=8)
+network.input_spec = models.InputSpec(frames=8, size=32, fps=25.0)
+network.classes = synthetic.CLASSES
+models.export(network, "student.onnx")
+Path("clip.mp4").write_bytes(synthetic.encode(synthetic.render("orbit", seed=0, frames=16)))
+"""
+
+
+def read(path: str, fps: float, short_side: int) -> np.ndarray:
+    """Decode a video: uint8 RGB (T, H, W, 3), one frame per 1 / fps seconds, resized to its shorter side."""
+    frames: list[np.ndarray] = []
+    with av.open(path) as container:
+        start = None
+        for frame in container.decode(video=0):
+            start = frame.time if start is None else start
+            due = int((frame.time - start) * fps + 0.5) + 1  # frames that should be there when this one is shown
+            if len(frames) < due:
+                scale = short_side / min(frame.width, frame.height)
+                width, height = (max(short_side, round(n * scale)) for n in (frame.width, frame.height))
+                small = frame.reformat(width, height, format="rgb24", interpolation="BILINEAR")
+                frames += [small.to_ndarray()] * (due - len(frames))
+    return np.stack(frames)
+
+
+def middle(video: np.ndarray, frames: int, size: int) -> np.ndarray:
+    """Cut the middle of a video: uint8 (1, 3, frames, size, size); a shorter video starts over."""
+    length, height, width, _ = video.shape
+    first = max(length - frames, 0) // 2
+    top, left = (height - size) // 2, (width - size) // 2
+    clip = video[np.arange(first, first + frames) % length, top : top + size, left : left + size]
+    return np.ascontiguousarray(clip.transpose(3, 0, 1, 2)[None])
+
+
+def main() -> None:
+    """Print the five most probable classes."""
+    if len(sys.argv) == 1:
+        subprocess.run([sys.executable, "-c", MAKE], check=True)
+    path, clip = sys.argv[1:] or ("student.onnx", "clip.mp4")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    about = json.loads(session.get_modelmeta().custom_metadata_map["kdvideo"])
+    seen, classes = about["input"], about["classes"]
+    size = seen.get("crop", seen["size"])
+    rate = (seen["fps"] or 25) / seen["step"]
+    video = read(clip, rate, seen.get("short_side", size * 8 // 7))
+    logits = session.run(None, {"frames": middle(video, seen["frames"], size)})[0][0]
+    scores = np.exp(logits - logits.max())
+    scores /= scores.sum()
+    print(f"{clip}: {len(video)} frames at {rate:g} a second, by {path}")
+    for k in np.argsort(-scores)[:5]:
+        print(f"  {100 * scores[k]:5.1f} %  {classes[k] if classes else k}")
+
+
+if __name__ == "__main__":
+    main()

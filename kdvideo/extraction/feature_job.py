@@ -1,0 +1,187 @@
+"""The job of features: from the video file of a clip to the features of its windows, one file each."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from kdvideo.data import ClipInfo, probe, read_frames
+from kdvideo.extraction.feature_stream import FeatureStream, feature_stream, views
+from kdvideo.extraction.job import ClipRow, Job, Outcome
+from kdvideo.extraction.processing import Running, process
+from kdvideo.extraction.result import JobResult
+from kdvideo.files import publish, sync, temporary, write_atomic
+
+FRAME_BYTES = 256 * 2**20  # of the frames held at once: some 40 s at 25 fps and 256 x 340 pixels
+FAILED = ".failed.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureJob(Job):
+    """Features of clips, in a folder."""
+
+    noun, unit, settings_file = "features", "MB", "features.json"
+    top: Path
+    streams: tuple[FeatureStream, ...]
+    window: int
+    stride: int
+    ten_crop: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where the features go."""
+        return self.top
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The networks, what they see, and the windows."""
+        return {
+            "weights": [stream.digest for stream in self.streams],
+            "layers": list(self.streams[0].network.paths),
+            "window": self.window,
+            "stride": self.stride,
+            "ten_crop": self.ten_crop,
+            "fps": self.streams[0].view["fps"],
+        }
+
+    def file(self, row: ClipRow) -> Path:
+        """Return the file of a clip: its id, with another ending."""
+        inside = PurePosixPath(row["clip"])
+        if inside.is_absolute() or not inside.name or ".." in inside.parts:
+            raise ValueError(f"the id of a clip must be a relative path, got {row['clip']!r}")
+        several = len(self.streams[0].network.paths) > 1
+        return self.top / inside.parent / f"{inside.stem}{'.safetensors' if several else '.npy'}"
+
+    def make(self, row: ClipRow) -> float:
+        """Write the features of a clip; return the megabytes."""
+        found: dict[str, list[Tensor]] = {}
+        for by_layer in self._rows(row):
+            for layer, feature in by_layer.items():
+                found.setdefault(layer, []).append(feature)
+        features = {layer: torch.stack(rows) for layer, rows in found.items()}
+        path, data = self.file(row), io.BytesIO()
+        if path.suffix == ".npy":
+            np.save(data, next(iter(features.values())).numpy())
+        else:
+            data.write(save(features))
+        with temporary(path.parent) as file:
+            file.write(data.getvalue())
+            sync(file)
+            self._mark(path).unlink(missing_ok=True)
+            publish(file, path)
+        return len(data.getvalue()) / 1e6
+
+    def _rows(self, row: ClipRow) -> Iterator[dict[str, Tensor]]:
+        """Yield the features of each window by layer, those of the streams one after the other along C."""
+        view = self.streams[0].view
+        sampling = {"start": row["start"], "end": row["end"], "fps": view["fps"], "short_side": view["short_side"]}
+        info = probe(row["path"], **sampling)
+        for starts in self._pieces(info):
+            first, last = starts[0], min(starts[-1] + self.window, info.length - 1)  # one more, to which flow leads
+            first = min(first, max(info.length - 2, 0))
+            frames = read_frames(row["path"], window=range(first, last + 1), **sampling)
+            seen = [stream.images(frames, self.device) for stream in self.streams]
+            for start in starts:
+                windows = views(info, start, self.window, view["crop"], ten=self.ten_crop)
+                parts = [
+                    stream.features(images, first, info, windows, self.device)
+                    for stream, images in zip(self.streams, seen, strict=True)
+                ]
+                yield {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
+
+    def _pieces(self, info: ClipInfo) -> Iterator[range]:
+        """Yield the starts of the windows in groups whose frames fit into memory."""
+        starts = range(0, max(info.length - self.window, 0) + 1, self.stride)
+        most = FRAME_BYTES // (3 * info.height * info.width) - self.window
+        count = max(most // self.stride, 1)
+        yield from (starts[i : i + count] for i in range(0, len(starts), count))
+
+    def fail(self, row: ClipRow, reason: str) -> None:
+        """Record the reason beside the place of the features."""
+        path = self.file(row)
+        path.unlink(missing_ok=True)
+        write_atomic(self._mark(path), json.dumps({"reason": reason}).encode())
+
+    def known_outcome(self, row: ClipRow) -> Outcome | None:
+        """Return whether the features are there, or why they cannot be made; None where nothing is known."""
+        path = self.file(row)
+        try:
+            return Outcome("done", path.stat().st_size / 1e6)
+        except OSError:
+            pass
+        try:
+            reason = str(json.loads(self._mark(path).read_bytes())["reason"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return None if self.retry_failed else Outcome("failed", reason=reason)
+
+    @staticmethod
+    def _mark(path: Path) -> Path:
+        return path.with_name(path.name + FAILED)
+
+
+def extract_features(
+    manifest: Iterable[ClipRow],
+    folder: str | os.PathLike[str],
+    weights: str | os.PathLike[str],
+    *,
+    flow_weights: str | os.PathLike[str] | None = None,
+    layers: Sequence[str] = (),
+    window: int | None = None,
+    stride: int = 8,
+    ten_crop: bool = False,
+    **running: Unpack[Running],
+) -> JobResult:
+    """Write the features of every clip's windows: one `.npy` (N, C), or `.safetensors` with several layers by name.
+
+    Window n shows the frames n * stride ... n * stride + window - 1 at the network's frame rate; frames after the
+    last whole window have none, and a video that is shorter starts over. A feature is the mean over the time and
+    space of a layer's output. Killed at any instant, the same call continues, as in `extract`.
+
+    Args:
+        manifest: rows with `path`, `clip` (a unique id), `start` and `end` in seconds or None, see `clips_of`.
+        folder: where the files go, in the folders of the videos.
+        weights: any file that `models.checkpoints.load` reads, of a network on RGB or on flow.
+        flow_weights: of a second network, whose features follow those of the first along C. Its rate, size and
+            crop must be those of the first.
+        layers: of every network; none: what its head gets.
+        window: T; None: the frames of the first network's clips.
+        stride: frames from one window to the next.
+        ten_crop: the mean of the centre, the four corners, and all five mirrored, in place of the centre.
+        running: who works on the clips, where, and how long at most, see `Running`.
+
+    Returns:
+        Counts, and the reason of each failure; printed, it is a summary.
+
+    Raises:
+        ValueError: an argument is out of its range, networks do not fit, or the folder holds other features.
+        ExtractionError: the folder cannot be written, or a device is out of memory. What is done stays done.
+    """
+    files = [weights] if flow_weights is None else [weights, flow_weights]
+    streams = tuple(feature_stream(Path(file), layers) for file in files)
+    window = streams[0].view["frames"] if window is None else window
+    if window < 1 or stride < 1:
+        raise ValueError(f"window and stride must be at least 1 frame, got {window} and {stride}")
+    for name in ("fps", "short_side", "crop"):
+        if len(values := {stream.view[name] for stream in streams}) > 1:
+            raise ValueError(f"both networks must see the same {name}, got {sorted(values)}")
+    job = FeatureJob(
+        top=Path(folder),
+        streams=streams,
+        window=window,
+        stride=stride,
+        ten_crop=ten_crop,
+    )
+    result = JobResult(job.unit)
+    process(manifest, job, result, **running)
+    return result
