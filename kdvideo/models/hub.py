@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from kdvideo._extras import needed
 from kdvideo.files import write_atomic
 from kdvideo.models import checkpoints
 from kdvideo.models.checkpoints.native import read_description
@@ -134,10 +135,8 @@ def from_pretrained(
 
 
 def _huggingface_hub() -> ModuleType:
-    try:
+    with needed("the Hub of networks, and their model cards,"):
         import huggingface_hub
-    except ImportError as error:
-        raise ImportError("networks on the Hub and model cards need: pip install huggingface_hub") from error
     return huggingface_hub
 
 

@@ -322,4 +322,4 @@ def test_models_import_without_the_other_libraries():
             print(error)
     """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install huggingface_hub" in result.stdout
+    assert 'huggingface_hub, which is not installed: pip install "kdvideo[video]"' in result.stdout

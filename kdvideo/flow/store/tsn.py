@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
+from kdvideo._extras import needed
 from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
 from kdvideo.flow.fields.quantize import dequantize_tsn
 from kdvideo.flow.fields.transforms import check_bound
@@ -114,7 +115,8 @@ class TSNFlow:
 
 def _read_gray(path: Path) -> Tensor:
     """Read an image as gray (H,W) uint8."""
-    from PIL import Image
+    with needed("flow in JPEG files"):
+        from PIL import Image
 
     try:
         with Image.open(path, formats=["JPEG", "PNG"]) as image:
