@@ -5,7 +5,7 @@
 
 from kdvideo._extras import check_installed
 
-check_installed("kdvideo.data", "av", "numpy")
+check_installed("kdvideo.data", "av")
 
 from kdvideo.data.clips.floating import to_float
 from kdvideo.data.clips.multi_view import (

@@ -2,7 +2,7 @@
 
 from kdvideo._extras import check_installed
 
-check_installed("kdvideo.detection", "numpy", "pyarrow")
+check_installed("kdvideo.detection", "pyarrow")
 
 from kdvideo.detection.activitynet import FrameBoxes, FrameMAP, average_precision
 from kdvideo.detection.annotations import Annotations, Boxes, Detections, KeyFrame, Proposals, key_frames

@@ -5,7 +5,7 @@ The commands are `kdvideo extract VIDEOS OUT` and `kdvideo prepare VIDEOS OUT`.
 
 from kdvideo._extras import check_installed
 
-check_installed("kdvideo.extraction", "av", "numpy")
+check_installed("kdvideo.extraction", "av")
 
 from kdvideo.extraction.clip_list import clips_of
 from kdvideo.extraction.extracting import extract

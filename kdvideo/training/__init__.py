@@ -3,10 +3,6 @@
 Usable without the rest of kdvideo.
 """
 
-from kdvideo._extras import check_installed
-
-check_installed("kdvideo.training", "numpy")
-
 from kdvideo.training.checkpoint import Checkpoints
 from kdvideo.training.checkpoint_folders import CheckpointError
 from kdvideo.training.environment import environment, settings_hash
