@@ -13,7 +13,7 @@ FIRST = ("README.md", "docs/index.md", "docs/core.md")
 
 @pytest.mark.parametrize("extra", ["core", "video"])
 def test_blocks_run_with_their_extra(extra: str, tmp_path: Path) -> None:
-    """Fails when a block of a page of the core imports what only an extra brings, as numpy-free torchvision."""
+    """Fails when a block of a page of the core imports what only an extra brings."""
     command = [sys.executable, "-W", "ignore", str(ROOT / "tests" / "docs" / "run_blocks.py"), extra, "--hide"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
