@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kdvideo._extras import needed
+from kdvideo._hints import represented
 from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
 from kdvideo.flow.fields.quantize import dequantize_tsn
 from kdvideo.flow.fields.transforms import check_bound
@@ -59,6 +60,9 @@ class TSNFlow:
                 raise ValueError(f"x and y must be patterns like '{{clip}}/flow_x_*.jpg', got {pattern!r}")
         self.folder, self.bound, self.x, self.y = Path(folder), float(bound), x, y
         self.fingerprint = (TVL1Estimator(OPENCV) if estimator is None else estimator).fingerprint
+
+    def __repr__(self) -> str:
+        return represented(self, folder=str(self.folder), bound=self.bound, x=self.x, y=self.y)
 
     def __contains__(self, clip_id: str) -> bool:
         return self._folder(self.x, clip_id) is not None
