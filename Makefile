@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := env -u UV_FIND_LINKS VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 
-.PHONY: demo test test-portable lint docs slow clean
+.PHONY: demo test test-pages test-portable lint docs slow clean
 
 $(VENV)/.stamp: requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,12 @@ lint: $(VENV)/.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test-pages: $(VENV)/.stamp  ## the Python blocks of the pages in fresh environments, with the core and with [video]
+	set -e; for extra in core video; do folder=$$(mktemp -d); $(PYTHON) -m venv $$folder; \
+	  env -u UV_FIND_LINKS VIRTUAL_ENV=$$folder $(BIN)/uv pip install --quiet -c requirements/constraints.txt \
+	    -e $$([ $$extra = core ] && echo . || echo ".[$$extra]"); \
+	  $$folder/bin/python tests/docs/run_blocks.py $$extra; rm -r $$folder; done
 
 docs: $(VENV)/.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -57,6 +57,45 @@ def which_logits(output: Any) -> str:
     return f"say which tensor is meant, logits=lambda output: output{f'[{key!r}]' if by_key else f'.{key}'}, or "
 
 
+class Part:
+    """A selector that takes what an output holds under a key: `logits="logits"`."""
+
+    def __init__(self, key: int | str, option: str) -> None:
+        self.key, self.option = key, option
+
+    def __call__(self, output: Any) -> Any:
+        """Return the part of an output."""
+        return item(output, self.key, f"{self.option} of the output")
+
+    def __repr__(self) -> str:
+        return repr(self.key)
+
+
+def selector(choice: Any, option: str) -> Any:
+    """Return a function for what a user chose: a function, or a key, an index or an attribute of the output.
+
+    Raises:
+        ValueError: none of these.
+    """
+    if choice is None or callable(choice):
+        return choice
+    if isinstance(choice, (int, str)):
+        return Part(choice, option)
+    raise ValueError(
+        f"{option} must be a function of an output, a key or an index, got {choice!r}: lambda output: output[0]"
+    )
+
+
+def represented(thing: object, **values: Any) -> str:
+    """Return the text of an object as a call with these values.
+
+    Examples:
+        >>> represented(object(), bound=20.0, fps=None)
+        'object(bound=20.0, fps=None)'
+    """
+    return f"{type(thing).__name__}({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
+
 def item(output: Any, key: int | str, layer: str) -> Any:
     """Return what an output holds under a key or an index, or as an attribute.
 

@@ -41,6 +41,7 @@ def roles_to_places(model: nn.Module, layers: Layers) -> dict[str, Place]:
         raise ValueError(f"the model is compiled: {_WRAP_FIRST}")
     modules = dict(model.named_modules(remove_duplicate=False))
     places: dict[str, Place] = {}
+    _check_not_swapped(model, modules, layers)
     for name in layers:
         for place, stars in _matches(model, modules, name):
             own = name if isinstance(name, str) and not stars else place.name
@@ -52,6 +53,29 @@ def roles_to_places(model: nn.Module, layers: Layers) -> dict[str, Place]:
                     )
                 places[role] = place
     return places
+
+
+def _check_not_swapped(model: nn.Module, modules: Mapping[str, nn.Module], layers: Layers) -> None:
+    known = {*getattr(model, "layer_names", {}), *modules}
+    if isinstance(layers, Mapping) and all(isinstance(name, str) for pair in layers.items() for name in pair):
+        pairs: dict[str, str] = dict(layers.items())  # type: ignore[arg-type]
+        if pairs and not known & {*pairs} and {*pairs.values()} <= known:
+            turned = {path: role for role, path in pairs.items()}
+            raise ValueError(f"layers= must map paths to roles, got roles to paths, {pairs}: layers={turned}")
+
+
+def closest(written: str, names: Iterable[str], number: int) -> list[str]:
+    """Return the names that are most alike, whatever their case; the first is the one that differs in case only.
+
+    Examples:
+        >>> closest("4c", ["4F", "4C", "head"], 2)
+        ['4C', '4F']
+    """
+    known: dict[str, list[str]] = {}
+    for name in names:
+        known.setdefault(name.lower(), []).append(name)
+    close = difflib.get_close_matches(written.lower(), known, n=number, cutoff=0.3)
+    return [name for one in close for name in known[one]][:number]
 
 
 def _roles(roles: str | Sequence[str], stars: Sequence[str]) -> Iterator[str]:
@@ -86,7 +110,7 @@ def _matches(
     else:
         found = [(known[written], ())] if written in known else []
     if not found:
-        close = difflib.get_close_matches(written, [*aliases, *modules], n=3, cutoff=0.3)
+        close = closest(written, [*aliases, *modules], 3)
         near = f"the closest are {close}" if close else f"the first are {[*aliases, *filter(None, modules)][:5]}"
         raise ValueError(
             f"{type(model).__name__} has no layer {name!r}; {near}. kdvideo.describe(model, input) prints them all"

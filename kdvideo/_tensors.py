@@ -45,8 +45,7 @@ def check_pair(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int =
     if student.shape != teacher.shape:
         raise ValueError(
             f"student and teacher must have one shape, got {tuple(student.shape)} and {tuple(teacher.shape)}; nothing "
-            "is broadcast: give Student a projector (kdvideo.projectors) where a feature differs, or name the common "
-            "classes (kdvideo.losses.common_classes) where the logits do"
+            f"is broadcast: {_advice(student, teacher)}"
         )
     if student.ndim < minimum or student.numel() == 0:
         advice = "Regression takes outputs (batch,)" if student.ndim < minimum else "skip an empty batch"
@@ -56,6 +55,15 @@ def check_pair(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int =
         raise ValueError(f"dim must name an axis of shape {tuple(student.shape)}, got {dim}")
     if not (student.is_floating_point() and teacher.is_floating_point()):
         raise ValueError(f"expected floating-point tensors, got {student.dtype} and {teacher.dtype}")
+
+
+def _advice(student: Tensor, teacher: Tensor) -> str:
+    if student.ndim == teacher.ndim and student.ndim and student.shape[0] != teacher.shape[0]:
+        return f"these are {student.shape[0]} and {teacher.shape[0]} samples, pass the outputs of one batch"
+    projector = "give Student a projector (kdvideo.projectors) where a feature differs"
+    if student.ndim > 3 or student.ndim != teacher.ndim:  # maps and clips; logits are (B, K) or (B, N, K)
+        return f"{projector}, kd.projectors.infer finds which"
+    return f"{projector}, or name the common classes (kdvideo.losses.common_classes) where the logits do"
 
 
 def check_tensors(student: Tensor, teacher: Tensor) -> None:

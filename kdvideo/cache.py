@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kdvideo._cache_writer import CLASS, FEATURE, LOGITS, REST, TOP, CacheWriter, pairs
 from kdvideo._encoding import DTYPES, SCALE, decode, padded
+from kdvideo._hints import represented
 from kdvideo._shards import ANY, BITS, SUFFIX, Index, Shard, open_shard, tensor_bytes
 from kdvideo._tensors import check_temperature
 from kdvideo.features import Output
@@ -112,6 +113,17 @@ class TeacherCache:
     def __len__(self) -> int:
         """Return the number of items."""
         return len(self._index)
+
+    def __repr__(self) -> str:
+        return represented(
+            self,
+            folder=str(self.folder),
+            items=len(self),
+            features=self.features,
+            dtype=self.dtype,
+            top_k=self.top_k,
+            fingerprint=self.fingerprint,
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         names = ("fingerprint", "features", "dtype", "top_k", "temperature")

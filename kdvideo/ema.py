@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from kdvideo._paths import Layers
-from kdvideo.features import FeatureExtractor
+from kdvideo.features import FeatureExtractor, check_module
 from kdvideo.teacher import Teacher
 
 
@@ -59,6 +59,7 @@ class EMATeacher(Teacher):
         average_buffers: bool = True,
         **options: Any,
     ) -> None:
+        check_module(model)
         network = _bare(model)
         # With a dtype the teacher makes a copy by itself.
         super().__init__(network if options.get("dtype") else copy.deepcopy(network), layers, **options)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._hints import kind
 from kdvideo._tensors import at_least_float32, check_temperature
 from kdvideo.features import Output
 
@@ -37,6 +38,8 @@ def merge(outputs: Mapping[str, Output], *, logits: Tensor | None = None) -> Out
         >>> list(merge({"flow": flow, "depth": depth}).features)
         ['flow/4c', 'depth/4c']
     """
+    if not isinstance(outputs, Mapping) or not all(hasattr(one, "features") for one in outputs.values()):
+        raise ValueError(f'outputs must map names to Outputs, got {kind(outputs)}: {{"flow": teacher(flow)}}')
     if not outputs:
         raise ValueError("outputs must hold the output of at least one teacher, got none")
     features = {f"{name}/{role}": value for name, output in outputs.items() for role, value in output.features.items()}
@@ -141,6 +144,9 @@ def confidence_weights(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
 
 
 def _matched(logits: Sequence[Tensor]) -> list[Tensor]:
+    for values in logits:
+        if not isinstance(values, Tensor):
+            raise ValueError(f"logits must be tensors, got {kind(values)}: pass output.logits of an Output")
     shapes = [tuple(values.shape) for values in logits]
     if not shapes or len(set(shapes)) > 1:
         raise ValueError(f"logits must be one tensor for each teacher, all of one shape, got the shapes {shapes}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class Output(NamedTuple):
         torch.Size([2, 512, 4, 14, 14])
     """
 
-    logits: Tensor | None
+    logits: Tensor | Any  # None or a tensor: `Tensor | None` would make every loop assert what it knows
     features: dict[str, Tensor]
     raw: Any = None
 
@@ -44,10 +44,17 @@ class CaptureError(RuntimeError):
 def check_module(model: object) -> None:
     """Raise ValueError unless a model is a module."""
     if not isinstance(model, nn.Module):
-        raise ValueError(
-            f"model must be a torch module, got {_hints.kind(model)}: what a function returns is an output as "
-            "kd.Output(logits, {})"
-        )
+        raise ValueError(f"model must be a torch module, got {_hints.kind(model)}: {_instead(model)}")
+
+
+def _instead(model: object) -> str:
+    if isinstance(model, str):
+        return f"build the network first, such as kd.models.checkpoints.load({model!r})[0] for a file of weights"
+    if isinstance(model, Mapping):
+        return "these are weights: build the network and call network.load_state_dict(weights)"
+    if isinstance(model, type):
+        return f"this is its class: pass {model.__name__}(...)"
+    return "what a function returns is an output as kd.Output(logits, {})"
 
 
 def unknown_roles(option: str, unknown: Sequence[str], roles: Iterable[str]) -> ValueError:
@@ -60,6 +67,13 @@ def unknown_roles(option: str, unknown: Sequence[str], roles: Iterable[str]) -> 
 def itself(output: Any) -> Any:
     """Return what it is given: the default of `logits=` and `select=`, for outputs that are tensors."""
     return output
+
+
+class _Short(str):
+    """A text that is shown without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 class FeatureExtractor(nn.Module):
@@ -82,8 +96,9 @@ class FeatureExtractor(nn.Module):
         layers: layer -> role, such as {"mixed_4c": "4c"} or {"blocks.*": "block.*"}, or -> several roles, which get the
             same feature; or a sequence of layers, each its own role. Names of the model's own `layer_names` mapping
             (short name -> module path) are understood too.
-        select: role -> function of what is tapped that gives the tensor, where it is not one already.
-        logits: function of the model's output that gives the logits; None where none are wanted. By default the
+        select: role -> function of what is tapped that gives the tensor, or its key, where it is not one already.
+        logits: function of the model's output that gives the logits, or a key, an index or an attribute of it, such as
+            "scores" or 0; None where none are wanted. By default the
             output itself or, where it is a dictionary or an object, what is called `logits` in it.
         early_exit: stop the forward pass as soon as every tapped layer has run. Needs `logits=None`.
             A layer that would run a second time after that point goes unnoticed.
@@ -105,25 +120,22 @@ class FeatureExtractor(nn.Module):
     """
 
     _removed = False
+    _is_replica = False  # torch sets it on the copies of nn.DataParallel
 
     def __init__(
         self,
         model: nn.Module,
         layers: Layers = (),
         *,
-        select: Mapping[str, Selector] = MappingProxyType({}),
-        logits: Selector | None = itself,
+        select: Mapping[str, Selector | str | int] = MappingProxyType({}),
+        logits: Selector | str | int | None = itself,
         early_exit: bool = False,
         without_gradient: Sequence[str] = (),
         call: Mapping[str, Call] = MappingProxyType({}),
     ) -> None:
         super().__init__()
         check_module(model)
-        for option, function in (("logits", logits), *((f"select[{role!r}]", one) for role, one in select.items())):
-            if function is not None and not callable(function):
-                raise ValueError(
-                    f"{option} must be a function of an output, got {function!r}: lambda output: output[0]"
-                )
+        chosen = {role: _hints.selector(choice, f"select[{role!r}]") for role, choice in select.items()}
         self.model = model
         places = roles_to_places(model, layers)
         self.paths = {role: place.name for role, place in places.items()}
@@ -135,18 +147,34 @@ class FeatureExtractor(nn.Module):
             raise ValueError(
                 "early_exit=True needs layers and logits=None, and of every layer the first run: the rest comes later"
             )
-        self._select_logits = logits
+        if places and any(isinstance(module, nn.DataParallel) for module in model.modules()):
+            raise ValueError(
+                "a tapped network must hold no nn.DataParallel, whose copies each see a part of the batch: wrap "
+                "network.module, and the wrapper in DistributedDataParallel"
+            )
+        self._select_logits = _hints.selector(logits, "logits")
+        self._early_exit = early_exit
         self._recorder = Recorder()
         self._taps = [
-            Tap(self._recorder, role, place, select.get(role), call.get(role), role not in without_gradient)
+            Tap(self._recorder, role, place, chosen.get(role), call.get(role), role not in without_gradient)
             for role, place in places.items()
         ]
         for tap in self._taps:
             tap.stop_at = len(places) if early_exit else None
         self._handles = [tap.put_on(model.get_submodule(tap.place.path)) for tap in self._taps]
 
+    if TYPE_CHECKING:  # what `student(x)` gives; at run time it is torch's
+
+        def __call__(self, *inputs: Any, **kwargs: Any) -> Output:  # noqa: D102
+            ...
+
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
         """Run the model on the given inputs and return its `Output`."""
+        if self._is_replica and self._taps:
+            raise ValueError(
+                "nn.DataParallel must not hold a tapped network, of which its threads share the taps: use "
+                "DistributedDataParallel, one process for each GPU"
+            )
         seen: Seen = {}
         recorder = self._recorder
         recorder.seen = seen
@@ -159,6 +187,18 @@ class FeatureExtractor(nn.Module):
         finally:
             recorder.seen = None
         return Output(self._logits(raw), self._features(seen), raw)
+
+    def __repr__(self) -> str:
+        return _hints.represented(self, **self._shown())
+
+    def _shown(self) -> dict[str, Any]:
+        """Return what is worth reading of the wrapper: the network in short, and what is not the default."""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        options = {"layers": {path: role for role, path in self.paths.items()}, "early_exit": self._early_exit}
+        logits = {} if self._select_logits is itself else {"logits": self._select_logits}
+        return {"model": _Short(f"{type(self.model).__name__} of {parameters:,} parameters")} | {
+            name: value for name, value in (options | logits).items() if value or name == "logits"
+        }
 
     def remove(self) -> nn.Module:
         """Take the hooks off again and return the model as it was given.

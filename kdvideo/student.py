@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +46,8 @@ class Student(FeatureExtractor):
         layers: Layers = (),
         *,
         projectors: Mapping[str, nn.Module] = MappingProxyType({}),
-        select: Mapping[str, Selector] = MappingProxyType({}),
-        logits: Selector | None = itself,
+        select: Mapping[str, Selector | str | int] = MappingProxyType({}),
+        logits: Selector | str | int | None = itself,
         without_gradient: Sequence[str] = (),
         call: Mapping[str, Call] = MappingProxyType({}),
     ) -> None:
@@ -72,6 +73,10 @@ class Student(FeatureExtractor):
             return feature
         projected: Tensor = self.projectors[key](feature)
         return projected
+
+    def _shown(self) -> dict[str, Any]:
+        projectors = {role: self.projectors[key] for role, key in self._projector_keys.items()}
+        return super()._shown() | ({"projectors": projectors} if projectors else {})
 
     def remove(self) -> nn.Module:
         """Take the hooks off again and return the model as it was given; it may teach now."""

@@ -72,8 +72,8 @@ class Teacher(FeatureExtractor):
         model: nn.Module,
         layers: Layers = (),
         *,
-        select: Mapping[str, Selector] = MappingProxyType({}),
-        logits: Selector | None = itself,
+        select: Mapping[str, Selector | str | int] = MappingProxyType({}),
+        logits: Selector | str | int | None = itself,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         batch_statistics: bool = False,
@@ -128,6 +128,10 @@ class Teacher(FeatureExtractor):
                 norm.training, norm.track_running_stats = False, tracked
             for module in training:
                 module.training = True
+
+    def _shown(self) -> dict[str, Any]:
+        options = {"dtype": self.dtype, "device": self.device, "batch_statistics": self.batch_statistics}
+        return super()._shown() | {name: value for name, value in options.items() if value}
 
     def release(self) -> nn.Module:
         """Return the network as it was given: training modes, requires_grad, no hooks.

@@ -65,5 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "kdvideo":
             raise
+        if "pip install" in str(error):
+            return complain(error)
         return complain(f'{error.name} is not installed: run pip install "kdvideo[video]"')
     return status

@@ -73,7 +73,7 @@ def describe(network: Network, info: dict[str, Any], *, every_module: bool = Fal
     import torch
 
     from kdvideo import models
-    from kdvideo.describe import layer_rows
+    from kdvideo._describe import layer_rows
 
     network, spec = network.to("meta"), network.input_spec
     clip = torch.empty(1, network.in_channels, spec.frames, spec.size, spec.size, device="meta")

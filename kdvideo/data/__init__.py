@@ -3,6 +3,10 @@
 `kdvideo.data.synthetic`, which writes data sets of moving shapes, is imported by name.
 """
 
+from kdvideo._extras import check_installed
+
+check_installed("kdvideo.data", "av")
+
 from kdvideo.data.clips.checking import unreadable_clips
 from kdvideo.data.clips.floating import to_float
 from kdvideo.data.clips.multi_view import (

@@ -1,5 +1,9 @@
 """Action detection: AVA's files, its frame-mAP, and a head that finds actions in boxes."""
 
+from kdvideo._extras import check_installed
+
+check_installed("kdvideo.detection", "pyarrow")
+
 from kdvideo.detection.activitynet import FrameBoxes, FrameMAP, average_precision
 from kdvideo.detection.annotations import Annotations, Boxes, Detections, KeyFrame, Proposals, key_frames
 from kdvideo.detection.ava_evaluation import frame_map

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._extras import needed
 from kdvideo.detection.boxes import BoxCoder
 from kdvideo.detection.roi_head import RoIOutput
 
@@ -33,7 +34,8 @@ def match(proposals: Tensor, boxes: Tensor, *, iou: float = 0.5) -> Tensor:
         >>> match(proposals, torch.tensor([[0.6, 0.0, 1.0, 1.0]]))
         tensor([-1,  0])
     """
-    from torchvision.ops import box_iou  # here: its import takes seconds
+    with needed("kdvideo.detection"):
+        from torchvision.ops import box_iou  # here: its import takes seconds
 
     if not len(boxes):
         return proposals.new_full((len(proposals),), -1, dtype=torch.int64)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kdvideo._extras import needed
 from kdvideo.detection.boxes import BoxCoder, check
 
 
@@ -101,7 +102,8 @@ class RoIHead(nn.Module):
             raise ValueError(f"boxes must be one tensor per clip, got {len(boxes)} for {len(plane)} clips")
         for part in boxes:
             check(part)
-        from torchvision.ops import roi_align  # here: its import takes seconds
+        with needed("kdvideo.detection.RoIHead"):
+            from torchvision.ops import roi_align  # here: its import takes seconds
 
         height, width = plane.shape[2:]
         scale = plane.new_tensor([width, height, width, height])

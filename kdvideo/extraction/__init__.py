@@ -3,6 +3,10 @@
 The commands are `kdvideo extract`, `kdvideo features` and `kdvideo prepare`, each `VIDEOS OUT`.
 """
 
+from kdvideo._extras import check_installed
+
+check_installed("kdvideo.extraction", "av")
+
 from kdvideo.extraction.clip_list import clips_of
 from kdvideo.extraction.extracting import extract
 from kdvideo.extraction.feature_job import extract_features

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import types
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -182,15 +183,44 @@ class Loss(nn.Module):
     def _terms(self, student: Output, teacher: Output, given: Given) -> dict[str, Tensor]:
         return {self.name: given.measured(self, student, teacher)}
 
+    if TYPE_CHECKING:  # at run time it is torch's
+
+        def __call__(self, *outputs: Any, **given: Any) -> Tensor:  # noqa: D102
+            ...
+
+    def extra_repr(self) -> str:
+        """Return the parameters of the constructor, where they are kept under their names."""
+        names = [name for name in inspect.signature(type(self)).parameters if name != "name"]
+        values = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        plain = {name: value for name, value in values.items() if not isinstance(value, (nn.Module, Tensor))}
+        return ", ".join(f"{name}={_shown(value)}" for name, value in plain.items())
+
     def _parts(self) -> list[Part]:
         return [((), self)]
 
     def __add__(self, other: Any) -> Loss:
-        return WeightedSum([*self._parts(), *other._parts()]) if isinstance(other, Loss) else NotImplemented
+        if not isinstance(other, Loss):
+            raise ValueError(
+                f"a loss must be added to a loss, got {kind(other)}: add values, criterion(student, teacher) + value, "
+                "or make a subclass of kd.Loss of a function"
+            )
+        return WeightedSum([*self._parts(), *other._parts()])
 
     def __radd__(self, other: Any) -> Loss:
         # The builtin sum() starts from the integer 0.
-        return self if isinstance(other, int) and other == 0 else NotImplemented
+        return self if isinstance(other, int) and other == 0 else self + other
+
+    def __sub__(self, other: Any) -> NoReturn:
+        raise ValueError(f"losses must be added, got a difference with {kind(other)}: none is maximized, use + and *")
+
+    __rsub__ = __sub__
+
+    def __neg__(self) -> Loss:
+        return self - self
+
+    def __truediv__(self, other: Any) -> NoReturn:
+        advice = f"{1 / other:g} * loss" if isinstance(other, (int, float)) and other > 0 else "0.5 * loss"
+        raise ValueError(f"a loss must be weighted by a product, got a division by {kind(other)}: {advice}")
 
     def __mul__(self, weight: Any) -> Loss:
         if isinstance(weight, Tensor):
@@ -199,7 +229,7 @@ class Loss(nn.Module):
                 "weight * criterion(student, teacher), where it is learned"
             )
         if isinstance(weight, nn.Module) or not (isinstance(weight, (int, float)) or callable(weight)):
-            return NotImplemented
+            raise ValueError(f"a weight must be a number or a schedule, got {kind(weight)}: 0.5 * loss")
         if isinstance(weight, (int, float)):
             _checked(weight, weight)
         return WeightedSum([((weight, *weights), loss) for weights, loss in self._parts()])
@@ -224,7 +254,7 @@ class WeightedSum(Loss):
         if twice:
             raise ValueError(
                 f"terms of a sum must have different names, got {twice} twice: weight one loss instead of adding it "
-                "twice, or give one of them a name of its own, name="
+                f"twice, or give one of them a name of its own, name='{twice[0].rpartition('*')[2]}_2'"
             )
         self.name = " + ".join(self.names)
 
@@ -248,6 +278,13 @@ class WeightedSum(Loss):
     def extra_repr(self) -> str:
         """Return the sum as it is written."""
         return self.name
+
+
+def _shown(value: Any) -> str:
+    # Roles are kept as a mapping; most have one name for both networks.
+    if isinstance(value, dict) and all(key == one for key, one in value.items()):
+        return repr(next(iter(value)) if len(value) == 1 else list(value))
+    return repr(value)
 
 
 def _named(weights: tuple[Weight, ...], loss: Loss) -> str:

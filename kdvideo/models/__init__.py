@@ -1,7 +1,10 @@
 """Video backbones that give logits and name their layers."""
 
 from kdvideo.models import checkpoints, hub, inflation
-from kdvideo.models.adapters import BACKBONES, VideoTransformer, from_transformers, pytorchvideo, timm, torchvision
+from kdvideo.models.adapters.pytorchvideo import BACKBONES, pytorchvideo
+from kdvideo.models.adapters.timm import timm
+from kdvideo.models.adapters.torchvision import torchvision
+from kdvideo.models.adapters.transformers import VideoTransformer, from_transformers
 from kdvideo.models.exporting import Exported, export
 from kdvideo.models.flops import multiply_adds, summary
 from kdvideo.models.hub import from_pretrained, push_to_hub, save_pretrained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from kdvideo._extras import needed
 from kdvideo.files import write_atomic
 from kdvideo.models import checkpoints
 from kdvideo.models.checkpoints.native import read_description
@@ -116,8 +118,11 @@ def from_pretrained(
         return _read(Path(source), device)
     if Path(source).is_file():
         raise ValueError(f"the source must be a folder, got the file {source}: models.checkpoints.load reads it")
+    _check_is_no_path(source)
     library = _huggingface_hub()
     try:
+        # One question first: a download asks many times, for half a minute, whether a name exists.
+        offline = local_files_only or not _answers(library, str(source), revision, token)
         folder = library.snapshot_download(
             str(source),
             allow_patterns=[CONFIG, WEIGHTS],
@@ -125,7 +130,7 @@ def from_pretrained(
             token=token,
             cache_dir=cache_dir,
             force_download=force_download,
-            local_files_only=local_files_only,
+            local_files_only=offline,
         )
     except (OSError, library.errors.HFValidationError) as error:
         error.add_note(f"There is no folder {source}, so it was looked for on the Hub.")
@@ -133,11 +138,31 @@ def from_pretrained(
     return _read(Path(folder), device)
 
 
-def _huggingface_hub() -> ModuleType:
+def _check_is_no_path(source: str | Path) -> None:
+    """Raise FileNotFoundError for a folder that is not there, though it is written as a path or its neighbors are."""
+    path, close = Path(source), list[str]()
+    if path.parent != Path() and path.parent.is_dir():
+        close = difflib.get_close_matches(path.name, [one.name for one in path.parent.iterdir() if one.is_dir()], n=3)
+    is_path = isinstance(source, Path) or source.startswith(("/", "./", "../", "~")) or source.count("/") > 1
+    if close or (is_path and len(path.parts) > 2):
+        near = f"; the closest there are {close}" if close else ""
+        raise FileNotFoundError(f"there is no folder {source}{near}: models.save_pretrained writes one")
+
+
+def _answers(library: ModuleType, repository: str, revision: str | None, token: str | bool | None) -> bool:
+    """Return whether the Hub answers, and knows the repository."""
     try:
+        library.HfApi(token=token).model_info(repository, revision=revision, timeout=10)
+    except (library.errors.HfHubHTTPError, library.errors.HFValidationError):
+        raise
+    except Exception:  # whatever the client raises without a network
+        return False
+    return True
+
+
+def _huggingface_hub() -> ModuleType:
+    with needed("the Hub of networks, and their model cards,"):
         import huggingface_hub
-    except ImportError as error:
-        raise ImportError("networks on the Hub and model cards need: pip install huggingface_hub") from error
     return huggingface_hub
 
 

@@ -97,8 +97,8 @@ def test_short_name_of_a_missing_module_is_unknown() -> None:
         ({"layers": ["stem"], "select": {"block": lambda y: y}}, r"roles \['block'\]"),
         ({"layers": ["stem"], "early_exit": True}, "logits=None"),
         ({"logits": None, "early_exit": True}, "needs layers"),
-        ({"logits": "scores"}, "logits must be a function of an output, got 'scores'"),
-        ({"layers": {"stem": "x"}, "select": {"x": 0}}, r"select\['x'\] must be a function of an output, got 0"),
+        ({"logits": 2.5}, "logits must be a function of an output, a key or an index, got 2.5"),
+        ({"layers": {"stem": "x"}, "select": {"x": 2.5}}, r"select\['x'\] must be a function of an output"),
     ],
 )
 def test_bad_arguments_are_refused_and_leave_no_hook(arguments, message) -> None:

@@ -304,7 +304,7 @@ def test_terms_of_different_shapes_are_not_added() -> None:
     ],
 )
 def test_only_losses_add_and_only_weights_multiply(build: Callable[[], object]) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match=r"a (loss|weight) must be"):
         build()
 
 

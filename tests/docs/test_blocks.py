@@ -1,23 +1,35 @@
-"""Every Python block of the README and the docs runs."""
+"""Every Python block of the README and the docs runs with the extra that its page names, and nothing else."""
 
-import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCKS = [
-    pytest.param(code, id=f"{page.relative_to(ROOT).with_suffix('')}-{number}")
-    for page in PAGES
-    for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL))
-]
+from tests.docs.pages import EXTRAS, PAGES, ROOT, blocks, extra_of
+
+FIRST = ("README.md", "docs/index.md", "docs/core.md")
 
 
-@pytest.mark.parametrize("code", BLOCKS)
-def test_block_runs(code: str) -> None:
-    exec(compile(code, "<block>", "exec"), {"__name__": "block"})
+@pytest.mark.parametrize("extra", ["core", "video"])
+def test_blocks_run_with_their_extra(extra: str, tmp_path: Path) -> None:
+    """Fails when a block of a page of the core imports what only an extra brings."""
+    command = [sys.executable, "-W", "ignore", str(ROOT / "tests" / "docs" / "run_blocks.py"), extra, "--hide"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", FIRST)
+def test_the_first_example_needs_the_core_alone(page: str) -> None:
+    assert extra_of(page) == "core"
+    assert "kd.Teacher(" in blocks(page)[0]
+
+
+@pytest.mark.parametrize("page", EXTRAS)
+def test_a_page_names_its_extra(page: str) -> None:
+    """Fails when EXTRAS asks for an extra of which the page says nothing."""
+    assert f"kdvideo[{EXTRAS[page]}]" in PAGES[page]
 
 
 def test_there_are_blocks() -> None:
-    assert len(BLOCKS) >= 6
+    assert sum(len(blocks(page)) for page in PAGES) > 25

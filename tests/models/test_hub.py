@@ -233,8 +233,11 @@ def test_neither_folder_nor_repository(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"got the file .*file: models\.checkpoints\.load reads it"):
         models.from_pretrained(tmp_path / "file")
+    (tmp_path / "student").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no folder .*studnt; the closest there are \['student'\]"):
+        models.from_pretrained(tmp_path / "studnt")
     with pytest.raises(ValueError, match=r"(?s)Repo id must .*There is no folder"):
-        models.from_pretrained(tmp_path / "nothing")
+        models.from_pretrained("a b/nothing")
 
 
 # the Hub, without a network
@@ -322,4 +325,4 @@ def test_models_import_without_the_other_libraries():
             print(error)
     """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install huggingface_hub" in result.stdout
+    assert 'huggingface_hub, which is not installed: pip install "kdvideo[video]"' in result.stdout

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as MapDataset
 
+from kdvideo._hints import represented
 from kdvideo.data.clips.paired import PairedClips
 from kdvideo.data.clips.sampling import Window, spread
 from kdvideo.data.video.frame_grid import ClipInfo
@@ -155,6 +156,9 @@ class MultiView(MapDataset[dict[str, Any]]):
                 "the protocol chooses the views"
             )
         self.clips, self.protocol = clips, protocol
+
+    def __repr__(self) -> str:
+        return represented(self, clips=self.clips, protocol=getattr(self.protocol, "__name__", self.protocol))
 
     def __len__(self) -> int:
         return len(self.clips.reader)

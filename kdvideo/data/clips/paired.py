@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as MapDataset
 
+from kdvideo._hints import represented
 from kdvideo.data.clips.reader import ClipReader
 from kdvideo.data.clips.sampling import VIEW_VERSION, Window, even_view, random_view
 from kdvideo.data.clips.streams import Stream
@@ -126,6 +127,19 @@ class PairedClips(MapDataset[dict[str, Any]]):
         self.train, self.frames, self.crop, self.views, self.flip = train, frames, crop, views, flip
         self.seed, self.distinct_views = seed, distinct_views
         self._epoch = _shared_epoch()
+
+    def __repr__(self) -> str:
+        return represented(
+            self,
+            clips=len(self.reader),
+            train=self.train,
+            frames=self.frames,
+            fps=self.reader.fps,
+            crop=self.crop,
+            flow=self.reader.flow,
+            seed=self.seed,
+            views=self.views,
+        )
 
     def with_seed(self, seed: int, *, distinct_views: int | None = None) -> PairedClips:
         """Return these clips with random views of another seed, in epoch 0; both share the reader.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as MapDataset
 
+from kdvideo._hints import represented
 from kdvideo.data.clips.paired import PairedClips
 from kdvideo.data.video.errors import ClipError
 from kdvideo.flow import FailedFlowError
@@ -56,6 +57,9 @@ class ReadableClips(MapDataset[dict[str, Any]]):
         # Shared memory, so that the workers count together.
         flags = torch.zeros(len(clips.reader), dtype=torch.bool)
         self._unreadable: Tensor = flags.share_memory_()  # type: ignore[no-untyped-call]
+
+    def __repr__(self) -> str:
+        return represented(self, clips=self.clips, most=self.most)
 
     def __len__(self) -> int:
         return len(self.clips)

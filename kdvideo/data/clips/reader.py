@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdvideo._hints import represented
 from kdvideo.data.clips.floating import to_float
 from kdvideo.data.clips.sampling import Window, flow_positions, window_positions
 from kdvideo.data.clips.streams import ClipSource, Stream, cut_stream
@@ -128,6 +129,16 @@ class ClipReader:
         dtype: torch.dtype = torch.float32,
         streams: Mapping[str, Stream] | None = None,
     ) -> None:
+        if not hasattr(manifest, "column_names"):
+            raise ValueError(
+                f"manifest must be a Dataset of clips, got {manifest!r}: kdvideo.data.from_folder(folder), or "
+                "from_csv(file)"
+            )
+        if flow is not None and not callable(flow):
+            raise ValueError(
+                f"flow must be a flow source, got {flow!r}: kdvideo.flow.EstimatorSource() computes TV-L1 from the "
+                "frames, a FlowStore reads what was stored"
+            )
         if not 0 < fps < float("inf") or not 0 < flow_bound < float("inf"):
             raise ValueError(f"fps and flow_bound must be positive, got {fps} and {flow_bound}")
         if short_side < 1:
@@ -148,6 +159,16 @@ class ClipReader:
         self._labels, self._ids = np.asarray(manifest["label"][:], dtype=np.int64), ids
         self._memory: dict[int, Segment] = {}
         self._counted: set[int] = set()
+
+    def __repr__(self) -> str:
+        return represented(
+            self,
+            clips=len(self),
+            fps=self.fps,
+            short_side=self.short_side,
+            flow=self.flow,
+            flow_bound=self.flow_bound,
+        )
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from kdvideo._hints import represented
 from kdvideo.flow.frames import as_clips, to_gray
 
 Quality = Literal["ultrafast", "fast", "medium"]
@@ -40,6 +41,9 @@ class DISEstimator:
             raise ValueError(f"quality must be one of {list(get_args(Quality))}, got {quality!r}")
         self.quality = quality
         _opencv()
+
+    def __repr__(self) -> str:
+        return represented(self, quality=self.quality)
 
     @property
     def fingerprint(self) -> str:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from kdvideo._hints import represented
 from kdvideo.flow.tvl1.backends import Backend
 from kdvideo.flow.tvl1.estimate import tvl1
 from kdvideo.flow.tvl1.presets import DEFAULT, TVL1Settings
@@ -47,6 +48,9 @@ class TVL1Estimator:
     def __init__(self, preset: TVL1Settings = DEFAULT, *, backend: Backend = "auto") -> None:
         self.preset, self.backend = preset, backend
 
+    def __repr__(self) -> str:
+        return represented(self, preset=self.preset, backend=self.backend)
+
     @property
     def fingerprint(self) -> str:
         """The settings as text, which is stored in files: its form must stay as it is."""
@@ -55,3 +59,14 @@ class TVL1Estimator:
     def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
         """Compute the flow of clips, see `FlowEstimator`."""
         return tvl1(frames, preset=self.preset, value_range=value_range, backend=self.backend)
+
+
+def estimator_of(estimator: FlowEstimator | None) -> FlowEstimator:
+    """Return an estimator, TV-L1 for None.
+
+    Raises:
+        ValueError: it cannot be called, as a name.
+    """
+    if estimator is not None and not callable(estimator):
+        raise ValueError(f"estimator must be one, got {estimator!r}: kdvideo.flow.TVL1Estimator(), DISEstimator() ...")
+    return TVL1Estimator() if estimator is None else estimator

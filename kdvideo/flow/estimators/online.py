@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
+from kdvideo._hints import represented
+from kdvideo.flow.estimators.estimator import FlowEstimator, estimator_of
 from kdvideo.flow.fields.transforms import check_bound, to_unit
 
 
@@ -41,8 +42,11 @@ class OnlineFlow:
         value_range: tuple[float, float] = (-1.0, 1.0),
     ) -> None:
         check_bound(bound)
-        self.estimator = TVL1Estimator() if estimator is None else estimator
+        self.estimator = estimator_of(estimator)
         self.bound, self.value_range = bound, value_range
+
+    def __repr__(self) -> str:
+        return represented(self, estimator=self.estimator, bound=self.bound, value_range=self.value_range)
 
     @property
     def fingerprint(self) -> str:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdvideo._hints import represented
 from kdvideo.cache import weights_fingerprint
 from kdvideo.flow.frames import as_clips, check_finite, check_range
 
@@ -41,6 +42,9 @@ class RAFTEstimator:
         self.model, self.iterations, self.pairs = model.eval(), iterations, pairs
         weights = weights_fingerprint(model)
         self._fingerprint = f"{type(model).__name__}(iterations={iterations}, weights={weights[:16]})"
+
+    def __repr__(self) -> str:
+        return represented(self, model=type(self.model).__name__, iterations=self.iterations, pairs=self.pairs)
 
     @property
     def fingerprint(self) -> str:

@@ -7,7 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
+from kdvideo._hints import represented
+from kdvideo.flow.estimators.estimator import FlowEstimator, estimator_of
 from kdvideo.flow.fields.quantize import dequantize, quantize
 
 
@@ -33,7 +34,10 @@ class EstimatorSource:
     """
 
     def __init__(self, estimator: FlowEstimator | None = None, *, bound: float | None = None) -> None:
-        self.estimator, self.bound = TVL1Estimator() if estimator is None else estimator, bound
+        self.estimator, self.bound = estimator_of(estimator), bound
+
+    def __repr__(self) -> str:
+        return represented(self, estimator=self.estimator, bound=self.bound)
 
     @property
     def fingerprint(self) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
+from kdvideo._hints import represented
 from kdvideo.files import publish, sync, temporary
-from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
+from kdvideo.flow.estimators.estimator import FlowEstimator, estimator_of
 from kdvideo.flow.fields.quantize import dequantize, quantize
 from kdvideo.flow.fields.transforms import check_bound, check_flow
 from kdvideo.flow.store import sidecars
@@ -64,8 +65,19 @@ class FlowStore:
         check_bound(bound)
         self.folder = Path(folder)
         self.bound, self.fps, self.size, self.codec = float(bound), fps, size, codec
-        self.estimator: FlowEstimator = TVL1Estimator() if estimator is None else estimator
+        self.estimator: FlowEstimator = estimator_of(estimator)
         self.fingerprint = self.estimator.fingerprint
+
+    def __repr__(self) -> str:
+        return represented(
+            self,
+            folder=str(self.folder),
+            bound=self.bound,
+            fps=self.fps,
+            size=self.size,
+            fingerprint=self.fingerprint,
+            codec=self.codec,
+        )
 
     def path(self, clip_id: str) -> Path:
         """Return the file of a clip's flow; ValueError for an id that is not a plain relative path."""

@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from kdvideo._extras import needed
+
 # Matroska counts milliseconds: at this rate, whatever that of the clip, picture k is at 40 k exactly.
 RATE, STEP = 25, 40
 NARROWEST = 2  # encoders refuse narrower pictures, which are padded
@@ -30,7 +32,8 @@ def writer(
         gop: pictures from one that is coded by itself to the next; with 1 all of them are.
         options: of the encoder.
     """
-    import av
+    with needed("flow in videos"):
+        import av
 
     with av.open(file, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
         stream: Any = container.add_stream(codec, rate=RATE, options=dict(options))
@@ -80,7 +83,8 @@ def read(path: Path, window: range, size: tuple[int, int]) -> Tensor:
 
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[Any, Any]]:
-    import av
+    with needed("flow in videos"):
+        import av
 
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise LookupError("it must be a regular file")

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
+from kdvideo._extras import needed
+from kdvideo._hints import represented
 from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
 from kdvideo.flow.fields.quantize import dequantize_tsn
 from kdvideo.flow.fields.transforms import check_bound
@@ -58,6 +60,9 @@ class TSNFlow:
                 raise ValueError(f"x and y must be patterns like '{{clip}}/flow_x_*.jpg', got {pattern!r}")
         self.folder, self.bound, self.x, self.y = Path(folder), float(bound), x, y
         self.fingerprint = (TVL1Estimator(OPENCV) if estimator is None else estimator).fingerprint
+
+    def __repr__(self) -> str:
+        return represented(self, folder=str(self.folder), bound=self.bound, x=self.x, y=self.y)
 
     def __contains__(self, clip_id: str) -> bool:
         return self._folder(self.x, clip_id) is not None
@@ -119,7 +124,8 @@ class TSNFlow:
 
 def _read_gray(path: Path) -> Tensor:
     """Read an image as gray (H,W) uint8."""
-    from PIL import Image
+    with needed("flow in JPEG files"):
+        from PIL import Image
 
     try:
         with Image.open(path, formats=["JPEG", "PNG"]) as image:

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, ClassVar
 import torch
 from torch import Tensor
 
+from kdvideo._extras import needed
+
 SKIPPABLE = 0x184D2A50  # RFC 8878, section 3.1.2
 NUMBER = 4  # bytes of a number of the table
 
@@ -82,7 +84,8 @@ class Zstd:
 
 
 def _codec(level: int) -> Any:
-    import pyarrow  # type: ignore[import-untyped,unused-ignore]
+    with needed("flow in zstd files"):
+        import pyarrow  # type: ignore[import-untyped,unused-ignore]
 
     return pyarrow.Codec("zstd", compression_level=level)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kdvideo._extras import needed
 from kdvideo.models.adapters.adapter import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -149,7 +150,8 @@ def pytorchvideo(
 
 
 def _original(name: str, spec: Backbone, num_classes: int, in_channels: int, options: dict[str, Any]) -> nn.Module:
-    from pytorchvideo.models import hub  # takes seconds, so not at import
+    with needed("kdvideo.models.pytorchvideo"):
+        from pytorchvideo.models import hub  # takes seconds, so not at import
 
     channels = (in_channels, in_channels) if name.startswith("slowfast") else in_channels
     sizes = {spec.classes: num_classes, **({spec.channels: channels} if spec.channels else {})}

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kdvideo._extras import needed
 from kdvideo.models.adapters.adapter import Adapter, Fixed, unknown
 from kdvideo.models.network import InputSpec
 
@@ -54,7 +55,8 @@ def timm(name: str, *, num_classes: int = 400, in_channels: int = 3, **options: 
         Wightman: PyTorch Image Models, 2019, doi 10.5281/zenodo.4414861. Wang et al.: Temporal Segment Networks,
         ECCV 2016, arXiv 1608.00859.
     """
-    import timm as library  # takes seconds, so not at import
+    with needed("kdvideo.models.timm"):
+        import timm as library  # takes seconds, so not at import
 
     check_name(name)
     network: nn.Module = library.create_model(name, num_classes=num_classes, in_chans=in_channels, **options)

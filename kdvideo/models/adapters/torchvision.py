@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from kdvideo._extras import needed
 from kdvideo.models.adapters.adapter import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -71,7 +72,8 @@ def torchvision(name: str, *, num_classes: int = 400, in_channels: int = 3, **op
     """
     if name not in INPUT_SPECS:
         raise unknown(name, INPUT_SPECS, see="torchvision.models.video")
-    from torchvision.models import video  # takes seconds, so not at import
+    with needed("kdvideo.models.torchvision"):
+        from torchvision.models import video  # takes seconds, so not at import
 
     network: nn.Module = getattr(video, name)(num_classes=num_classes, **options)
     replace_stem(network, in_channels)

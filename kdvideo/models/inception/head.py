@@ -1,4 +1,4 @@
-"""The classifier of S3D-G and I3D: pytorchvideo's basic head around a pool that shrinks to small features."""
+"""The classifier of S3D-G and I3D: a linear layer at every position around a pool that shrinks to small features."""
 
 import math
 
@@ -29,19 +29,27 @@ class ShrinkingAvgPool3d(nn.Module):
         return F.avg_pool3d(x, (t, h, w), stride=1)
 
 
-def basic_head(in_channels: int, num_classes: int, *, dropout: float) -> nn.Module:
-    """Build pytorchvideo's basic head: pool (2, 7, 7), dropout, linear with bias, mean over positions, (B, K)."""
-    from pytorchvideo.models.head import create_res_basic_head  # takes seconds, so not at import
+class BasicHead(nn.Module):
+    """Pool, dropout, a linear layer at every position, and the mean over the positions: (B, C, T, H, W) to (B, K)."""
 
-    head: nn.Module = create_res_basic_head(
-        in_features=in_channels,
-        out_features=num_classes,
-        pool=lambda *, kernel_size, stride, padding: ShrinkingAvgPool3d(kernel_size),
-        pool_kernel_size=(2, 7, 7),
-        dropout_rate=dropout,
-    )
-    proj = head.get_submodule("proj")
-    bound = math.sqrt(6 / (in_channels + num_classes))  # Glorot uniform
-    nn.init.uniform_(proj.get_parameter("weight"), -bound, bound)
-    nn.init.zeros_(proj.get_parameter("bias"))
-    return head
+    def __init__(self, pool: nn.Module, dropout: nn.Module | None, proj: nn.Linear) -> None:
+        super().__init__()
+        self.pool, self.dropout, self.proj = pool, dropout, proj
+        self.output_pool = nn.AdaptiveAvgPool3d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of features."""
+        x = self.pool(x)
+        if self.dropout is not None:
+            x = self.dropout(x)
+        logits: Tensor = self.output_pool(self.proj(x.movedim(1, -1)).movedim(-1, 1)).flatten(1)
+        return logits
+
+
+def basic_head(in_channels: int, num_classes: int, *, dropout: float) -> BasicHead:
+    """Build the head: pool (2, 7, 7), dropout, linear with bias by Glorot's uniform start, mean over positions."""
+    proj = nn.Linear(in_channels, num_classes)
+    bound = math.sqrt(6 / (in_channels + num_classes))
+    nn.init.uniform_(proj.weight, -bound, bound)
+    nn.init.zeros_(proj.bias)
+    return BasicHead(ShrinkingAvgPool3d((2, 7, 7)), nn.Dropout(dropout) if dropout > 0 else None, proj)

@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from kdvideo._extras import needed
+
 
 def non_local_block(channels: int) -> nn.Module:
     """Build a non-local block, y = x + BN(W softmax(theta(x)^T phi(x) / sqrt(C/2)) g(x)), with BN's gamma at 0.
@@ -12,7 +14,8 @@ def non_local_block(channels: int) -> nn.Module:
     Source:
         Wang, Girshick, Gupta, He: Non-local Neural Networks, CVPR 2018, arXiv 1711.07971.
     """
-    from pytorchvideo.layers.nonlocal_net import create_nonlocal
+    with needed("a non-local block"):
+        from pytorchvideo.layers.nonlocal_net import create_nonlocal
 
     block: nn.Module = create_nonlocal(
         dim_in=channels,

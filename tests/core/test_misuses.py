@@ -1,0 +1,135 @@
+"""What users get wrong, and the one sentence each mistake is answered with: what came, what is wanted, what to do."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import kdvideo as kd
+from kdvideo import functional
+from kdvideo._paths import closest
+
+X = torch.ones(2, 3)
+OUT = kd.Output(torch.randn(2, 5), {"middle": torch.randn(2, 8)})
+OTHER = kd.Output(torch.randn(2, 7), {})
+LOGITS = torch.randn(2, 5)
+
+
+def net() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 5))
+
+
+class Scores(nn.Module):
+    """A network that gives a dictionary, a tuple or an object of scores."""
+
+    def __init__(self, kind: Callable[[torch.Tensor], object]) -> None:
+        super().__init__()
+        self.net, self.kind = net(), kind
+
+    def forward(self, x: torch.Tensor) -> object:
+        return self.kind(self.net(x))
+
+
+def replica() -> object:
+    student = kd.Student(net(), ["1"])
+    student._is_replica = True  # what torch sets on the copies of nn.DataParallel
+    return student(X)
+
+
+MISUSES: dict[str, tuple[Callable[[], object], str]] = {
+    "tensors into a loss": (lambda: kd.LogitMSE()(LOGITS, LOGITS), r"must be an Output.*got a Tensor.*kd.functional"),
+    "tensors into terms": (lambda: kd.LogitMSE().terms(LOGITS, LOGITS), r"must be an Output.*got a Tensor"),
+    "arrays into a loss": (lambda: kd.LogitMSE()(np.zeros((2, 5)), OUT), r"must be an Output.*got a ndarray"),
+    "an Output into a function": (lambda: functional.logit_mse(OUT, OUT), r"must be tensors.*Output.*output\.logits"),
+    "an Output into a mean": (lambda: kd.ensemble.mean_logits([OUT]), r"must be tensors.*Output.*output\.logits"),
+    "a list into merge": (lambda: kd.ensemble.merge([OUT]), r"must map names to Outputs, got a list"),
+    "an array as model": (lambda: kd.Teacher(np.zeros(3)), r"must be a torch module, got a ndarray"),
+    "a name as model": (lambda: kd.Student("resnet18"), r"must be a torch module, got a str: build the network first"),
+    "weights as model": (lambda: kd.Teacher(net().state_dict()), r"got an OrderedDict.*load_state_dict\(weights\)"),
+    "a class as model": (lambda: kd.Teacher(nn.Linear), r"this is its class: pass Linear\(\.\.\.\)"),
+    "a name as average": (lambda: kd.EMATeacher("resnet18"), r"must be a torch module, got a str"),
+    "a number of dtype as logits": (lambda: kd.Teacher(net(), logits=2.5), r"logits must be a function.*got 2\.5"),
+    "an unknown key": (
+        lambda: kd.Teacher(Scores(lambda y: {"scores": y}), logits="logit")(X),
+        r"nothing at \['logit'\].*\['scores'\]",
+    ),
+    "roles and paths swapped": (
+        lambda: kd.Student(net(), {"middle": "1"}),
+        r"paths to roles.*layers=\{'1': 'middle'\}",
+    ),
+    "DataParallel inside": (lambda: kd.Student(nn.DataParallel(net()), ["module.1"]), r"no nn\.DataParallel"),
+    "DataParallel around": (replica, r"nn\.DataParallel must not hold.*DistributedDataParallel"),
+    "one module for both": (lambda: (kd.Teacher(model := net()), kd.Student(model)), r"share parameters.*deepcopy"),
+    "other batches": (
+        lambda: functional.logit_mse(LOGITS, LOGITS[:1]),
+        r"2 and 1 samples, pass the outputs of one batch",
+    ),
+    "other classes": (lambda: kd.SoftTarget()(OUT, OTHER), r"\(2, 5\) and \(2, 7\).*common_classes"),
+    "other widths": (
+        lambda: functional.feature_mse(torch.ones(2, 4, 3, 3), torch.ones(2, 8, 3, 3)),
+        r"projector.*kd\.projectors\.infer",
+    ),
+    "a difference": (lambda: kd.LogitMSE() - kd.SoftTarget(), r"got a difference with a SoftTarget.*\+ and \*"),
+    "a number minus": (lambda: 1 - kd.LogitMSE(), r"got a difference with an int"),
+    "a negative": (lambda: -kd.LogitMSE(), r"got a difference"),
+    "a quotient": (lambda: kd.LogitMSE() / 4, r"got a division by an int: 0\.25 \* loss"),
+    "a value added": (lambda: kd.LogitMSE() + LOGITS.sum(), r"a loss must be added to a loss, got a Tensor"),
+    "a function added": (lambda: kd.LogitMSE() + functional.logit_mse, r"got a function.*subclass of kd\.Loss"),
+    "a product of losses": (lambda: kd.LogitMSE() * kd.SoftTarget(), r"a weight must be a number.*got a SoftTarget"),
+    "two temperatures": (
+        lambda: kd.SoftTarget(temperature=2.0) + kd.SoftTarget(),
+        r"different names, got \['soft_target'\] twice.*name='soft_target_2'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISUSES)
+def test_a_misuse_is_answered_in_one_sentence(name: str) -> None:
+    """Fails when a check of MISUSES is removed: torch's own error, or none, comes then."""
+    misuse, words = MISUSES[name]
+    with pytest.raises(ValueError, match=words) as caught:
+        misuse()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [(lambda y: {"scores": y}, "scores"), (lambda y: (None, y), 1), (lambda y: SimpleNamespace(scores=y), "scores")],
+)
+def test_logits_and_features_may_be_named_by_a_key(kind: Callable[[torch.Tensor], object], key: str | int) -> None:
+    network = Scores(kind)
+    output = kd.Student(network, {"": "all"}, logits=key, select={"all": key})(X)
+    assert torch.equal(output.logits, network.net(X))
+    assert torch.equal(output.features["all"], output.logits)
+
+
+def test_closest_names_differ_in_case_first() -> None:
+    """Fails when names are compared with their case: "4c" is then as near to 4F as to 4C."""
+    assert closest("4c", [*["4F", "4E", "4D", "4B", "4C"], "mixed_4c"], 3)[0] == "4C"
+
+
+REPRS = {
+    "teacher": (
+        kd.Teacher(net(), {"1": "middle"}, dtype=torch.bfloat16),
+        "Teacher(model=Sequential of 77 parameters, ",
+    ),
+    "taps": (kd.Teacher(net(), {"1": "middle"}, dtype=torch.bfloat16), "layers={'1': 'middle'}, dtype=torch.bfloat16)"),
+    "early exit": (kd.Teacher(net(), ["1"], logits=None, early_exit=True), "early_exit=True, logits=None)"),
+    "student": (kd.Student(net(), ["1"], projectors={"1": nn.Linear(8, 4)}), "projectors={'1': Linear(in_features=8"),
+    "loss": (kd.SoftTarget(temperature=2.0), "SoftTarget(temperature=2.0, reduction='sum', dim=1)"),
+    "features": (kd.FeatureMSE("4c"), "FeatureMSE(roles='4c', "),
+    "sum": (kd.LogitMSE() + 0.5 * kd.SoftTarget(), "SoftTarget(temperature=4.0"),
+}
+
+
+@pytest.mark.parametrize("name", REPRS)
+def test_reprs_show_what_was_chosen(name: str) -> None:
+    thing, words = REPRS[name]
+    assert words in repr(thing)
+
+
+def test_completion_and_types() -> None:
+    assert {"data", "flow", "models", "Teacher", "functional"} <= set(dir(kd))
