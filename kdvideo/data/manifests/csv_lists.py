@@ -7,10 +7,12 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdvideo.data.manifests.kinetics_lists import from_kinetics_list, is_kinetics_list, kinetics_rows
 from kdvideo.data.manifests.manifest import ListedClip, ManifestBuilder
+from kdvideo.files import check_regular, lines
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -98,8 +100,9 @@ def _fields(builder: ManifestBuilder) -> list[tuple[int, dict[str, str]]]:
     names = list(COLUMNS)
     found: list[tuple[int, dict[str, str]]] = []
     try:
+        check_regular(Path(builder.source))
         with open(builder.source, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
+            reader = csv.reader(lines(stream), strict=True)
             for values in reader:
                 values = [value.strip() for value in values]
                 if not found and {"path", "label"} <= {v.lower() for v in values}:
@@ -109,7 +112,7 @@ def _fields(builder: ManifestBuilder) -> list[tuple[int, dict[str, str]]]:
                 elif any(values):
                     text = f"expected path,label or path,label,start,end, got {len(values)} field(s)"
                     builder.report(reader.line_num, text)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         builder.report(0, f"cannot be read: {error}")
     return found
 

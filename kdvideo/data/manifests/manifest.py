@@ -23,6 +23,8 @@ from kdvideo.files import write_atomic
 if TYPE_CHECKING:
     from datasets import Dataset
 
+FEW_CLASSES, SPARSE = 1000, 10  # more classes than both the first and the second per class that is used are a mistake
+
 
 class ManifestError(ValueError):
     """The error of a list of clips; names every bad row with its line number.
@@ -85,7 +87,7 @@ class ManifestBuilder:
         Raises:
             ManifestError: names everything wrong, in one report.
         """
-        names = _classes(rows) if classes is None else list(classes)
+        names = self._classes(rows) if classes is None else list(classes)
         sizes = self._existing(rows)
         number = {name: i for i, name in enumerate(names)}
         if len(number) != len(names):
@@ -105,6 +107,18 @@ class ManifestBuilder:
     def fail(self, text: str) -> NoReturn:
         """Raise a `ManifestError` of the problems found so far or, if there are none, of this one."""
         raise ManifestError(self.source, self.problems or [(0, text)])
+
+    def _classes(self, rows: Sequence[ListedClip]) -> list[str]:
+        """Return the names of the classes that are listed, or the numbers from 0 to the largest one."""
+        numbered = [row for row in rows if isinstance(row.label, int)]
+        if not numbered:
+            return sorted({unicodedata.normalize("NFC", str(row.label)) for row in rows})
+        last = max(numbered, key=lambda row: row.label)
+        count, used = int(last.label) + 1, len({row.label for row in numbered})
+        if count > max(FEW_CLASSES, SPARSE * used):  # one wrong number would make a classifier of that size
+            self.report(last.line, f"label {last.label} would make {count} classes, of which {used} are listed")
+            self.fail("no clip in it")
+        return [str(i) for i in range(count)]
 
     def _label(self, row: ListedClip, number: dict[str, int], names: Sequence[str]) -> int | None:
         if isinstance(row.label, int):
@@ -182,13 +196,6 @@ class ManifestBuilder:
         csv.writer(text, lineterminator="\n").writerows(rows)
         write_atomic(Path(self.missing_list), text.getvalue().encode(errors="surrogateescape"))
         return f"; all are in {os.fspath(self.missing_list)}"
-
-
-def _classes(rows: Sequence[ListedClip]) -> list[str]:
-    numbers = [row.label for row in rows if isinstance(row.label, int)]
-    if numbers:
-        return [str(i) for i in range(max(numbers) + 1)]
-    return sorted({unicodedata.normalize("NFC", str(row.label)) for row in rows})
 
 
 def _dataset(columns: dict[str, list[object]], names: list[str]) -> Dataset:

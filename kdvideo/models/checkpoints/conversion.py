@@ -75,4 +75,7 @@ def backbone_for(name: str, source: str | Path) -> Network:
     """
     tensors, _ = read_weights(Path(source))
     heads = {int(match[1] or sys.maxsize): key for key in tensors if (match := HEAD.search(key))}
-    return pytorchvideo(name, **({"num_classes": len(tensors[heads[max(heads)]])} if heads else {}))
+    classes = tensors[heads[max(heads)]].shape[:1] if heads else ()
+    if any(tensors[key].numel() == 0 for key in heads.values()):  # of any number of classes, for no bytes
+        raise ValueError(f"{source}: the classifier must have weights, got none")
+    return pytorchvideo(name, **({"num_classes": classes[0]} if classes else {}))
