@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from kdvideo._escaping import printable
 from kdvideo.cli.parsing import SUCCESS, Commands, complain, new_command
 from kdvideo.files import read_limited
 
@@ -45,5 +46,5 @@ def run(options: argparse.Namespace) -> int:
         )
     except (ValueError, OSError) as error:
         return complain(error)
-    print(found)
+    print(printable(found, keep="\n"))
     return SUCCESS

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdvideo._escaping import printable
 from kdvideo.cli.parsing import FAILED, SUCCESS, Commands, Parser, new_command, resumable
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
         retry_failed=options.retry_failed,
         progress=True,
     )
-    print(result)
+    print(printable(result, keep="\n"))
     return FAILED if result.failed else SUCCESS
 
 

@@ -9,8 +9,11 @@ import textwrap
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
+from kdvideo._escaping import printable
+
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 SUCCESS, FAILED, USAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
+LINES = "\n"  # of a report
 CONTINUE = "What is done is kept; run the same command again to continue."
 
 
@@ -47,10 +50,12 @@ def resumable(run: Run) -> Run:
         try:
             return run(options)
         except ExtractionError as error:
-            print(f"stopped: {error}. {CONTINUE}", file=sys.stderr)
+            print(f"stopped: {printable(error)}. {CONTINUE}", file=sys.stderr)
             return STOPPED
         except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)  # a wrong list takes one line for each of its rows
+            print(
+                f"error: {printable(error, keep=LINES)}", file=sys.stderr
+            )  # a wrong list takes one line for each of its rows
             return USAGE
         except KeyboardInterrupt:
             print(f"stopped by Ctrl-C. {CONTINUE}", file=sys.stderr)
@@ -69,5 +74,5 @@ def at_least_one(text: str) -> int:
 
 def complain(error: Exception | str) -> int:
     """Print an error in one line and return the exit status of a failure."""
-    print(f"error: {textwrap.shorten(str(error), 500)}", file=sys.stderr)
+    print(f"error: {textwrap.shorten(printable(error), 500)}", file=sys.stderr)
     return FAILED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from kdvideo._escaping import printable
 from kdvideo.cli.parsing import FAILED, SUCCESS, Commands, at_least_one, complain, new_command
 
 
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
             complain(error)
             status = FAILED
             continue
-        print(clip)
+        print(printable(clip))
         for name, probability in classes[: options.top]:
-            print(f"  {100 * probability:5.1f} %  {name}")
+            print(f"  {100 * probability:5.1f} %  {printable(name)}")
     return status

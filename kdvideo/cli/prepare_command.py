@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from kdvideo._escaping import printable
 from kdvideo.cli.parsing import FAILED, SUCCESS, Commands, new_command, resumable
 
 
@@ -60,6 +61,6 @@ def run(options: argparse.Namespace) -> int:
         retry_failed=options.retry_failed,
         progress=True,
     )
-    print(result)
+    print(printable(result, keep="\n"))
     print(f"list: {options.out / name}.csv")
     return FAILED if result.failed else SUCCESS

@@ -6,6 +6,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -212,7 +213,7 @@ def test_links_pipes_and_devices(tmp_path):
             path.symlink_to("/dev/zero")
         readers = (checkpoints.load, from_csv, flow.read_flo, detection.read_label_map, detection.read_detections)
         for read in readers:
-            call = (lambda: list(read(path))) if read is detection.read_detections else (lambda: read(path))  # noqa: B023
+            call = partial(read, path)
             refused(guarded(call, seconds=20), "must be a plain file, got a (pipe|device)")
     write_index(tmp_path / "m.index", [(0, b"a", variable((2,), dtype=3, size=8))])
     (tmp_path / "m.data-00000-of-00001").symlink_to("/etc/passwd")
@@ -235,7 +236,7 @@ def test_lists(tmp_path):
     with open(path, "wb") as file:
         file.truncate(300_000_000)
     refused(guarded(lambda: from_csv(path)), "more than 1,048,576 characters")
-    refused(guarded(lambda: list(detection.read_detections(path))), "at most 1,048,576 bytes")
+    refused(guarded(lambda: detection.read_detections(path)), "at most 1,048,576 bytes")
     refused(guarded(lambda: detection.read_label_map(path)), "at most 1,048,576 bytes")
     refused(guarded(lambda: from_ucf101_list(path, root=tmp_path, class_index=path)), "at most 67,108,864 bytes")
     for name in ("a.mp4", "b.mp4"):

@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from kdvideo._escaping import printable
 from kdvideo.models.adapters import pytorchvideo
 from kdvideo.models.checkpoints import load, save
 from kdvideo.models.checkpoints.weight_files import read_weights
@@ -60,7 +61,7 @@ def convert(
         "network": f"{network.config.get('name', network.config['architecture'])}, {weights:,} parameters",
         "classes": network.num_classes,
         "channels": network.in_channels,
-        "input": ", ".join(f"{key} {value}" for key, value in info["input"].items()),
+        "input": ", ".join(f"{key} {printable(value)}" for key, value in info["input"].items()),
         "written": target,
     }
     return "\n".join(f"{key:<9} {value}" for key, value in lines.items())

@@ -1,5 +1,6 @@
 """Files of torch.save: nothing in them is run, damage is seen where it can be, and none asks for more than it holds."""
 
+import errno
 import pickletools
 import re
 import struct
@@ -28,9 +29,9 @@ def load_torch(path: Path) -> Any:
     try:
         check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as error:  # a damaged pickle can raise nearly anything
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that is a seek to before the beginning
+            raise
         wanted = _first_import(path, str(error))
         if wanted is None:
             reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
