@@ -1,4 +1,4 @@
-"""Atomic writes: a file appears whole or not at all.
+"""Atomic writes: a file appears whole or not at all; and guarded reads, of plain files and of lines that end.
 
 `write_atomic` is the one atomic write of kdvideo; `temporary`, `sync` and `publish` are its parts, for data that comes
 in pieces.
@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 with suppress(ImportError):  # there is none on Windows
     import fcntl
 
 TEMPORARY = ".writing-"
+LONGEST_LINE = 2**20  # characters
+LARGEST_TEXT = 2**26  # bytes of a file that is read at once
 
 
 @contextmanager
@@ -102,3 +106,64 @@ def write_atomic(path: Path, data: bytes) -> None:
         file.write(data)
         sync(file)
         publish(file, path)
+
+
+def check_regular(path: Path) -> None:
+    """Raise an error unless a path, or what it links to, is a plain file: a pipe or a device may never end.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ValueError: it is a folder, a pipe, a socket or a device.
+
+    Examples:
+        >>> check_regular(Path("/dev/null"))
+        Traceback (most recent call last):
+        ValueError: /dev/null: must be a plain file, got a device
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{path}: no such file") from None
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        raise ValueError(f"{path}: must be a plain file, got {kinds.get(stat.S_IFMT(mode), 'a device')}")
+
+
+def lines(file: TextIO, limit: int = LONGEST_LINE) -> Iterator[str]:
+    r"""Yield the lines of a text file, with their ends.
+
+    Raises:
+        ValueError: a line has more than `limit` characters.
+
+    Examples:
+        >>> list(lines(io.StringIO("a,b\nc")))
+        ['a,b\n', 'c']
+    """
+    number = 1
+    while line := file.readline(limit + 1):
+        if len(line) > limit:
+            raise ValueError(f"line {number} has more than {limit:,} characters")
+        yield line
+        number += 1
+
+
+def read_limited(path: Path, limit: int = LARGEST_TEXT) -> bytes:
+    """Read a plain file of at most `limit` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is not there.
+        ValueError: it is larger, or no plain file.
+
+    Examples:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "labels.txt"
+        >>> write_atomic(path, b"run")
+        >>> read_limited(path, limit=1000)
+        b'run'
+    """
+    check_regular(path)
+    with open(path, "rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{path}: must have at most {limit:,} bytes, got more")
+    return data

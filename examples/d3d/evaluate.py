@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
     counts = confusion_matrix(result.argmax(1), label, result.shape[1])
     accelerator.print(f"top-1 {accuracy(result, label):.3f} on {len(label)} clips")
     for name, row, correct in zip(clips.classes, counts, counts.diagonal(), strict=True):
-        accelerator.print(f"  {name:20s} {int(correct)}/{int(row.sum())}")
+        accelerator.print(f"  {name if name.isprintable() else repr(name):20s} {int(correct)}/{int(row.sum())}")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdvideo._escaping import printable
 from kdvideo.cli.parsing import FAILED, INTERRUPTED, STOPPED, SUCCESS, USAGE, Commands, Parser, Run, new_command
 
 if TYPE_CHECKING:
     from kdvideo.extraction import JobResult, Running
 
+LINES = "\n"  # of a report
 CONTINUE = "What is done is kept; run the same command again to continue."
 
 
@@ -71,10 +73,12 @@ def _resumable(run: Run) -> Run:
         try:
             return run(options)
         except ExtractionError as error:
-            print(f"stopped: {error}. {CONTINUE}", file=sys.stderr)
+            print(f"stopped: {printable(error)}. {CONTINUE}", file=sys.stderr)
             return STOPPED
         except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)  # a wrong list takes one line for each of its rows
+            print(
+                f"error: {printable(error, keep=LINES)}", file=sys.stderr
+            )  # of a list: a line a row
             return USAGE
         except KeyboardInterrupt:
             print(f"stopped by Ctrl-C. {CONTINUE}", file=sys.stderr)
@@ -113,5 +117,5 @@ def _workers(device: str) -> int:
 
 def report(result: JobResult) -> int:
     """Print the counts and the reasons of failures; return the exit status."""
-    print(result)
+    print(printable(result, keep=LINES))
     return FAILED if result.failed else SUCCESS

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from kdvideo._escaping import printable
 from kdvideo.cli.parsing import SUCCESS, Commands, complain, new_command
+from kdvideo.files import read_limited
 
 
 def add_to(commands: Commands) -> None:
@@ -33,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     from kdvideo.models.checkpoints.conversion import convert
 
     try:
-        lines = Path(options.classes).read_text(encoding="utf-8").splitlines() if options.classes else []
+        lines = read_limited(Path(options.classes)).decode().splitlines() if options.classes else []
         found = convert(
             options.source,
             options.target,
@@ -44,5 +46,5 @@ def run(options: argparse.Namespace) -> int:
         )
     except (ValueError, OSError) as error:
         return complain(error)
-    print(found)
+    print(printable(found, keep="\n"))
     return SUCCESS

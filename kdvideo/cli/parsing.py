@@ -47,5 +47,5 @@ def at_least_one(text: str) -> int:
 
 def complain(error: Exception | str) -> int:
     """Print an error in one line and return the exit status of a failure."""
-    print(f"error: {printable(textwrap.shorten(str(error), 500))}", file=sys.stderr)
+    print(f"error: {textwrap.shorten(printable(error), 500)}", file=sys.stderr)
     return FAILED

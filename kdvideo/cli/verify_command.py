@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from kdvideo._escaping import printable
 from kdvideo.cli.parsing import FAILED, SUCCESS, USAGE, Commands, new_command
 
 
@@ -31,9 +32,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         problems = verify(options.out, deep=options.deep, progress=sys.stderr.isatty())
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
         return USAGE
     for problem in problems:
-        print(problem)
+        print(printable(problem))
     print(f"{len(problems)} problems" if problems else "no problem", file=sys.stderr)
     return FAILED if problems else SUCCESS

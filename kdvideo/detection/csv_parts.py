@@ -14,6 +14,7 @@ import pyarrow as pa  # type: ignore[import-untyped,unused-ignore]
 from pyarrow import csv as arrow
 
 from kdvideo.detection.row_rules import MAX_SECOND, Array, broken_rules, first_problems, refuse
+from kdvideo.files import LONGEST_LINE, check_regular, read_limited
 
 PathLike = str | os.PathLike[str]
 Form = tuple[str, ...]
@@ -70,7 +71,7 @@ def read_places(path: PathLike) -> list[tuple[str, float]]:
     Raises:
         ValueError: as `read_parts`.
     """
-    text = Path(path).read_bytes().removeprefix(MARK)
+    text = read_limited(Path(path)).removeprefix(MARK)
     rows = [values for _, values in _rows(path, text, 0)]
     if any(_problem(row, PLACE) for row in rows):
         _refuse_lines(path, text, 0, PLACE, "")
@@ -79,12 +80,20 @@ def read_places(path: PathLike) -> list[tuple[str, float]]:
 
 def _texts(path: PathLike) -> Iterator[bytes]:
     """Yield the file in pieces, each of which begins with a line of another key frame than the line before."""
+    check_regular(Path(path))
+
+    def next_line() -> bytes:
+        line = stream.readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"{os.fspath(path)}: a line must have at most {LONGEST_LINE:,} bytes, got more")
+        return line
+
     with open(path, "rb") as stream:
-        line = stream.readline().removeprefix(MARK)
+        line = next_line().removeprefix(MARK)
         while line:
-            lines = [line, stream.read(PART), stream.readline(), stream.readline()]
+            lines = [line, stream.read(PART), next_line(), next_line()]
             place = b",".join(lines[-1].split(b",", 2)[:2])
-            while (line := stream.readline()) and line.startswith(place):
+            while (line := next_line()) and line.startswith(place):
                 lines.append(line)
             yield b"".join(lines)
 

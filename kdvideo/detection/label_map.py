@@ -6,6 +6,9 @@ import os
 import re
 from pathlib import Path
 
+from kdvideo.files import read_limited
+
+LARGEST = 2**20  # bytes; 80 classes have 5,000
 _QUOTED = r""""[^"\n]*"|'[^'\n]*'"""
 _COMMENT = re.compile(rf"(?P<kept>{_QUOTED})|#[^\n]*")
 _ITEM = re.compile(rf"\b(?:item|label)\s*\{{(?P<body>(?:{_QUOTED}|[^{{}}\"'])*)(?P<end>\}}?)")
@@ -31,7 +34,7 @@ def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
         {11: 'sit', 12: 'stand'}
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_limited(Path(path), LARGEST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{os.fspath(path)}: the file must be UTF-8 text: {error}") from error
     text = _COMMENT.sub(lambda found: found["kept"] or "", text)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from kdvideo._extras import needed
-from kdvideo.files import write_atomic
+from kdvideo.files import read_limited, write_atomic
 from kdvideo.models import checkpoints
 from kdvideo.models.checkpoints.native import read_description
 from kdvideo.models.model_card import EMPTY_CARD, Card, check_card, model_card
@@ -180,13 +180,14 @@ def _write(network: Network, folder: Path, classes: Sequence[str], card: Card, *
 def _read(folder: Path, device: str | torch.device) -> Network:
     """Read the network of a folder whose two descriptions, in the weights and beside them, are the same."""
     config, weights = folder / CONFIG, folder / WEIGHTS
-    described = config.read_bytes()
+    described = read_limited(config)
     network, _ = checkpoints.load(weights, device=device)
     written = read_description(weights)
     try:
-        differ = [key for key, value in written.items() if json.loads(described)[key] != value]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{config}: truncated, or not written by save_pretrained ({error!r})") from error
+        found = json.loads(described)
+        differ = [key for key, value in written.items() if found[key] != value]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{config}: truncated, or not written by save_pretrained ({error!r:.500})") from error
     if differ:
         raise ValueError(f"{config} and {weights} must describe the same network, they differ in {differ}")
     return network

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from kdvideo._escaping import markdown, printable
 from kdvideo.models.network import InputSpec, Network
 
 Card = Mapping[str, Any]
@@ -32,17 +33,17 @@ def model_card(network: Network, classes: Sequence[str], card: Card, *, reposito
     metadata = ModelCardData(library_name="kdvideo", pipeline_tag="video-classification", **named)
     config = network.config
     title = " ".join(str(config[key]) for key in ("architecture", "name") if key in config)
-    use = f'from kdvideo import models\n\nmodel = models.from_pretrained("{repository}")'
+    use = f"from kdvideo import models\n\nmodel = models.from_pretrained({json.dumps(printable(repository))})"
     sections = {
         **{field.capitalize(): given.get(field, "not stated") for field in FIELDS},
         "Input": _describe(network.input_spec, network.in_channels),
         "Configuration": f"```json\n{json.dumps(config, indent=2)}\n```",
-        "Classes": ", ".join(classes),
+        "Classes": ", ".join(map(markdown, classes)),
     }
     return "\n\n".join(
         [
             f"---\n{metadata.to_yaml()}\n---",
-            f"# {title}",
+            f"# {markdown(title)}",
             f"A video classifier of {len(classes)} classes.",
             f"```python\n{use}\n```",
             *(f"## {heading}\n\n{text}" for heading, text in sections.items()),

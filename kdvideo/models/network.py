@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 Triple = tuple[int, int, int]
 FILE_KEYS = {"value_range": "range"}  # field of InputSpec -> its key in kdvideo's files, where the two differ
+MOST_FRAMES, LARGEST_SIZE = 100_000, 16_384  # a file from a stranger must not make a reader allocate all memory
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,14 @@ class InputSpec:
         counts = (self.frames, self.size, self.step)
         if not all(type(count) is int and count >= 1 for count in counts):
             raise ValueError(f"frames, size and step must be integers >= 1, got {counts}")
+        if self.frames > MOST_FRAMES or self.size > LARGEST_SIZE or self.step > MOST_FRAMES:
+            raise ValueError(f"frames and step must be <= {MOST_FRAMES:,} and size <= {LARGEST_SIZE:,}, got {counts}")
+        if self.fps is not None and not (type(self.fps) in (int, float) and 0 < self.fps < math.inf):
+            raise ValueError(f"fps must be None or a finite number > 0, got {self.fps!r}")
         if len(self.value_range) != 2 or not -math.inf < self.value_range[0] < self.value_range[1] < math.inf:
             raise ValueError(f"value_range must be two finite numbers, the lower first, got {self.value_range}")
-        if len(self.mean) != len(self.std) or not all(deviation > 0 for deviation in self.std):
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if len(self.mean) != len(self.std) or not finite or not all(deviation > 0 for deviation in self.std):
             raise ValueError(f"mean and std must be as many, and std > 0, got mean={self.mean}, std={self.std}")
 
     def prepare(self, frames: Tensor) -> Tensor:

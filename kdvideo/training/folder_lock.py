@@ -36,7 +36,7 @@ def hold(owner: object, folder: Path) -> None:
     else:
         descriptor, process, count = _lock(path, folder), os.getpid(), 0
         key = _key(path)
-    assert key
+    assert key is not None
     _held[key] = (descriptor, process, count + 1)
     weakref.finalize(owner, _release, key, process)
 

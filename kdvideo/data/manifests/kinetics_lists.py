@@ -7,10 +7,12 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdvideo.data.manifests.manifest import ListedClip, ManifestBuilder
+from kdvideo.data.manifests.manifest import ListedClip, ManifestBuilder, ManifestError
 from kdvideo.data.manifests.scanning import video_paths
+from kdvideo.files import check_regular, lines
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -67,9 +69,10 @@ def from_kinetics_list(
 def is_kinetics_list(file: PathLike) -> bool:
     """Return whether a file has the header of an official Kinetics list."""
     try:
+        check_regular(Path(file))
         with open(file, encoding="utf-8-sig", errors="replace", newline="") as stream:
             return set(COLUMNS) <= set(_header(next(csv.reader([stream.readline(4096)]), [])))
-    except OSError:
+    except (OSError, ValueError):  # what is wrong with it is said by its reader
         return False
 
 
@@ -101,7 +104,7 @@ def _lines(builder: ManifestBuilder) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number of each row, and its values in the order of `COLUMNS`."""
     try:
         with open(builder.source, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
+            reader = csv.reader(lines(stream), strict=True)
             header = _header(next(reader, []))
             if missing := [name for name in COLUMNS if name not in header]:
                 builder.fail(f"expected a header with {', '.join(COLUMNS)}, got none of {', '.join(missing)}")
@@ -109,7 +112,9 @@ def _lines(builder: ManifestBuilder) -> Iterator[tuple[int, list[str]]]:
             for values in reader:
                 if values:
                     yield reader.line_num, [values[i].strip() if i < len(values) else "" for i in order]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except ManifestError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         builder.fail(f"cannot be read: {error}")
 
 

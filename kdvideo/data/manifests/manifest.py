@@ -24,6 +24,8 @@ from kdvideo.files import write_atomic
 if TYPE_CHECKING:
     from datasets import Dataset
 
+FEW_CLASSES, SPARSE = 1000, 10  # more classes than both the first and the second per class that is used are a mistake
+
 
 class ManifestError(ValueError):
     """The error of a list of clips; names every bad row with its line number.
@@ -113,7 +115,7 @@ class ManifestBuilder:
             ManifestError: names everything wrong, in one report.
         """
         clips = rows if isinstance(rows, ListedClips) else ListedClips.of(rows)
-        names = _classes(clips.label) if classes is None else list(classes)
+        names = self._classes(clips) if classes is None else list(classes)
         if len(set(names)) != len(names):
             self.report(0, "a class is named twice")
         clips, sizes = self._existing(clips)
@@ -135,6 +137,18 @@ class ManifestBuilder:
     def fail(self, text: str) -> NoReturn:
         """Raise a `ManifestError` of the problems found so far or, if there are none, of this one."""
         raise ManifestError(self.source, self.problems or [(0, text)])
+
+    def _classes(self, clips: ListedClips) -> list[str]:
+        """Return the names of the classes that are listed, or the numbers from 0 to the largest one."""
+        numbers = {label for label in clips.label if isinstance(label, int)}
+        if not numbers:
+            return sorted({unicodedata.normalize("NFC", str(label)) for label in set(clips.label)})
+        count = max(numbers) + 1
+        if count > max(FEW_CLASSES, SPARSE * len(numbers)):  # one wrong number would make a classifier of that size
+            line = clips.line[clips.label.index(count - 1)]
+            self.report(line, f"label {count - 1} would make {count} classes, of which {len(numbers)} are listed")
+            self.fail("no clip in it")
+        return [str(i) for i in range(count)]
 
     def _numbers(self, clips: ListedClips, names: Sequence[str]) -> list[int | None]:
         """Return the class number of each clip; None, and reported, where it has none."""
@@ -235,14 +249,6 @@ class ManifestBuilder:
         csv.writer(text, lineterminator="\n").writerows(rows)
         write_atomic(Path(self.missing_list), text.getvalue().encode(errors="surrogateescape"))
         return f"; all are in {os.fspath(self.missing_list)}"
-
-
-def _classes(labels: Sequence[str | int]) -> list[str]:
-    found = set(labels)
-    numbers = [label for label in found if isinstance(label, int)]
-    if numbers:
-        return [str(i) for i in range(max(numbers) + 1)]
-    return sorted({unicodedata.normalize("NFC", str(label)) for label in found})
 
 
 def _dataset(columns: Mapping[str, Sequence[object]], names: list[str]) -> Dataset:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kdvideo.data.manifests.manifest import ListedClip, ManifestBuilder
+from kdvideo.files import read_limited
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -134,8 +135,8 @@ def _on_disk(root: PathLike, path: str) -> str:
 def _lines(builder: ManifestBuilder, file: PathLike) -> Iterator[tuple[int, str]]:
     """Read the lines that are not blank, with their numbers."""
     try:
-        text = Path(file).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_limited(Path(file)).decode("utf-8-sig").replace("\r\n", "\n")
+    except (OSError, ValueError) as error:
         builder.fail(f"{os.fspath(file)} cannot be read: {error}")
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():

@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kdvideo.files import LONGEST_LINE, read_limited
+
+LARGEST_LIST = 2**28  # bytes
 Report = Callable[[int, str], None]
 SEPARATORS = (",", "\t", ";", " ")
 SPACES = " \t\v\f\x1c\x1d\x1e\x1f"
@@ -52,14 +55,22 @@ def read_table(file: str | os.PathLike[str], report: Report) -> Table:
     collects = gc.isenabled()
     gc.disable()  # a list for each row is made, and none is garbage: looking through them takes most of the time
     try:
-        text = decoded(Path(file).read_bytes())
+        text = decoded(read_limited(Path(file), LARGEST_LIST))
+        _check_lines(text)
         return _plain(text) or _by_rows(*_rows(text), report)
-    except (OSError, UnicodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         report(0, f"cannot be read: {error}")
         return Table()
     finally:
         if collects:
             gc.enable()
+
+
+def _check_lines(text: str) -> None:
+    """Raise an error where a line is longer than any path: it would be a name of that size."""
+    for number, line in enumerate(text.split("\n") if len(text) > LONGEST_LINE else (), 1):
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"line {number} has more than {LONGEST_LINE:,} characters")
 
 
 def decoded(data: bytes) -> str:

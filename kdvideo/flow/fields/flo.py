@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kdvideo.files import write_atomic
+from kdvideo.files import read_limited, write_atomic
 from kdvideo.flow.fields.transforms import check_flow
 
 MAGIC = b"PIEH"  # 202021.25 as a little-endian float32
 UNKNOWN = 1e9
+LARGEST = 2**29  # bytes, of 8192 x 8192 pixels
 
 
 def is_known(flow: Tensor) -> Tensor:
@@ -32,7 +33,7 @@ def read_flo(path: str | os.PathLike[str]) -> Tensor:
     Raises:
         ValueError: the file is not a .flo file, or is truncated (the message names it).
     """
-    data = Path(path).read_bytes()
+    data = read_limited(Path(path), LARGEST)
     if data[:4] != MAGIC or len(data) < 12:
         raise ValueError(f"{path} is not a .flo file: it must begin with {MAGIC!r} and its size")
     width, height = struct.unpack("<ii", data[4:12])

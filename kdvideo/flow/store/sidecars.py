@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from kdvideo.files import read_limited
 from kdvideo.flow.store.codecs import READERS, FlowCodec
 
 SUFFIX = ".flow.json"
@@ -34,7 +35,7 @@ def load(path: Path) -> SidecarInfo | None:
         ValueError: it is damaged.
     """
     try:
-        info = json.loads(path.read_bytes())
+        info = json.loads(read_limited(path))
         _check(info, path.name.removesuffix(SUFFIX))
     except (FileNotFoundError, NotADirectoryError):
         return None

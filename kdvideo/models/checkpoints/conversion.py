@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from kdvideo._escaping import printable
 from kdvideo.models.adapters import pytorchvideo
 from kdvideo.models.checkpoints import load, save
 from kdvideo.models.checkpoints.weight_files import read_weights
@@ -60,7 +61,7 @@ def convert(
         "network": f"{network.config.get('name', network.config['architecture'])}, {weights:,} parameters",
         "classes": network.num_classes,
         "channels": network.in_channels,
-        "input": ", ".join(f"{key} {value}" for key, value in info["input"].items()),
+        "input": ", ".join(f"{key} {printable(value)}" for key, value in info["input"].items()),
         "written": target,
     }
     return "\n".join(f"{key:<9} {value}" for key, value in lines.items())
@@ -75,4 +76,7 @@ def backbone_for(name: str, source: str | Path) -> Network:
     """
     tensors, _ = read_weights(Path(source))
     heads = {int(match[1] or sys.maxsize): key for key in tensors if (match := HEAD.search(key))}
-    return pytorchvideo(name, **({"num_classes": len(tensors[heads[max(heads)]])} if heads else {}))
+    classes = tensors[heads[max(heads)]].shape[:1] if heads else ()
+    if any(tensors[key].numel() == 0 for key in heads.values()):  # of any number of classes, for no bytes
+        raise ValueError(f"{source}: the classifier must have weights, got none")
+    return pytorchvideo(name, **({"num_classes": classes[0]} if classes else {}))

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 
-from kdvideo.models.build import build
 from kdvideo.models.checkpoints.configuration import configuration
 from kdvideo.models.checkpoints.native import describe, recorded_spec
+from kdvideo.models.checkpoints.planning import build_for
 from kdvideo.models.checkpoints.pytorch_i3d import PYTORCH_I3D
 from kdvideo.models.checkpoints.pytorchvideo_hub import PYTORCHVIDEO
 from kdvideo.models.checkpoints.sonnet import SONNET
@@ -89,12 +89,13 @@ def load(
             found, prefix = (model and _own(tensors, model)) or recognize(tensors)
             info = {"classes": None, "input": None}
         if model is None:
-            model = build(info.get("config") or _configuration(tensors, found, prefix)).to(device).eval()
+            config = info.get("config") or _configuration(tensors, found, prefix)
+            model = build_for(config, tensors, lambda plan: found.check(tensors, plan, prefix)).to(device).eval()
         state = found.convert(tensors, model, prefix)
         recorded = _input_of(found, model) if info["input"] is None else info["input"]
         given = {} if input_range is None else {"range": input_range}
         spec = recorded_spec(model.input_spec, {**recorded, **given})
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     model.load_state_dict(state)
     model.input_spec, model.classes = spec, tuple(info["classes"] or model.classes)

@@ -81,8 +81,8 @@ def describe(metadata: Mapping[str, str]) -> dict[str, Any]:
             raise TypeError(f"config is {known['config']!r}")
         if known["classes"] is not None:
             check_names(known["classes"], known["config"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"no usable kdvideo description in its metadata ({error!r})") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"no usable kdvideo description in its metadata ({error!r:.500})") from error
     return {**extra, **known}
 
 
@@ -102,6 +102,8 @@ def read_description(path: Path) -> dict[str, Any]:
 
 def check_names(classes: Sequence[str], config: Mapping[str, Any]) -> None:
     """Raise `ValueError` unless there is one name for each logit."""
+    if not isinstance(classes, str) and not all(isinstance(name, str) for name in classes):
+        raise ValueError("classes must be texts, one for each logit, got other values")
     if isinstance(classes, str) or len(classes) != config.get("num_classes"):
         given = repr(classes) if isinstance(classes, str) else f"{len(classes)} class names"
         raise ValueError(f"classes must be {config.get('num_classes')} names, one for each logit, got {given}")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from kdvideo.models.checkpoints.tf_slim import slim_scope
 from kdvideo.models.checkpoints.weight_format import WeightFormat, by_ending, channels_last, symmetric_input
@@ -29,10 +29,9 @@ def sonnet_name(key: str) -> str:
 
 @dataclass(frozen=True)
 class _Sonnet(WeightFormat):
-    def convert(self, variables: Mapping[str, Any], model: nn.Module, prefix: str = "") -> dict[str, Tensor]:
+    def rightly_named(self, variables: Mapping[str, Any]) -> Mapping[str, Any]:
         right = {name: name.replace(*MISNAMED) for name in variables}
-        named = {name if right[name] in variables else right[name]: value for name, value in variables.items()}
-        return super().convert(named, model, prefix)
+        return {name if right[name] in variables else right[name]: value for name, value in variables.items()}
 
 
 SONNET = _Sonnet("DeepMind's I3D (Sonnet)", r"Conv3d_1a_7x7/conv_3d/w$", sonnet_name, channels_last, symmetric_input)

@@ -4,14 +4,17 @@ The index is a LevelDB table whose keys are variable names and whose values are 
 shape, shard, offset, size); the data files are raw arrays. Nothing in the files is executed.
 """
 
+import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+from kdvideo.files import check_regular, read_limited
 
 MAGIC = 0xDB4775248B80FB57
 FOOTER = 48
@@ -19,6 +22,9 @@ DTYPES = {1: torch.float32, 2: torch.float64, 3: torch.int32, 9: torch.int64, 14
 SLOTS = (
     r"/(Momentum|Adam|AMSGrad|RMSProp|Adagrad|Ftrl|ExponentialMovingAverage)(_\d+)?$|(^|/)(global_step|beta[12]_power)$"
 )
+# An index of a thousand variables has 100 kB, three files and names of 100 letters. Far more is meant to take memory.
+LARGEST_INDEX, LONGEST_NAME, MOST_SHARDS, MOST_AXES = 2**22, 2**12, 10_000, 16
+VARINT = 10  # bytes of a 64-bit number
 Value = TypeVar("Value")
 Message = dict[int, list[int | bytes]]  # field number -> values, in order
 
@@ -39,24 +45,62 @@ def read_tf(prefix: str | Path) -> dict[str, Tensor]:
     """
     prefix = Path(prefix)
     index = prefix.with_name(prefix.name + ".index")
+    check_regular(index)  # its error is no ValueError where there is none
     try:
-        entries = {key: _message(value) for key, value in _table(index.read_bytes())}
+        entries = {key: _message(value) for key, value in _table(read_limited(index, LARGEST_INDEX))}
         shards = _int(entries.pop(b""), 1, default=1)
+        if not 1 <= shards <= MOST_SHARDS:
+            raise ValueError(f"it must name 1 to {MOST_SHARDS:,} data files, got {shards:,}")
         variables = {key.decode(): _entry(message) for key, message in entries.items()}
     except (IndexError, KeyError, struct.error, UnicodeDecodeError) as error:
         raise ValueError(f"{index}: not a TensorFlow checkpoint index, or damaged") from error
     except ValueError as error:
         raise ValueError(f"{index}: {error}") from error
-    files = [prefix.with_name(f"{prefix.name}.data-{i:05d}-of-{shards:05d}") for i in range(shards)]
-    data = [file.read_bytes() for file in files]
-    tensors = {}
-    for name, (dtype, shape, shard, offset, size) in variables.items():
-        if shard >= shards or offset + size > len(data[shard]):
-            where = files[min(shard, shards - 1)]
-            raise ValueError(f"{where}: too short for {name} (truncated, or not the file of this index)")
-        flat = torch.frombuffer(bytearray(data[shard][offset : offset + size]), dtype=dtype)
-        tensors[name] = flat.reshape(shape)
-    return tensors
+    files = {i: prefix.with_name(f"{prefix.name}.data-{i:05d}-of-{shards:05d}") for i in _used(variables.values())}
+    _check_files(index, files, variables, shards)
+    return {name: _read(files[place.shard], place) for name, place in variables.items()}
+
+
+class _Place(NamedTuple):
+    """Where the values of a variable are, and what they are."""
+
+    dtype: torch.dtype
+    shape: list[int]
+    shard: int
+    offset: int
+    size: int
+
+
+def _used(variables: Iterable[_Place]) -> list[int]:
+    return sorted({place.shard for place in variables})
+
+
+def _check_files(index: Path, files: Mapping[int, Path], variables: Mapping[str, _Place], shards: int) -> None:
+    """Raise an error unless the data files are plain ones beside the index, and hold what it says, once."""
+    sizes = {}
+    for shard, file in files.items():
+        if shard >= shards:
+            raise ValueError(f"{index}: damaged: it names data file {shard} of {shards}")
+        check_regular(file)
+        if file.resolve().parent != index.resolve().parent:  # in the Hub's cache both are links into one folder
+            raise ValueError(f"{file}: must lie beside its index, got a link to another folder")
+        sizes[shard] = file.stat().st_size
+    for name, place in variables.items():
+        if place.offset + place.size > sizes[place.shard]:
+            raise ValueError(f"{files[place.shard]}: too short for {name} (truncated, or not the file of this index)")
+    claimed = sum(place.size for place in variables.values())
+    if claimed > sum(sizes.values()):
+        raise ValueError(f"{index}: its variables claim {claimed:,} bytes, the data files have {sum(sizes.values()):,}")
+
+
+def _read(file: Path, place: _Place) -> Tensor:
+    data = bytearray(place.size)
+    with open(file, "rb") as stream:
+        stream.seek(place.offset)
+        read = stream.readinto(data)
+    if read != place.size:
+        raise ValueError(f"{file}: changed while it was read")
+    return torch.frombuffer(data, dtype=place.dtype).reshape(place.shape)
 
 
 def drop_optimizer_state(variables: Mapping[str, Value]) -> dict[str, Value]:
@@ -72,19 +116,19 @@ def drop_optimizer_state(variables: Mapping[str, Value]) -> dict[str, Value]:
     return {name: value for name, value in variables.items() if not re.search(SLOTS, name)}
 
 
-def _entry(message: Message) -> tuple[torch.dtype, list[int], int, int, int]:
-    """Return (dtype, shape, shard, offset, size) of a BundleEntryProto."""
+def _entry(message: Message) -> _Place:
+    """Read a BundleEntryProto."""
     code = _int(message, 1)
     if code not in DTYPES or 7 in message:
         raise ValueError(f"holds a variable of type {code} or a sliced one; only plain numeric ones are read")
-    shape: list[int] = []
-    for dims in message.get(2, []):
-        for dim in _message(_bytes(dims)).get(2, []):
-            shape.append(_int(_message(_bytes(dim)), 1))
+    dims = [dim for shape in message.get(2, []) for dim in _message(_bytes(shape)).get(2, [])]
+    if len(dims) > MOST_AXES:
+        raise ValueError(f"damaged: a variable has {len(dims)} axes")
+    shape = [_int(_message(_bytes(dim)), 1) for dim in dims]
     dtype, size = DTYPES[code], _int(message, 5)
-    if torch.Size(shape).numel() * dtype.itemsize != size or size == 0:
+    if math.prod(shape) * dtype.itemsize != size or size == 0:
         raise ValueError(f"damaged: a variable of shape {shape} and type {dtype} has {size} bytes")
-    return dtype, shape, _int(message, 3), _int(message, 4), size
+    return _Place(dtype, shape, _int(message, 3), _int(message, 4), size)
 
 
 def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -94,7 +138,11 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     footer, position = data[-FOOTER:], 0
     for _ in range(2):  # the handle of an unused block
         _, position = _varint(footer, position)
+    left = len(data)  # blocks do not overlap
     for _, handle in _block(data, footer[position:]):
+        left -= _varint(handle, _varint(handle, 0)[1])[0]
+        if left < 0:
+            raise ValueError("damaged: its blocks overlap")
         yield from _block(data, handle)
 
 
@@ -102,6 +150,8 @@ def _block(data: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Iterate over the (key, value) pairs of one block; of a key only what differs from the key before is stored."""
     offset, position = _varint(handle, 0)
     size, _ = _varint(handle, position)
+    if offset + size > len(data):
+        raise ValueError("truncated")
     block = data[offset : offset + size + 5]
     if len(block) < size + 5 or size < 4:
         raise ValueError("truncated")
@@ -115,6 +165,8 @@ def _block(data: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
         shared, position = _varint(block, position)
         unshared, position = _varint(block, position)
         length, position = _varint(block, position)
+        if shared + unshared > LONGEST_NAME:
+            raise ValueError(f"damaged: a name has more than {LONGEST_NAME} bytes")
         key = key[:shared] + block[position : position + unshared]
         position += unshared
         yield key, block[position : position + length]
@@ -157,13 +209,13 @@ def _bytes(value: int | bytes) -> bytes:
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
     """Return (value, next position) of a little-endian base-128 number."""
-    value = shift = 0
-    while True:
-        byte = data[position]
-        value |= (byte & 127) << shift
-        position, shift = position + 1, shift + 7
+    value = 0
+    for count in range(VARINT):
+        byte = data[position + count]
+        value |= (byte & 127) << 7 * count
         if byte < 128:
-            return value, position
+            return value, position + count + 1
+    raise ValueError("damaged: a number has more than 64 bits")
 
 
 def _crc32c_table() -> list[int]:

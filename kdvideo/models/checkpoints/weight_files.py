@@ -1,20 +1,22 @@
 """Files of weights as named tensors; nothing that a file holds is ever executed."""
 
-import pickletools
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from kdvideo.files import check_regular
 from kdvideo.models.checkpoints.tf_checkpoint import read_tf
+from kdvideo.models.checkpoints.torch_files import check_tensors, load_torch
 
 WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "module", "network")
 TF_FILE = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+LARGEST_HEADER, MOST_TENSORS = 2**23, 100_000  # of a safetensors file; the largest published ones have some thousand
+LARGEST_STATE = 2**20  # the text file that names the newest checkpoint of TensorFlow
+DEEPEST = 5  # wrappers around a state dict
 KINDS = "safetensors, a TensorFlow checkpoint (prefix or .index), or a file of torch.save"
 
 
@@ -30,14 +32,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     prefix = path.with_name(TF_FILE.sub("", path.name))
     if prefix != path or path.with_name(path.name + ".index").is_file():
         return read_tf(prefix), {}
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    check_regular(path)
     with open(path, "rb") as file:
         head = file.read(9)
     if head[8:] == b"{" or path.suffix == ".safetensors":
         return _read_safetensors(path)
     if head[:2] == b"PK" or head[:1] == b"\x80":
-        return _state_dict(_unpickle(path), path), {}
+        return _state_dict(load_torch(path), path), {}
     raise ValueError(f"{path}: must be a file of weights ({KINDS}), got other content")
 
 
@@ -48,7 +49,8 @@ def _inside(folder: Path) -> Path:
     indices = sorted(folder.glob("*.index"))
     state = folder / "checkpoint"
     if state.is_file():
-        newest = re.search(r'^model_checkpoint_path: "(.+)"', state.read_text(errors="replace"), re.MULTILINE)
+        with open(state, errors="replace") as file:
+            newest = re.search(r'^model_checkpoint_path: "(.+)"', file.read(LARGEST_STATE), re.MULTILINE)
         if newest:  # often a path of the machine that wrote it: the name is what counts
             return folder / f"{Path(newest[1]).name}.index"
     if len(indices) == 1:
@@ -58,55 +60,38 @@ def _inside(folder: Path) -> Path:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with open(path, "rb") as stream:
+        header = int.from_bytes(stream.read(8), "little")
+    if LARGEST_HEADER < header < path.stat().st_size:
+        raise ValueError(f"{path}: its header must have at most {LARGEST_HEADER:,} bytes, got {header:,}")
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except SafetensorError as error:
+            names = list(file.keys())
+            if len(names) > MOST_TENSORS:
+                raise ValueError(f"it must have at most {MOST_TENSORS:,} tensors, got {len(names):,}")
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+    except (SafetensorError, ValueError, TypeError, RuntimeError, LookupError, OverflowError) as error:
         raise ValueError(f"{path}: not a safetensors file, or truncated ({error})") from error
-
-
-def _unpickle(path: Path) -> Any:
-    """Read what torch.save wrote, tensors and plain containers only."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        wanted = _first_import(path, str(error))
-        if wanted is None:
-            reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
-            raise ValueError(f"{path}: truncated, damaged, or no file of torch.save ({reason})") from error
-        raise ValueError(
-            f"{path}: holds more than weights: it wants to import {wanted}, which was not run. Ask its author "
-            "for the bare state dict, or, if you trust the file, load it yourself and save only that"
-        ) from error
-
-
-def _first_import(path: Path, message: str) -> str | None:
-    """Return what a refused pickle wanted to import: PyTorch says it, but for newer pickles of other programs."""
-    named = re.search(r"GLOBAL ([\w.]+)", message)
-    if named or zipfile.is_zipfile(path):
-        return named and named[1]
-    words: list[str] = []
-    try:
-        for operation, argument, _ in pickletools.genops(path.read_bytes()):
-            if operation.name == "STACK_GLOBAL":
-                return ".".join(words[-2:])
-            if isinstance(argument, str):
-                words.append(argument)
-    except ValueError:  # no pickle at all
-        pass
-    return None
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     """Return the state dict inside a training checkpoint."""
-    while isinstance(content, Mapping):
+    for _ in range(DEEPEST):  # a pickle can hold itself
+        if not isinstance(content, Mapping):
+            break
         if content and all(isinstance(value, Tensor) for value in content.values()):
-            return {str(key): value for key, value in content.items()}
+            return _checked({str(key): value for key, value in content.items()}, path)
         inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
         if not inner:
-            keys = [str(key) for key in content][:10]
+            keys = [key if isinstance(key, str) else f"a {type(key).__name__}" for key in list(content)[:10]]
             raise ValueError(f"{path}: must hold a state dict, itself or under one of {list(WRAPPERS)}, got {keys}")
         content = inner[0]
     raise ValueError(f"{path}: must hold a state dict, got a {type(content).__name__}")
+
+
+def _checked(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    try:
+        check_tensors(tensors.values(), path.stat().st_size)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return tensors

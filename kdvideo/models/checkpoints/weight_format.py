@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+MOST_PROBLEMS = 1000  # listed; a hostile file can have a million
+
 
 def channels_last(value: Tensor, ndim: int) -> Tensor:
     """Bring TensorFlow's (t, h, w, in, out) to (out, in, t, h, w); a vector may come as (1, 1, 1, 1, C)."""
@@ -54,9 +56,25 @@ class WeightFormat:
         matches = (re.search(rf"(?:^|(?<=[./]))(?:{self.signature})", name) for name in names)
         return sorted({match.string[: match.start()] for match in matches if match})
 
+    def rightly_named(self, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the variables under the names that they should have."""
+        return variables
+
     def convert(self, variables: Mapping[str, Any], model: nn.Module, prefix: str = "") -> dict[str, Tensor]:
         """Return the state dict of `model` with these weights, or raise one `ValueError` that lists every misfit."""
+        self.check(variables, model, prefix)
+        variables = self.rightly_named(variables)
         state = {key: value.detach().clone() for key, value in model.state_dict().items()}
+        for key, value in state.items():
+            name = prefix + self.rename(key)
+            if name in variables:
+                found = self.arrange(torch.as_tensor(variables[name]), value.ndim)
+                state[key] = found.to(value.dtype, copy=True)
+        return state
+
+    def check(self, variables: Mapping[str, Any], model: nn.Module, prefix: str = "") -> None:
+        """Raise one `ValueError` that lists every misfit of names and shapes; the model may be without memory."""
+        state, variables = model.state_dict(), self.rightly_named(variables)
         names = {key: prefix + self.rename(key) for key in state}
         # The count of batches seen is no weight: TensorFlow and old PyTorch do not store it.
         needed = {key: name for key, name in names.items() if not key.endswith("num_batches_tracked")}
@@ -66,15 +84,14 @@ class WeightFormat:
         for key, name in names.items():
             if name not in variables:
                 continue
-            value = self.arrange(torch.as_tensor(variables[name]), state[key].ndim)
-            if value.shape != state[key].shape:
-                problems.append(f"{name} gives {tuple(value.shape)}, the model has {tuple(state[key].shape)}")
-                misfits[key] = value.shape
-            state[key] = value.to(state[key].dtype, copy=True)
+            shape = self.arrange(torch.as_tensor(variables[name]).to("meta"), state[key].ndim).shape
+            if shape != state[key].shape:
+                problems.append(f"{name} gives {tuple(shape)}, the model has {tuple(state[key].shape)}")
+                misfits[key] = shape
         if problems:
-            lines = [f"the weights do not fit the model in {len(problems)} places:", *problems]
-            raise ValueError("\n  ".join([*lines, *_advice(model.state_dict(), misfits)]))
-        return state
+            more = [f"... and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+            lines = [f"the weights do not fit the model in {len(problems)} places:", *problems[:MOST_PROBLEMS], *more]
+            raise ValueError("\n  ".join([*lines, *_advice(state, misfits)]))
 
 
 def _advice(state: Mapping[str, Tensor], misfits: Mapping[str, torch.Size]) -> list[str]:

@@ -1,0 +1,1 @@
+"""Hostile files: what they ask for, and what they get."""
