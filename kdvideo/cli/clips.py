@@ -76,9 +76,7 @@ def _resumable(run: Run) -> Run:
             print(f"stopped: {printable(error)}. {CONTINUE}", file=sys.stderr)
             return STOPPED
         except ValueError as error:
-            print(
-                f"error: {printable(error, keep=LINES)}", file=sys.stderr
-            )  # of a list: a line a row
+            print(f"error: {printable(error, keep=LINES)}", file=sys.stderr)  # of a list: a line a row
             return USAGE
         except KeyboardInterrupt:
             print(f"stopped by Ctrl-C. {CONTINUE}", file=sys.stderr)

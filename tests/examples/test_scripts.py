@@ -29,6 +29,7 @@ SAYS = {
     "composed_criterion": "0.5*feature_mse[hidden]",
     "ema_teacher": "with the average as teacher: student",
     "export_student": "program in a process without kdvideo: same logits: True",
+    "features": "rgb + flow-free ",
     "feature_distillation": "the bare student",
     "fsdp2": "holds 7690 of 7690 numbers of the student",
     "hf_trainer": "the checkpoint is the bare student: True",
@@ -188,6 +189,12 @@ def test_a_causal_student_learns_and_its_stream_is_the_clip(folder: Path) -> Non
     assert len(differences) == 6
     assert max(map(float, differences)) < 1e-4
     assert len(set(re.findall(r"state of (\d+) numbers", text))) == 1
+
+
+def test_features_without_flow_are_near_those_with_it(folder: Path) -> None:
+    text = output("features", folder)
+    assert found(r"less their mean: (\S+)", text) > 0.6
+    assert found(r"  rgb \+ flow-free +(\S+) %", text) > found(r"  rgb +(\d\S*) %", text)
 
 
 def test_a_transformer_is_followed(folder: Path) -> None:
