@@ -14,6 +14,8 @@ from kdvideo.clip_input import clip_input, estimator_of
 class _Files(list[dict[str, Any]]):
     """The rows of a manifest that lists some files, without the need for `datasets`."""
 
+    column_names = ("path", "clip", "label", "start", "end")
+
     def __getitem__(self, key: Any) -> Any:
         return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
 
