@@ -33,13 +33,15 @@ def cluster(job: Job, scheduler: str | int, devices: Sequence[str], deadline: fl
     run, gone = uuid.uuid4().hex, False
     with _client(scheduler) as client:
         pool = client.get_executor(pure=False)
-        submit = partial(pool.submit, _make, run, job, tuple(devices), deadline)
+
+        def submit(row: ClipRow) -> Future[Outcome]:
+            with _connected():
+                future: Future[Outcome] = pool.submit(_make, run, job, tuple(devices), deadline, row)
+            return future
 
         def width() -> int:
-            try:
+            with _connected():
                 threads = sum(map(int, client.nthreads().values()))
-            except (OSError, RuntimeError):
-                raise CancelledError from None
             return 2 * max(threads, 4)  # a clip waits at each worker; more workers may come
 
         try:
@@ -52,6 +54,15 @@ def cluster(job: Job, scheduler: str | int, devices: Sequence[str], deadline: fl
                 pool.shutdown(wait=False)
                 with suppress(OSError, RuntimeError):
                     client.run(_forget, run)
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Say as futures do that the scheduler is gone: a client has several errors for it, by the instant."""
+    try:
+        yield
+    except Exception as error:
+        raise CancelledError from error
 
 
 def _outcome(job: Job, future: Future[Outcome], row: ClipRow) -> Outcome:

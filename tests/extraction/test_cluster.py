@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +20,7 @@ from kdvideo.extraction.isolated import Isolated
 from tests.extraction.fakes import Fake, clips, files, row, store
 from tests.extraction.test_faults import ROOT, alive, calls, finish, start, until
 
-pytest.importorskip("distributed")
+ClosedClientError = pytest.importorskip("distributed.client").ClosedClientError
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -134,6 +135,20 @@ def test_no_scheduler(tmp_path: Path) -> None:
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
         pytest.raises(ExtractionError, match=r"no Dask scheduler at tcp://127.0.0.1:1"),
     ):
+        extract(clips(tmp_path, 1), store(tmp_path / "flow"), short_side=48, scheduler="tcp://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("call", ["submit", "nthreads"])
+def test_every_error_of_a_lost_connection_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Fails when `submit` or `width` hands on what Dask raises."""
+
+    def closed(*_: object, **__: object) -> None:
+        raise ClosedClientError("closed")
+
+    client = SimpleNamespace(get_executor=lambda **_: client, submit=lambda *_: None, nthreads=dict)
+    setattr(client, call, closed)
+    monkeypatch.setattr(cluster, "_client", lambda _: nullcontext(client))
+    with pytest.raises(ExtractionError, match="the Dask scheduler is gone"):
         extract(clips(tmp_path, 1), store(tmp_path / "flow"), short_side=48, scheduler="tcp://127.0.0.1:1")
 
 
