@@ -107,9 +107,8 @@ def main() -> None:
         began = time.process_time()
         found[name] = [features(student, part) for part in seen["flow" if name == "flow" else "rgb"]]
         cost[name] = (time.process_time() - began) / (len(videos) + len(others)) + flow_cost * (name == "flow")
-    centered = [found[name][1] - target.mean(0) for name in ("flow", "flow-free")]
-    near = F.cosine_similarity(centered[0], centered[1]).mean()
-    print(f"cosine to the features of flow, less their mean: {float(near):.3f}")
+    wanted, given = (found[name][1] - target.mean(0) for name in ("flow", "flow-free"))
+    print(f"cosine to the features of flow, less their mean: {float(F.cosine_similarity(wanted, given).mean()):.3f}")
     for names in (("rgb",), ("flow",), ("flow-free",), ("rgb", "flow"), ("rgb", "flow-free")):
         parts = [torch.cat([found[name][i] for name in names], 1) for i in (0, 1)]
         rate = probe(parts[0], labels, parts[1], truth)
