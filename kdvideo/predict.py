@@ -36,7 +36,7 @@ class Predictor:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     network = models.s3dg(2, depth_multiplier=0.125)
-        ...     models.checkpoints.save(network, f"{folder}/a.safetensors", classes=["run", "sit"])
+        ...     models.checkpoints.save(network, f"{folder}/a.safetensors", classes=["run", "sit"], input_spec={})
         ...     Predictor(f"{folder}/a.safetensors").classes
         ['run', 'sit']
     """

@@ -1,5 +1,6 @@
 """Whatever is wrong with a file is a ClipError that names the file and the reason."""
 
+import base64
 import os
 import pickle
 import resource
@@ -16,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from kdvideo.data import ClipError, probe, read_frames, unreadable_clips
+from kdvideo.data.video import container as opening
 from kdvideo.data.video.container import open_video
 from tests.data.videos import picture, write_audio, write_video
 
@@ -29,6 +31,8 @@ def refused(path, reason):
         assert info.value.reason in str(info.value)
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 def test_missing_and_not_a_file(tmp_path):
     refused(tmp_path / "none.mp4", "no such file")
     refused(tmp_path, "not a regular file")
@@ -36,6 +40,7 @@ def test_missing_and_not_a_file(tmp_path):
     refused(tmp_path / "pipe.mp4", "not a regular file")
     with pytest.raises(ClipError, match="null"):
         read_frames("a\0b.mp4")
+    refused(tmp_path / ("x" * 300 + ".mp4"), "too long")
 
 
 TEXTS = {
@@ -49,6 +54,8 @@ TEXTS = {
 }
 
 
+@pytest.mark.security
+@pytest.mark.reliability("E6")
 @pytest.mark.parametrize("text", TEXTS)
 def test_pages_and_playlists_are_not_opened(tmp_path, text):
     write_video(tmp_path / "video.mp4", 2)
@@ -75,6 +82,80 @@ def test_pages_and_playlists_are_not_opened(tmp_path, text):
         assert not called.is_set()
 
 
+class Canary:
+    """A server on this machine that notes whether it was called."""
+
+    def __enter__(self):
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.server.settimeout(0.5)
+        self.called = False
+        self.url = f"http://127.0.0.1:{self.server.getsockname()[1]}"
+        self.thread = threading.Thread(target=self._listen)
+        self.thread.start()
+        return self
+
+    def _listen(self):
+        try:
+            self.server.accept()[0].close()
+            self.called = True
+        except TimeoutError:
+            pass
+
+    def __exit__(self, *_):
+        self.thread.join()
+        self.server.close()
+
+
+EXTENSIONS = {"extension_picky": "0", "allowed_extensions": "ALL", "allowed_segment_extensions": "ALL"}
+PLAYLISTS = (
+    "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}/a.ts\n#EXT-X-ENDLIST\n",
+    "ffconcat version 1.0\nfile {url}/a.mp4\n",
+)
+
+
+@pytest.mark.security
+@pytest.mark.reliability("E6")
+@pytest.mark.parametrize("text", PLAYLISTS)
+def test_no_address_is_called_though_playlists_be_read(tmp_path, monkeypatch, text):
+    """Fails when `protocol_whitelist` lets http through: the list of formats is out of the way here."""
+    monkeypatch.setattr(opening, "FORMATS", opening.FORMATS + ",hls,concat")
+    path = tmp_path / ("list.m3u8" if "EXTM3U" in text else "list.mp4")  # other names are no playlists of hls
+    with Canary() as canary:
+        path.write_text(text.replace("{url}", canary.url))
+        with pytest.raises(ClipError):
+            read_frames(path)
+    assert not canary.called
+    with Canary() as canary:  # the control: it is called where http is allowed
+        path.write_text(text.replace("{url}", canary.url))
+        with pytest.raises(av.FFmpegError):
+            av.open(f"file:{path}", container_options={"safe": "0", "protocol_whitelist": "file,http,tcp"})
+    assert canary.called
+
+
+@pytest.mark.security
+@pytest.mark.reliability("E6")
+def test_the_allow_list_of_protocols_holds_alone(tmp_path, monkeypatch):
+    """Fails when `protocol_whitelist` is left out: FFmpeg's own lets `data` and `crypto` through.
+
+    The list of formats and FFmpeg's look at extensions are out of the way here.
+    """
+    write_video(tmp_path / "a.ts", [picture(1, 16, 16)])  # a line of a playlist has 4096 bytes at most
+    data = base64.b64encode((tmp_path / "a.ts").read_bytes()).decode()
+    text = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\ndata:video/mp2t;base64,{data}\n#EXT-X-ENDLIST\n"
+    (tmp_path / "list.m3u8").write_text(text)
+    monkeypatch.setattr(opening, "FORMATS", opening.FORMATS + ",hls")
+    open_as_is = av.open
+
+    def open_any(url, container_options, **more):
+        return open_as_is(url, container_options=container_options | EXTENSIONS, **more)
+
+    monkeypatch.setattr(av, "open", open_any)
+    with av.open(f"file:{tmp_path}/list.m3u8", {}) as control:
+        assert len(list(control.decode(video=0))) == 1
+    with pytest.raises(ClipError):
+        read_frames(tmp_path / "list.m3u8")
+
+
 def test_pictures_are_not_videos(tmp_path):
     with av.open(str(tmp_path / "a.png"), "w", format="image2", options={"update": "1"}) as container:
         out = container.add_stream("png", rate=1)
@@ -84,6 +165,8 @@ def test_pictures_are_not_videos(tmp_path):
     refused(tmp_path / "a.mp4", "unknown container")
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 def test_empty_and_audio_only(tmp_path):
     (tmp_path / "empty.mp4").touch()
     refused(tmp_path / "empty.mp4", "the file is empty")
@@ -93,6 +176,8 @@ def test_empty_and_audio_only(tmp_path):
     refused(tmp_path / "cover.mp4", "no video stream")
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 @pytest.mark.parametrize("name", ["a.mp4", "faststart.mp4", "b.avi"])
 @pytest.mark.parametrize("part", [0.02, 0.4, 0.8, 0.95])
 def test_truncated(tmp_path, name, part):
@@ -105,6 +190,8 @@ def test_truncated(tmp_path, name, part):
     refused(tmp_path / name, "truncated: [0-9]+ of the 40 frames|truncated: its end is missing|damaged")
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 def test_no_frames(tmp_path):
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         out = container.add_stream("libx264", rate=10)
@@ -113,6 +200,8 @@ def test_no_frames(tmp_path):
     refused(tmp_path / "a.mp4", "damaged|no video")
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 def test_avi_with_empty_chunks_is_whole(tmp_path):
     """Fails when `packets < stream.frames` judges AVI files too."""
     write_video(tmp_path / "a.avi", 20, codec="mpeg4", stamps=[*range(10), *range(15, 25)])
@@ -199,6 +288,8 @@ def _png(side):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+@pytest.mark.security
+@pytest.mark.reliability("B6")
 @pytest.mark.parametrize("declared", [64, 10000])
 def test_bombs_are_refused_before_memory_is_taken(tmp_path, declared):
     """Pictures of 10000 x 10000, in a file that says so or one that says 64 x 64."""
@@ -219,6 +310,8 @@ def test_bombs_are_refused_before_memory_is_taken(tmp_path, declared):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
 
 
+@pytest.mark.security
+@pytest.mark.reliability("B6")
 def test_clips_that_would_fill_the_memory_are_refused(tmp_path):
     write_video(tmp_path / "a.mp4", 2, stamps=[0, 3600], rate=1)
     with pytest.raises(ClipError, match="bytes"):

@@ -38,6 +38,8 @@ FILES = {
 }
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 @pytest.mark.parametrize("kind", FILES)
 def test_every_frame_of_every_kind_of_file_whole_and_by_windows(kind, tmp_path):
     name, options = FILES[kind]
@@ -55,6 +57,7 @@ def clip(tmp_path):
     return tmp_path / "a.mp4"
 
 
+@pytest.mark.reliability("B3")
 @pytest.mark.parametrize(("fps", "length"), [(10, 20), (5, 10), (25, 49), (3, 6), (100, 196), (0.5, 1)])
 def test_grid_frames_are_the_nearest_in_time(clip, fps, length):
     found = numbers(read_frames(clip, fps=fps))
@@ -62,6 +65,7 @@ def test_grid_frames_are_the_nearest_in_time(clip, fps, length):
     assert all(abs(number / 10 - k / fps) <= 0.05 + 1e-9 for k, number in enumerate(found))
 
 
+@pytest.mark.reliability("B3", "B2")
 @pytest.mark.parametrize("fps", [3, 25, 60])
 @pytest.mark.parametrize("start", [0.0, 0.2])
 def test_variable_frame_rate_is_sampled_by_time(tmp_path, fps, start):
@@ -137,6 +141,8 @@ def test_colours_are_right_and_unbiased(tmp_path):
     assert error.mean().abs() < 0.5
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_rotation_is_applied(tmp_path, degrees):
     write_video(tmp_path / "a.mp4", [gradient().numpy()] * 3, pix_fmt="yuv444p", rotation=degrees)
@@ -181,11 +187,15 @@ def test_rotation_agrees_with_opencv(tmp_path):
     assert (read_frames(tmp_path / "a.mp4")[0].float() - theirs).abs().mean() < 5
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 def test_pixels_that_are_not_square(tmp_path):
     write_video(tmp_path / "a.mp4", 3, aspect=Fraction(2, 1))
     assert read_frames(tmp_path / "a.mp4", short_side=24).shape == (3, 3, 24, 64)
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 def test_odd_size(tmp_path):
     write_video(tmp_path / "a.mp4", [picture(i, 47, 65) for i in range(3)], pix_fmt="yuv444p")
     frames = read_frames(tmp_path / "a.mp4")
@@ -193,6 +203,8 @@ def test_odd_size(tmp_path):
     assert numbers(frames) == [0, 1, 2]
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 def test_one_frame(tmp_path):
     write_video(tmp_path / "a.mp4", 1)
     assert numbers(read_frames(tmp_path / "a.mp4", fps=25)) == [0]
@@ -209,6 +221,8 @@ NAMES = [
 ]
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_names_relative_and_absolute(tmp_path, monkeypatch, name):
     write_video(tmp_path / "plain.mp4", 2)
@@ -217,6 +231,8 @@ def test_odd_names_relative_and_absolute(tmp_path, monkeypatch, name):
     assert len(read_frames(name)) == len(read_frames(tmp_path / name)) == 2
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
 def test_frames_that_an_edit_list_cuts_off_are_not_shown(tmp_path):
     write_video(tmp_path / "a.mp4", 10, options={"bf": "0", "g": "5"})
     data = bytearray((tmp_path / "a.mp4").read_bytes())

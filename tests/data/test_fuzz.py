@@ -85,8 +85,13 @@ print(taken["frames"], taken["error"])
 """
 
 
+@pytest.mark.faults
+@pytest.mark.security
+@pytest.mark.reliability("B1")
 @pytest.mark.parametrize(("count", "seed"), [(60, 0), pytest.param(500, 1, marks=pytest.mark.slow)])
-def test_damaged_files_give_frames_or_a_clip_error(tmp_path, count, seed):
+def test_damaged_files_give_frames_or_a_clip_error(tmp_path, count, seed, record_property):
+    """Fails when `open_video` turns `av.FFmpegError` alone into a `ClipError`."""
+    record_property("trials", count)
     command = [sys.executable, "-c", CHILD, str(tmp_path), str(count), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -95,8 +100,11 @@ def test_damaged_files_give_frames_or_a_clip_error(tmp_path, count, seed):
     assert min(frames, errors) > count // 10
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B10")
 @pytest.mark.slow
-def test_nothing_is_left_open_and_memory_does_not_grow(tmp_path):
+def test_nothing_is_left_open_and_memory_does_not_grow(tmp_path, record_property):
+    """Fails when `open_video` does not close its container."""
     write_video(tmp_path / "a.mp4", 10, options={"g": "5"})
     write_video(tmp_path / "b.avi", 10, codec="mpeg4")
     write_audio(tmp_path / "c.mp4")
@@ -112,5 +120,6 @@ def test_nothing_is_left_open_and_memory_does_not_grow(tmp_path):
 
     files, before = opens(300)
     again, after = opens(2000)
+    record_property("worst", f"{after - before} KiB more after 2000 clips")
     assert again == files
     assert after - before <= 5 * 1024  # KiB

@@ -74,6 +74,7 @@ def write(tmp_path, text, name="list.csv"):
         '"a b.mp4", "run"\n\n c.mp4 ,\tjump\n'.replace(', "', ',"'),
     ],
 )
+@pytest.mark.reliability("B9")
 def test_csv_dialects(tmp_path, text):
     touch(tmp_path, "a b.mp4", "c.mp4")
     manifest = from_csv(write(tmp_path, text))
@@ -108,6 +109,8 @@ def test_class_names_in_either_unicode_form_are_one_class(tmp_path):
     assert manifest.features["label"].names == ["caf\u00e9"]
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B9")
 def test_every_bad_row_is_named_in_one_report(tmp_path):
     touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
     rows = [
@@ -182,6 +185,8 @@ LABELS = st.one_of(FIELD, st.integers(-3, 9).map(str), st.floats().map(str), st.
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(["a.mp4", "b.mp4", "../a.mp4", "", "none.mp4"]), LABELS), max_size=5))
+@pytest.mark.faults
+@pytest.mark.reliability("B9")
 def test_any_csv_is_a_manifest_or_one_report(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("csv")
     touch(folder, "a.mp4", "b.mp4")
@@ -200,6 +205,8 @@ def test_any_csv_is_a_manifest_or_one_report(tmp_path_factory, rows):
 
 @settings(deadline=None, max_examples=60)
 @given(st.binary(max_size=200))
+@pytest.mark.faults
+@pytest.mark.reliability("B9")
 def test_any_bytes_are_a_report(tmp_path_factory, data):
     with pytest.raises(ManifestError):
         from_csv(write(tmp_path_factory.mktemp("csv"), data))
