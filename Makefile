@@ -8,7 +8,7 @@ UV := env -u UV_FIND_LINKS VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 $(VENV)/.stamp: requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet uv
-	$(UV) pip install --quiet -r requirements/lock.txt
+	$(UV) pip install --quiet --require-hashes -r requirements/lock.txt
 	$(UV) pip install --quiet --no-deps -e .
 	touch $@
 
@@ -48,4 +48,4 @@ slow: $(VENV)/.stamp  ## the slow fault tests
 
 lock: $(VENV)/.stamp  ## make requirements/lock.txt anew from pyproject.toml and the pins
 	$(UV) pip compile --universal --python-version 3.11 --no-annotate --no-header --extra all \
-	  -c requirements/constraints.txt pyproject.toml -o requirements/lock.txt
+	  --generate-hashes -c requirements/constraints.txt pyproject.toml -o requirements/lock.txt

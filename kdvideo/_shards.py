@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ MAX_VIEW = 2**31
 ANY = -1  # in a shape: the length of the item
 # Ids are a tensor and not metadata: an open file keeps its metadata in memory.
 _CLIP, _VIEW, LENGTH, _FINGERPRINT = "clip", "view", "length", "fingerprint"
+_CHECKS, _KEYS = "crc32.", "crc32"  # before the name of a tensor: that of each item in it; that of the rest of the file
 
 
 def write_shard(
@@ -34,10 +37,34 @@ def write_shard(
     """
     text = bytearray(json.dumps(list(ids)).encode("ascii"))
     keys = {_CLIP: torch.frombuffer(text, dtype=torch.uint8), _VIEW: torch.tensor(views, dtype=torch.int64)}
-    data = save({**keys, **rows}, {_FINGERPRINT: json.dumps(dict(fingerprint), sort_keys=True)})
+    starts = _ends(rows[LENGTH]) if LENGTH in rows else None
+    checks = {_CHECKS + name: _checks(values, starts) for name, values in rows.items() if name != LENGTH}
+    tensors = {**keys, **rows, **checks}
+    tensors[_KEYS] = torch.tensor([_check_of_keys(tensors)])
+    data = save(tensors, {_FINGERPRINT: json.dumps(dict(fingerprint), sort_keys=True)})  # one entry: they have no order
     path = folder / (_digest(data) + SUFFIX)
     write_atomic(path, data)
     return path
+
+
+def _checks(values: Tensor, starts: Tensor | None) -> Tensor:
+    """Return the CRC-32 of each item."""
+    ends = range(len(values) + 1) if starts is None else starts.tolist()
+    return torch.tensor([_check(values[a:b]) for a, b in pairwise(ends)], dtype=torch.int64)
+
+
+def _check(values: Tensor) -> int:
+    return zlib.crc32(tensor_bytes(values))
+
+
+def _check_of_keys(tensors: Mapping[str, Tensor]) -> int:
+    """Return the CRC-32 of what is read when a file is opened: names, and all that says which item is where."""
+    check = 0
+    for name in sorted(tensors):
+        check = zlib.crc32(name.encode(errors="surrogatepass"), check)
+        if name in (_CLIP, _VIEW, LENGTH) or name.startswith(_CHECKS):
+            check = zlib.crc32(tensor_bytes(tensors[name]), check)
+    return check
 
 
 def _digest(data: bytes) -> str:
@@ -53,11 +80,18 @@ class Shard:
     shapes: dict[str, tuple[int, ...]]
     starts: Tensor | None
     file: Any
+    checks: dict[str, Tensor]
 
     def rows(self, name: str, number: int) -> Tensor:
-        """Read the rows of one item, (1, ...), or (length, ...): nothing else of the file is read."""
+        """Read the rows of one item, (1, ...), or (length, ...): nothing else of the file is read.
+
+        Raises:
+            ValueError: they are not those that were written; files without checksums are taken as they are.
+        """
         start, stop = (number, number + 1) if self.starts is None else self.starts[number : number + 2].tolist()
         rows: Tensor = self.file.get_slice(name)[start:stop]
+        if name in self.checks and _check(rows) != int(self.checks[name][number]):
+            raise damaged(self.path, f"{name} of its item {number} is not what was written")
         return rows
 
     def verify(self) -> None:
@@ -73,7 +107,9 @@ def open_shard(path: Path) -> tuple[Shard, list[str], Tensor]:
         fingerprint = dict(json.loads(file.metadata()[_FINGERPRINT]))
         ids, views = json.loads(tensor_bytes(file.get_tensor(_CLIP))), file.get_tensor(_VIEW)
         lengths = file.get_tensor(LENGTH) if LENGTH in file.keys() else None  # noqa: SIM118
-        names = [name for name in file.keys() if name not in (_CLIP, _VIEW, LENGTH)]  # noqa: SIM118
+        checks = _read_checks(file)
+        keys = (_CLIP, _VIEW, LENGTH, _KEYS)
+        names = [name for name in file.keys() if name not in keys and not name.startswith(_CHECKS)]  # noqa: SIM118
         sizes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged(path, repr(error)) from error
@@ -86,14 +122,34 @@ def open_shard(path: Path) -> tuple[Shard, list[str], Tensor]:
     if not sizes or any(size[:1] != (rows,) for size in sizes.values()):
         raise damaged(path, f"it has {sizes}, not {rows} rows for {len(ids)} items")
     length = () if starts is None else (ANY,)
-    return Shard(path, fingerprint, {name: length + size[1:] for name, size in sizes.items()}, starts, file), ids, views
+    return (
+        Shard(path, fingerprint, {name: length + size[1:] for name, size in sizes.items()}, starts, file, checks),
+        ids,
+        views,
+    )
+
+
+def _read_checks(file: Any) -> dict[str, Tensor]:
+    """Return the checksums of the items by tensor, none in an old file; ValueError where the keys are damaged."""
+    names = [name for name in file.keys() if name != _KEYS]  # noqa: SIM118
+    if _KEYS not in file.keys():  # noqa: SIM118
+        return {}
+    read = [name for name in names if name in (_CLIP, _VIEW, LENGTH) or name.startswith(_CHECKS)]
+    tensors = {name: file.get_tensor(name) if name in read else torch.empty(0) for name in names}
+    if file.get_tensor(_KEYS).tolist() != [_check_of_keys(tensors)]:
+        raise ValueError("its list of items is not the one that was written")
+    return {name.removeprefix(_CHECKS): values for name, values in tensors.items() if name.startswith(_CHECKS)}
+
+
+def _ends(lengths: Tensor) -> Tensor:
+    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
 
 
 def _starts(path: Path, lengths: Tensor, items: int) -> Tensor:
     """Return where the rows of each item begin, and where the last ones end."""
     if lengths.dtype != torch.int64 or lengths.shape != (items,) or bool(((lengths < 0) | (lengths >= MAX_VIEW)).any()):
         raise damaged(path, f"its lengths are not {items} numbers")
-    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    return _ends(lengths)
 
 
 def damaged(path: Path, reason: str) -> ValueError:

@@ -41,7 +41,9 @@ class TeacherCache:
     A sample is a video clip, an image or a text. Values are stored in files of a few hundred items that appear whole
     or not at all, so that a killed pass continues where it was and several processes write into one folder. Every file
     holds the fingerprint; opening a folder with another one raises. Reading takes single items out of memory-mapped
-    files. Opening one took 0.6 µs and 75 bytes of memory per item, measured on 400 thousand items at 8 views a clip.
+    files and compares each with its checksum; files from before there were any are read as they are. Opening one took
+    0.6 µs and 75 bytes of memory per item, measured on 400 thousand items at 8 views a clip, and 8 bytes for each
+    checksum.
 
     Args:
         folder: made when the first file is written.
@@ -163,7 +165,8 @@ class TeacherCache:
 
         Raises:
             KeyError: the cache does not hold them all; says what is missing and what is there.
-            ValueError: items of other lengths than the mask says, or of different lengths and no mask.
+            ValueError: items of other lengths than the mask says, or of different lengths and no mask; an item that is
+                not the one that was written.
         """
         ids, views = pairs(ids, views)
         places = self._index.find(ids, views)

@@ -1,7 +1,7 @@
 """Measure exported networks beside eager PyTorch: size of the file, clips per second, difference, and int8.
 
-Every round runs eager, `torch.export` and onnxruntime once each, and eager again (A/A), on one clip in one thread; ratios
-are formed within a round. With weights of a trained network and its test clips, the accuracy in float32 and int8 too.
+Every round runs eager, `torch.export` and onnxruntime once each, and eager again (A/A), on one clip in one thread;
+ratios are formed within a round. With weights of a trained network and its test clips, the accuracy in float32 and int8 too.
 
     python -m benchmarks.speed.export
     python -m benchmarks.speed.export --weights student.safetensors --clips clips/test
@@ -100,7 +100,7 @@ def markdown(result: dict[str, Any]) -> str:
     heads = ["", "file", "difference from eager", "of int8 from float32", "clips/s, eager = 1, median (and range)"]
     told = result["accuracy"]
     accuracy = (
-        f"Accuracy on {told['clips']} clips: {told['float32']:.1f} % in float32, {told['int8']:.1f} % with int8 weights."
+        f"Accuracy on {told['clips']} clips: {told['float32']:.1f} % in float32, {told['int8']:.1f} % in int8."
         if told
         else "Accuracy with int8 weights: not run."
     )
