@@ -1,72 +1,83 @@
-"""Every public name has an entry on a page of docs/api."""
+"""Every public name has an anchor on a page of docs/api, under the path that users import it from."""
 
 import importlib
 import inspect
-import re
-from collections.abc import Iterator, Sequence
+import sys
+import zlib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import griffe
 import pytest
-import yaml
 
-import kdvideo as kd
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "docs"))
+try:
+    import api_hook
+finally:
+    sys.path.remove(str(ROOT / "docs"))
 
-API = Path(__file__).resolve().parents[2] / "docs" / "api"
-ENTRY = re.compile(r"^::: (\S+)\n(?:    options: (.*)\n)?", re.M)
-ROOMS = (
-    "",
-    ".functional",
-    ".losses",
-    ".projectors",
-    ".data",
-    ".detection",
-    ".extraction",
-    ".flow",
-    ".models",
-    ".training",
-)
-
-
-def entries() -> Iterator[Any]:
-    """The objects that the entries of all pages show."""
-    for page in API.glob("*.md"):
-        for target, options in ENTRY.findall(page.read_text() + "\n"):
-            yield from shown(target, (yaml.safe_load(options or "{}")).get("members"))
-
-
-def shown(target: str, members: Sequence[str] | None) -> Iterator[Any]:
-    try:
-        module: Any = importlib.import_module(target)
-    except ModuleNotFoundError:
-        holder, name = target.rsplit(".", 1)
-        yield getattr(importlib.import_module(holder), name)
-        return
-    yield module
-    if members is None:
-        own = [name for name, thing in vars(module).items() if getattr(thing, "__module__", None) == target]
-        members = getattr(module, "__all__", own)
-    # Where a file and what it holds have one name, the page shows the file, and not the function.
-    files = {path.stem for folder in getattr(module, "__path__", ()) for path in Path(folder).iterdir()}
-    yield from (getattr(module, name) for name in members if name not in files)
+ENTRIES = [path for page in (ROOT / "docs" / "api").glob("*.md") for path in api_hook.ENTRY.findall(page.read_text())]
+PACKAGES = [
+    f"kdvideo{room}"
+    for room in (
+        "",
+        ".functional",
+        ".losses",
+        ".projectors",
+        ".data",
+        ".detection",
+        ".extraction",
+        ".flow",
+        ".models",
+        ".training",
+    )
+]
 
 
-def public(module: ModuleType) -> dict[str, Any]:
-    """What a module exports, without constants, which have no docstring."""
-    things = {name: getattr(module, name) for name in module.__all__}
-    return {name: thing for name, thing in things.items() if inspect.getdoc(type(thing)) != inspect.getdoc(thing)}
+def named(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_public_names_have_an_entry(room: str) -> None:
-    found = {id(thing) for thing in entries()}
-    missing = [
-        name for name, thing in public(importlib.import_module(f"kdvideo{room}")).items() if id(thing) not in found
-    ]
-    assert missing == []
+@pytest.fixture(scope="module")
+def read() -> griffe.Module:
+    """The library as mkdocstrings reads it."""
+    return griffe.load("kdvideo", search_paths=[str(ROOT)], resolve_aliases=True)
 
 
-def test_most_names_are_looked_for() -> None:
-    assert len(public(kd)) > 60
-    assert len(public(kd.functional)) > 50
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_have_an_entry(package: str) -> None:
+    """Fails when a name of `__all__` is on no page; what two packages export needs one entry."""
+    found = {id(named(path)) for path in ENTRIES}
+    things = {name: named(f"{package}.{name}") for name in importlib.import_module(package).__all__}
+    assert [name for name, thing in things.items() if id(thing) not in found and not inspect.ismodule(thing)] == []
+
+
+def test_every_entry_is_what_users_import(read: griffe.Module) -> None:
+    """Fails when a function is entered whose file has its name: mkdocstrings shows the file then."""
+    assert len(ENTRIES) == len(set(ENTRIES)) > 250
+    for path in ENTRIES:
+        assert read[path.removeprefix("kdvideo.")].kind is not griffe.Kind.MODULE, path
+        assert named(api_hook.public_of(path)) is named(path)
+
+
+def test_every_class_shows_its_constructor(read: griffe.Module) -> None:
+    classes = [path for path in ENTRIES if inspect.isclass(named(path)) and "__init__" in vars(named(path))]
+    classes = [path for path in classes if not getattr(named(path), "_is_protocol", False)]
+    assert len(classes) > 60
+    written = [path for path in classes if "__init__" in read[path.removeprefix("kdvideo.")].all_members]
+    assert written == classes
+    assert "merge_init_into_class: true" in (ROOT / "mkdocs.yml").read_text()
+
+
+def test_the_table_at_the_head_names_every_entry() -> None:
+    page = type("Page", (), {"file": type("File", (), {"src_uri": "api/flow.md"})})
+    shown = api_hook.on_page_markdown((ROOT / "docs" / "api" / "flow.md").read_text(), page=page)
+    assert shown.index("| [`DISEstimator`][kdvideo.flow.DISEstimator] | OpenCV's") < shown.index("::: ")
+    assert "[](){#kdvideo.flow.tvl1}\n\n::: kdvideo.flow.tvl1.estimate.tvl1" in shown
+
+
+def test_the_inventories_link_the_names_of_signatures() -> None:
+    lines = zlib.decompress(api_hook._inventory("torch", api_hook.OF_TORCH).split(b"\n", 4)[4]).decode().splitlines()
+    assert "torch.Tensor py:class 1 tensors.html#$ -" in lines
