@@ -1,7 +1,8 @@
 """Measure exported networks beside eager PyTorch: size of the file, clips per second, difference, and int8.
 
 Every round runs eager, `torch.export` and onnxruntime once each, and eager again (A/A), on one clip in one thread;
-ratios are formed within a round. With weights of a trained network and its test clips, the accuracy in float32 and int8 too.
+ratios are formed within a round. With weights of a trained network and its test clips, the accuracy in float32 and int8
+too.
 
     python -m benchmarks.speed.export
     python -m benchmarks.speed.export --weights student.safetensors --clips clips/test
@@ -79,9 +80,9 @@ def accuracies(network: models.Network, weights: str, clips: str) -> dict[str, A
     views = data.PairedClips(manifest, train=False, input_range=spec.value_range, **size)
     batch = torch.stack([spec.normalize(views[k]["rgb"]) for k in range(len(views))])
     labels, right = torch.tensor(manifest["label"]), {}
-    exact = [network(part).argmax(1) for part in batch.split(16)]
+    exact = [network(part).argmax(1) for part in batch.split(16)]  # type: ignore[no-untyped-call]
     quantize(network)
-    small = [network(part).argmax(1) for part in batch.split(16)]
+    small = [network(part).argmax(1) for part in batch.split(16)]  # type: ignore[no-untyped-call]
     for name, parts in (("float32", exact), ("int8", small)):
         right[name] = round(100 * float((torch.cat(parts) == labels).float().mean()), 2)
     return {"clips": len(labels), **right}
