@@ -70,7 +70,8 @@ def test_every_clip_is_done_or_failed(tmp_path: Path) -> None:
             expected = Fake()(frames) if len(frames) > 1 else torch.zeros(0, 2, 48, 64)
             assert torch.allclose(place(listed["clip"], frames), expected, atol=20 / 254 + 1e-5)
         else:
-            assert info == {"status": "failed", "reason": summary.failed[listed["clip"]]}
+            assert info["origin"]["path"] == listed["path"]
+            assert info["reason"] == summary.failed[listed["clip"]]
     assert not any(".writing" in name for name in files(tmp_path / "flow"))
     assert str(tmp_path).encode() not in b"".join(files(tmp_path / "flow").values())
 
@@ -107,11 +108,13 @@ def test_started_again_it_does_only_what_is_left(tmp_path: Path) -> None:
     assert extract(rows[:2], place, short_side=SIDE).done == 2
     assert extract(rows, place, short_side=SIDE).failed == {"late.mp4": "no such file"}
     before = files(tmp_path / "flow")
-    write_clip(tmp_path / "late.mp4", 200)
     again = extract(rows, place, short_side=SIDE)
     assert (again.new, again.done, len(again.failed)) == (0, 3, 1)
     assert files(tmp_path / "flow") == before
-    last = extract(rows, place, short_side=SIDE, retry_failed=True)
+    assert extract(rows, place, short_side=SIDE, retry_failed=True).new == 1
+    write_clip(tmp_path / "late.mp4", 200)
+    with pytest.warns(UserWarning, match="there was none, and now it has"):
+        last = extract(rows, place, short_side=SIDE)
     assert (last.new, last.done, last.failed) == (1, 4, {})
     assert lines(log) == ["10", "20", "200", "30"]
 

@@ -145,7 +145,7 @@ class FlowStore:
                 raise ValueError(f"clip {clip_id!r} must have {flows} flows, got {pixels_writer.flows}")
             sync(file)
             made = sidecars.describe(file, self.codec, flows, size)
-            status.write(sidecars.to_json(self._done(path, flows, size) | made | {"origin": origin}))
+            status.write(sidecars.to_json(self._done(path, flows, size) | made | _of(origin)))
             sync(status)
             # Both files are on the disk: from here on nothing fails for lack of space. The sidecar is removed first and
             # published last, so it never belongs to another file.
@@ -163,7 +163,7 @@ class FlowStore:
         """Record that the flow of a clip cannot be made, why, and of which file; replaces what was there."""
         sidecar = self.sidecar(clip_id)
         with temporary(sidecar.parent, tag(clip_id)) as status:
-            status.write(sidecars.to_json({"status": "failed", "reason": reason, "origin": origin}))
+            status.write(sidecars.to_json({"status": "failed", "reason": reason} | _of(origin)))
             sync(status)
             sidecar.unlink(missing_ok=True)
             self._remove_files(clip_id)
@@ -264,3 +264,7 @@ def check_frames(clip_id: str, flow: Tensor, frames: Tensor) -> Tensor:
 
 def _text(value: object) -> str:
     return str(float(value)) if isinstance(value, int) else str(value)
+
+
+def _of(origin: Origin | None) -> SidecarInfo:
+    return {} if origin is None else {"origin": origin}
