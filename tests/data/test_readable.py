@@ -160,7 +160,7 @@ def test_tests_substitute_nothing(manifest: Dataset) -> None:
 def test_a_disk_that_is_away_for_a_moment_is_waited_for(
     good: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object], code: int, where: str
 ) -> None:
-    container._timeline.cache_clear()
+    container.file_timeline.cache_clear()
     failures, pauses = [code, code], []
     real = {"stat": container.os.stat, "open": av.open}[where]
 
@@ -174,7 +174,7 @@ def test_a_disk_that_is_away_for_a_moment_is_waited_for(
     read(good / "a" / "0.mp4")
     assert pauses == [0.1, 0.4]
     failures += [code] * 9
-    container._timeline.cache_clear()
+    container.file_timeline.cache_clear()
     with pytest.raises(ClipError, match="away"):
         read(good / "a" / "0.mp4")
     assert pauses[2:] == [0.1, 0.4, 1.6]

@@ -89,11 +89,13 @@ def test_started_again_it_does_only_what_is_left(tmp_path: Path) -> None:
     assert extract(rows[:2], place, short_side=SIDE).done == 2
     assert extract(rows, place, short_side=SIDE).failed == {"late.mp4": "no such file"}
     before = files(tmp_path / "flow")
-    write_clip(tmp_path / "late.mp4", 200)
     again = extract(rows, place, short_side=SIDE)
     assert (again.new, again.done, len(again.failed)) == (0, 3, 1)
     assert files(tmp_path / "flow") == before
-    last = extract(rows, place, short_side=SIDE, retry_failed=True)
+    assert extract(rows, place, short_side=SIDE, retry_failed=True).new == 1
+    write_clip(tmp_path / "late.mp4", 200)
+    with pytest.warns(UserWarning, match="there was none, and now it has"):
+        last = extract(rows, place, short_side=SIDE)
     assert (last.new, last.done, last.failed) == (1, 4, {})
     assert lines(log) == ["10", "20", "200", "30"]
 

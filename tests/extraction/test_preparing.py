@@ -69,11 +69,11 @@ def test_the_same_command_continues_and_repeats_no_work(tmp_path: Path) -> None:
     assert prepare(rows[:2], out, **SIZE).new == 2
     assert prepare(rows, out, **SIZE).new == 2
     before = files(out)
-    write_clip(tmp_path / "late.mp4", 200)
     assert prepare(rows, out, **SIZE).new == 0
     assert files(out) == before
+    write_clip(tmp_path / "late.mp4", 200)
     (out / "a" / "clip000.mp4").write_bytes(b"")  # a disk that lost the file's bytes
-    last = prepare(rows, out, **SIZE, retry_failed=True)
+    last = prepare(rows, out, **SIZE)
     assert (last.new, last.done, last.failed) == (2, 4, {})
     assert files(out)["a/clip000.mp4"] == before["a/clip000.mp4"]
     assert not list(out.rglob("*.failed.json"))

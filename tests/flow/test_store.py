@@ -55,9 +55,7 @@ def test_any_relative_path_is_an_id(tmp_path_factory: pytest.TempPathFactory, pa
     assert clip_id in store
 
 
-@pytest.mark.parametrize(
-    "clip_id", ["", "/etc/x", "../x", "a/../../x", "a//b", "a/", "./a", "a\0", "..\\x", "a/" + "é" * 116]
-)
+@pytest.mark.parametrize("clip_id", ["", "/etc/x", "../x", "a/../../x", "a//b", "a/", "./a", "a\0", "..\\x"])
 def test_ids_that_could_escape(tmp_path: Path, clip_id: str) -> None:
     store = kf.FlowStore(tmp_path)
     for use in (store.read, store.__contains__, lambda name: store.write(name, clip_flow())):

@@ -133,7 +133,7 @@ class Timeline:
 
     `keys` is how the decoder's frames are recognized: by presentation time stamp or, where `counted`, by their
     number. `seconds` is the time of each from the first one on. `height` and `width` are as coded; for display
-    pixels are `aspect` wide to 1 high, and then placed as `orientation` says.
+    pixels are `aspect` wide to 1 high, and then placed as `orientation` says. `pictures` is a folder of frames.
     """
 
     path: str
@@ -144,6 +144,7 @@ class Timeline:
     counted: bool
     keys: Ints
     seconds: npt.NDArray[np.float64]
+    pictures: bool = False
 
     @property
     def interval(self) -> float:
@@ -156,17 +157,17 @@ class Timeline:
         return float(np.median(np.diff(self.keys))) if len(self.keys) > 1 else 0.0
 
 
-def timeline(path: PathLike) -> Timeline:
-    """Find when each frame is shown: from the packets and one decoded frame, where the container has times."""
+def status_of(path: PathLike) -> os.stat_result:
+    """Return the status of a file; ClipError where there is none."""
     try:
-        status = os.stat(path)
+        return os.stat(path)
     except (OSError, ValueError) as error:
         raise ClipError(path, _reason(path, error)) from error
-    return _timeline(os.fspath(path), status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=4096)
-def _timeline(path: str, mtime_ns: int, size: int) -> Timeline:
+def file_timeline(path: str, mtime_ns: int, size: int) -> Timeline:
+    """Find when each frame is shown: from the packets and one decoded frame, where the container has times."""
     with open_video(path) as (container, stream):
         # AVI has no presentation times: with B-frames the ones made up from its packets are out of order.
         counted = container.format.name == "avi"

@@ -26,10 +26,7 @@ def folder_timeline(path: str, mtime_ns: int, size: int) -> Timeline:
         ClipError: the folder holds no frames, or a number is missing among them.
     """
     del mtime_ns, size  # of the key
-    try:
-        names = frame_names(os.listdir(path))
-    except OSError as error:
-        raise ClipError(path, error.strerror or "cannot be listed") from error
+    names = _names(path)
     if not names:
         raise ClipError(path, "not a regular file but a folder, and not of frames: numbered jpg or png files")
     first, last = (frame_number(name) for name in (names[0], names[-1]))
@@ -37,18 +34,25 @@ def folder_timeline(path: str, mtime_ns: int, size: int) -> Timeline:
         raise ClipError(path, f"frames {first} to {last} must all be there, got {len(names)} of them")
     height, width = _picture(os.path.join(path, names[0])).shape[:2]
     keys = np.arange(len(names))
-    return Timeline(path, height, width, 1.0, Orientation(), True, keys, keys / RATE)
+    return Timeline(path, height, width, 1.0, Orientation(), True, keys, keys / RATE, pictures=True)
 
 
 def folder_frames(line: Timeline, wanted: Ints) -> Iterator[tuple[int, Any]]:
     """Yield the wanted pictures of a folder, with their numbers from 0 on."""
-    names = frame_names(os.listdir(line.path))
+    names = _names(line.path)
     for number in sorted(set(wanted.tolist())):
         image = _picture(os.path.join(line.path, names[number]))
         if image.shape[:2] != (line.height, line.width):
             size = f"{image.shape[1]}x{image.shape[0]}"
             raise ClipError(line.path, f"{names[number]} has {size} pixels, the first {line.width}x{line.height}")
         yield number, av.VideoFrame.from_ndarray(image, "rgb24")
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return frame_names(os.listdir(path))
+    except OSError as error:
+        raise ClipError(path, error.strerror or "cannot be listed") from error
 
 
 def _picture(path: str) -> Any:

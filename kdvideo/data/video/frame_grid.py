@@ -6,6 +6,7 @@ Legend: T frames, H W space. Frames are uint8 (T, 3, H, W), RGB.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,9 +24,10 @@ from kdvideo.data.video.container import (
     Orientation,
     PathLike,
     Timeline,
+    file_timeline,
     open_video,
+    status_of,
 )
-from kdvideo.data.video.container import timeline as file_timeline
 from kdvideo.data.video.errors import ClipError
 from kdvideo.data.video.frame_folder import folder_frames, folder_timeline
 from kdvideo.data.video.retrying import retried
@@ -132,10 +134,9 @@ def read_frames(
 
 def timeline(path: PathLike) -> Timeline:
     """Find when each frame of a file or of a folder of frames is shown."""
-    if os.path.isdir(path):
-        status = os.stat(path)
-        return folder_timeline(os.fspath(path), status.st_mtime_ns, status.st_size)
-    return file_timeline(path)
+    status = status_of(path)
+    find = folder_timeline if stat.S_ISDIR(status.st_mode) else file_timeline
+    return find(os.fspath(path), status.st_mtime_ns, status.st_size)
 
 
 def _check_arguments(start: float | None, end: float | None, fps: float | None, side: int | None) -> None:
@@ -209,7 +210,7 @@ def _decode(line: Timeline, grid: Ints, height: int, width: int, box: Box) -> Te
     wanted = line.keys[grid[order]]
     out = np.empty((len(grid), 3, box.height, box.width), np.uint8)
     place = _Place(out, height, width, line.orientation, box)
-    if os.path.isdir(line.path):
+    if line.pictures:
         _fill(place, order, wanted, folder_frames(line, wanted))
         return torch.from_numpy(out)
     # A seek may land too late (open groups of pictures, a wrong index), and stamps of packets may be wrong: then every

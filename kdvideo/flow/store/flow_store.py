@@ -158,7 +158,7 @@ class FlowStore:
                 raise ValueError(f"clip {clip_id!r} must have {flows} flows, got {pixels_writer.flows}")
             sync(file)
             found = self._done(path, flows, size) | sidecars.describe(file, self.codec, flows, size)
-            made = sidecars.to_json(found | {"origin": self._relative(origin)})
+            made = sidecars.to_json(found | _of(self._relative(origin)))
             status.write(made)
             sync(status)
             # Both files are on the disk: from here on nothing fails for lack of space. An older sidecar is removed
@@ -180,7 +180,7 @@ class FlowStore:
         """Record that the flow of a clip cannot be made, why, and of which file; replaces what was there."""
         sidecar = self.sidecar(clip_id)
         with temporary(sidecar.parent) as status:
-            status.write(sidecars.to_json({"status": "failed", "reason": reason, "origin": self._relative(origin)}))
+            status.write(sidecars.to_json({"status": "failed", "reason": reason} | _of(self._relative(origin))))
             sync(status)
             sidecar.unlink(missing_ok=True)
             self._remove_files(clip_id)
@@ -286,3 +286,7 @@ def check_frames(clip_id: str, flow: Tensor, frames: Tensor) -> Tensor:
 
 def _text(value: object) -> str:
     return str(float(value)) if isinstance(value, int) else str(value)
+
+
+def _of(origin: Origin | None) -> SidecarInfo:
+    return {} if origin is None else {"origin": origin}

@@ -45,17 +45,18 @@ def load(path: Path) -> SidecarInfo | None:
 
 
 def _check(info: SidecarInfo, name: str) -> None:
+    status = info["status"]
     origin = info.get("origin")
     if origin is not None and not (isinstance(origin, dict) and isinstance(origin["path"], str)):
         raise TypeError("the origin must name a file")
     if origin is not None and len(origin) > 1 and not {"bytes", "mtime_ns", "sha256"} <= set(origin):
         raise KeyError("the origin must have bytes, mtime_ns and sha256")
-    if info["status"] == "failed":
+    if status == "failed":
         if not isinstance(info["reason"], str):
             raise TypeError("the reason must be text")
         return
-    if info["status"] != "done":
-        raise ValueError(f"the status must be 'done' or 'failed', got {info['status']!r}")
+    if status != "done":
+        raise ValueError(f"the status must be 'done' or 'failed', got {status!r}")
     flows, (height, width), file = info["flows"], info["size"], info["file"]
     numbers = (info["frames"], flows, height, width, info["bytes"], *info["crc32"])
     if not all(type(number) is int for number in numbers) or not isinstance(info["sha256"], str):
