@@ -54,6 +54,32 @@ def test_opencv_is_the_same_solver(real: Tensor, backend: backends.Backend) -> N
     assert (ours - theirs).norm(dim=-3).median() < 1e-2
 
 
+STILL = {
+    **kf.PRESETS,
+    "zeros": replace(kf.DEFAULT, border="zeros"),
+    "zeros, linear": replace(kf.DEFAULT, border="zeros", interpolation="bilinear"),
+    "zeros, medians": replace(kf.DEFAULT, border="zeros", median=5, rounds=2),
+    "border": replace(kf.DEFAULT, border="border"),
+    "zeros, coarse": replace(kf.DEFAULT, border="zeros", scale_step=0.5, lambda_=0.3),
+}
+
+
+@pytest.mark.parametrize("name", STILL)
+@pytest.mark.parametrize("backend", [*CPU, "opencv"])
+def test_equal_frames_do_not_move_at_all(backend: backends.Backend, name: str) -> None:
+    """Fails when `eager.warp` samples pixels that do not move: up to 2.2 px at the edge then, with zeros outside."""
+    if backend == "opencv" and (STILL[name].border, STILL[name].interpolation) != ("zeros", "bicubic"):
+        pytest.skip("OpenCV has zeros outside and samples cubically")
+    generator = torch.Generator().manual_seed(0)
+    for height, width in ((37, 61), (64, 48), (97, 131)):
+        noise = torch.randint(0, 256, (1, 1, height, width), generator=generator, dtype=torch.uint8)
+        smooth = texture(height, width, seed=1).view(1, 1, height, width)
+        for frame in (noise, smooth):
+            scale = (0, 255) if frame.is_floating_point() else None
+            flow = kf.tvl1(frame, frame, preset=STILL[name], value_range=scale, backend=backend)
+            assert torch.equal(flow, torch.zeros_like(flow)), f"{float(flow.abs().max())} px"
+
+
 VARIANTS = [
     *({"border": "zeros"}, {"border": "border"}, {"interpolation": "bilinear"}, {"scale_step": 0.5}, {"tau": 0.2}),
     *({"lambda_": 0.3}, {"theta": 0.2}, {"median": 3, "rounds": 2}, {"median": 5}, {"tolerance": 0.05}, {"scales": 1}),

@@ -102,6 +102,15 @@ def a_pair_does_not_depend_on_its_batch() -> None:
 
 
 @check
+def equal_frames_do_not_move_at_all() -> None:
+    for border in ("mask", "zeros", "border"):
+        for interpolation in ("bicubic", "bilinear"):
+            preset = replace(QUICK, iterations=2, min_size=8, border=border, interpolation=interpolation)
+            frames = clips(19, 23)[:, :1].expand(-1, 2, -1, -1)
+            assert torch.equal(fused.solve(frames, preset), torch.zeros(2, 1, 2, 19, 23))
+
+
+@check
 def images_without_texture_or_size_have_no_flow() -> None:
     for size in ((20, 24), (1, 1), (1, 9), (9, 1)):
         for border in ("mask", "zeros", "border"):

@@ -98,6 +98,9 @@ def warp(planes: Tensor, flow: Tensor, preset: TVL1Settings) -> Tensor:
     grid = torch.stack([(x * 2 + 1) / width - 1, (y * 2 + 1) / height - 1], -1)
     outside = "zeros" if preset.border == "zeros" else "border"
     warped = F.grid_sample(planes, grid, preset.interpolation, outside, align_corners=False)
+    # Coordinates from -1 to 1 do not come back to the pixel: rounding puts some of the edge outside, where black pulls
+    # them further out. Pixels that do not move need no sampling.
+    warped = torch.where((flow == 0).all(1, keepdim=True), planes, warped)
     if preset.border != "mask":
         return warped
     # Outside of the frame nothing is known. With all three planes at zero the data term has no direction to pull in,
