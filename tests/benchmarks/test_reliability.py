@@ -50,9 +50,9 @@ def test_the_runner_adds_up_what_tests_did(pytester: pytest.Pytester) -> None:
 
 
 def test_what_was_not_run_says_so() -> None:
-    row = {"trials": 9, "failures": 1, "skipped": 2, "seconds": 3.0, "environment": WHERE}
+    row = {"trials": 9, "failures": 1, "skipped": 2, "seconds": 3.0, "tests": ["tests/a.py::b"], "environment": WHERE}
     lines = render({"A7": row}).splitlines()
-    assert any(line.startswith("| A7 |") and "9 (2 skipped) | 1 |" in line for line in lines)
+    assert any(line.startswith("| A7 |") and "9 (2 skipped) | 1 |" in line and "`a.py`" in line for line in lines)
     assert any(line.startswith("| A8 |") and "not run" in line for line in lines)
 
 
