@@ -127,7 +127,13 @@ def render(result: dict[str, Any]) -> str:
         cells.append([row["method"], f"{row['mean']:.1f}", f"{row['root_mean_square']:.1f}", f"{largest:.1f}", spread])
     count = sum(map(len, result["rows"][0]["pairs"].values()))
     kinds = ", ".join(result["rows"][0]["pairs"])
-    head = ["method", "top-1 (%)", f"root mean square of {count} pairs", "largest", "standard deviation over the seeds"]
+    head = [
+        "method",
+        "top-1 (%)",
+        f"root mean square of {count} pair{'s' if count > 1 else ''}",
+        "largest",
+        "standard deviation over the seeds",
+    ]
     text = (
         f"Scale {result['scale']}: points of top-1 between two runs of one seed that differ in rounding only "
         f"({kinds}, against one thread with {next(iter(result['runs'][AS_MEASURED].values()))['cpu_capability']})."
