@@ -37,16 +37,18 @@ HEAVY = """
 import sys
 from kdvideo.cli import main
 try:
-    main(["extract", "--help"])
+    main([*sys.argv[1:], "--help"])
 except SystemExit as end:
     assert end.code == 0
-rooms = ("kdvideo.data", "kdvideo.flow", "kdvideo.models", "kdvideo.extraction", "kdvideo.training", "av")
+rooms = ("torch", "kdvideo.data", "kdvideo.flow", "kdvideo.models", "kdvideo.extraction", "kdvideo.training", "av")
 print(*sorted(set(rooms) & set(sys.modules)), file=sys.stderr)
 """
 
 
-def test_help_imports_no_room() -> None:
-    done = subprocess.run([sys.executable, "-c", HEAVY], check=True, capture_output=True, text=True)
+@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
+def test_help_imports_neither_torch_nor_a_room(command: list[str]) -> None:
+    """Fails when a command, or the package itself, imports torch before its command line is read."""
+    done = subprocess.run([sys.executable, "-c", HEAVY, *command], check=True, capture_output=True, text=True)
     assert done.stderr == "\n"
 
 
@@ -284,6 +286,14 @@ class TestDoctor:
         assert run("doctor") == 1
         assert "BROKEN: " in capsys.readouterr().out
         assert [finding.topic for finding in doctor_command.examine() if finding.broken] == ["timm"]
+
+    def test_a_package_for_another_torch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Fails when versions are not compared: "operator torchvision::nms does not exist" is all that is said then."""
+        monkeypatch.setattr(metadata, "requires", lambda name: ["numpy", "torch==2.1.0"])
+        finding = doctor_command._package("torchvision")
+        assert finding.broken
+        assert "built for torch 2.1.0" in finding.text
+        assert "pip install --upgrade torch torchvision" in finding.text
 
     def test_a_compiler_that_does_not_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*_: object, **__: object) -> None:

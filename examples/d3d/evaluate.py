@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object, tqdm
+from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from examples.d3d import networks
+from examples.d3d import networks, progress
 from examples.d3d.config import Config, Input, parse, plain_errors
 from examples.d3d.data import Clips, open_clips, prepare
 from examples.d3d.training import Batch, make_accelerator
@@ -40,7 +40,7 @@ def gather(
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)  # type: ignore[arg-type]
     loader = DataLoader(Subset(dataset, list(mine)), worker_init_fn=ignore_signals, **loading)
     rows: list[Any] = []
-    shown = tqdm(loader, desc=desc, leave=False)
+    shown = progress.bar(loader, desc=desc, leave=False)
     for batch in flow.prefetch_to_device(shown, data.to_float, device=accelerator.device):
         with accelerator.autocast():
             rows += rows_of(batch)

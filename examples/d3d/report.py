@@ -53,6 +53,8 @@ def write(config: Config, clips: Clips, trained: list[Trained]) -> None:
     figures.contact_sheet(clips, trained[0].scores, folder / PICTURES[2])
     (folder / "report.md").write_text(markdown(result))
     print(f"\n# D3D report\n\n{table(result)}\nreport, pictures and student.safetensors are in {folder}")
+    clip = clips.test[0]["path"]
+    print(f"next: kdvideo predict --weights {folder / 'student.safetensors'} {clip}")
 
 
 def _plain(value: Any) -> Any:

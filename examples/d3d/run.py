@@ -21,10 +21,19 @@ from examples.d3d.training import make_accelerator
 
 def one_seed(config: Config, clips: Clips, seed: int, accelerator: Accelerator) -> Trained:
     """Train and measure the three networks of one seed; what was trained before is read back."""
+    steps = config.optimizer.steps
+
+    def say(stage: int, what: str) -> None:
+        accelerator.print(f"{stage}/4, seed {seed}: {what}")
+
     # The teacher first: a wrong --teacher ends the run before anything is trained.
+    say(1, "the teacher, which is given" if config.teacher else f"the teacher learns on flow, {steps} steps")
     teacher = train_stream(config, clips, "flow", seed, accelerator)
+    say(2, f"the same network learns on RGB without a teacher, {steps} steps")
     rgb = train_stream(config, clips, "rgb", seed, accelerator)
+    say(3, f"the student, D3D, learns on RGB from labels and teacher, {steps} steps")
     student = train_student(config, clips, teacher, seed, accelerator)
+    say(4, f"all three classify the {len(clips.test)} test clips")
     networks = {"S3D-G RGB": rgb, "S3D-G Flow": teacher, "D3D": student}
     streams = {"S3D-G RGB": "rgb", "S3D-G Flow": "flow", "D3D": "rgb"}
     found = {name: scores(one, streams[name], clips, config, accelerator) for name, one in networks.items()}

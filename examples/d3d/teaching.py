@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import tqdm
 from torch.utils.data import DataLoader
 
 import kdvideo as kd
+from examples.d3d import progress
 from examples.d3d.config import Config
 from examples.d3d.data import Clips, fingerprint, prepare
 from examples.d3d.processes import once
@@ -142,7 +142,7 @@ class _Pass:
         )
         add_flow = online(self.clips) if from_rgb and self.stream == "flow" else unchanged
         complete = lambda batch: add_flow(data.to_float(batch))  # noqa: E731
-        shown = tqdm(loader, desc="outputs of the teacher", unit="batch")
+        shown = progress.bar(loader, desc="outputs of the teacher")
         with StopRequest() as stop, cache.writer() as writer:
             for batch in flow.prefetch_to_device(shown, complete, device=accelerator.device):
                 with accelerator.autocast():

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, tqdm
+from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
+from examples.d3d import progress
 from examples.d3d.config import Config, Optimizer
 from examples.d3d.finite import FiniteSteps, global_means
 from examples.d3d.networks import learning_rate, make_optimizer
@@ -128,7 +129,7 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     log = StepLog(file if accelerator.is_main_process else None, first)
     if accelerator.log_with:
         accelerator.init_trackers(f"tensorboard/{training.name.replace(' ', '-')}")
-    bar = tqdm(total=steps, initial=first, desc=training.name, unit="step")
+    bar = progress.bar(total=steps, initial=first, desc=training.name, unit="step")
     finite = FiniteSteps(bare, skip=training.skip)
 
     def save(done: int) -> None:

@@ -71,8 +71,19 @@ def _package(distribution: str) -> Finding:
         if find_spec(module) is not None:
             import_module(module)
     except Exception as error:  # a library that does not fit raises nearly anything
-        return Finding(distribution, f"{version} cannot be imported: {type(error).__name__}: {error}", broken=True)
-    return Finding(distribution, version)
+        text = f"{version} cannot be imported: {type(error).__name__}: {error}{_fits(distribution)}"
+        return Finding(distribution, text, broken=True)
+    advice = _fits(distribution)
+    return Finding(distribution, f"{version}{advice}", broken=bool(advice))
+
+
+def _fits(distribution: str) -> str:
+    """Return what to do where a package was built for another torch, as torchvision is for one; else nothing."""
+    wanted = re.search(r"^torch\s*\(?==([\w.]+)\)?$", "\n".join(metadata.requires(distribution) or []), flags=re.M)
+    torch = _version("torch")
+    if wanted is None or torch is None or wanted[1] == torch.partition("+")[0]:
+        return ""
+    return f"; it is built for torch {wanted[1]}, and {torch} is here: run pip install --upgrade torch {distribution}"
 
 
 def _version(distribution: str) -> str | None:
@@ -91,7 +102,8 @@ def _hardware() -> list[Finding]:
     cpu += f", {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
     found = [Finding("CPU", cpu)]
     if not torch.cuda.is_available():
-        return [*found, Finding("GPU", "none: torch sees no GPU")]
+        driver = "; a driver is here: install torch's build for CUDA" if shutil.which("nvidia-smi") else ""
+        return [*found, Finding("GPU", f"none: torch sees no GPU{driver}")]
     for number in range(torch.cuda.device_count()):
         try:
             name = torch.cuda.get_device_name(number)
