@@ -70,7 +70,6 @@ def test_every_clip_is_done_or_failed(tmp_path: Path) -> None:
             expected = Fake()(frames) if len(frames) > 1 else torch.zeros(0, 2, 48, 64)
             assert torch.allclose(place(listed["clip"], frames), expected, atol=20 / 254 + 1e-5)
         else:
-            assert info["origin"]["path"] == listed["path"]
             assert info["reason"] == summary.failed[listed["clip"]]
     assert not any(".writing" in name for name in files(tmp_path / "flow"))
     assert str(tmp_path).encode() not in b"".join(files(tmp_path / "flow").values())

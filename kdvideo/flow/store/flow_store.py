@@ -15,7 +15,7 @@ from kdvideo.flow.fields.quantize import dequantize, quantize
 from kdvideo.flow.fields.transforms import check_bound, check_flow
 from kdvideo.flow.store import sidecars
 from kdvideo.flow.store.codecs import LOSSLESS, READERS, FlowCodec
-from kdvideo.flow.store.origins import Origin, what_changed
+from kdvideo.flow.store.origins import Origin, place_of, what_changed
 from kdvideo.flow.store.sidecars import SUFFIX, SidecarInfo, tag
 
 LONGEST = 230  # bytes of a part of a clip id: with a suffix it must fit in a file name, of 255 at most
@@ -203,7 +203,7 @@ class FlowStore:
         """
         info = self._info_of_done(clip_id)
         origin = info.get("origin")
-        same = path is not None and origin is not None and origin["path"] == os.fspath(path)
+        same = path is not None and origin is not None and origin["place"] == place_of(path)
         if same and path is not None and (changed := what_changed(origin, path)):
             raise ValueError(f"{path} is another file than its flow was made of ({changed}): extract it again")
         return int(info["flows"])
