@@ -22,15 +22,18 @@ def add_to(commands: Commands) -> None:
         example="kdvideo verify flow/train",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="a folder of flow")
-    parser.add_argument("--deep", action="store_true", help="also compare the videos with those that flow was made of")
+    text = "also compare the contents of these videos (as for extract) with those that the flow was made of"
+    parser.add_argument("--deep", type=Path, metavar="VIDEOS", help=text)
+    parser.add_argument("--root", type=Path, metavar="DIR", help="what paths in a csv of VIDEOS are relative to")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print every problem, and their number on stderr."""
-    from kdvideo.extraction import verify
+    from kdvideo.extraction import clips_of, verify
 
     try:
-        problems = verify(options.out, deep=options.deep, progress=sys.stderr.isatty())
+        videos = clips_of(options.deep, root=options.root, leave_out=options.out) if options.deep else ()
+        problems = verify(options.out, deep=videos, progress=sys.stderr.isatty())
     except ValueError as error:
         print(f"error: {printable(error)}", file=sys.stderr)
         return USAGE

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdvideo._escaping import printable
 from kdvideo.extraction.flow_job import SETTINGS
+from kdvideo.extraction.job import ClipRow
 from kdvideo.files import TEMPORARY
 from kdvideo.flow import LOSSLESS, FlowCodec
 from kdvideo.flow.store import sidecars
@@ -27,7 +28,11 @@ class Problem(NamedTuple):
 
 
 def verify(
-    folder: str | os.PathLike[str], *, codec: FlowCodec = LOSSLESS, deep: bool = False, progress: bool = False
+    folder: str | os.PathLike[str],
+    *,
+    codec: FlowCodec = LOSSLESS,
+    deep: Iterable[ClipRow] = (),
+    progress: bool = False,
 ) -> list[Problem]:
     """Return everything that is wrong in a folder of flow, sorted by file; nothing is changed.
 
@@ -37,8 +42,7 @@ def verify(
     Args:
         folder: that of a `FlowStore`.
         codec: needed only for flow that was written with a codec of your own.
-        deep: also compare the contents of the videos, which must be where they were, with those that the flow was
-            made of.
+        deep: clips, whose contents are compared with those that their flow was made of, see `clips_of`.
         progress: show a bar.
 
     Raises:
@@ -58,11 +62,12 @@ def verify(
     if not top.is_dir():
         raise ValueError(f"folder must be a folder of flow, got {top}: no such folder")
     settings, problems = _settings(top)
+    videos = {str(row["clip"]): str(row["path"]) for row in deep}
     files = sorted(path for path in top.rglob("*") if not path.is_dir())
     for path in tqdm(files, unit="file", disable=not progress, dynamic_ncols=True):
-        problems += [
-            Problem(path.relative_to(top).as_posix(), text) for text in _check_file(path, top, settings, codec, deep)
-        ]
+        name = path.relative_to(top).as_posix()
+        video = videos.get(name.removesuffix(sidecars.SUFFIX))
+        problems += [Problem(name, text) for text in _check_file(path, settings, codec, video)]
     return sorted(problems)
 
 
@@ -75,11 +80,11 @@ def _settings(top: Path) -> tuple[dict[str, Any], list[Problem]]:
         return {}, [Problem(SETTINGS, f"damaged: {error}")]
 
 
-def _check_file(path: Path, top: Path, settings: dict[str, Any], codec: FlowCodec, deep: bool) -> Iterator[str]:
+def _check_file(path: Path, settings: dict[str, Any], codec: FlowCodec, video: str | None) -> Iterator[str]:
     if path.name.startswith(TEMPORARY):
         yield "temporary file of a writer that is running or was killed; extraction removes those of killed ones"
     elif path.name.endswith(sidecars.SUFFIX):
-        yield from _check_clip(path, top, settings, codec, deep)
+        yield from _check_clip(path, settings, codec, video)
     elif ".flow." in path.name:
         sidecar = path.with_name(path.name.rpartition(".flow.")[0] + sidecars.SUFFIX)
         try:
@@ -90,13 +95,12 @@ def _check_file(path: Path, top: Path, settings: dict[str, Any], codec: FlowCode
             yield "flow without a sidecar that says so; extraction computes it again"
 
 
-def _check_clip(sidecar: Path, top: Path, settings: dict[str, Any], codec: FlowCodec, deep: bool) -> Iterator[str]:
+def _check_clip(sidecar: Path, settings: dict[str, Any], codec: FlowCodec, video: str | None) -> Iterator[str]:
     try:
         info = sidecars.load(sidecar)
         assert info is not None
-        origin = info.get("origin")
-        if deep and origin and (changed := what_changed(origin, top / origin["path"], deep=True)):
-            yield f"{origin['path']} is another file than its flow was made of ({changed}); extract again"
+        if video is not None and (changed := what_changed(info.get("origin"), video, deep=True)):
+            yield f"{video} is another file than its flow was made of ({changed}); extract again"
         if info["status"] == "failed":
             yield f"failed: {info['reason']}"
             return

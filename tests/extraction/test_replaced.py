@@ -88,11 +88,12 @@ def test_verify_deep_compares_the_contents(tmp_path: Path, capsys: pytest.Captur
 
     origins._sha256.cache_clear()  # as in another process
     assert verify(tmp_path / "flow") == []
-    (problem,) = verify(tmp_path / "flow", deep=True)
+    rows = [row(tmp_path, "a.mp4")]
+    (problem,) = verify(tmp_path / "flow", deep=rows)
     assert "is another file than its flow was made of (its" in problem.text
-    assert cli.main(["verify", str(tmp_path / "flow"), "--deep"]) == 1
+    assert cli.main(["verify", str(tmp_path / "flow"), "--deep", str(tmp_path / "a.mp4")]) == 1
     (tmp_path / "a.mp4").unlink()
-    (problem,) = verify(tmp_path / "flow", deep=True)
+    (problem,) = verify(tmp_path / "flow", deep=rows)
     assert "it is gone" in problem.text
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from kdvideo.flow.fields.quantize import dequantize, quantize
 from kdvideo.flow.fields.transforms import check_bound, check_flow
 from kdvideo.flow.store import sidecars
 from kdvideo.flow.store.codecs import LOSSLESS, READERS, FlowCodec
-from kdvideo.flow.store.origins import Origin, what_changed
+from kdvideo.flow.store.origins import Origin, place_of, what_changed
 from kdvideo.flow.store.sidecars import SUFFIX, SidecarInfo
 
 LONGEST = 230  # bytes of a part of a clip id: with a suffix it must fit in a file name, of 255 at most
@@ -158,7 +157,7 @@ class FlowStore:
                 raise ValueError(f"clip {clip_id!r} must have {flows} flows, got {pixels_writer.flows}")
             sync(file)
             found = self._done(path, flows, size) | sidecars.describe(file, self.codec, flows, size)
-            made = sidecars.to_json(found | _of(self._relative(origin)))
+            made = sidecars.to_json(found | _of(origin))
             status.write(made)
             sync(status)
             # Both files are on the disk: from here on nothing fails for lack of space. An older sidecar is removed
@@ -180,15 +179,11 @@ class FlowStore:
         """Record that the flow of a clip cannot be made, why, and of which file; replaces what was there."""
         sidecar = self.sidecar(clip_id)
         with temporary(sidecar.parent) as status:
-            status.write(sidecars.to_json({"status": "failed", "reason": reason} | _of(self._relative(origin))))
+            status.write(sidecars.to_json({"status": "failed", "reason": reason} | _of(origin)))
             sync(status)
             sidecar.unlink(missing_ok=True)
             self._remove_files(clip_id)
             publish(status, sidecar)
-
-    def _relative(self, origin: Mapping[str, Any] | None) -> Origin | None:
-        """Return an origin whose path leads from this folder to the file: a store tells nobody where it was made."""
-        return None if origin is None else {**origin, "path": os.path.relpath(origin["path"], self.folder)}
 
     def remove(self, clip_id: str) -> None:
         """Remove the status and flow of a clip, if there are any."""
@@ -225,7 +220,7 @@ class FlowStore:
         """
         info = self._info_of_done(clip_id)
         origin = info.get("origin")
-        same = path is not None and origin is not None and self._relative({"path": path}) == {"path": origin["path"]}
+        same = path is not None and origin is not None and origin["place"] == place_of(path)
         if same and path is not None and (changed := what_changed(origin, path)):
             raise ValueError(f"{path} is another file than its flow was made of ({changed}): extract it again")
         return int(info["flows"])

@@ -12,13 +12,22 @@ Origin = dict[str, Any]
 
 
 def origin_of(path: str | os.PathLike[str]) -> Origin:
-    """Return path, size, modification time and SHA-256 of a file; of one that cannot be read the path alone."""
+    """Return place, size, modification time and SHA-256 of a file; of one that cannot be read the place alone.
+
+    The place is a hash of the path: a folder of flow may be given to others, and tells nothing of the machine.
+    """
     name = os.fspath(path)
     try:
         status = os.stat(name)
-        return _seen(name, status) | {"sha256": _sha256(name, status.st_size, status.st_mtime_ns)}
+        seen = {"place": place_of(name), "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+        return seen | {"sha256": _sha256(name, status.st_size, status.st_mtime_ns)}
     except (OSError, ValueError):
-        return {"path": name}
+        return {"place": place_of(name)}
+
+
+def place_of(path: str | os.PathLike[str]) -> str:
+    """Return 16 hexadecimal digits that stand for the path of a file."""
+    return hashlib.sha256(os.path.abspath(os.fspath(path)).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def what_changed(origin: Mapping[str, Any] | None, path: str | os.PathLike[str], *, deep: bool = False) -> str:
@@ -39,20 +48,15 @@ def what_changed(origin: Mapping[str, Any] | None, path: str | os.PathLike[str],
         status = os.stat(name)
     except (OSError, ValueError):
         return "it is gone" if deep and "bytes" in origin else ""
-    now = _seen(name, status)
     if "bytes" not in origin:
-        return f"there was none, and now it has {now['bytes']} bytes"
-    if now["bytes"] != origin["bytes"]:
-        return f"it had {origin['bytes']} bytes and has {now['bytes']}"
-    if not deep and now["mtime_ns"] == origin["mtime_ns"]:
+        return f"there was none, and now it has {status.st_size} bytes"
+    if status.st_size != origin["bytes"]:
+        return f"it had {origin['bytes']} bytes and has {status.st_size}"
+    if not deep and status.st_mtime_ns == origin["mtime_ns"]:
         return ""
     if _sha256(name, status.st_size, status.st_mtime_ns) != origin["sha256"]:
-        return f"its {now['bytes']} bytes are others than before"
+        return f"its {status.st_size} bytes are others than before"
     return ""
-
-
-def _seen(path: str, status: os.stat_result) -> Origin:
-    return {"path": path, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 @lru_cache(maxsize=256)  # many clips may be parts of one file

@@ -47,8 +47,8 @@ def load(path: Path) -> SidecarInfo | None:
 def _check(info: SidecarInfo, name: str) -> None:
     status = info["status"]
     origin = info.get("origin")
-    if origin is not None and not (isinstance(origin, dict) and isinstance(origin["path"], str)):
-        raise TypeError("the origin must name a file")
+    if origin is not None and not (isinstance(origin, dict) and isinstance(origin["place"], str)):
+        raise TypeError("the origin must have a place")
     if origin is not None and len(origin) > 1 and not {"bytes", "mtime_ns", "sha256"} <= set(origin):
         raise KeyError("the origin must have bytes, mtime_ns and sha256")
     if status == "failed":
