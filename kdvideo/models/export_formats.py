@@ -79,10 +79,12 @@ def to_onnx(program: ExportedProgram, description: str) -> bytes:
 
 
 def from_onnx(data: bytes) -> Program:
-    """Return the program in an ONNX file, run by onnxruntime on the CPU."""
+    """Return the program in an ONNX file, run by onnxruntime on the CPU in as many threads as torch."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     return lambda clip: torch.from_numpy(session.run(None, {"frames": clip.numpy()})[0])
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from benchmarks import markdown, record
-from benchmarks.speed import chunked_kl, core, frame_map, networks, reading, startup, streaming, teacher
+from benchmarks.speed import chunked_kl, core, export, frame_map, networks, reading, startup, streaming, teacher
 from benchmarks.speed.flow_parts import flow_tables
 from benchmarks.speed.network_parts import network_tables
 
@@ -19,6 +19,7 @@ RENDERERS = {
     "speed_startup": startup.markdown,
     "speed_streaming": streaming.markdown,
     "speed_models": network_tables.markdown,
+    "speed_export": export.markdown,
     "speed_frame_map": frame_map.markdown,
     "networks": partial(networks.markdown, speeds=networks.clips_per_second()),
 }
