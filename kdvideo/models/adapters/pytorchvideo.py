@@ -1,5 +1,6 @@
 """Backbones of pytorchvideo's hub, called on one clip and giving logits."""
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -101,15 +102,16 @@ def pytorchvideo(
             training.
         num_classes: K.
         in_channels: 3 for RGB, 2 for optical flow.
-        options: further keyword arguments of pytorchvideo's builder, e.g. `model_depth=101`. `pretrained=True`
-            downloads published weights (K must be the published one) and is not recorded in `config`.
+        options: further keyword arguments of pytorchvideo's builder, e.g. `dropout_rate=0.2`, and for some, such as
+            "c2d_r50", `model_depth=101`; what the hub's function fixes is an error. `pretrained=True` downloads published
+            weights (K must be the published one) and is not recorded in `config`.
 
     Returns:
         The network; published weights load into its `network`.
 
     Raises:
-        ValueError: an unknown name; at forward, a clip of another rank, type, channel count or size, or boxes of
-            another shape or type.
+        ValueError: an unknown name, or an option that the network does not take; at forward, a clip of another rank,
+            type, channel count or size, or boxes of another shape or type.
 
     Examples:
         >>> import torch
@@ -157,8 +159,26 @@ def _original(name: str, spec: Backbone, num_classes: int, in_channels: int, opt
     sizes = {spec.classes: num_classes, **({spec.channels: channels} if spec.channels else {})}
     if options.get("pretrained") and (num_classes, in_channels) == (spec.num_classes, 3):
         sizes = {}  # MViT's builder takes no arguments beside pretrained=True
-    network: nn.Module = getattr(hub, name)(**sizes, **options)
+    if own := sorted({*sizes, "model_builder", "checkpoint_path", "default_config"} & set(options)):
+        raise ValueError(f"options must leave {own} to num_classes, in_channels and the hub: {name!r} sets them")
+    try:
+        network: nn.Module = getattr(hub, name)(**sizes, **options)
+    except (AssertionError, NotImplementedError, TypeError) as error:
+        raise _misfit(name, options, error) from error
     return network
+
+
+def _misfit(name: str, options: dict[str, Any], error: Exception) -> ValueError:
+    """Return the error for an option that the hub's function, or the builder that it calls, does not take."""
+    named = re.search(r"(multiple values|unexpected)[\w ]* keyword argument '(\w+)'", str(error))
+    if named is None or named[2] not in options:
+        return ValueError(f"the options {options} do not fit {name!r}: {error}")
+    if named[1] == "multiple values":
+        advice = "choose another key of models.BACKBONES, or build it with pytorchvideo.models"
+        return ValueError(f"{named[2]} must be left out, got {options[named[2]]!r}: {name!r} fixes it; {advice}")
+    return ValueError(
+        f"{named[2]} must be an argument of pytorchvideo's builder of {name!r}, which has none: leave it out"
+    )
 
 
 def _image(clip: Tensor) -> Tensor:

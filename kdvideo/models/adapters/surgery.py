@@ -59,6 +59,8 @@ def shrink_head_pools(network: nn.Module, *, whole_clip: bool) -> None:
         for name, pool in parent.named_children():
             if isinstance(pool, nn.AvgPool3d):
                 kernel = pool.kernel_size
+                if kernel is None:
+                    raise ValueError("the head's pool must have a kernel size, got None")
                 t, h, w = (kernel,) * 3 if isinstance(kernel, int) else kernel
                 setattr(parent, name, ShrinkingAvgPool3d((sys.maxsize if whole_clip else t, h, w)))
 
