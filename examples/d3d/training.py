@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -258,10 +259,13 @@ def _named(
     number = 0
     try:
         for batch in batches:
+            # PyTorch's handler raises wherever this thread is, also within an optimizer's step; without it the loader
+            # finds within seconds that a worker is gone, when it waits for one.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             yield batch
             number += 1
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, EOFError, ConnectionError) as error:  # the last two: it died while it handed a batch over
+        if "DataLoader worker" not in str(error) and (isinstance(error, RuntimeError) or not watched.at_work()):
             raise
         done, rest = divmod(number, training.accumulate)
         if done and not rest:
