@@ -211,11 +211,11 @@ class ManifestBuilder:
         files = dict.fromkeys(clips.path)
         known = dict(zip(files, file_sizes(os.path.join(self.root, path) for path in files), strict=True))
         sizes = [known[path] for path in clips.path]
-        whole = [not self._lack(size) for size in sizes]
+        lacks = {path: lack for path, size in known.items() if (lack := self._lack(size))}
         lost = [
-            (line, path, self._lack(known[path]))
-            for line, path, there in zip(clips.line, clips.path, whole, strict=True)
-            if not there
+            (line, path, lacks[path])
+            for line, path in (zip(clips.line, clips.path, strict=True) if lacks else ())
+            if path in lacks
         ]
         where = self._list_missing(lost)
         if not lost:
@@ -225,6 +225,7 @@ class ManifestBuilder:
         if found_some and len(lost) <= self.allow_missing * len(clips):
             first = ", ".join(repr(path) for _, path, _ in lost[:5])
             warnings.warn(f"{self.source}: {count} and left out, first {first}{where}", stacklevel=4)
+            whole = [path not in lacks for path in clips.path]
             return clips.select(whole), list(compress(sizes, whole))
         if self.allow_missing or where:
             wrong = f"more than the {self.allow_missing:.2%} allowed" if found_some else f"is {self.root!r} their root?"
