@@ -105,14 +105,14 @@ def test_a_folder_of_other_settings_is_refused(
         train.train(config, weights, 0, accelerator)
 
 
-def test_what_decides_the_outcome(videos: Path, weights: Path, accelerator: Accelerator, tmp_path: Path) -> None:
+def test_what_decides_the_outcome(videos: Path, weights: Path, tmp_path: Path) -> None:
     split, network = open_split(tiny(videos, tmp_path), "train"), detectors.pretrained(weights)[0]
     other = models.s3dg(6, depth_multiplier=0.125, min_depth=8)
     fed = detectors.pretrained(weights)[0]
     fed.input_spec = dataclasses.replace(fed.input_spec, value_range=(0.0, 1.0))
 
     def name(network: models.Network = network, seed: int = 0, **changes: object) -> str:
-        return settings_hash(train.decisive(tiny(videos, tmp_path, **changes), network, split, seed, accelerator))
+        return settings_hash(train.decisive(tiny(videos, tmp_path, **changes), network, split, seed))
 
     assert name(num_workers=3) == name(work_dir=tmp_path / "elsewhere") == name()
     changed = {"layer": "3C", "dropout": 0.5, "box_weight": 2.0, "frozen_statistics": False, "clip_start": 0}
@@ -139,8 +139,8 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
     steps = loop._steps
 
     def three(*given):  # one more than there is a checkpoint of
-        for step, terms in steps(*given):
-            yield step, terms
+        for step, *rest in steps(*given):
+            yield step, *rest
             if step == 2:
                 raise KeyboardInterrupt
 
