@@ -6,6 +6,7 @@ Legend: L grid frames of a clip, S frames of a segment, T frames of a view, H W 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -129,7 +130,7 @@ class ClipReader:
         dtype: torch.dtype = torch.float32,
         streams: Mapping[str, Stream] | None = None,
     ) -> None:
-        if not hasattr(manifest, "column_names"):
+        if isinstance(manifest, (str, os.PathLike)):
             raise ValueError(
                 f"manifest must be a Dataset of clips, got {manifest!r}: kdvideo.data.from_folder(folder), or "
                 "from_csv(file)"
