@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -90,10 +91,8 @@ def from_onnx(data: bytes) -> Program:
 
 def _need(*packages: str) -> None:
     for package in packages:
-        try:
-            __import__(package)
-        except ImportError as error:
-            raise ImportError(f"ONNX needs {package}: {INSTALL}") from error
+        if find_spec(package) is None:
+            raise ImportError(f"ONNX needs {package}: {INSTALL}")
 
 
 def _operation(error: BaseException) -> str:

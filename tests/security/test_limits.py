@@ -235,7 +235,9 @@ def test_lists(tmp_path):
     path = tmp_path / "list.csv"
     with open(path, "wb") as file:
         file.truncate(300_000_000)
-    refused(guarded(lambda: from_csv(path)), "more than 1,048,576 characters")
+    refused(guarded(lambda: from_csv(path)), "at most 268,435,456 bytes")
+    (tmp_path / "long.csv").write_text("a" * 2_000_000)
+    refused(guarded(lambda: from_csv(tmp_path / "long.csv")), "line 1 has more than 1,048,576 characters")
     refused(guarded(lambda: detection.read_detections(path)), "at most 1,048,576 bytes")
     refused(guarded(lambda: detection.read_label_map(path)), "at most 1,048,576 bytes")
     refused(guarded(lambda: from_ucf101_list(path, root=tmp_path, class_index=path)), "at most 67,108,864 bytes")
