@@ -102,8 +102,8 @@ def pytorchvideo(
         num_classes: K.
         in_channels: 3 for RGB, 2 for optical flow.
         options: further keyword arguments of pytorchvideo's builder, e.g. `dropout_rate=0.2`, and for some, such as
-            "c2d_r50", `model_depth=101`; what the hub's function fixes is an error. `pretrained=True` downloads published
-            weights (K must be the published one) and is not recorded in `config`.
+            "c2d_r50", `model_depth=101`; what the hub's function fixes is an error. `pretrained=True` downloads
+            published weights (K must be the published one) and is not recorded in `config`.
 
     Returns:
         The network; published weights load into its `network`.
