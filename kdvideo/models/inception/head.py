@@ -2,6 +2,7 @@
 
 import math
 
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,13 +21,19 @@ class ShrinkingAvgPool3d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the averages of (B, C, T, H, W) features, (B, C, T', H', W')."""
-        t, h, w = (min(k, n) for k, n in zip(self.kernel_size, x.shape[2:], strict=True))
-        # The means below are the same average; unlike avg_pool3d their CUDA backward is deterministic.
-        if (h, w) == x.shape[3:]:
-            x = x.mean((3, 4), keepdim=True)
-            steps = x.shape[2] - t + 1
-            return sum((x[:, :, i : i + steps] for i in range(1, t)), x[:, :, :steps]) / t
-        return F.avg_pool3d(x, (t, h, w), stride=1)
+        return shrinking_average(x, self.kernel_size)
+
+
+@torch.fx.wrap  # the sizes of a traced network may change
+def shrinking_average(x: Tensor, kernel: Triple) -> Tensor:
+    """Compute averages whose kernel shrinks to the features."""
+    t, h, w = (min(k, n) for k, n in zip(kernel, x.shape[2:], strict=True))
+    # The means below are the same average; unlike avg_pool3d their CUDA backward is deterministic.
+    if (h, w) == x.shape[3:]:
+        x = x.mean((3, 4), keepdim=True)
+        steps = x.shape[2] - t + 1
+        return sum((x[:, :, i : i + steps] for i in range(1, t)), x[:, :, :steps]) / t
+    return F.avg_pool3d(x, (t, h, w), stride=1)
 
 
 class BasicHead(nn.Module):

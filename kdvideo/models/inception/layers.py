@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -41,10 +42,20 @@ class Conv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of (B, C, T, H, W) features."""
-        half = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
-        if x.device.type == "cpu" and half and x.shape[2] == 2 and self.kernel_size[0] == 3:
-            return super().forward(F.pad(x, (0, 0, 0, 0, 0, 1)))[:, :, :2]
-        return super().forward(x)
+        return conv3d(x, self.weight, self.bias, self.stride, self.padding)
+
+
+# What depends on sizes, device or layout is in functions that `torch.fx` takes as they are, so that a traced network
+# computes as this one does, at any size.
+@torch.fx.wrap
+def conv3d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], padding: str | tuple[int, ...]
+) -> Tensor:
+    """Compute `torch.nn.functional.conv3d`, right also for bfloat16 on CPUs."""
+    half = x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")
+    if x.device.type == "cpu" and half and x.shape[2] == 2 and weight.shape[2] == 3:
+        return F.conv3d(F.pad(x, (0, 0, 0, 0, 0, 1)), weight, bias, stride, padding)[:, :, :2]
+    return F.conv3d(x, weight, bias, stride, padding)
 
 
 class StridedConv3d(nn.Conv3d):
@@ -60,8 +71,15 @@ class StridedConv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of (B, C, T, H, W) features; T', H' and W' are as the padding makes them."""
-        axes = zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
-        return padded_conv3d(x, self.weight, None, self.stride, [self.pad(*axis) for axis in axes])
+        return strided_conv3d(x, self.weight, self.stride, same=self.pad is same_padding)
+
+
+@torch.fx.wrap
+def strided_conv3d(x: Tensor, weight: Tensor, stride: tuple[int, ...], *, same: bool) -> Tensor:
+    """Compute conv3d of features with SAME padding, or with that of half the kernel."""
+    pad = same_padding if same else half_padding
+    axes = zip(x.shape[2:], weight.shape[2:], stride, strict=True)
+    return padded_conv3d(x, weight, None, stride, [pad(*axis) for axis in axes])
 
 
 def padded_conv3d(
@@ -122,11 +140,17 @@ class SameMaxPool3d(MaxPool3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the maxima of (B, C, T, H, W) features, ceil(size / stride) along each axis."""
-        sizes = zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
-        t, h, w = (same_padding(*axis)[0] for axis in sizes)
-        return separable_max_pool3d(x, self.kernel_size, self.stride, (t, h, w), ceil_mode=True)
+        return same_max_pool3d(x, self.kernel_size, self.stride)
 
 
+@torch.fx.wrap
+def same_max_pool3d(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
+    """Compute the maxima with SAME padding."""
+    t, h, w = (same_padding(*axis)[0] for axis in zip(x.shape[2:], kernel, stride, strict=True))
+    return separable_max_pool3d(x, kernel, stride, (t, h, w), ceil_mode=True)
+
+
+@torch.fx.wrap
 def separable_max_pool3d(x: Tensor, kernel: Triple, stride: Triple, padding: Triple, *, ceil_mode: bool) -> Tensor:
     """Compute `torch.nn.functional.max_pool3d` in two 2-D pools over views of the input, in either memory layout."""
     if (*kernel[1:], *stride[1:]) != (1, 1, 1, 1):
@@ -186,22 +210,40 @@ class BatchNorm3d(nn.BatchNorm3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, T, H, W) features, normalized over (B, T, H, W)."""
-        momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # the mean over all batches, as in torch.optim.swa_utils.update_bn
-                momentum = 1.0 / float(self.num_batches_tracked)
-        out = F.batch_norm(
-            merge_space(x) if x.is_cuda else x,
-            self.running_mean,
-            self.running_var,
-            torch.ones_like(self.running_mean) if self.weight is None else self.weight,
-            self.bias,
-            self.training,
-            momentum,
-            self.eps,
-        )
-        return split_space(out, x.shape[3:]) if x.is_cuda else out
+        statistics = self.running_mean, self.running_var, self.num_batches_tracked
+        return batch_norm(x, self.weight, self.bias, statistics, self.training, self.momentum, self.eps)
+
+
+@torch.fx.wrap
+def batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor,
+    statistics: tuple[Tensor, Tensor, Tensor],
+    training: bool,
+    momentum: float | None,
+    eps: float,
+) -> Tensor:
+    """Compute batch norm of (B, C, T, H, W) features, in the form that is fast on their device.
+
+    Args:
+        x: features.
+        weight: gamma; None for one.
+        bias: beta.
+        statistics: mean, variance and the number of batches, which change in training.
+        training: whether the batch's own statistics are used.
+        momentum: weight of a batch in the running statistics; None for the mean over all batches.
+        eps: added to the variance.
+    """
+    mean, var, batches = statistics
+    share = 0.0 if momentum is None else momentum
+    if training:
+        batches.add_(1)
+        if momentum is None:  # as in torch.optim.swa_utils.update_bn
+            share = 1.0 / float(batches)
+    gamma = torch.ones_like(mean) if weight is None else weight
+    out = F.batch_norm(merge_space(x) if x.is_cuda else x, mean, var, gamma, bias, training, share, eps)
+    return split_space(out, x.shape[3:]) if x.is_cuda else out
 
 
 def conv_bn_relu(
