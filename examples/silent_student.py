@@ -37,18 +37,16 @@ def write_clip(path: Path, label: int, rng: np.random.Generator) -> None:
     """Write a texture that drifts as its class, and a noisy tone of its class."""
     texture = rng.uniform(90, 165, (64, 64))
     x, y = DRIFTS[label]
-    seconds = FRAMES / FPS
-    tone = np.sin(2 * np.pi * PITCHES[label] * np.arange(int(seconds * RATE)) / RATE + rng.uniform(0, 6))
+    tone = np.sin(2 * np.pi * PITCHES[label] * np.arange(FRAMES * RATE // FPS) / RATE + rng.uniform(0, 6))
     sound = 0.2 * tone + 0.1 * rng.standard_normal(tone.shape)
     with av.open(path, "w") as container:
         video = container.add_stream("mpeg4", rate=FPS, options={"qscale": "2"})
-        video.width = video.height = SIZE
-        video.pix_fmt = "yuv420p"
+        video.width, video.height, video.pix_fmt = SIZE, SIZE, "yuv420p"
         audio = container.add_stream("pcm_s16le", rate=RATE, layout="mono")
         for t in range(FRAMES):
             image = np.roll(texture, (y * t, x * t), (0, 1))[:SIZE, :SIZE] + rng.normal(0, 60, (SIZE, SIZE))
-            image = image.clip(0, 255).astype(np.uint8)
-            container.mux(video.encode(av.VideoFrame.from_ndarray(np.stack([image] * 3, -1))))
+            pixels = np.stack([image.clip(0, 255).astype(np.uint8)] * 3, -1)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels)))
         container.mux(video.encode())
         frame = av.AudioFrame.from_ndarray((sound.clip(-1, 1) * 32767).astype(np.int16)[None], "s16", "mono")
         frame.sample_rate = RATE
@@ -60,18 +58,11 @@ def read_clips(folder: Path, count: int, seed: int) -> dict[str, Tensor]:
     """Write clips, and read them with their sound: rgb (B, 3, T, H, W), sound (B, T, bands), label (B)."""
     rng = np.random.default_rng(seed)
     for number in range(count):
-        place = folder / str(number % 4)
-        place.mkdir(parents=True, exist_ok=True)
-        write_clip(place / f"{number}.mkv", number % 4, rng)
-    clips = PairedClips(
-        from_folder(folder),
-        train=False,
-        frames=FRAMES,
-        fps=FPS,
-        short_side=SIZE,
-        crop=SIZE,
-        streams={"sound": AudioSpectrogram(bands=24, rate=RATE)},
-    )
+        (folder / str(number % 4)).mkdir(parents=True, exist_ok=True)
+        write_clip(folder / str(number % 4) / f"{number}.mkv", number % 4, rng)
+    size = {"frames": FRAMES, "short_side": SIZE, "crop": SIZE}
+    streams = {"sound": AudioSpectrogram(bands=24, rate=RATE)}
+    clips = PairedClips(from_folder(folder), train=False, fps=FPS, streams=streams, **size)  # type: ignore[arg-type]
     order = rng.permutation(count // 4)[:, None] + np.arange(4) * (count // 4)  # the classes in turn
     found: dict[str, Tensor] = default_collate([clips[int(k)] for k in order.flatten()])
     return found
@@ -83,13 +74,6 @@ def seeing() -> nn.Sequential:
         *(nn.Conv3d(3, 16, (3, 5, 5), stride=(1, 2, 2), padding=(1, 2, 2)), nn.BatchNorm3d(16), nn.ReLU()),
         *(nn.Conv3d(16, 32, 3, stride=(1, 2, 2), padding=1), nn.BatchNorm3d(32), nn.ReLU()),
         *(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(32, 4)),
-    )
-
-
-def hearing() -> nn.Sequential:
-    """Build a small network: logits of (B, T, bands)."""
-    return nn.Sequential(
-        nn.Flatten(), nn.LayerNorm(FRAMES * 24), nn.Linear(FRAMES * 24, 32), nn.ReLU(), nn.Linear(32, 4)
     )
 
 
@@ -111,13 +95,6 @@ def train(net: nn.Module, clips: dict[str, Tensor], stream: str, teacher: kd.Tea
     return net.eval()
 
 
-@torch.no_grad()
-def accuracy(net: nn.Module, clips: dict[str, Tensor], stream: str) -> float:
-    """Return the share of clips that are classified rightly, in per cent."""
-    right = net(clips[stream]).argmax(1) == clips["label"]
-    return 100 * float(right.float().mean())
-
-
 def main() -> None:
     """Train teacher, student alone and taught student, and print their accuracies over the seeds."""
     found: dict[str, list[float]] = {"teacher, sound": [], "student alone, RGB": [], "student taught, RGB": []}
@@ -126,11 +103,14 @@ def main() -> None:
             training = read_clips(Path(folder, "train"), TRAINING, 2 * seed)
             test = read_clips(Path(folder, "test"), TEST, 2 * seed + 1)
         torch.manual_seed(seed)
-        teacher = train(hearing(), training, "sound")
+        bands = FRAMES * 24
+        hearing = nn.Sequential(nn.Flatten(), nn.LayerNorm(bands), nn.Linear(bands, 32), nn.ReLU(), nn.Linear(32, 4))
+        teacher = train(hearing, training, "sound")
         alone = train(seeing(), training, "rgb")
         taught = train(seeing(), training, "rgb", kd.Teacher(teacher))
         for name, net, stream in zip(found, (teacher, alone, taught), ("sound", "rgb", "rgb"), strict=True):
-            found[name].append(accuracy(net, test, stream))
+            right = net(test[stream]).argmax(1) == test["label"]
+            found[name].append(100 * float(right.float().mean()))
     for name, values in found.items():
         print(f"{name:<20} {mean(values):5.1f} %  ({', '.join(f'{one:.1f}' for one in values)})")
 
