@@ -46,6 +46,7 @@ def test_cards(tmp_path):
     code = body.split("```python\n")[1].split("\n```")[0]
     tree = ast.parse(code)
     assert [type(node).__name__ for node in tree.body] == ["ImportFrom", "Assign"]
+    assert ast.literal_eval(tree.body[1].value.args[0]) == printable(folder.name)
     shown = body.split("## Classes\n\n")[1]
     assert not set(shown) & set("<>[]()`*_{}|\x1b\x07\u202e")
     assert "\n" not in shown.strip()

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from kdvideo import detection, flow, models
-from kdvideo.data import from_csv, from_ucf101_list
+from kdvideo.data import from_csv, from_kinetics_list, from_ucf101_list
 from kdvideo.models import checkpoints
 from kdvideo.models.build import build
 from kdvideo.models.checkpoints.conversion import convert
@@ -241,6 +241,8 @@ def test_lists(tmp_path):
     refused(guarded(lambda: detection.read_detections(path)), "at most 1,048,576 bytes")
     refused(guarded(lambda: detection.read_label_map(path)), "at most 1,048,576 bytes")
     refused(guarded(lambda: from_ucf101_list(path, root=tmp_path, class_index=path)), "at most 67,108,864 bytes")
+    path.write_text("label,youtube_id,time_start,time_end\n" + "a" * 2_000_000)
+    refused(guarded(lambda: from_kinetics_list(path, root=tmp_path)), "line 2 has more than 1,048,576 characters")
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_bytes(b"video")
     path.write_text("a.mp4,0\nb.mp4,99999\n")
