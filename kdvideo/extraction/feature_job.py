@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -17,30 +16,22 @@ from torch import Tensor
 
 from kdvideo.data import ClipInfo, probe, read_frames
 from kdvideo.extraction.feature_stream import FeatureStream, feature_stream, views
-from kdvideo.extraction.job import ClipRow, Job, Outcome
+from kdvideo.extraction.file_job import FileJob, mark_of
+from kdvideo.extraction.job import FRAME_BYTES, ClipRow
 from kdvideo.extraction.processing import Running, process
 from kdvideo.extraction.result import JobResult
-from kdvideo.files import publish, sync, temporary, write_atomic
-
-FRAME_BYTES = 256 * 2**20  # of the frames held at once: some 40 s at 25 fps and 256 x 340 pixels
-FAILED = ".failed.json"
+from kdvideo.files import publish, sync, temporary
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureJob(Job):
+class FeatureJob(FileJob):
     """Features of clips, in a folder."""
 
     noun, unit, settings_file = "features", "MB", "features.json"
-    top: Path
     streams: tuple[FeatureStream, ...]
     window: int
     stride: int
     ten_crop: bool
-
-    @property
-    def folder(self) -> Path:
-        """Where the features go."""
-        return self.top
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -56,11 +47,8 @@ class FeatureJob(Job):
 
     def file(self, row: ClipRow) -> Path:
         """Return the file of a clip: its id, with another ending."""
-        inside = PurePosixPath(row["clip"])
-        if inside.is_absolute() or not inside.name or ".." in inside.parts:
-            raise ValueError(f"the id of a clip must be a relative path, got {row['clip']!r}")
         several = len(self.streams[0].network.paths) > 1
-        return self.top / inside.parent / f"{inside.stem}{'.safetensors' if several else '.npy'}"
+        return self.place(row, row["clip"], ".safetensors" if several else ".npy")
 
     def make(self, row: ClipRow) -> float:
         """Write the features of a clip; return the megabytes."""
@@ -77,7 +65,7 @@ class FeatureJob(Job):
         with temporary(path.parent) as file:
             file.write(data.getvalue())
             sync(file)
-            self._mark(path).unlink(missing_ok=True)
+            mark_of(path).unlink(missing_ok=True)
             publish(file, path)
         return len(data.getvalue()) / 1e6
 
@@ -105,29 +93,6 @@ class FeatureJob(Job):
         most = FRAME_BYTES // (3 * info.height * info.width) - self.window
         count = max(most // self.stride, 1)
         yield from (starts[i : i + count] for i in range(0, len(starts), count))
-
-    def fail(self, row: ClipRow, reason: str) -> None:
-        """Record the reason beside the place of the features."""
-        path = self.file(row)
-        path.unlink(missing_ok=True)
-        write_atomic(self._mark(path), json.dumps({"reason": reason}).encode())
-
-    def known_outcome(self, row: ClipRow) -> Outcome | None:
-        """Return whether the features are there, or why they cannot be made; None where nothing is known."""
-        path = self.file(row)
-        try:
-            return Outcome("done", path.stat().st_size / 1e6)
-        except OSError:
-            pass
-        try:
-            reason = str(json.loads(self._mark(path).read_bytes())["reason"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return None if self.retry_failed else Outcome("failed", reason=reason)
-
-    @staticmethod
-    def _mark(path: Path) -> Path:
-        return path.with_name(path.name + FAILED)
 
 
 def extract_features(

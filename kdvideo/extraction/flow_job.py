@@ -14,12 +14,11 @@ from torch import Tensor
 
 from kdvideo._escaping import printable
 from kdvideo.data import ClipError, ClipInfo, probe, read_frames
-from kdvideo.extraction.job import ClipRow, Job, Outcome
+from kdvideo.extraction.job import FRAME_BYTES, ClipRow, Job, Outcome
 from kdvideo.flow import FlowStore
 from kdvideo.flow.store.origins import origin_of, what_changed
 
 SETTINGS = "extraction.json"
-FRAME_BYTES = 256 * 2**20  # of the frames held at once: some 40 s at 25 fps and 256 x 340 pixels
 PAIRS = 64  # whose flow is computed at once
 _warned: set[bool] = set()
 

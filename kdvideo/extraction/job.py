@@ -15,6 +15,8 @@ from kdvideo.files import TEMPORARY, remove_abandoned
 
 ClipRow = Mapping[str, Any]
 
+FRAME_BYTES = 256 * 2**20  # of the frames held at once: some 40 s at 25 fps and 256 x 340 pixels
+
 # Errors that stop the whole job: the next clip would meet them too.
 JOB_ERRORS = (OSError, torch.OutOfMemoryError, torch.AcceleratorError)
 

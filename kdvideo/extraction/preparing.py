@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Unpack
 
 from av import FFmpegError
@@ -16,15 +15,11 @@ from torch import Tensor
 
 from kdvideo.data import ClipError, ClipInfo, probe, read_frames
 from kdvideo.data.video.encoding import write_h264
-from kdvideo.extraction.job import ClipRow, ExtractionError, Job, Outcome
+from kdvideo.extraction.file_job import FileJob, mark_of
+from kdvideo.extraction.job import FRAME_BYTES, ClipRow, ExtractionError
 from kdvideo.extraction.processing import Running, process
 from kdvideo.extraction.result import JobResult
 from kdvideo.files import publish, sync, temporary, write_atomic
-from kdvideo.flow.store.origins import origin_of, what_changed
-
-FRAME_BYTES = 256 * 2**20  # of the frames held at once: some 40 s at 25 fps and 256 x 340 pixels
-FAILED = ".failed.json"
-LONGEST_NAME = 255  # bytes of a part of a path
 
 
 def prepare(
@@ -87,20 +82,14 @@ def prepare(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareJob(Job):
+class PrepareJob(FileJob):
     """Small videos of clips, in a folder."""
 
     noun, unit, settings_file = "clips", "MB", "prepare.json"
-    top: Path
     short_side: int
     fps: float
     crf: int
     gop: int
-
-    @property
-    def folder(self) -> Path:
-        """Where the videos go."""
-        return self.top
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -111,14 +100,8 @@ class PrepareJob(Job):
         """Return the file of a clip: its id, with the seconds in the manner of Kinetics where it is a segment."""
         start, end = row["start"], row["end"]
         whole = start is None and end is None
-        inside = PurePosixPath(row["clip"] if whole else row["clip"].rpartition("@")[0] or row["clip"])
-        if inside.is_absolute() or not inside.name or ".." in inside.parts:
-            raise ValueError(f"the id of a clip must be a relative path, got {row['clip']!r}")
-        segment = "" if whole else f"_{_second(start or 0)}_{_second(end)}"
-        name = f"{inside.stem}{segment}.mp4"
-        if max(len(os.fsencode(part)) for part in (*inside.parent.parts, name + FAILED)) > LONGEST_NAME:
-            raise ClipError(row["path"], f"its name is too long: with {FAILED!r} it has more than {LONGEST_NAME} bytes")
-        return self.top / inside.parent / name
+        clip = row["clip"] if whole else row["clip"].rpartition("@")[0] or row["clip"]
+        return self.place(row, clip, ".mp4" if whole else f"_{_second(start or 0)}_{_second(end)}.mp4")
 
     def make(self, row: ClipRow) -> float:
         """Write the video of a clip; return its megabytes."""
@@ -136,7 +119,7 @@ class PrepareJob(Job):
                     raise
                 raise ClipError(row["path"], f"cannot be encoded: {error.strerror}") from error
             sync(file)
-            self._mark(path).unlink(missing_ok=True)
+            mark_of(path).unlink(missing_ok=True)
             size = os.fstat(file.fileno()).st_size
             publish(file, path)
         return size / 1e6
@@ -148,34 +131,6 @@ class PrepareJob(Job):
             yield from read_frames(row["path"], window=window, **sampling)[
                 ..., : info.height // 2 * 2, : info.width // 2 * 2
             ]
-
-    def fail(self, row: ClipRow, reason: str) -> None:
-        """Record the reason beside the place of the video."""
-        path = self.file(row)
-        path.unlink(missing_ok=True)
-        write_atomic(self._mark(path), json.dumps({"reason": reason, "origin": origin_of(row["path"])}).encode())
-
-    def known_outcome(self, row: ClipRow) -> Outcome | None:
-        """Return whether the video is there, or why it cannot be made; None where nothing is known."""
-        try:
-            path = self.file(row)
-        except ClipError as error:  # its name is too long
-            return Outcome("failed", reason=error.reason)
-        try:
-            if size := path.stat().st_size:
-                return Outcome("done", size / 1e6)
-        except OSError:
-            pass
-        try:
-            mark = json.loads(self._mark(path).read_bytes())
-            reason, changed = str(mark["reason"]), what_changed(mark.get("origin"), row["path"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
-        return None if self.retry_failed or changed else Outcome("failed", reason=reason)
-
-    @staticmethod
-    def _mark(path: Path) -> Path:
-        return path.with_name(path.name + FAILED)
 
 
 def _check(short_side: int, fps: float, crf: int, gop: int) -> None:

@@ -109,6 +109,18 @@ def test_it_continues_and_lists_what_is_bad(tmp_path, videos, capsys):
     assert "stride is 8 there, 4 here" in capsys.readouterr().err
 
 
+def test_a_repaired_video_is_tried_again_and_a_name_too_long_fails_alone(tmp_path, videos):
+    """Fails when a mark does not say of which file it is, or a name too long for its mark reaches the disk."""
+    file, bad = weights(tmp_path / "rgb.safetensors"), videos / "bad.mp4"
+    bad.write_bytes(b"no video")
+    write_video(videos / f"{'x' * 245}.mp4", 5)
+    found = [extraction.extract_features(extraction.clips_of(videos), tmp_path / "out", file)]
+    write_video(bad, 5)
+    found.append(extraction.extract_features(extraction.clips_of(videos), tmp_path / "out", file))
+    assert [(one.done, len(one.failed)) for one in found] == [(2, 2), (3, 1)]
+    assert "its name is too long" in next(iter(found[1].failed.values()))
+
+
 @pytest.mark.parametrize(
     ("view", "options", "message"),
     [
