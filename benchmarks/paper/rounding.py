@@ -142,7 +142,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what is missing, each seed and rounding in a process of its own, and write the record."""
+    """Train what is missing, each seed and rounding in a process of its own; write the record after every seed."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--scale", choices=["pocket", "shortcut"], default="pocket")
     flags.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
@@ -157,13 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(one_run(shared(config, options.run), *options.seeds)))
         return
     prepare_flow(Lab(config, make_accelerator(config)))
-    wanted = [(name, seed) for seed in options.seeds for name in (AS_MEASURED, *options.roundings)]
-    with ThreadPoolExecutor(options.workers) as pool:
-        found = dict(zip(wanted, pool.map(lambda one: child(options, *one), wanted), strict=True))
     runs: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in (AS_MEASURED, *options.roundings)}
-    for (name, seed), one in found.items():
-        runs[name][seed] = one
-    record.write(f"rounding_{options.scale}", json.loads(json.dumps(summary(runs, options))), render)
+    with ThreadPoolExecutor(options.workers) as pool:
+        for seed in options.seeds:
+            for name, one in zip(runs, pool.map(lambda name, seed=seed: child(options, name, seed), runs), strict=True):
+                runs[name][seed] = one
+            record.write(f"rounding_{options.scale}", json.loads(json.dumps(summary(runs, options))), render)
 
 
 if __name__ == "__main__":

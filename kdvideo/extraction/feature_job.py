@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,10 @@ from torch import Tensor
 
 from kdvideo.data import ClipInfo, probe, read_frames
 from kdvideo.extraction.feature_stream import FeatureStream, feature_stream, views
-from kdvideo.extraction.file_job import FileJob, mark_of
+from kdvideo.extraction.file_job import FileJob
 from kdvideo.extraction.job import FRAME_BYTES, ClipRow
 from kdvideo.extraction.processing import Running, process
 from kdvideo.extraction.result import JobResult
-from kdvideo.files import publish, sync, temporary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,17 +55,12 @@ class FeatureJob(FileJob):
             for layer, feature in by_layer.items():
                 found.setdefault(layer, []).append(feature)
         features = {layer: torch.stack(rows) for layer, rows in found.items()}
-        path, data = self.file(row), io.BytesIO()
-        if path.suffix == ".npy":
-            np.save(data, next(iter(features.values())).numpy())
-        else:
-            data.write(save(features))
-        with temporary(path.parent) as file:
-            file.write(data.getvalue())
-            sync(file)
-            mark_of(path).unlink(missing_ok=True)
-            publish(file, path)
-        return len(data.getvalue()) / 1e6
+        with self.writing(row) as file:
+            if len(features) == 1:
+                np.save(file, next(iter(features.values())).numpy())
+            else:
+                file.write(save(features))
+            return file.tell() / 1e6
 
     def _rows(self, row: ClipRow) -> Iterator[dict[str, Tensor]]:
         """Yield the features of each window by layer, those of the streams one after the other along C."""

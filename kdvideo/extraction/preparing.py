@@ -15,11 +15,11 @@ from torch import Tensor
 
 from kdvideo.data import ClipError, ClipInfo, probe, read_frames
 from kdvideo.data.video.encoding import write_h264
-from kdvideo.extraction.file_job import FileJob, mark_of
+from kdvideo.extraction.file_job import FileJob
 from kdvideo.extraction.job import FRAME_BYTES, ClipRow, ExtractionError
 from kdvideo.extraction.processing import Running, process
 from kdvideo.extraction.result import JobResult
-from kdvideo.files import publish, sync, temporary, write_atomic
+from kdvideo.files import write_atomic
 
 
 def prepare(
@@ -107,9 +107,8 @@ class PrepareJob(FileJob):
         """Write the video of a clip; return its megabytes."""
         sampling = {"start": row["start"], "end": row["end"], "fps": self.fps, "short_side": self.short_side}
         info = probe(row["path"], **sampling)
-        path = self.file(row)
         options = {"crf": str(self.crf), "preset": "fast", "g": str(self.gop)}
-        with temporary(path.parent) as file:
+        with self.writing(row) as file:
             try:
                 frames = self._frames(row, info, sampling)
                 start = {"movflags": "+faststart"}
@@ -118,11 +117,7 @@ class PrepareJob(FileJob):
                 if isinstance(error, OSError):  # such as a full disk
                     raise
                 raise ClipError(row["path"], f"cannot be encoded: {error.strerror}") from error
-            sync(file)
-            mark_of(path).unlink(missing_ok=True)
-            size = os.fstat(file.fileno()).st_size
-            publish(file, path)
-        return size / 1e6
+            return os.fstat(file.fileno()).st_size / 1e6
 
     def _frames(self, row: ClipRow, info: ClipInfo, sampling: Mapping[str, Any]) -> Iterator[Tensor]:
         step = max(FRAME_BYTES // (3 * info.height * info.width), 1)

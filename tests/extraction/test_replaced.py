@@ -76,6 +76,20 @@ def test_a_repaired_clip_is_prepared(tmp_path: Path) -> None:
     assert prepare(rows, tmp_path / "out", **options).done == 1
 
 
+def test_a_replaced_clip_is_prepared_anew(tmp_path: Path) -> None:
+    """Fails when `known_outcome` does not ask what changed of a file that is there, or when `writing` records nothing."""
+    write_clip(tmp_path / "a.mp4", 1, 5)
+    rows = [dict(row(tmp_path, "a.mp4")) | {"label": "run"}]
+    options = {"short_side": SIDE, "fps": RATE}
+    for _ in range(2):
+        assert prepare(rows, tmp_path / "out", **options).done == 1
+    old = (tmp_path / "out/a.mp4").read_bytes()
+    write_clip(tmp_path / "a.mp4", 60, 5)
+    with pytest.warns(UserWarning, match=r"a\.mp4 is another file than before \(.*\): its clips are made anew"):
+        assert prepare(rows, tmp_path / "out", **options).done == 1
+    assert (tmp_path / "out/a.mp4").read_bytes() != old
+
+
 def test_verify_deep_compares_the_contents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fails when `deep` trusts equal sizes and times."""
     write_clip(tmp_path / "a.mp4", 1, 5)

@@ -41,7 +41,7 @@ def what_changed(origin: Mapping[str, Any] | None, path: str | os.PathLike[str],
         path: the file now.
         deep: compare the contents in any case.
     """
-    if origin is None:
+    if not isinstance(origin, Mapping):
         return ""
     name = os.fspath(path)
     try:
@@ -52,9 +52,9 @@ def what_changed(origin: Mapping[str, Any] | None, path: str | os.PathLike[str],
         return f"there was none, and now it has {status.st_size} bytes"
     if status.st_size != origin["bytes"]:
         return f"it had {origin['bytes']} bytes and has {status.st_size}"
-    if not deep and status.st_mtime_ns == origin["mtime_ns"]:
+    if not deep and status.st_mtime_ns == origin.get("mtime_ns"):
         return ""
-    if _sha256(name, status.st_size, status.st_mtime_ns) != origin["sha256"]:
+    if _sha256(name, status.st_size, status.st_mtime_ns) != origin.get("sha256"):
         return f"its {status.st_size} bytes are others than before"
     return ""
 
