@@ -195,9 +195,8 @@ def test_lists_are_written_again_where_another_shard_ends_meanwhile(
     """Fails when `_write_lists` does not look once more after it has written."""
     rows, real = labelled(clips(tmp_path / "videos", 2)), preparing._write_csv
     prepare(rows, tmp_path / "whole", **SIZE)
-    for name in ("a/clip000.mp4", "b/clip001.mp4"):
-        (tmp_path / "late" / name).parent.mkdir(parents=True)
-        shutil.copy(tmp_path / "whole" / name, tmp_path / "late" / name)
+    for name in ("a", "b"):
+        shutil.copytree(tmp_path / "whole" / name, tmp_path / "late" / name)
 
     def write(path: Path, lines: object) -> None:
         real(path, lines)

@@ -77,7 +77,7 @@ def test_a_repaired_clip_is_prepared(tmp_path: Path) -> None:
 
 
 def test_a_replaced_clip_is_prepared_anew(tmp_path: Path) -> None:
-    """Fails when `known_outcome` does not ask what changed of a file that is there, or when `writing` records nothing."""
+    """Fails when `known_outcome` asks only failures what changed, or when `writing` records nothing."""
     write_clip(tmp_path / "a.mp4", 1, 5)
     rows = [dict(row(tmp_path, "a.mp4")) | {"label": "run"}]
     options = {"short_side": SIDE, "fps": RATE}
