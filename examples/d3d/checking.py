@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+from collections import Counter
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -14,6 +15,7 @@ from datasets import Dataset
 from examples.d3d.config import Config
 from examples.d3d.data import Clips
 from kdvideo import data
+from kdvideo._escaping import printable
 from kdvideo.files import write_atomic
 
 SHOWN = 20
@@ -39,7 +41,8 @@ def checked(clips: Clips, config: Config, accelerator: Accelerator) -> Clips:
     if not any(bad.values()):
         return clips
     if config.check_clips == "leave-out":
-        accelerator.print(f"{_words(bad, clips)}: left out, and listed in {places['train'].parent}")
+        said = f"left out, and listed in {places['train'].parent}{_by_class(bad['train'], clips)}"
+        accelerator.print(f"{_words(bad, clips)}: {said}")
         return dataclasses.replace(clips, **{name: _without(clips, name, reasons) for name, reasons in bad.items()})
     if bad["test"] or len(bad["train"]) > config.max_unreadable * len(clips.train):
         lines = [f"  {name}: {clip}: {why}" for name, reasons in bad.items() for clip, why in reasons.items()]
@@ -47,7 +50,8 @@ def checked(clips: Clips, config: Config, accelerator: Accelerator) -> Clips:
         advice = "repair them, or leave them out with --check-clips leave-out"
         where = f"all are in {places['train'].parent}; {advice}"
         raise ValueError("\n".join([f"{_words(bad, clips)} ({where})", *lines[:SHOWN], *more]))
-    accelerator.print(f"{_words(bad, clips)}: others will take their places in training")
+    said = f"others will take their places in training{_by_class(bad['train'], clips)}"
+    accelerator.print(f"{_words(bad, clips)}: {said}")
     return clips
 
 
@@ -70,6 +74,15 @@ def _write(path: Path, reasons: dict[str, str]) -> None:
 def _words(bad: dict[str, dict[str, str]], clips: Clips) -> str:
     counts = [f"{len(reasons)} of {len(getattr(clips, name))} {name} clips" for name, reasons in bad.items() if reasons]
     return f"{' and '.join(counts)} cannot be read"
+
+
+def _by_class(reasons: dict[str, str], clips: Clips) -> str:
+    """Say which classes lose training clips, and how many of theirs: a class that loses most is another data set."""
+    labels, names = clips.train["label"][:], clips.train["clip"][:]
+    lost = Counter(label for label, clip in zip(labels, names, strict=True) if clip in reasons)
+    of = Counter(labels)
+    shown = [f"  {printable(clips.classes[label])}: {count} of {of[label]}" for label, count in lost.most_common(SHOWN)]
+    return "\n".join(["; by class", *shown]) if shown else ""
 
 
 def _without(clips: Clips, name: str, reasons: dict[str, str]) -> Dataset:

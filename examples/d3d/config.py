@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -252,6 +254,10 @@ def plain_errors(main: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*arguments: Any) -> None:
         try:
             main(*arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, such as `head`, is gone; the interpreter must not flush once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
         except (ValueError, OSError, FloatingPointError, CheckpointError, ClipError, ExtractionError) as error:
             raise SystemExit(f"error: {error}") from None
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from examples.d3d import networks, progress
+from examples.d3d.checking import checked
 from examples.d3d.config import Config, Input, parse, plain_errors
 from examples.d3d.data import Clips, open_clips, prepare
 from examples.d3d.training import Batch, make_accelerator
@@ -114,7 +115,8 @@ def main(arguments: list[str] | None = None) -> None:
     config = parse(arguments)
     if config.weights is None:
         raise ValueError("--weights must name the network, as in --weights runs/d3d/student.safetensors")
-    accelerator, clips = make_accelerator(config), open_clips(config)
+    accelerator = make_accelerator(config)
+    clips = checked(open_clips(config), config, accelerator)
     result = scores(*networks.load(config.weights, clips), clips, config, accelerator)
     label = torch.tensor(clips.test["label"])
     counts = confusion_matrix(result.argmax(1), label, result.shape[1])

@@ -54,13 +54,14 @@ def test_all_are_named_before_anything_is_trained(damaged: Path, tmp_path: Path)
 
 @pytest.mark.reliability("B7")
 def test_they_are_left_out_where_asked(damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Fails when `_without` keeps what is unreadable."""
+    """Fails when `_without` keeps what is unreadable, or when `_by_class` counts other clips."""
     kept = opened(damaged, tmp_path / "work", "--check-clips", "leave-out")
     assert (len(kept.train), len(kept.test), len(kept.classes)) == (8, 4, 2)
     assert not any("broken" in clip for clip in (*kept.train["clip"], *kept.test["clip"]))
-    assert (
-        "2 of 10 train clips and 1 of 5 test clips cannot be read: left out, and listed in" in capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert "2 of 10 train clips and 1 of 5 test clips cannot be read: left out, and listed in" in said
+    assert said.splitlines()[-3:][0].endswith("; by class")
+    assert said.splitlines()[-2:] == ["  horizontal: 1 of 5", "  spin: 1 of 5"]
     for folder in BROKEN:
         (damaged / folder / "broken.mp4").unlink()
     opened(damaged, tmp_path / "work", "--check-clips", "leave-out")
