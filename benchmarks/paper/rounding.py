@@ -2,9 +2,9 @@
 
     python -m benchmarks.paper.rounding --seeds 0 1 2 3 --workers 2
 
-Every seed of the scale is trained as Table 2 trains it (one thread, the instructions that PyTorch chooses), and again
-with other rounding: on two threads, or with AVX2 alone. Clips and flow are shared, so that nothing else differs. The
-root mean square of the differences says how much of a difference between two methods is chance that no seed fixes.
+What Table 2's record holds (one thread, the instructions that PyTorch chose) is trained again with other rounding: on
+two threads, or with AVX2 alone. Nothing else differs. The root mean square of the differences says how much of a
+difference between two methods is chance that no seed fixes.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from examples.d3d.config import Config
 from examples.d3d.training import make_accelerator
 from kdvideo.training import StepLog
 
-ROWS: dict[str, tuple[Method, ...]] = {
-    "S3D-G RGB": (RGB,),
-    "S3D-G Flow": (FLOW,),
-    "S3D-G RGB+Flow": (RGB, FLOW),
-    "D3D": (D3D,),
-    "D3D+S3D-G RGB": (D3D, RGB),
+ROWS: dict[str, tuple[Method, ...]] = {  # as Table 2's record names them
+    "S3D-G, RGB": (RGB,),
+    "S3D-G, Flow": (FLOW,),
+    "S3D-G, RGB+Flow": (RGB, FLOW),
+    "D3D, RGB": (D3D,),
+    "D3D+S3D-G, RGB": (D3D, RGB),
 }
 
 
@@ -53,7 +53,6 @@ class Rounding:
 
 AS_MEASURED = "as in Table 2"
 ROUNDINGS = {
-    AS_MEASURED: Rounding(),
     "AVX2": Rounding(variables={"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}),
     "2 threads": Rounding(threads=2),
 }
@@ -61,14 +60,31 @@ ROUNDINGS = {
 
 def shared(config: Config, name: str) -> Config:
     """Return the settings of a rounding, whose networks lie apart while clips and flow are those of all."""
-    if name == AS_MEASURED:
-        return config
     folder = config.work_dir / "rounding" / name.replace(" ", "_")
     folder.mkdir(parents=True, exist_ok=True)
     for one in ("synthetic", "flow"):
         if not (folder / one).exists():
             (folder / one).symlink_to((config.work_dir / one).absolute(), target_is_directory=True)
     return replace(config, work_dir=folder)
+
+
+def as_measured(scale: str, seeds: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return the runs of Table 2's record; ValueError where it lacks a seed."""
+    known = json.loads((record.FOLDER / f"table2_{scale}.json").read_text())
+    runs = {}
+    for seed in seeds:
+        cells = {name: known["rows"][name].get("seeds", {}).get(str(seed)) for name in ROWS}
+        if missing := [name for name, cell in cells.items() if cell is None]:
+            raise ValueError(
+                f"Table 2's record must hold seed {seed} of {missing[0]!r}, got none: first run "
+                f"python -m benchmarks.paper.table2_kinetics400 --scale {scale} --seeds {seed}"
+            )
+        runs[seed] = {
+            "top1": {name: cell["value"] for name, cell in cells.items()},
+            "trainings": {name: next(iter(cells[name]["trainings"])) for name, of in ROWS.items() if len(of) == 1},
+            "cpu_capability": known["environments"][cells["D3D, RGB"]["environment"]]["cpu_capability"],
+        }
+    return runs
 
 
 def one_run(config: Config, seed: int) -> dict[str, Any]:
@@ -81,7 +97,9 @@ def one_run(config: Config, seed: int) -> dict[str, Any]:
     first = {
         name: [sum(value for key, value in row.items() if key != "step") for row in log] for name, log in logs.items()
     }
-    return {"top1": rows, "first_losses": first, "cpu_capability": torch.backends.cpu.get_cpu_capability()}
+    names = {name: trained[of[0]].path.parent.name for name, of in ROWS.items() if len(of) == 1}
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"top1": rows, "trainings": names, "first_losses": first, "cpu_capability": capability}
 
 
 def child(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
@@ -96,6 +114,14 @@ def child(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(f"{name}, seed {seed}: {found['top1']}", flush=True)
     return found
+
+
+def same_settings(one: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+    """Return a run of the settings of Table 2's record; ValueError for one of others. D3D's name holds its teacher."""
+    for name in ("S3D-G, RGB", "S3D-G, Flow"):
+        if one["trainings"][name] != measured["trainings"][name]:
+            raise ValueError(f"{name} must be trained with the settings of Table 2's record: run that table again")
+    return one
 
 
 def summary(runs: dict[str, dict[int, dict[str, Any]]], options: argparse.Namespace) -> dict[str, Any]:
@@ -156,12 +182,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.run:
         print(json.dumps(one_run(shared(config, options.run), *options.seeds)))
         return
+    measured = as_measured(options.scale, options.seeds)
     prepare_flow(Lab(config, make_accelerator(config)))
-    runs: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in (AS_MEASURED, *options.roundings)}
+    runs: dict[str, dict[int, dict[str, Any]]] = {AS_MEASURED: {}, **{name: {} for name in options.roundings}}
     with ThreadPoolExecutor(options.workers) as pool:
         for seed in options.seeds:
-            for name, one in zip(runs, pool.map(lambda name, seed=seed: child(options, name, seed), runs), strict=True):
-                runs[name][seed] = one
+            found = pool.map(lambda name, seed=seed: child(options, name, seed), options.roundings)
+            runs[AS_MEASURED][seed] = measured[seed]
+            for name, one in zip(options.roundings, found, strict=True):
+                runs[name][seed] = same_settings(one, measured[seed])
             record.write(f"rounding_{options.scale}", json.loads(json.dumps(summary(runs, options))), render)
 
 

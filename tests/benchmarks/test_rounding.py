@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import record
 from benchmarks.paper import rounding
 from examples.d3d.config import POCKET
 
@@ -26,7 +27,7 @@ def runs(other: float) -> dict[str, dict[int, dict]]:
 def test_pairs_are_compared_with_the_run_of_their_own_seed() -> None:
     found = rounding.summary(runs(80.0), argparse.Namespace(scale="pocket"))
     row = found["rows"][3]
-    assert row["method"] == "D3D"
+    assert row["method"] == "D3D, RGB"
     assert row["pairs"] == {"AVX2": {"0": 3.0, "7": 0.0}, "2 threads": {"0": 0.0, "7": -4.0}}
     assert row["root_mean_square"] == pytest.approx(2.5)  # sqrt((9 + 16) / 4)
     assert row["mean"] == 82
@@ -37,16 +38,35 @@ def test_the_table_says_pairs_and_largest() -> None:
     found = json.loads(json.dumps(rounding.summary(runs(80.0), argparse.Namespace(scale="pocket"))))
     text = rounding.render(found)
     assert "root mean square of 4 pairs" in text
-    assert "| D3D | 82.0 | 2.5 | 4.0 | 2.8 |" in text
+    assert "| D3D, RGB | 82.0 | 2.5 | 4.0 | 2.8 |" in text
     assert "(AVX2, 2 threads, against one thread with AVX512)" in text
 
 
 def test_networks_of_another_rounding_lie_apart_and_share_clips_and_flow(tmp_path: Path) -> None:
     config = replace(POCKET, work_dir=tmp_path)
-    assert rounding.shared(config, rounding.AS_MEASURED) == config
     other = rounding.shared(config, "2 threads")
     assert other.work_dir != rounding.shared(config, "AVX2").work_dir != tmp_path
     assert replace(other, work_dir=tmp_path) == config
     for name in ("synthetic", "flow"):
         assert os.readlink(other.work_dir / name) == str(tmp_path / name)
     assert not (other.work_dir / "trained").exists()
+
+
+def test_the_pairs_are_with_the_record_of_table_2() -> None:
+    """Fails when `as_measured` takes another seed's cell, or lets a missing one pass."""
+    found = rounding.as_measured("pocket", [0, 1])
+    table = json.loads((record.FOLDER / "table2_pocket.json").read_text())["rows"]
+    for seed in (0, 1):
+        assert found[seed]["top1"]["D3D, RGB"] == table["D3D, RGB"]["seeds"][str(seed)]["value"]
+        assert found[seed]["trainings"]["S3D-G, Flow"] in table["D3D, RGB"]["seeds"][str(seed)]["trainings"]
+    with pytest.raises(ValueError, match=r"must hold seed 99 of 'S3D-G, RGB', got none: first run"):
+        rounding.as_measured("pocket", [99])
+
+
+def test_other_settings_are_no_pair() -> None:
+    """Fails when `same_settings` compares no name, or D3D's, which its own teacher decides."""
+    names = {"S3D-G, RGB": "a", "S3D-G, Flow": "b", "D3D, RGB": "c"}
+    one = {"trainings": names | {"D3D, RGB": "d"}}
+    assert rounding.same_settings(one, {"trainings": names}) is one
+    with pytest.raises(ValueError, match="S3D-G, Flow must be trained with the settings of Table 2"):
+        rounding.same_settings(one, {"trainings": names | {"S3D-G, Flow": "x"}})
