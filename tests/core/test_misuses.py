@@ -49,7 +49,7 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
     "an array as model": (lambda: kd.Teacher(np.zeros(3)), r"must be a torch module, got a ndarray"),
     "a name as model": (lambda: kd.Student("resnet18"), r"must be a torch module, got a str: build the network first"),
     "weights as model": (lambda: kd.Teacher(net().state_dict()), r"got an OrderedDict.*load_state_dict\(weights\)"),
-    "a class as model": (lambda: kd.Teacher(nn.Linear), r"this is its class: pass Linear\(\.\.\.\)"),
+    "a class as model": (lambda: kd.Teacher(nn.Linear), r"got the class Linear: pass Linear\(\.\.\.\)"),
     "a name as average": (lambda: kd.EMATeacher("resnet18"), r"must be a torch module, got a str"),
     "a number of dtype as logits": (lambda: kd.Teacher(net(), logits=2.5), r"logits must be a function.*got 2\.5"),
     "an unknown key": (
