@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := env -u UV_FIND_LINKS VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 
-.PHONY: demo test test-pages test-portable lint docs slow clean
+.PHONY: demo test test-pages test-portable floors lint docs slow lock
 
 $(VENV)/.stamp: requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,9 @@ test-pages: $(VENV)/.stamp  ## the Python blocks of the pages in fresh environme
 	    -e $$([ $$extra = core ] && echo . || echo ".[$$extra]"); \
 	  $$folder/bin/python tests/docs/run_blocks.py $$extra; rm -r $$folder; done
 
+floors: $(VENV)/.stamp  ## the oldest and the newest versions that pyproject.toml allows, in fresh environments; before a release
+	set -e; for which in oldest newest; do env -u UV_FIND_LINKS $(BIN)/python tests/release/floors.py $$which; done
+
 docs: $(VENV)/.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -47,5 +50,5 @@ slow: $(VENV)/.stamp  ## the slow fault tests
 	$(BIN)/python -m pytest -m slow
 
 lock: $(VENV)/.stamp  ## make requirements/lock.txt anew from pyproject.toml and the pins
-	$(UV) pip compile --universal --python-version 3.11 --no-annotate --no-header --extra all \
+	$(UV) pip compile --universal --python-version 3.11 --no-annotate --no-header --extra all --extra dev \
 	  --generate-hashes -c requirements/constraints.txt pyproject.toml -o requirements/lock.txt

@@ -88,7 +88,8 @@ if TYPE_CHECKING:  # what editors and type checkers read; `__getattr__` does the
     from kdvideo.student import Student, check_optimizer
     from kdvideo.teacher import Teacher
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    __version__: str
 
 __all__ = [
     "CRD",
@@ -192,6 +193,8 @@ _MODULES = (
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in (*__all__, *_MODULES):
         raise AttributeError(f"module 'kdvideo' has no attribute {name!r}")
     if name in _MODULES:
@@ -201,5 +204,14 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("kdvideo")
+    except PackageNotFoundError:  # a folder on the path that is not installed
+        return "unknown"
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MODULES})
+    return sorted({*globals(), *__all__, *_MODULES, "__version__"})

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from kdvideo._hints import check_module
+
 
 def describe(model: nn.Module, *inputs: Any, **kwargs: Any) -> None:
     """Print path, type and output shape of every module of a model, in the order of definition.
@@ -39,6 +41,7 @@ def layer_rows(model: nn.Module, *inputs: Any, **kwargs: Any) -> list[tuple[str,
         >>> layer_rows(nn.Linear(3, 4), torch.zeros(2, 3))
         [('', 'Linear', '(2, 4)')]
     """
+    check_module(model)
     shapes: dict[nn.Module, str] = {}
     modes = {module: module.training for module in model.modules()}
     handles = [

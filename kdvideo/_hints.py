@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ def kind(output: Any) -> str:
     """
     if output is None:
         return "None"
+    if isinstance(output, type):
+        return f"the class {output.__name__}"
     name = type(output).__name__
     name = f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
     if isinstance(output, Mapping):
@@ -65,6 +68,11 @@ class Part:
 
     def __call__(self, output: Any) -> Any:
         """Return the part of an output."""
+        if isinstance(output, Tensor):
+            raise ValueError(
+                f"{self.option}={self.key!r} needs an output with parts, got a tensor, which needs no choice: leave "
+                "it out"
+            )
         return item(output, self.key, f"{self.option} of the output")
 
     def __repr__(self) -> str:
@@ -84,6 +92,33 @@ def selector(choice: Any, option: str) -> Any:
     raise ValueError(
         f"{option} must be a function of an output, a key or an index, got {choice!r}: lambda output: output[0]"
     )
+
+
+def check_module(model: object, name: str = "model") -> None:
+    """Raise ValueError unless a model is a module."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{name} must be a torch module, got {kind(model)}: {_instead(model)}")
+
+
+def _instead(model: object) -> str:
+    if isinstance(model, (str, os.PathLike)):
+        file = os.fspath(model)
+        return f"build the network first, such as kd.models.checkpoints.load({file!r})[0] for a file of weights"
+    if isinstance(model, Mapping):
+        return "these are weights: build the network and call network.load_state_dict(weights)"
+    if isinstance(model, type):
+        return f"pass {model.__name__}(...)"
+    if isinstance(model, (list, tuple)):
+        return "wrap each of them; kd.ensemble puts their outputs together"
+    if callable(model) or hasattr(model, "shape"):
+        return "what a function returns, or what is computed already, is an output as kd.Output(logits, {})"
+    return "build the network first"
+
+
+def check_mapping(option: str, given: object, example: str) -> None:
+    """Raise ValueError unless an option maps roles to what it chooses for them."""
+    if not hasattr(given, "items"):
+        raise ValueError(f"{option}= must map roles to what is chosen for them, got {kind(given)}: {option}={example}")
 
 
 def represented(thing: object, **values: Any) -> str:

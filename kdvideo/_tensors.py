@@ -54,16 +54,16 @@ def check_pair(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int =
     if not -student.ndim <= dim < student.ndim:
         raise ValueError(f"dim must name an axis of shape {tuple(student.shape)}, got {dim}")
     if not (student.is_floating_point() and teacher.is_floating_point()):
-        raise ValueError(f"expected floating-point tensors, got {student.dtype} and {teacher.dtype}")
+        raise ValueError(f"expected floating-point tensors, got {student.dtype} and {teacher.dtype}: tensor.float()")
 
 
 def _advice(student: Tensor, teacher: Tensor) -> str:
     if student.ndim == teacher.ndim and student.ndim and student.shape[0] != teacher.shape[0]:
         return f"these are {student.shape[0]} and {teacher.shape[0]} samples, pass the outputs of one batch"
-    projector = "give Student a projector (kdvideo.projectors) where a feature differs"
+    projector = "give Student a projector (kdvideo.projectors), kd.projectors.infer finds which"
     if student.ndim > 3 or student.ndim != teacher.ndim:  # maps and clips; logits are (B, K) or (B, N, K)
-        return f"{projector}, kd.projectors.infer finds which"
-    return f"{projector}, or name the common classes (kdvideo.losses.common_classes) where the logits do"
+        return projector
+    return f"of logits name the common classes (kdvideo.losses.common_classes); for features {projector}"
 
 
 def check_tensors(student: Tensor, teacher: Tensor) -> None:
@@ -195,8 +195,8 @@ def check_reduction(reduction: str) -> None:
 
 def check_temperature(temperature: float) -> None:
     """Raise ValueError unless the temperature is positive and finite."""
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be positive and finite, got {temperature}")
+    if not hasattr(temperature, "__float__") or not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature must be positive and finite, got {temperature!r}")
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from kdvideo._hints import check_module
 from kdvideo._paths import Layers
-from kdvideo.features import FeatureExtractor, check_module
+from kdvideo.features import FeatureExtractor
 from kdvideo.teacher import Teacher
 
 
@@ -80,6 +81,7 @@ class EMATeacher(Teacher):
             ValueError: parameters or buffers of other names or shapes, averaged parameters in half precision, a
                 schedule without a step, or a momentum outside 0 to 1.
         """
+        check_module(model)
         weight = 1.0 - self._momentum_at(step)
         student = _bare(model)
         averaged = _pairs(self.model.named_parameters(), student.named_parameters(), "parameters")
@@ -105,8 +107,8 @@ class EMATeacher(Teacher):
 
 
 def _check(momentum: float) -> float:
-    if not 0.0 <= momentum <= 1.0:
-        raise ValueError(f"momentum must be between 0 and 1, got {momentum}")
+    if not hasattr(momentum, "__float__") or not 0.0 <= momentum <= 1.0:
+        raise ValueError(f"momentum must be between 0 and 1, got {momentum!r}")
     return momentum
 
 

@@ -144,6 +144,8 @@ def confidence_weights(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
 
 
 def _matched(logits: Sequence[Tensor]) -> list[Tensor]:
+    if isinstance(logits, Tensor):
+        raise ValueError("logits must be a list, one tensor for each teacher, got a Tensor: [flow_logits, rgb_logits]")
     for values in logits:
         if not isinstance(values, Tensor):
             raise ValueError(f"logits must be tensors, got {kind(values)}: pass output.logits of an Output")

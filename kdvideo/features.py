@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdvideo import _hints
+from kdvideo._hints import check_module
 from kdvideo._paths import Layers, roles_to_places
 from kdvideo._taps import Call, EveryLayerRan, Recorder, Run, Seen, Selector, Tap, check_call
 
@@ -39,22 +40,6 @@ class Output(NamedTuple):
 
 class CaptureError(RuntimeError):
     """A tapped layer gave no usable tensor in this forward pass; the message names it and says what to do."""
-
-
-def check_module(model: object) -> None:
-    """Raise ValueError unless a model is a module."""
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model must be a torch module, got {_hints.kind(model)}: {_instead(model)}")
-
-
-def _instead(model: object) -> str:
-    if isinstance(model, str):
-        return f"build the network first, such as kd.models.checkpoints.load({model!r})[0] for a file of weights"
-    if isinstance(model, Mapping):
-        return "these are weights: build the network and call network.load_state_dict(weights)"
-    if isinstance(model, type):
-        return f"this is its class: pass {model.__name__}(...)"
-    return "what a function returns is an output as kd.Output(logits, {})"
 
 
 def unknown_roles(option: str, unknown: Sequence[str], roles: Iterable[str]) -> ValueError:
@@ -135,6 +120,10 @@ class FeatureExtractor(nn.Module):
     ) -> None:
         super().__init__()
         check_module(model)
+        for option, given in (("select", select), ("call", call)):
+            _hints.check_mapping(option, given, '{"role": 0}')
+        if isinstance(without_gradient, str):
+            raise ValueError(f"without_gradient must be a sequence of roles, got {without_gradient!r}")
         chosen = {role: _hints.selector(choice, f"select[{role!r}]") for role, choice in select.items()}
         self.model = model
         places = roles_to_places(model, layers)

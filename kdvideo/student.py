@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdvideo._hints import check_mapping, kind
 from kdvideo._paths import Layers
 from kdvideo._sharing import enter_student, leave_student
 from kdvideo.features import Call, FeatureExtractor, Selector, itself, unknown_roles
@@ -51,6 +52,7 @@ class Student(FeatureExtractor):
         without_gradient: Sequence[str] = (),
         call: Mapping[str, Call] = MappingProxyType({}),
     ) -> None:
+        check_mapping("projectors", projectors, '{"role": nn.Linear(8, 16)}')
         for role, module in projectors.items():
             if not isinstance(module, nn.Module):
                 raise ValueError(f"the projector for {role!r} must be a module, got {module!r}: nn.Linear(8, 16)")
@@ -71,7 +73,13 @@ class Student(FeatureExtractor):
         key = self._projector_keys.get(role)
         if key is None:
             return feature
-        projected: Tensor = self.projectors[key](feature)
+        try:
+            projected: Tensor = self.projectors[key](feature)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the projector for {role!r} must take the student's feature, {tuple(feature.shape)}, got {error}: "
+                "kd.projectors.infer finds one that fits"
+            ) from error
         return projected
 
     def _shown(self) -> dict[str, Any]:
@@ -106,6 +114,9 @@ def check_optimizer(student: nn.Module, optimizer: torch.optim.Optimizer) -> Non
         Traceback (most recent call last):
         ValueError: the optimizer must see every parameter that learns, got none of projectors.f.weight...: pass ...
     """
+    if not isinstance(student, nn.Module) or not hasattr(optimizer, "param_groups"):
+        got = f"{kind(student)} and {kind(optimizer)}"
+        raise ValueError(f"student and optimizer must come in this order, got {got}: check_optimizer(student, sgd)")
     seen = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     unseen = [name for name, p in student.named_parameters() if p.requires_grad and id(p) not in seen]
     if unseen:

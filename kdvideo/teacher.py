@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
+from kdvideo._hints import check_module
 from kdvideo._paths import Layers
 from kdvideo._sharing import enter_teacher
-from kdvideo.features import Call, FeatureExtractor, Output, Selector, check_module, itself
+from kdvideo.features import Call, FeatureExtractor, Output, Selector, itself
 
 _CPU = torch.device("cpu")
 
@@ -82,6 +83,8 @@ class Teacher(FeatureExtractor):
     ) -> None:
         check_module(model)
         if dtype is not None:
+            if not isinstance(dtype, torch.dtype):
+                raise ValueError(f"dtype must be a torch.dtype, got {dtype!r}: torch.bfloat16")
             model = copy.deepcopy(model).to(dtype)
         super().__init__(model, layers, select=select, logits=logits, early_exit=early_exit, call=call)
         if batch_statistics and not any(isinstance(module, _BatchNorm) for module in model.modules()):

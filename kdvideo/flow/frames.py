@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._hints import kind
+
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV
 
 
@@ -17,6 +19,9 @@ def as_clips(frames: Tensor, next_frames: Tensor | None = None) -> Tensor:
     Raises:
         ValueError: the shapes are others, or the frames of a pair differ in shape, type or device.
     """
+    for given in (frames, next_frames):
+        if given is not None and not isinstance(given, Tensor):
+            raise ValueError(f"frames must be tensors, got {kind(given)}: torch.as_tensor(frames)")
     if next_frames is not None:
         _check_pair(frames, next_frames)
         return torch.stack([frames, next_frames], 1)

@@ -200,10 +200,10 @@ class Loss(nn.Module):
 
     def __add__(self, other: Any) -> Loss:
         if not isinstance(other, Loss):
-            raise ValueError(
-                f"a loss must be added to a loss, got {kind(other)}: add values, criterion(student, teacher) + value, "
-                "or make a subclass of kd.Loss of a function"
-            )
+            advice = "add values, criterion(student, teacher) + value, or make a subclass of kd.Loss of a function"
+            if isinstance(other, type):
+                advice = f"make one, {other.__name__}(...)"
+            raise ValueError(f"a loss must be added to a loss, got {kind(other)}: {advice}")
         return WeightedSum([*self._parts(), *other._parts()])
 
     def __radd__(self, other: Any) -> Loss:
@@ -222,13 +222,16 @@ class Loss(nn.Module):
         advice = f"{1 / other:g} * loss" if isinstance(other, (int, float)) and other > 0 else "0.5 * loss"
         raise ValueError(f"a loss must be weighted by a product, got a division by {kind(other)}: {advice}")
 
+    def __rtruediv__(self, other: Any) -> NoReturn:
+        raise ValueError(f"a loss must be weighted by a product, got {kind(other)} divided by it: 0.5 * loss")
+
     def __mul__(self, weight: Any) -> Loss:
         if isinstance(weight, Tensor):
             raise ValueError(
                 f"a weight must be a number or a schedule, got {kind(weight)}: weight.item(), or multiply the value, "
                 "weight * criterion(student, teacher), where it is learned"
             )
-        if isinstance(weight, nn.Module) or not (isinstance(weight, (int, float)) or callable(weight)):
+        if isinstance(weight, (nn.Module, type)) or not (isinstance(weight, (int, float)) or callable(weight)):
             raise ValueError(f"a weight must be a number or a schedule, got {kind(weight)}: 0.5 * loss")
         if isinstance(weight, (int, float)):
             _checked(weight, weight)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import torch
 from torch import Tensor
 
+from kdvideo._hints import kind as in_words
 from kdvideo.features import Output
 from kdvideo.losses.base import Given, Loss
 
@@ -110,6 +111,8 @@ class FeatureLoss(Loss):
     def __init__(self, roles: Roles, *, masked: bool = True, name: str | None = None) -> None:
         if isinstance(roles, str):
             roles = (roles,)
+        if not isinstance(roles, (Sequence, Set, Mapping)) or not all(isinstance(role, str) for role in roles):
+            raise ValueError(f'roles must be names of features, got {in_words(roles)}: "4c", as layers= has it')
         self_roles = dict(roles) if isinstance(roles, Mapping) else {role: role for role in roles}
         if not self_roles:
             raise ValueError("roles must name at least one feature, got none")

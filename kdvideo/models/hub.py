@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from kdvideo._extras import needed
+from kdvideo._hints import kind
 from kdvideo.files import read_limited, write_atomic
 from kdvideo.models import checkpoints
 from kdvideo.models.checkpoints.native import read_description
@@ -114,6 +116,8 @@ def from_pretrained(
         ValueError: neither a folder nor a repository's name; a file that is truncated or foreign; an unknown
             architecture; class names that do not fit; two files that do not describe the same network.
     """
+    if not isinstance(source, (str, os.PathLike)):
+        raise ValueError(f'source must be a folder or "owner/name", got {kind(source)}')
     if Path(source).is_dir():
         return _read(Path(source), device)
     if Path(source).is_file():
@@ -169,6 +173,11 @@ def _huggingface_hub() -> ModuleType:
 def _write(network: Network, folder: Path, classes: Sequence[str], card: Card, *, repository: str) -> None:
     # Whatever can be wrong with the arguments shows before the first file is written.
     _huggingface_hub()
+    if not isinstance(network, Network):
+        raise ValueError(
+            f"network must be one of kdvideo.models, got {kind(network)}: of others save the state_dict, of a Student "
+            "its model"
+        )
     check_card(card)
     spec = network.input_spec.to_dict()
     checkpoints.save(network, folder / WEIGHTS, classes=classes, input_spec=spec)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdvideo._hints import kind
+
 Triple = tuple[int, int, int]
 FILE_KEYS = {"value_range": "range"}  # field of InputSpec -> its key in kdvideo's files, where the two differ
 MOST_FRAMES, LARGEST_SIZE = 100_000, 16_384  # a file from a stranger must not make a reader allocate all memory
@@ -172,6 +174,8 @@ def call_builder(builder: Callable[..., Network], config: Mapping[str, Any]) -> 
 
 def check_clip(clip: Tensor, *, channels: int, minimum: Triple = (1, 1, 1)) -> None:
     """Raise `ValueError` unless `clip` is a float (B, C, T, H, W) batch of at least `minimum` (T, H, W)."""
+    if not isinstance(clip, Tensor):
+        raise ValueError(f"the clip must be a tensor, got {kind(clip)}: torch.as_tensor(clip)")
     if (
         clip.ndim == 5
         and clip.shape[0] > 0

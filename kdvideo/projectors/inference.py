@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdvideo._hints import kind
 from kdvideo.features import FeatureExtractor
 from kdvideo.projectors.channels import PointwiseConv
 from kdvideo.projectors.dry_run import recorded, untouched
@@ -85,6 +86,9 @@ def infer(
         >>> student(torch.zeros(2, 3, 33, 33)).features["map"].shape
         torch.Size([2, 16, 16, 16])
     """
+    for who, given in (("student", student), ("teacher", teacher)):
+        if not isinstance(given, FeatureExtractor):
+            raise ValueError(f"{who} must be wrapped, got {kind(given)}: kd.Student or kd.Teacher, with layers=")
     theirs = inputs if teacher_inputs is None else teacher_inputs
     theirs = (theirs,) if isinstance(theirs, Tensor) else tuple(theirs)
     with untouched(student, teacher, inputs=(inputs, theirs)):

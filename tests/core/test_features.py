@@ -359,7 +359,7 @@ def test_a_network_may_return_an_output() -> None:
 
 @pytest.mark.parametrize("wrapper", [kd.FeatureExtractor, kd.Student, kd.Teacher])
 def test_what_is_no_module_is_refused(wrapper: type) -> None:
-    for model, shown in ((len, "builtin_function_or_method"), (nn.Linear, "a type"), (None, "None")):
+    for model, shown in ((len, "builtin_function_or_method"), (nn.Linear, "the class Linear"), (None, "None")):
         with pytest.raises(ValueError, match=f"model must be a torch module, got .*{shown}.*: "):
             wrapper(model)
 

@@ -1,6 +1,7 @@
 """What users get wrong, and the one sentence each mistake is answered with: what came, what is wanted, what to do."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -49,7 +50,7 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
     "an array as model": (lambda: kd.Teacher(np.zeros(3)), r"must be a torch module, got a ndarray"),
     "a name as model": (lambda: kd.Student("resnet18"), r"must be a torch module, got a str: build the network first"),
     "weights as model": (lambda: kd.Teacher(net().state_dict()), r"got an OrderedDict.*load_state_dict\(weights\)"),
-    "a class as model": (lambda: kd.Teacher(nn.Linear), r"this is its class: pass Linear\(\.\.\.\)"),
+    "a class as model": (lambda: kd.Teacher(nn.Linear), r"got the class Linear: pass Linear\(\.\.\.\)"),
     "a name as average": (lambda: kd.EMATeacher("resnet18"), r"must be a torch module, got a str"),
     "a number of dtype as logits": (lambda: kd.Teacher(net(), logits=2.5), r"logits must be a function.*got 2\.5"),
     "an unknown key": (
@@ -82,6 +83,57 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
     "two temperatures": (
         lambda: kd.SoftTarget(temperature=2.0) + kd.SoftTarget(),
         r"different names, got \['soft_target'\] twice.*name='soft_target_2'",
+    ),
+    "a path as model": (lambda: kd.Teacher(Path("a.pt")), r"got a PosixPath: build the network first.*'a\.pt'"),
+    "no model": (lambda: kd.Teacher(None), r"got None: build the network first"),
+    "several models": (lambda: kd.Teacher([net(), net()]), r"wrap each of them; kd\.ensemble"),
+    "a key where there is a tensor": (lambda: kd.Teacher(net(), logits="logits")(X), r"logits='logits'.*leave it out"),
+    "a dtype as text": (lambda: kd.Teacher(net(), dtype="bfloat16"), r"must be a torch\.dtype, got 'bfloat16'"),
+    "one projector": (
+        lambda: kd.Student(net(), ["1"], projectors=nn.Linear(8, 4)),
+        r"projectors= must map roles.*a Linear: projectors=\{",
+    ),
+    "a projector of another width": (
+        lambda: kd.Student(net(), ["1"], projectors={"1": nn.Linear(4, 4)})(X),
+        r"the projector for '1' must take the student's feature, \(2, 8\).*infer finds one",
+    ),
+    "one select for all": (lambda: kd.Student(net(), ["1"], select="0"), r"select= must map roles.*got a str"),
+    "one call for all": (lambda: kd.Student(net(), ["1"], call="all"), r"call= must map roles.*got a str"),
+    "a role for roles": (
+        lambda: kd.Student(net(), ["1"], without_gradient="one"),
+        r"without_gradient must be a sequence of roles, got 'one'",
+    ),
+    "a module as role": (lambda: kd.FeatureMSE(nn.Linear(2, 2)), r"roles must be names of features, got a Linear"),
+    "no role": (lambda: kd.FeatureMSE(None), r"roles must be names of features, got None"),
+    "a class added": (
+        lambda: kd.LogitMSE() + kd.SoftTarget,
+        r"got the class SoftTarget: make one, SoftTarget\(\.\.\.\)",
+    ),
+    "a class of schedules": (
+        lambda: kd.schedules.Linear * kd.LogitMSE(),
+        r"number or a schedule, got the class Linear",
+    ),
+    "a number divided": (lambda: 2 / kd.LogitMSE(), r"weighted by a product, got an int divided by it"),
+    "a temperature as text": (lambda: kd.SoftTarget(temperature="4"), r"temperature must be positive.*got '4'"),
+    "a weight as text": (lambda: kd.DKD(alpha="1"), r"alpha must be finite and at least 0, got '1'"),
+    "whole numbers as logits": (
+        lambda: functional.logit_mse(LOGITS.long(), LOGITS.long()),
+        r"floating-point tensors, got torch\.int64.*tensor\.float\(\)",
+    ),
+    "one tensor of logits": (
+        lambda: kd.ensemble.mean_logits(LOGITS),
+        r"a list, one tensor for each teacher, got a Tensor",
+    ),
+    "bare networks to infer": (lambda: kd.projectors.infer(net(), net(), X), r"must be wrapped, got a Sequential"),
+    "weights into an average": (lambda: kd.EMATeacher(net()).update(net().state_dict()), r"got an OrderedDict"),
+    "a momentum as text": (
+        lambda: kd.EMATeacher(net(), momentum="0.9"),
+        r"momentum must be between 0 and 1, got '0\.9'",
+    ),
+    "a name described": (lambda: kd.describe("resnet18", X), r"must be a torch module, got a str"),
+    "an optimizer first": (
+        lambda: kd.check_optimizer(torch.optim.SGD(net().parameters(), lr=0.1), net()),
+        r"in this order, got a SGD and a Sequential",
     ),
 }
 

@@ -1,9 +1,12 @@
 """What users get wrong with clips and flow, and the sentence it is answered with; and what clips and flow print."""
 
 import datasets
+import numpy as np
 import pytest
+from torch import nn
 
-from kdvideo import data, flow
+from kdvideo import data, flow, models
+from kdvideo.models.network import check_clip
 
 NONE = datasets.Dataset.from_dict({name: [] for name in ("path", "label", "clip", "bytes", "start", "end")})
 
@@ -16,6 +19,26 @@ NONE = datasets.Dataset.from_dict({name: [] for name in ("path", "label", "clip"
         (lambda: flow.EstimatorSource("tvl1"), r"estimator must be one, got 'tvl1'.*TVL1Estimator\(\)"),
         (lambda: flow.OnlineFlow("tvl1"), r"estimator must be one, got 'tvl1'"),
         (lambda: flow.FlowStore("flow", estimator="tvl1"), r"estimator must be one, got 'tvl1'"),
+        (lambda: data.PairedClips(["a.mp4"], train=True), r"a Dataset of clips, got \['a.mp4'\]"),
+        (lambda: data.PairedClips(NONE, train=True, flow=flow.TVL1Estimator()), r"a flow source, got TVL1Estimator"),
+        (lambda: data.PairedClips(NONE, train=True, flow=flow.EstimatorSource), r"a flow source, got <class"),
+        (lambda: data.PairedClips(NONE, train="train"), r"train must be True.*got 'train'"),
+        (lambda: data.PairedClips(NONE, train=True, crop=(32, 32)), r"crop must be a whole number.*got \(32, 32\)"),
+        (lambda: data.PairedClips(NONE, train=True, frames=8.0), r"frames must be a whole number.*got 8\.0"),
+        (lambda: data.PairedClips(NONE, train=True, fps="10"), r"must be positive numbers, got '10'"),
+        (lambda: data.from_folder(NONE), r"root must be a folder, got a Dataset"),
+        (lambda: data.from_folder(__file__), r"a file, not a folder: from_csv reads lists"),
+        (lambda: flow.EstimatorSource(flow.TVL1Estimator), r"estimator must be one, got <class"),
+        (lambda: flow.TVL1Estimator("fst"), r"preset must be TVL1Settings or one of .*'fst'"),
+        (lambda: flow.TVL1Estimator(backend="gpu"), r"backend must be one of .*'gpu'"),
+        (lambda: flow.tvl1(np.zeros((2, 1, 8, 8))), r"frames must be tensors, got a ndarray"),
+        (lambda: flow.quantize(np.zeros((2, 8, 8))), r"a tensor of floating point pixels, got a ndarray"),
+        (lambda: models.from_pretrained(None), r"a folder or \"owner/name\", got None"),
+        (
+            lambda: models.save_pretrained(nn.Linear(2, 2), "x", classes=["a", "b"]),
+            r"one of kdvideo.models, got a Linear",
+        ),
+        (lambda: check_clip(np.zeros((1, 3, 8, 8, 8)), channels=3), r"the clip must be a tensor, got a ndarray"),
     ],
 )
 def test_a_misuse_is_answered_in_one_sentence(misuse, words):
@@ -41,3 +64,9 @@ def test_a_misuse_is_answered_in_one_sentence(misuse, words):
 )
 def test_reprs_show_what_was_chosen(thing, words, tmp_path):
     assert words in repr(thing(tmp_path))
+
+
+def test_clips_without_class_folders_are_named(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(data.ManifestError, match=r"but 'a.mp4' itself: put clips as class/a.mp4"):
+        data.from_folder(tmp_path)

@@ -282,7 +282,7 @@ def test_readers_of_ones_own_views(manifest):
     assert same(view | {"view": 0}, centre)
     with pytest.raises(ValueError, match=r"at least one view of clip 'a/0\.mp4', got none"):
         reader.views(0, lambda info: [])
-    with pytest.raises(ValueError, match="short_side must be at least 1 pixel, got 0"):
+    with pytest.raises(ValueError, match="short_side must be a whole number of at least 1, got 0"):
         ClipReader(manifest, short_side=0)
 
 

@@ -6,10 +6,9 @@ Legend: L grid frames of a clip, S frames of a segment, T frames of a view, H W 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +16,14 @@ from torch import Tensor
 
 from kdvideo._hints import represented
 from kdvideo.data.clips.floating import to_float
+from kdvideo.data.clips.flow_sources import (
+    CountedFlow,
+    QuantizedFlow,
+    StoredFlow,
+    check_count,
+    check_rate,
+    check_sources,
+)
 from kdvideo.data.clips.sampling import Window, flow_positions, window_positions
 from kdvideo.data.clips.streams import ClipSource, Stream, cut_stream
 from kdvideo.data.video.frame_grid import Box, ClipInfo, probe, read_frames
@@ -27,35 +34,6 @@ if TYPE_CHECKING:
 
 
 TAKEN = {"rgb", "flow", "length", "label", "index", "clip", "view"}
-
-
-@runtime_checkable
-class StoredFlow(Protocol):
-    """A flow source that needs no frames, such as `kdvideo.flow.FlowStore`."""
-
-    def read(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
-        """Read the flows `start:stop` of a clip, (stop - start, 2, H, W) float, pixels."""
-        ...
-
-
-@runtime_checkable
-class QuantizedFlow(Protocol):
-    """Stored flow that is also given as the bytes in which it is stored, such as `kdvideo.flow.FlowStore`."""
-
-    bound: float
-
-    def read_quantized(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
-        """Read the flows `start:stop` of a clip, (stop - start, 2, H, W) uint8 in 1..255, see `flow.quantize`."""
-        ...
-
-
-@runtime_checkable
-class CountedFlow(Protocol):
-    """Stored flow of which it is known how many there are of a clip, such as `kdvideo.flow.FlowStore` and `TSNFlow`."""
-
-    def count(self, clip_id: str, path: str | None = None) -> int:
-        """Return the number of flows of a clip; ValueError if its video is another than they were made of."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -130,20 +108,10 @@ class ClipReader:
         dtype: torch.dtype = torch.float32,
         streams: Mapping[str, Stream] | None = None,
     ) -> None:
-        if isinstance(manifest, (str, os.PathLike)):
-            raise ValueError(
-                f"manifest must be a Dataset of clips, got {manifest!r}: kdvideo.data.from_folder(folder), or "
-                "from_csv(file)"
-            )
-        if flow is not None and not callable(flow):
-            raise ValueError(
-                f"flow must be a flow source, got {flow!r}: kdvideo.flow.EstimatorSource() computes TV-L1 from the "
-                "frames, a FlowStore reads what was stored"
-            )
-        if not 0 < fps < float("inf") or not 0 < flow_bound < float("inf"):
-            raise ValueError(f"fps and flow_bound must be positive, got {fps} and {flow_bound}")
-        if short_side < 1:
-            raise ValueError(f"short_side must be at least 1 pixel, got {short_side}")
+        check_sources(manifest, flow)
+        if not all(hasattr(number, "__float__") and 0 < number < float("inf") for number in (fps, flow_bound)):
+            raise ValueError(f"fps and flow_bound must be positive numbers, got {fps!r} and {flow_bound!r}")
+        check_count("short_side", short_side)
         if dtype not in (torch.float32, torch.uint8):
             raise ValueError(f"dtype must be torch.float32, or torch.uint8 for `to_float`, got {dtype}")
         if flow is None and not rgb and not streams:
@@ -153,7 +121,7 @@ class ClipReader:
         ids = manifest["clip"][:]  # at once: going through the column itself reads row by row
         if len(set(ids)) != len(manifest):
             raise ValueError("the column `clip` of the manifest must name every clip once, got a name twice")
-        _check_rate(flow, fps)
+        check_rate(flow, fps)
         self.manifest, self.fps, self.short_side, self.flow = manifest, fps, short_side, flow
         self.flow_bound, self.rgb, self.input_range, self.in_memory = flow_bound, rgb, input_range, in_memory
         self.dtype, self.streams = dtype, dict(streams or {})
@@ -311,14 +279,6 @@ class ClipReader:
                 f"was it made at {self.fps:g} fps with a short side of {self.short_side}?"
             )
         return flow if flow.dtype == torch.uint8 else to_unit(flow, self.flow_bound).half()
-
-
-def _check_rate(flow: FlowSource | None, fps: float) -> None:
-    rate = getattr(flow, "fps", None)
-    if isinstance(rate, int | float) and rate != fps:
-        raise ValueError(
-            f"fps must be that of the stored flow, {rate:g}, got {fps:g}: pair flow and frames of one rate"
-        )
 
 
 def _around(windows: Sequence[Window]) -> Box:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdvideo._hints import kind
 from kdvideo.data.manifests.manifest import ListedClip, ManifestBuilder
-from kdvideo.data.manifests.scanning import describe_skipped, find_videos
+from kdvideo.data.manifests.scanning import VIDEO_EXTENSIONS, describe_skipped, find_videos
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,11 +27,13 @@ def from_folder(root: str | os.PathLike[str]) -> Dataset:
     Raises:
         ManifestError: no class folder in `root`, or a class folder without a clip.
     """
+    if not isinstance(root, (str, os.PathLike)):
+        raise ValueError(f"root must be a folder, got {kind(root)}")
     top = Path(root)
     builder = ManifestBuilder(os.fspath(root), os.fspath(root))
     folders = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith(".")) if top.is_dir() else []
     if not folders:
-        builder.report(0, "no folder of clips in it" if top.is_dir() else "no such folder")
+        builder.report(0, _why_none(top))
     rows = []
     skipped: Counter[str] = Counter()
     for folder in folders:
@@ -42,6 +45,17 @@ def from_folder(root: str | os.PathLike[str]) -> Dataset:
     if skipped:
         warnings.warn(f"{os.fspath(root)}: {describe_skipped(skipped)}", stacklevel=2)
     return builder.build(rows, None)
+
+
+def _why_none(top: Path) -> str:
+    if top.is_file():
+        return "a file, not a folder: from_csv reads lists"
+    if not top.is_dir():
+        return "no such folder"
+    loose = next((path.name for path in top.iterdir() if path.suffix.lower() in VIDEO_EXTENSIONS), None)
+    if loose is None:
+        return "no folder of clips in it"
+    return f"no folder of clips in it, but {loose!r} itself: put clips as class/{loose}, or list them for from_csv"
 
 
 def split_by_group(

@@ -7,14 +7,14 @@ text that is stored with flow, caches and weights and compared when they are use
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Protocol
+from typing import Protocol, get_args
 
 from torch import Tensor
 
 from kdvideo._hints import represented
 from kdvideo.flow.tvl1.backends import Backend
 from kdvideo.flow.tvl1.estimate import tvl1
-from kdvideo.flow.tvl1.presets import DEFAULT, TVL1Settings
+from kdvideo.flow.tvl1.presets import DEFAULT, PRESETS, TVL1Settings
 
 
 class FlowEstimator(Protocol):
@@ -37,7 +37,7 @@ class TVL1Estimator:
     """`tvl1` as a `FlowEstimator`.
 
     Args:
-        preset: the settings; they are the fingerprint.
+        preset: the settings, or one of the names in `PRESETS`; they are the fingerprint.
         backend: as in `tvl1`; backends agree up to rounding and are not part of the fingerprint.
 
     Examples:
@@ -45,7 +45,13 @@ class TVL1Estimator:
         True
     """
 
-    def __init__(self, preset: TVL1Settings = DEFAULT, *, backend: Backend = "auto") -> None:
+    def __init__(self, preset: TVL1Settings | str = DEFAULT, *, backend: Backend = "auto") -> None:
+        if isinstance(preset, str) and preset in PRESETS:
+            preset = PRESETS[preset]
+        if not isinstance(preset, TVL1Settings):
+            raise ValueError(f"preset must be TVL1Settings or one of {sorted(PRESETS)}, got {preset!r}")
+        if backend not in get_args(Backend):
+            raise ValueError(f"backend must be one of {get_args(Backend)}, got {backend!r}")
         self.preset, self.backend = preset, backend
 
     def __repr__(self) -> str:
@@ -65,8 +71,8 @@ def estimator_of(estimator: FlowEstimator | None) -> FlowEstimator:
     """Return an estimator, TV-L1 for None.
 
     Raises:
-        ValueError: it cannot be called, as a name.
+        ValueError: it cannot be called, as a name, or is a class.
     """
-    if estimator is not None and not callable(estimator):
+    if estimator is not None and (isinstance(estimator, type) or not callable(estimator)):
         raise ValueError(f"estimator must be one, got {estimator!r}: kdvideo.flow.TVL1Estimator(), DISEstimator() ...")
     return TVL1Estimator() if estimator is None else estimator

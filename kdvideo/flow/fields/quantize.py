@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._hints import kind
 from kdvideo.flow.fields.transforms import check_bound, truncate
 
 
@@ -24,8 +25,9 @@ def quantize(flow: Tensor, bound: float = 20.0) -> Tensor:
         >>> quantize(torch.tensor([-25.0, 0.0, 20.0]))
         tensor([  1, 128, 255], dtype=torch.uint8)
     """
-    if not flow.is_floating_point():
-        raise ValueError(f"flow must be floating point pixels, got {flow.dtype}")
+    if not isinstance(flow, Tensor) or not flow.is_floating_point():
+        got = flow.dtype if isinstance(flow, Tensor) else f"{kind(flow)}: torch.as_tensor(flow)"
+        raise ValueError(f"flow must be a tensor of floating point pixels, got {got}")
     if not torch.isfinite(flow).all():
         raise ValueError("flow has a component that is NaN or infinite")
     return (truncate(flow.float(), bound) * (127 / bound)).round_().add_(128).to(torch.uint8)

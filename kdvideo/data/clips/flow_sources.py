@@ -1,0 +1,70 @@
+"""What a reader of clips asks of its flow source, and the checks of the arguments that readers share."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from kdvideo.flow import FlowSource
+
+
+@runtime_checkable
+class StoredFlow(Protocol):
+    """A flow source that needs no frames, such as `kdvideo.flow.FlowStore`."""
+
+    def read(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
+        """Read the flows `start:stop` of a clip, (stop - start, 2, H, W) float, pixels."""
+        ...
+
+
+@runtime_checkable
+class QuantizedFlow(Protocol):
+    """Stored flow that is also given as the bytes in which it is stored, such as `kdvideo.flow.FlowStore`."""
+
+    bound: float
+
+    def read_quantized(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
+        """Read the flows `start:stop` of a clip, (stop - start, 2, H, W) uint8 in 1..255, see `flow.quantize`."""
+        ...
+
+
+@runtime_checkable
+class CountedFlow(Protocol):
+    """Stored flow of which it is known how many there are of a clip, such as `kdvideo.flow.FlowStore` and `TSNFlow`."""
+
+    def count(self, clip_id: str, path: str | None = None) -> int:
+        """Return the number of flows of a clip; ValueError if its video is another than they were made of."""
+        ...
+
+
+def check_count(name: str, number: object) -> None:
+    """Raise ValueError unless an argument is a whole number from 1 on."""
+    if not hasattr(number, "__index__") or int(number) < 1:  # type: ignore[call-overload]
+        raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
+
+
+def check_sources(manifest: object, flow: object) -> None:
+    """Raise ValueError for what is no Dataset of clips, or no flow source."""
+    if isinstance(manifest, (str, os.PathLike)) or type(manifest) in (list, tuple):
+        raise ValueError(
+            f"manifest must be a Dataset of clips, got {manifest!r:.200}: kdvideo.data.from_folder(folder), or "
+            "from_csv(file)"
+        )
+    if flow is None:
+        return
+    if isinstance(flow, type) or not callable(flow) or hasattr(flow, "preset"):
+        raise ValueError(
+            f"flow must be a flow source, got {flow!r:.200}: kdvideo.flow.EstimatorSource() computes TV-L1 from the "
+            "frames, a FlowStore reads what was stored"
+        )
+
+
+def check_rate(flow: FlowSource | None, fps: float) -> None:
+    """Raise ValueError where stored flow is of another rate."""
+    rate = getattr(flow, "fps", None)
+    if isinstance(rate, int | float) and rate != fps:
+        raise ValueError(
+            f"fps must be that of the stored flow, {rate:g}, got {fps:g}: pair flow and frames of one rate"
+        )
