@@ -129,6 +129,7 @@ def test_gradients_reach_the_network_through_features() -> None:
 
 @pytest.mark.reliability("C4")
 def test_hooks_are_installed_once_and_removed_on_request() -> None:
+    """Fails when `FeatureExtractor.remove` leaves the hooks."""
     net = VideoNet()
     extractor = kd.FeatureExtractor(net, LAYERS)
     for _ in range(3):
@@ -451,6 +452,7 @@ def test_two_extractors_on_one_model_do_not_meet() -> None:
 
 @pytest.mark.reliability("C11")
 def test_threads_on_one_extractor_do_not_meet() -> None:
+    """Fails when `Recorder` is not local to a thread."""
     net = VideoNet(norm=False)
     extractor = kd.FeatureExtractor(net, ["stem", "block"])
     both_inside = threading.Barrier(2, timeout=60)
