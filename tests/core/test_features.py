@@ -102,6 +102,7 @@ def test_short_name_of_a_missing_module_is_unknown() -> None:
     ],
 )
 def test_bad_arguments_are_refused_and_leave_no_hook(arguments, message) -> None:
+    """Fails when `FeatureExtractor` puts its hooks on before it has looked at `early_exit`."""
     net = VideoNet()
     with pytest.raises(ValueError, match=message):
         kd.FeatureExtractor(net, **arguments)
@@ -238,6 +239,7 @@ def test_other_checkpoints_give_the_same_gradient() -> None:
 @pytest.mark.reliability("C7")
 @pytest.mark.parametrize("how", ["torch.compile", "compile in place", "compiled block"])
 def test_wrapping_after_compile_is_refused(how: str) -> None:
+    """Fails when `_is_compiled` does not see modules that were compiled in place."""
     net = VideoNet()
     if how == "torch.compile":
         net = torch.compile(net, backend="eager")

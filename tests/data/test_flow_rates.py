@@ -63,6 +63,7 @@ def test_a_store_of_another_rate(root: Path, stored: float, asked: float) -> Non
 
 @pytest.mark.faults
 def test_a_store_without_a_rate_is_counted(root: Path) -> None:
+    """Fails when `_check_count` compares nothing."""
     store = FlowStore(root / "flow")
     store.write("run/a.mp4", torch.zeros(FRAMES - 1, 2, HEIGHT, WIDTH))
     assert read(root, store, RATE)["flow"].shape[1] == 4

@@ -112,6 +112,7 @@ def test_class_names_in_either_unicode_form_are_one_class(tmp_path):
 @pytest.mark.faults
 @pytest.mark.reliability("B9")
 def test_every_bad_row_is_named_in_one_report(tmp_path):
+    """Fails when `_clips` leaves out a segment that ends before it starts without a word."""
     touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
     rows = [
         "a.mp4,0",
