@@ -49,6 +49,7 @@ def test_pictures_of_flow_of_another_rate(root: Path) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("count", [FRAMES - 2, FRAMES, 10])
 def test_pictures_of_flow_of_another_count(root: Path, count: int) -> None:
+    """Fails when `_check_count` lets more fields pass than there are frames."""
     with pytest.raises(ValueError, match=f"must be 29 fields, for 30 frames at 30 fps, got {count};.*compute the flow"):
         read(root, tsn(root, count), RATE)
 

@@ -172,6 +172,7 @@ VALUES = {
 
 @pytest.mark.parametrize("name", VALUES)
 def test_what_can_be_saved_can_be_read(tmp_path: Path, name: str) -> None:
+    """Fails when `readable` leaves NumPy's numbers as they are, or makes lists of its arrays."""
     given_, wanted = VALUES[name]
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"x": given_})
