@@ -43,7 +43,7 @@ class Isolated:
 
     def __call__(self, row: ClipRow) -> Outcome:
         """Make the file of a clip; ExtractionError says why the whole job cannot continue."""
-        for last_chance in (False, True):
+        for _ in range(2):
             child = self._take()
             try:
                 outcome = child.pool.submit(_run, dict(row), self.deadline).result()
@@ -53,7 +53,7 @@ class Isolated:
                 code = self._end(child)
             if self.stopped:
                 raise ExtractionError("stopped")
-            if code != -signal.SIGKILL or last_chance:
+            if code != -signal.SIGKILL:
                 break
         try:
             return self.job.record_failure(row, self._cause(code))

@@ -66,6 +66,7 @@ def test_one_flipped_bit(name, tmp_path, record_property):
 
 
 def test_the_item_is_named_and_the_others_are_read(tmp_path):
+    """Fails when the comparison in `Shard.rows` is taken away."""
     path = written(tmp_path, {"dtype": None})
     whole = path.read_bytes()
     with safe_open(path, "pt") as file:

@@ -28,6 +28,7 @@ def compiled(module: Callable, backend: str = "eager") -> Callable:
 @pytest.mark.reliability("C8")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_step_compiles_whole_and_gives_the_same_gradients(backend: str) -> None:
+    """Fails when the copy that `Tap` keeps under a compiler is detached."""
     torch.manual_seed(0)
     eager = kd.Student(VideoNet(), LAYERS, projectors={"low": kd.projectors.conv(4, 4)})
     student = copy.deepcopy(eager)
@@ -82,6 +83,7 @@ def test_selectors_compile() -> None:
 @pytest.mark.reliability("C7")
 @pytest.mark.parametrize("fullgraph", [True, False])
 def test_layer_that_never_runs_is_an_error(fullgraph: bool) -> None:
+    """Fails when `_chosen` gives nothing for a layer that did not run, instead of raising."""
     run = torch.compile(kd.FeatureExtractor(Skips(), ["block"]), fullgraph=fullgraph, backend="eager")
     with pytest.raises(RuntimeError, match=r"layer 'block'.*did not run"):
         run(clips())
@@ -90,6 +92,7 @@ def test_layer_that_never_runs_is_an_error(fullgraph: bool) -> None:
 @pytest.mark.reliability("C7")
 @pytest.mark.parametrize("inside", [False, True])
 def test_inner_model_compiled_after_wrapping_is_never_stale(inside: bool) -> None:
+    """Fails when `FeatureExtractor.forward` keeps what an earlier pass recorded."""
     student = kd.Student(VideoNet(), LAYERS).eval()
     expected = student(clips(seed=1)).features["low"]
     if inside:
@@ -102,6 +105,7 @@ def test_inner_model_compiled_after_wrapping_is_never_stale(inside: bool) -> Non
 
 @pytest.mark.reliability("C7")
 def test_hooks_that_a_compiled_model_ignores_are_an_error() -> None:
+    """Fails when `_chosen` gives nothing for a layer that did not run, instead of raising."""
     net = VideoNet()
     run = torch.compile(net, backend="eager")
     run(clips())
@@ -114,6 +118,7 @@ def test_hooks_that_a_compiled_model_ignores_are_an_error() -> None:
 @pytest.mark.reliability("C11")
 @pytest.mark.parametrize("first", [0, 1])
 def test_two_extractors_on_one_model_compile(first: int) -> None:
+    """Fails when all extractors share one `Recorder`."""
     net = VideoNet().eval()
     extractors = [kd.Student(net, {"stem": "x"}), kd.FeatureExtractor(net, {"head": "x"})]
     for extractor in (extractors[first], extractors[1 - first]):

@@ -102,6 +102,7 @@ def test_short_name_of_a_missing_module_is_unknown() -> None:
     ],
 )
 def test_bad_arguments_are_refused_and_leave_no_hook(arguments, message) -> None:
+    """Fails when `FeatureExtractor` puts its hooks on before it has looked at `early_exit`."""
     net = VideoNet()
     with pytest.raises(ValueError, match=message):
         kd.FeatureExtractor(net, **arguments)
@@ -129,6 +130,7 @@ def test_gradients_reach_the_network_through_features() -> None:
 
 @pytest.mark.reliability("C4")
 def test_hooks_are_installed_once_and_removed_on_request() -> None:
+    """Fails when `FeatureExtractor.remove` leaves the hooks."""
     net = VideoNet()
     extractor = kd.FeatureExtractor(net, LAYERS)
     for _ in range(3):
@@ -237,6 +239,7 @@ def test_other_checkpoints_give_the_same_gradient() -> None:
 @pytest.mark.reliability("C7")
 @pytest.mark.parametrize("how", ["torch.compile", "compile in place", "compiled block"])
 def test_wrapping_after_compile_is_refused(how: str) -> None:
+    """Fails when `_is_compiled` does not see modules that were compiled in place."""
     net = VideoNet()
     if how == "torch.compile":
         net = torch.compile(net, backend="eager")
@@ -451,6 +454,7 @@ def test_two_extractors_on_one_model_do_not_meet() -> None:
 
 @pytest.mark.reliability("C11")
 def test_threads_on_one_extractor_do_not_meet() -> None:
+    """Fails when `Recorder` is not local to a thread."""
     net = VideoNet(norm=False)
     extractor = kd.FeatureExtractor(net, ["stem", "block"])
     both_inside = threading.Barrier(2, timeout=60)

@@ -36,6 +36,7 @@ def test_the_losses_are_the_known_ones() -> None:
 
 @pytest.mark.reliability("C12")
 def test_a_step_runs_under_deterministic_algorithms() -> None:
+    """Fails when `kl_terms` uses an operation that has no deterministic form, such as `put_`."""
     torch.use_deterministic_algorithms(True)
     try:
         first, second = trained(5), trained(5)

@@ -45,6 +45,7 @@ class Distills(lightning.LightningModule):
 
 @pytest.mark.reliability("C1")
 def test_the_teacher_is_neither_saved_nor_changed(tmp_path: Path) -> None:
+    """Fails when `Teacher.state_dict` fills the destination of a module that holds the teacher."""
     torch.manual_seed(0)
     module = Distills()
     before, start = fingerprint(module.teacher), module.average.model[1].weight.clone()

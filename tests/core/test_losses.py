@@ -94,6 +94,7 @@ def test_object_is_the_function_on_outputs(row: Row) -> None:
 
 @pytest.mark.reliability("C8")
 def test_gradient_is_that_of_finite_differences(row: Row) -> None:
+    """Fails when half of the student is detached in `kl_terms`: the value stays, the gradient is halved."""
     student, teacher = pair(row.shape)
     assert torch.autograd.gradcheck(lambda s: row.function(s, teacher), student)
 

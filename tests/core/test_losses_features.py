@@ -321,6 +321,7 @@ def test_attention_kl_has_no_gradient_at_the_teacher() -> None:
 @pytest.mark.reliability("C10")
 @pytest.mark.parametrize("name", ["sp", "rkd distance", "rkd angle", "pkt", "cc"])
 def test_equal_and_zero_samples_have_a_finite_gradient(name: str) -> None:
+    """Fails when `unit` takes the root of 0."""
     for kind in ("two equal", "all equal", "zero", "opposite"):
         student, teacher = pair((4, 5))
         student = student.detach()

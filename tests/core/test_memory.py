@@ -39,6 +39,7 @@ def without_gradient(student: kd.Student, teacher: kd.Teacher) -> None:
 @pytest.mark.reliability("C6")
 @pytest.mark.parametrize("step", [train, forward_only, without_gradient])
 def test_living_tensors_stay_constant(step: Callable[[kd.Student, kd.Teacher], None]) -> None:
+    """Fails when `FeatureExtractor.forward` keeps what each pass recorded."""
     student = kd.Student(VideoNet(), LAYERS, projectors={"low": kd.projectors.conv(4, 4)})
     teacher = kd.Teacher(VideoNet(), LAYERS)
     step(student, teacher)
@@ -50,7 +51,8 @@ def test_living_tensors_stay_constant(step: Callable[[kd.Student, kd.Teacher], N
 
 @pytest.mark.reliability("C5")
 def test_no_reference_to_the_features_outlives_the_output() -> None:
-    output = kd.Teacher(VideoNet(), LAYERS)(clips())
+    teacher = kd.Teacher(VideoNet(), LAYERS)  # which lives on
+    output = teacher(clips())
     seen = [weakref.ref(one) for one in (output.logits, *output.features.values())]
     assert len(seen) == 3
     del output

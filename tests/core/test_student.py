@@ -24,6 +24,7 @@ def test_projectors_map_the_features_of_their_role_only() -> None:
 
 @pytest.mark.reliability("C3")
 def test_projectors_are_trained_and_the_bare_network_is_saved_without_them() -> None:
+    """Fails when `Student` hangs its projectors on the network itself."""
     net = VideoNet()
     student = kd.Student(net, LAYERS, projectors={"low": kd.projectors.conv(4, 7)})
     assert {id(p) for p in student.parameters()} > {id(p) for p in net.parameters()}
@@ -62,6 +63,7 @@ def test_student_follows_train_and_eval() -> None:
 @pytest.mark.reliability("C8")
 @pytest.mark.parametrize("autocast", [False, True])
 def test_training_is_bit_equal_to_a_loop_by_hand(autocast: bool) -> None:
+    """Fails when `soft_target` multiplies by T instead of T²."""
     torch.manual_seed(0)
     net, teacher_net, projector = VideoNet(), VideoNet(channels=2), kd.projectors.conv(4, 4)
     by_hand, by_hand_projector = copy.deepcopy(net), copy.deepcopy(projector)

@@ -36,6 +36,7 @@ def fit(student: Callable[[Tensor], kd.Output], teacher: kd.Teacher, optimizer, 
     "way", ["eager", "compile", "autocast", "checkpoint", "all parameters", "train", "inner train", "unfrozen"]
 )
 def test_teacher_keeps_every_bit(way: str) -> None:
+    """Fails when `Teacher.forward` leaves modules in training mode."""
     teacher = kd.Teacher(VideoNet(dropout=0.5), LAYERS)
     net = Checkpoints(reentrant=False) if way == "checkpoint" else VideoNet()
     student = kd.Student(net, {"stem": "low"})
@@ -83,6 +84,7 @@ def test_integer_inputs_are_computed_in_the_dtype_too() -> None:
 
 @pytest.mark.reliability("C2")
 def test_teacher_is_in_evaluation_mode_and_repeatable() -> None:
+    """Fails when `Teacher` does not put the network into evaluation mode."""
     net = VideoNet(dropout=0.5).train()
     teacher = kd.Teacher(net)
     assert torch.equal(teacher(clips()).logits, teacher(clips()).logits)
@@ -100,6 +102,7 @@ def test_outputs_carry_no_gradient_but_may_be_saved_for_backward() -> None:
 
 @pytest.mark.reliability("C5")
 def test_gradient_mode_is_restored() -> None:
+    """Fails when `Teacher.forward` turns gradients off and not on again."""
     teacher = kd.Teacher(VideoNet())
     teacher(clips())
     assert torch.is_grad_enabled()
@@ -124,6 +127,7 @@ def holder() -> nn.ModuleDict:
 
 @pytest.mark.reliability("C3")
 def test_a_module_that_holds_the_teacher_does_not_save_it() -> None:
+    """Fails when `Teacher.state_dict` fills the destination of a module that holds the teacher."""
     held, other = holder(), holder()
     before = fingerprint(other["teacher"])
     assert list(held.state_dict()) == ["student.weight", "student.bias"]
@@ -167,6 +171,7 @@ def test_evaluation_of_the_student_does_not_run_the_teacher() -> None:
 
 @pytest.mark.reliability("C2")
 def test_release_gives_back_what_was_given() -> None:
+    """Fails when `Teacher.release` unfreezes every parameter."""
     net = VideoNet(dropout=0.5)
     net.block.eval()
     net.head.weight.requires_grad_(False)
@@ -243,6 +248,7 @@ def test_selectors_are_passed_on() -> None:
 
 @pytest.mark.reliability("C11")
 def test_one_network_may_teach_twice() -> None:
+    """Fails when all extractors share one `Recorder`."""
     net = VideoNet()
     low, high = kd.Teacher(net, {"stem": "x"}), kd.Teacher(net, {"block": "x"})
     assert torch.equal(low(clips()).features["x"], net.stem(clips()))

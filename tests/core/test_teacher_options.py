@@ -48,6 +48,7 @@ def test_batch_statistics(way: str) -> None:
 
 @pytest.mark.reliability("C1")
 def test_batch_statistics_are_given_back_after_an_error() -> None:
+    """Fails when `Teacher.forward` gives the modes of BatchNorm back only after a pass that went well."""
     teacher = kd.Teacher(VideoNet(), batch_statistics=True)
     with pytest.raises(RuntimeError):
         teacher(clips(channels=2))

@@ -48,6 +48,7 @@ def test_gradients() -> None:
 
 @pytest.mark.reliability("C10")
 def test_certain_and_impossible_classes_stay_finite() -> None:
+    """Fails when `_rest` computes log(1 - Σ p)."""
     certain = torch.tensor([[200.0, 0.0, -200.0, -torch.inf]])
     student = certain.clone().masked_fill(certain.isinf(), -300.0).requires_grad_()
     value = soft_target_top_k(student, top_k(certain, 2))

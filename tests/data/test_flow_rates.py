@@ -49,6 +49,7 @@ def test_pictures_of_flow_of_another_rate(root: Path) -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("count", [FRAMES - 2, FRAMES, 10])
 def test_pictures_of_flow_of_another_count(root: Path, count: int) -> None:
+    """Fails when `_check_count` lets more fields pass than there are frames."""
     with pytest.raises(ValueError, match=f"must be 29 fields, for 30 frames at 30 fps, got {count};.*compute the flow"):
         read(root, tsn(root, count), RATE)
 
@@ -63,6 +64,7 @@ def test_a_store_of_another_rate(root: Path, stored: float, asked: float) -> Non
 
 @pytest.mark.faults
 def test_a_store_without_a_rate_is_counted(root: Path) -> None:
+    """Fails when `_check_count` compares nothing."""
     store = FlowStore(root / "flow")
     store.write("run/a.mp4", torch.zeros(FRAMES - 1, 2, HEIGHT, WIDTH))
     assert read(root, store, RATE)["flow"].shape[1] == 4

@@ -70,6 +70,7 @@ def test_folders_that_are_no_frames(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_folders_of_frames(tmp_path: Path, damage: object, reason: str) -> None:
+    """Fails when the look at the numbers, or at the size of each picture, is taken away."""
     folder = write_frames(tmp_path / "x")
     damage(folder)  # type: ignore[operator]
     with pytest.raises(ClipError, match=reason):

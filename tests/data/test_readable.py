@@ -55,6 +55,7 @@ def quiet(clips: ReadableClips, order: Any, **loading: Any) -> list[dict[str, An
 
 @pytest.mark.reliability("B7")
 def test_the_next_readable_clip_takes_the_place_and_says_so(manifest: Dataset) -> None:
+    """Fails when `ReadableClips` does not begin anew at the first clip after the last."""
     clips = views(manifest)
     items = quiet(ReadableClips(clips, most=0.5), range(COUNT))
     assert [item["index"] for item in items] == [0, 1, 4, 4, 4, 5, 6, 0]
@@ -68,6 +69,7 @@ def test_the_next_readable_clip_takes_the_place_and_says_so(manifest: Dataset) -
 @pytest.mark.reliability("B7", "B8")
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_workers_change_no_byte_and_count_together(manifest: Dataset, workers: int) -> None:
+    """Fails when the flags of `ReadableClips` are not in shared memory."""
     order = [(epoch, i) for epoch in range(2) for i in (5, 2, 7, 0, 3, 1, 4, 6)]
     clips = ReadableClips(views(manifest, seed=3), most=0.5)
     expected = quiet(ReadableClips(views(manifest, seed=3), most=0.5), order)
@@ -80,6 +82,7 @@ def test_workers_change_no_byte_and_count_together(manifest: Dataset, workers: i
 
 @pytest.mark.reliability("B7")
 def test_another_epoch_shows_another_view_of_the_substitute(manifest: Dataset) -> None:
+    """Fails when `ReadableClips` leaves the epoch out."""
     clips = ReadableClips(views(manifest), most=0.5)
     one, two = quiet(clips, [(0, 2), (1, 2)])
     assert (one["index"], two["index"], one["view"], two["view"]) == (4, 4, 0, 1)
@@ -100,6 +103,7 @@ def test_each_reason_is_told_once(manifest: Dataset) -> None:
 
 @pytest.mark.reliability("B7")
 def test_more_than_allowed_is_an_error_that_names_them(manifest: Dataset) -> None:
+    """Fails when `ReadableClips.mark` does not compare the count."""
     clips = ReadableClips(views(manifest), most=2 / 8)
     quiet(clips, [2])
     with pytest.raises(
@@ -143,6 +147,7 @@ def test_an_index_out_of_range_is_no_unreadable_clip(manifest: Dataset) -> None:
 
 @pytest.mark.reliability("B7")
 def test_tests_substitute_nothing(manifest: Dataset) -> None:
+    """Fails when `ReadableClips` takes the clips of a test."""
     clips = views(manifest, train=False)
     with pytest.raises(ValueError, match="clips must be training views"):
         ReadableClips(clips, most=0.5)
@@ -160,6 +165,7 @@ def test_tests_substitute_nothing(manifest: Dataset) -> None:
 def test_a_disk_that_is_away_for_a_moment_is_waited_for(
     good: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object], code: int, where: str
 ) -> None:
+    """Fails when an error is taken out of `TRANSIENT`."""
     container.file_timeline.cache_clear()
     failures, pauses = [code, code], []
     real = {"stat": container.os.stat, "open": av.open}[where]
@@ -182,6 +188,7 @@ def test_a_disk_that_is_away_for_a_moment_is_waited_for(
 
 @pytest.mark.reliability("B11")
 def test_a_missing_or_damaged_file_is_not_waited_for(manifest: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails when `retried` waits after every `ClipError`, or `TRANSIENT` holds ENOENT."""
     pauses: list[float] = []
     monkeypatch.setattr(retrying.time, "sleep", pauses.append)
     for path in (manifest[2]["path"], manifest[2]["path"] + ".gone"):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -91,3 +92,13 @@ def gradient(height: int = HEIGHT, width: int = WIDTH) -> Tensor:
     """(H, W, 3) uint8 whose red grows to the right and green downwards: shows crops, turns and mirroring."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return torch.stack([x * 255 // width, y * 255 // height, torch.full_like(x, 60)], -1).to(torch.uint8)
+
+
+def hide(path: Path, which: Iterable[int]) -> None:
+    """Clear, in packets of VP8, the bit that says that their frame is shown."""
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for number in which:
+        data[data.index(packets[number])] &= ~16
+    path.write_bytes(data)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from accelerate import Accelerator
 
+from examples.d3d import evaluate
 from examples.d3d import run as recipe
 from examples.d3d.checking import checked
 from examples.d3d.data import Clips, open_clips
@@ -50,6 +51,14 @@ def test_all_are_named_before_anything_is_trained(damaged: Path, tmp_path: Path)
     lines = (tmp_path / "work/unreadable/train.csv").read_text().splitlines()
     assert lines[:2] == ["clip,reason", "horizontal/broken.mp4,the file is empty"]
     assert lines == [lines[0], *sorted(lines[1:])]
+
+
+@pytest.mark.faults
+@pytest.mark.reliability("B7")
+def test_evaluate_names_what_cannot_be_read(damaged: Path, tmp_path: Path) -> None:
+    """Fails when `evaluate.main` does not call `checked`."""
+    with pytest.raises(SystemExit, match="error: 2 of 10 train clips and 1 of 5 test clips cannot be read"):
+        inside(evaluate.main, damaged, tmp_path / "work", "--weights", str(tmp_path / "none.safetensors"))
 
 
 @pytest.mark.reliability("B7")

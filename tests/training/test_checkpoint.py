@@ -69,6 +69,7 @@ def test_a_folder_without_manifest_is_not_a_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.reliability("A8")
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_a_refusing_disk_leaves_the_previous_and_no_temporary(tmp_path: Path, monkeypatch, call: str) -> None:
+    """Fails when `commit` leaves its temporary folder."""
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, state(1))
 
@@ -85,6 +86,7 @@ def test_a_refusing_disk_leaves_the_previous_and_no_temporary(tmp_path: Path, mo
 
 @pytest.mark.security
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    """Fails when `Checkpoints.load` passes `weights_only=False`."""
     canary = tmp_path / "canary"
 
     class Malicious:

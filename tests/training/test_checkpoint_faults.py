@@ -172,6 +172,7 @@ VALUES = {
 
 @pytest.mark.parametrize("name", VALUES)
 def test_what_can_be_saved_can_be_read(tmp_path: Path, name: str) -> None:
+    """Fails when `readable` leaves NumPy's numbers as they are, or makes lists of its arrays."""
     given_, wanted = VALUES[name]
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"x": given_})
@@ -181,6 +182,7 @@ def test_what_can_be_saved_can_be_read(tmp_path: Path, name: str) -> None:
 
 
 def test_the_versions_of_layers_and_shared_memory_are_kept(tmp_path: Path) -> None:
+    """Fails when `_ordered` does not keep the metadata of a state_dict."""
     layer = nn.BatchNorm1d(2)
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"a": layer.state_dict(), "b": layer.weight, "c": layer.weight})
@@ -192,6 +194,7 @@ def test_the_versions_of_layers_and_shared_memory_are_kept(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("value", [nn.Linear(1, 1), lambda: 1, {"deep": [0, object()]}, np.array(["text"])])
 def test_what_cannot_be_read_is_not_saved(tmp_path: Path, value: object) -> None:
+    """Fails when `readable` lets through what it does not know."""
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, state(1))
     with pytest.raises(ValueError, match=r"state\['x'\].* must be a tensor, number, text or container, got "):
@@ -216,6 +219,7 @@ def test_what_is_not_finite_is_not_saved(tmp_path: Path, value: float) -> None:
 
 @pytest.mark.reliability("A15")
 def test_a_checkpoint_of_the_first_format_is_read(tmp_path: Path) -> None:
+    """Fails when `_manifest` refuses a manifest without a digest of its own."""
     folder = tmp_path / "step_000000003"
     folder.mkdir()
     torch.save(state(3), folder / "state.pt")
@@ -228,6 +232,7 @@ def test_a_checkpoint_of_the_first_format_is_read(tmp_path: Path) -> None:
 
 
 def test_a_copy_that_a_person_made_is_neither_read_nor_removed(tmp_path: Path) -> None:
+    """Fails when `found_in` takes every name that begins as a checkpoint's does."""
     checkpoints = Checkpoints(tmp_path, keep=1)
     shutil.copytree(checkpoints.save(10, state(10)), tmp_path / "step_000000010_backup")
     assert load(checkpoints) == 10
@@ -237,6 +242,7 @@ def test_a_copy_that_a_person_made_is_neither_read_nor_removed(tmp_path: Path) -
 
 @pytest.mark.parametrize("text", ["[]", "null", "[" * 100_000, '{"sha256": null}', "", '{"step": 2, "number": 2}'])
 def test_a_foreign_manifest_is_a_damaged_checkpoint(tmp_path: Path, text: str) -> None:
+    """Fails when `_manifest` lets a `RecursionError` through, or takes JSON of any kind."""
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, state(1))
     (checkpoints.save(2, state(2)) / "manifest.json").write_text(text)
@@ -293,6 +299,7 @@ print("as promised")
 
 @pytest.mark.reliability("A8")
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    """Fails when `_write` shows the message of PyTorch instead of that of the disk."""
     mount = f"mount -t tmpfs -o size=2m tmpfs {tmp_path} && exec {sys.executable} -c '{FULL_DISK}' {tmp_path}"
     done = subprocess.run(
         ["unshare", "-Urm", "sh", "-c", mount], capture_output=True, text=True, cwd=ROOT, env=dict(os.environ)

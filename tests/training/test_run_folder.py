@@ -37,6 +37,7 @@ def test_a_folder_is_claimed_once_and_then_known(tmp_path: Path) -> None:
     ],
 )
 def test_other_settings_are_refused_by_name(tmp_path: Path, change: dict, said: str) -> None:
+    """Fails when `_differences` leaves out settings that only one of both has."""
     claim_folder(tmp_path, SETTINGS)
     before = (tmp_path / "settings.json").read_bytes()
     wanted = rf"{tmp_path} must be empty or hold a training with these settings, got {said}: choose another folder"

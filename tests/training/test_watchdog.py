@@ -45,6 +45,7 @@ def test_a_hang_in_native_code_is_ended_and_its_line_named() -> None:
 
 
 def test_a_watchdog_that_was_left_does_nothing() -> None:
+    """Fails when `Watchdog.__exit__` does not cancel the timer."""
     with Watchdog(0.2, sys.__stderr__):
         pass
     with Watchdog(0, sys.__stderr__):
@@ -55,6 +56,7 @@ def test_a_watchdog_that_was_left_does_nothing() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's signal is Linux's")
 def test_a_process_dies_with_its_parent() -> None:
+    """Fails when `die_with_parent` asks the kernel for no signal."""
     parent = subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     child = int(parent.stdout.readline())
     parent.kill()
