@@ -37,6 +37,7 @@ SAYS = {
     "lightning_module": "epoch 10, step 160",
     "logit_distillation": "student taught, 100 labels + 900 images",
     "mars": "student taught, RGB",
+    "masked_features": "student after MVD, 40 labels: ",
     "mers": "student taught, RGB",
     "mutual_learning": "convolutional, mutual",
     "optical_flow": "wrote optical_flow.png",
@@ -199,6 +200,14 @@ def test_features_without_flow_are_near_those_with_it(folder: Path) -> None:
 
 def test_a_transformer_is_followed(folder: Path) -> None:
     assert found(r"names the teacher's class: (.*) %", output("video_transformer", folder)) > 70
+
+
+def test_tokens_teach_without_labels(folder: Path) -> None:
+    """Fails when the student gets the tokens of other places than the teacher, or learns nothing from them."""
+    text = output("masked_features", folder)
+    names = ("alone", "after UMT", "after MVD")
+    alone, *taught = (found(rf"student {name}, 40 labels: (.*) %", text) for name in names)
+    assert min(taught) > alone + 3
 
 
 def test_a_stream_is_drawn(folder: Path, tmp_path: Path) -> None:
