@@ -107,7 +107,7 @@ def operation(error: BaseException) -> str:
 
 
 def _named(texts: Sequence[str]) -> str | None:
-    for pattern in (r"op='([\w.]+)'", r"\b((?:aten|prims|torchvision)[.:]+\w+(?:\.\w+)?)"):
+    for pattern in (r"op='([\w.]+)'", r"\b((?:aten|prims|torchvision)[.:]+\w+(?:\.\w+)?)", r"for '(torch\.\w+)'"):
         for text in texts:
             if found := re.search(pattern, text):
                 return f"the operation {found[1]}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +31,7 @@ class Exported:
 
     Attributes:
         path: the file.
-        frames: T that it takes, in words.
+        frames: T that it takes, in words; of a `.pt2` whose T had to be fixed also what forbids another one.
         difference: the largest difference of a logit from that of the network.
         int8_difference: with int8, the largest difference of a logit from that in float32, on noise.
     """
@@ -121,19 +120,21 @@ def export(
 
 def _written(bare: nn.Module, network: Network, suffix: str, description: str) -> tuple[bytes, str, float]:
     """Return the bytes of the file, T in words, and the largest difference from eager."""
-    frames = network.input_spec.frames
+    frames, why = network.input_spec.frames, ""
     deployed = Deployed(bare, network.input_spec, network.in_channels).eval()
     clip, _ = _noise(network, 2, frames)
     if suffix == ".pt2" and frames % STEP == 0 and frames >= LEAST * STEP:
-        with suppress(ValueError, AssertionError, RuntimeError):  # not every network lets go of its length
+        try:
             data = to_pt2(trace(deployed, clip, free_time=True), description)
             difference = _check(from_pt2(data), bare, network, [(3, frames), (1, frames + STEP), (1, LEAST * STEP)])
             return data, f"{LEAST * STEP}, {LEAST * STEP + STEP}, ...", difference
+        except (ValueError, AssertionError, RuntimeError) as error:  # not every network lets go of its length
+            why = f" (no other number: {str(error).strip().partition(chr(10))[0]})"
     formats = {".pt2": (to_pt2, from_pt2), ".onnx": (to_onnx, from_onnx), ".pte": (to_pte, from_pte)}
     (write, read), one = formats[suffix], suffix == ".pte"  # ExecuTorch plans its memory for one size
     program = trace(deployed, clip[:1] if one else clip, free_time=False, free_batch=not one)
     data = write(program, description)
-    return data, str(frames), _check(read(data), bare, network, [(1, frames), *([] if one else [(3, frames)])])
+    return data, f"{frames}{why}", _check(read(data), bare, network, [(1, frames), *([] if one else [(3, frames)])])
 
 
 def _check(run: Program, bare: nn.Module, network: Network, sizes: Sequence[tuple[int, int]]) -> float:

@@ -218,6 +218,21 @@ def test_a_stream_is_drawn(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "drawn.mp4").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(
+    ("script", "program"), [("predict_onnx", "student.onnx"), ("streaming_video", "stream.safetensors")]
+)
+def test_what_cannot_be_read_is_one_line(script: str, program: str, folder: Path, tmp_path: Path) -> None:
+    """Fails when an error of a decoder or of a reader of weights comes with a traceback."""
+    output(script, folder)
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"neither weights nor a video")
+    good, clip = folder / program, folder / ("clip.mp4" if script == "predict_onnx" else "stream.mp4")
+    for arguments in ([broken, clip], [tmp_path / "gone", clip], [good, broken], [good, tmp_path / "gone"]):
+        status, _, err = run(script, tmp_path, *map(str, arguments))
+        assert (status, err.count("\n")) == (1, 1), err
+        assert err.startswith(f"{script}.py: {tmp_path}/")
+
+
 def test_lightning_keeps_the_student_only(folder: Path) -> None:
     (line,) = [line for line in output("lightning_module", folder).splitlines() if line.startswith("in the checkpoint")]
     keys = line.removeprefix("in the checkpoint: ").split()

@@ -84,6 +84,28 @@ def test_s3dg_as_pt2_in_any_batch_and_length(network, tmp_path):
     assert description["input"] | {"stream": "rgb", "short_side": 36, "size": 32, "frames": 24} == description["input"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [models.s3d, models.i3d])
+def test_s3d_and_i3d_take_any_length_too(build, tmp_path):
+    """Fails when a layer is traced for one length."""
+    network = build(3, depth_multiplier=0.125, min_depth=8).eval()
+    network.input_spec = InputSpec(24, 32)
+    assert models.export(network, tmp_path / "a.pt2").frames == "16, 24, ..."
+
+
+class OneLength(Small):
+    """Holds its number of frames in a comparison."""
+
+    def forward(self, clip):
+        return super().forward(clip if clip.shape[2] == 24 else clip.flip(2))
+
+
+def test_what_fixes_the_length_is_said(tmp_path):
+    """Fails when the reason why T could not be freed is lost."""
+    done = models.export(OneLength(frames=24), tmp_path / "a.pt2")
+    assert done.frames.startswith("24 (no other number: ")
+
+
 def test_s3dg_as_onnx(network, tmp_path):
     """Fails when the batch is a constant, or when the metadata are left out."""
     runtime = pytest.importorskip("onnxruntime")
