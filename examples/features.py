@@ -5,7 +5,7 @@ linear probe on the features of RGB, of flow, of both, and of RGB with the featu
 
     L = mean over clips and channels of (f_s(rgb) - f_t(flow))^2, no labels
 
-    python examples/features.py               # --clips 200 --steps 1500 for a longer one
+    python examples/features.py               # --clips 150 --steps 400 for a longer one
 
 Crasto et al., "MARS: Motion-Augmented RGB Stream for Action Recognition", CVPR 2019, whose first stage it is.
 `kdvideo features` writes the features of whole videos with any network.
@@ -24,15 +24,14 @@ from kdvideo.data import synthetic
 
 FRAMES, SIZE, FPS = 8, 32, 8.0
 POOLED = {"10": "pooled"}  # module path -> role
-BOUND = 4.0  # pixels
 
 
-def clips(count: int, split: str) -> tuple[Tensor, Tensor]:
+def render(count: int, split: str, seed: int) -> tuple[Tensor, Tensor]:
     """Render `count` clips of each class: uint8 (B, T, 3, H, W), and labels (B)."""
-    drawn = [synthetic.IndependentCues().draw(name, count, synthetic.CLASSES, split, 0) for name in synthetic.CLASSES]
-    seed = 10_000 * (split == "test")
+    cues, first = synthetic.IndependentCues(), 100_000 * seed + 10_000 * (split == "test")
+    drawn = [cues.draw(name, count, synthetic.CLASSES, split, seed) for name in synthetic.CLASSES]
     frames = [
-        synthetic.render(motion, appearance=look, seed=seed + n, frames=FRAMES, size=SIZE, fps=FPS, distractor=0)
+        synthetic.render(motion, appearance=look, seed=first + n, frames=FRAMES, size=SIZE, fps=FPS, distractor=0)
         for n, (motion, look) in enumerate(pair for pairs in drawn for pair in pairs)
     ]
     return torch.stack(frames), torch.arange(len(synthetic.CLASSES)).repeat_interleave(count)
@@ -40,7 +39,7 @@ def clips(count: int, split: str) -> tuple[Tensor, Tensor]:
 
 def flow_of(videos: Tensor) -> Tensor:
     """Estimate the flow between the frames, (B, 2, T-1, H, W) in [-1, 1]."""
-    return flow.to_unit(flow.tvl1(videos, preset="fast"), bound=BOUND).movedim(2, 1)
+    return flow.to_unit(flow.tvl1(videos, preset="fast"), bound=4.0).movedim(2, 1)
 
 
 def network(in_channels: int) -> nn.Sequential:
@@ -51,18 +50,15 @@ def network(in_channels: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(64, len(synthetic.CLASSES)))
 
 
-def train(inputs: Tensor, steps: int, labels: Tensor | None = None, target: Tensor | None = None) -> kd.Student:
-    """Train a network on labels, or on the features of another one; return it with its pooled layer tapped."""
+def train(inputs: Tensor, target: Tensor, steps: int) -> kd.Student:
+    """Train a network on labels (B), or on features (B, 64) of another one; return it with its pooled layer tapped."""
     student = kd.Student(network(inputs.shape[1]), POOLED)
     optimizer = torch.optim.AdamW(student.parameters(), weight_decay=0.05)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=steps)
     for _ in range(steps):
         at = torch.randint(len(inputs), (32,))
-        s = student(inputs[at])
-        if labels is not None:
-            loss = F.cross_entropy(s.logits, labels[at])
-        elif target is not None:
-            loss = kd.FeatureMSE("pooled")(s, kd.Output(None, {"pooled": target[at]}))
+        s, t = student(inputs[at]), target[at]
+        loss = F.cross_entropy(s.logits, t) if t.ndim == 1 else kd.functional.feature_mse(s.features["pooled"], t)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -85,34 +81,39 @@ def probe(train: Tensor, labels: Tensor, test: Tensor, truth: Tensor) -> float:
     return 100 * float(((test @ weights).argmax(1) == truth).float().mean())
 
 
-def main() -> None:
-    """Train the three networks and compare what their features hold and cost."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=40, help="of each class, for training")
-    parser.add_argument("--steps", type=int, default=150)
-    options = parser.parse_args()
-    torch.manual_seed(0)
-    (videos, labels), (others, truth) = clips(options.clips, "train"), clips(40, "test")
+def compare(clips: int, steps: int, *, tested: int = 40, seed: int = 0) -> tuple[float, dict[str, tuple[float, float]]]:
+    """Train the three networks; return the cosine, and accuracy (%) and time of a clip (s) by name of the features."""
+    torch.manual_seed(seed)
+    (videos, labels), (others, truth) = render(clips, "train", seed), render(tested, "test", seed)
+    rgb = [(v.float() / 127.5 - 1).movedim(2, 1) for v in (videos, others)]
     began = time.process_time()  # of one thread: other programs do not count
-    seen = {
-        "rgb": tuple((v.float() / 127.5 - 1).movedim(2, 1) for v in (videos, others)),
-        "flow": (flow_of(videos), flow_of(others)),
-    }
+    seen = {"rgb": rgb, "flow": [flow_of(v) for v in (videos, others)]}
     flow_cost = (time.process_time() - began) / (len(videos) + len(others))
-    networks = {name: train(inputs[0], options.steps, labels) for name, inputs in seen.items()}
+    networks = {name: train(inputs[0], labels, steps) for name, inputs in seen.items()}
     target = features(networks["flow"], seen["flow"][0])
-    networks["flow-free"] = train(seen["rgb"][0], 2 * options.steps, target=target)
+    networks["flow-free"] = train(seen["rgb"][0], target, 2 * steps)
     found, cost = {}, {}
     for name, student in networks.items():
         began = time.process_time()
         found[name] = [features(student, part) for part in seen["flow" if name == "flow" else "rgb"]]
         cost[name] = (time.process_time() - began) / (len(videos) + len(others)) + flow_cost * (name == "flow")
     wanted, given = (found[name][1] - target.mean(0) for name in ("flow", "flow-free"))
-    print(f"cosine to the features of flow, less their mean: {float(F.cosine_similarity(wanted, given).mean()):.3f}")
+    rows = {}
     for names in (("rgb",), ("flow",), ("flow-free",), ("rgb", "flow"), ("rgb", "flow-free")):
         parts = [torch.cat([found[name][i] for name in names], 1) for i in (0, 1)]
-        rate = probe(parts[0], labels, parts[1], truth)
-        print(f"  {' + '.join(names):16} {rate:5.1f} %   {1000 * sum(cost[name] for name in names):6.1f} ms a clip")
+        rows[" + ".join(names)] = probe(parts[0], labels, parts[1], truth), sum(cost[name] for name in names)
+    return float(F.cosine_similarity(wanted, given).mean()), rows
+
+
+def main() -> None:
+    """Compare what the features hold and cost."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=40, help="of each class, for training")
+    parser.add_argument("--steps", type=int, default=150)
+    cosine, rows = compare(**vars(parser.parse_args()))
+    print(f"cosine to the features of flow, less their mean: {cosine:.3f}")
+    for name, (rate, cost) in rows.items():
+        print(f"  {name:16} {rate:5.1f} %   {1000 * cost:6.1f} ms a clip")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ The file of `kdvideo export student.safetensors student.onnx` says how its clips
 import json
 import subprocess
 import sys
+from typing import Any
 
 import av
 import numpy as np
@@ -52,17 +53,32 @@ def middle(video: np.ndarray, frames: int, size: int) -> np.ndarray:
     return np.ascontiguousarray(clip.transpose(3, 0, 1, 2)[None])
 
 
+def opened(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
+    """Open a program, and read what it says of itself."""
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return session, json.loads(session.get_modelmeta().custom_metadata_map["kdvideo"])
+    except KeyError:
+        sys.exit(f"predict_onnx.py: {path}: not of kdvideo export: it does not say how its clips are made")
+    except Exception as error:  # those of onnxruntime have no other base
+        sys.exit(f"predict_onnx.py: {path}: {error}")
+
+
 def main() -> None:
     """Print the five most probable classes."""
     if len(sys.argv) == 1:
         subprocess.run([sys.executable, "-c", MAKE], check=True)
+    elif len(sys.argv) != 3:
+        sys.exit("usage: predict_onnx.py STUDENT.onnx VIDEO")
     path, clip = sys.argv[1:] or ("student.onnx", "clip.mp4")
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    about = json.loads(session.get_modelmeta().custom_metadata_map["kdvideo"])
+    session, about = opened(path)
     seen, classes = about["input"], about["classes"]
     size = seen.get("crop", seen["size"])
     rate = (seen["fps"] or 25) / seen["step"]
-    video = read(clip, rate, seen.get("short_side", size * 8 // 7))
+    try:
+        video = read(clip, rate, seen.get("short_side", size * 8 // 7))
+    except (av.FFmpegError, IndexError, ValueError) as error:  # no such file; none, or broken, of video
+        sys.exit(f"predict_onnx.py: {clip}: no video can be read: {error}")
     logits = session.run(None, {"frames": middle(video, seen["frames"], size)})[0][0]
     scores = np.exp(logits - logits.max())
     scores /= scores.sum()

@@ -9,6 +9,7 @@ rate of the source.
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,15 +66,19 @@ def main() -> None:
     parser.add_argument("--format", help="of a device, such as v4l2 or avfoundation")
     parser.add_argument("--out", help="a video to draw the scores into")
     options = parser.parse_args()
+    if options.weights and not options.source:
+        parser.error("a video file or a device must follow the weights")
     weights, source = (options.weights, options.source) if options.source else demo()
-    network, _ = models.checkpoints.load(weights)
-    if not isinstance(network, models.Inception3D):
-        raise SystemExit(f"{weights} must be of a network from models.causal")
-    stream = models.streaming(network)
+    try:
+        network, _ = models.checkpoints.load(weights)
+        stream = models.streaming(network)  # type: ignore[arg-type]  # which says what it must be
+    except (OSError, ValueError) as error:
+        sys.exit(f"streaming_video.py: {weights}: {error}")
     state: dict[str, Tensor] = {}
     names = network.classes or [str(k) for k in range(network.num_classes)]
     kept: list[Tensor] = []
     scores: list[float] = []
+    failed = None
     try:
         for number, picture in enumerate(pictures(source, options.format), start=1):
             logits, state = stream(square(picture, network.input_spec), state)
@@ -86,8 +91,12 @@ def main() -> None:
                 kept.append(drawn(picture, scores))
     except KeyboardInterrupt:
         pass
+    except (av.FFmpegError, IndexError) as error:  # no such file or device; none, or broken, of video
+        failed = f"streaming_video.py: {source}: {error}"
     if kept:
         Path(options.out).write_bytes(synthetic.encode(torch.stack(kept)))
+    if failed:
+        sys.exit(failed)
 
 
 if __name__ == "__main__":

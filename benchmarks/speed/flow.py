@@ -22,9 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks import record
-from benchmarks.speed.flow_parts import accuracy, flow_tables, real_frames, speeds, stores, training_steps
+from benchmarks.speed.flow_parts import accuracy, estimators, flow_tables, real_frames, speeds, stores, training_steps
 
-PARTS = ("speed", "accuracy", "steps", "stores", "gpu_speed", "gpu_steps")
+PARTS = ("speed", "accuracy", "estimators", "steps", "stores", "gpu_speed", "gpu_steps")
 
 
 def main() -> None:
@@ -77,6 +77,7 @@ def _by_size(measure: Callable[[Tensor], dict[str, Any]], options: argparse.Name
 MEASURES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "speed": lambda o: _by_size(lambda pairs: speeds.on_cpu(pairs, o.threads, o.rounds), o),
     "accuracy": lambda o: accuracy.measure(o.clips, o.rubberwhale, o.threads),
+    "estimators": lambda o: estimators.measure(_pairs(o, (224, 224))[:, :1], o.rubberwhale, o.rounds),
     "steps": lambda o: training_steps.measure(o.step_rounds, "cpu"),
     "stores": lambda o: stores.measure(o.clips),
     "gpu_speed": lambda o: _by_size(lambda pairs: speeds.on_gpu(pairs, o.rounds), o),

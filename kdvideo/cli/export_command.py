@@ -14,14 +14,14 @@ def add_to(commands: Commands) -> None:
         commands,
         "export",
         run,
-        summary="write a network as a program, .pt2 or ONNX, that runs without kdvideo",
-        details="Write the network of a file of weights as a program of torch.export (OUT ends in .pt2) or ONNX "
-        "(.onnx), with its normalization and class names inside: it takes frames as they are decoded. The program is "
-        "run and compared with the network before OUT appears. Exit status: 0, or 1 where it failed.",
+        summary="write a network as a program, .pt2, ONNX or .pte, that runs without kdvideo",
+        details="Write the network of a file of weights as a program of torch.export (OUT ends in .pt2), ONNX (.onnx) "
+        "or ExecuTorch (.pte), with its normalization and class names inside: it takes frames as they are decoded. The "
+        "program is run and compared with the network before OUT appears. Exit status: 0, or 1 where it failed.",
         example="kdvideo export student.safetensors student.onnx",
     )
     parser.add_argument("weights", metavar="WEIGHTS", help="a file of weights that kdvideo reads")
-    parser.add_argument("out", metavar="OUT", type=Path, help="the file to write, .pt2 or .onnx")
+    parser.add_argument("out", metavar="OUT", type=Path, help="the file to write, .pt2, .onnx or .pte")
     parser.add_argument("--int8", action="store_true", help="store weights as int8 (torchao): smaller, not faster")
     parser.add_argument("--force", action="store_true", help="replace OUT")
 

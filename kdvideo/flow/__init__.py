@@ -13,7 +13,9 @@ from kdvideo.flow.decoder import (
 )
 from kdvideo.flow.estimators.dis import DISEstimator
 from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
+from kdvideo.flow.estimators.nvidia import NvidiaEstimator
 from kdvideo.flow.estimators.online import OnlineFlow
+from kdvideo.flow.estimators.ptlflow import PTLFlowEstimator
 from kdvideo.flow.estimators.raft import RAFTEstimator
 from kdvideo.flow.estimators.source import EstimatorSource, FlowSource
 from kdvideo.flow.fields.endpoint_error import endpoint_error
@@ -48,7 +50,9 @@ __all__ = [
     "FlowStore",
     "GrayFFV1",
     "GrayH264",
+    "NvidiaEstimator",
     "OnlineFlow",
+    "PTLFlowEstimator",
     "RAFTEstimator",
     "Raw",
     "TSNFlow",

@@ -1,4 +1,4 @@
-"""The two formats of exported networks: how a program is traced, written, read back and run."""
+"""The formats of exported networks, torch.export's and ONNX: how a program is traced, written, read back and run."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ STEP, LEAST, MOST = 8, 2, 512  # frames of a step; steps of a clip whose length 
 INSTALL = 'run pip install "kdvideo[export]"'
 
 
-def trace(network: nn.Module, clip: Tensor, *, free_time: bool) -> ExportedProgram:
-    """Trace a network on a clip of two; the batch is free and, in steps of 8 frames, the time if asked for.
+def trace(network: nn.Module, clip: Tensor, *, free_time: bool, free_batch: bool = True) -> ExportedProgram:
+    """Trace a network on clips, more than one where the batch is free; the time is so in steps of 8 frames.
 
     Raises:
         ValueError: an operation cannot be traced; it is named.
     """
-    axes = {0: Dim("batch", min=1), **({2: STEP * Dim("steps", min=LEAST, max=MOST)} if free_time else {})}
+    axes = {0: Dim("batch", min=1)} if free_batch else {}
+    axes |= {2: STEP * Dim("steps", min=LEAST, max=MOST)} if free_time else {}
     try:
         with warnings.catch_warnings(action="ignore"):  # torch's own, about itself
             program = torch.export.export(network, (clip,), dynamic_shapes=(axes,))
     except Exception as error:  # nearly any error of any layer
-        raise ValueError(f"torch.export cannot follow {_operation(error)}") from error
+        raise ValueError(f"torch.export cannot follow {operation(error)}") from error
     if free_time:
         # Those of PyTorch forbid a batch of one, for the sake of strides that no layer here hangs on; whoever frees
         # the time must run the program in several sizes. A length between two steps would go wrong unnoticed.
@@ -68,7 +69,7 @@ def to_onnx(program: ExportedProgram, description: str) -> bytes:
                 program, (), input_names=["frames"], output_names=["logits"], dynamo=True, verbose=False
             )
     except Exception as error:
-        raise ValueError(f"ONNX lacks {_operation(error)}") from error
+        raise ValueError(f"ONNX lacks {operation(error)}") from error
     model = made.model_proto
     for node in model.graph.node:
         node.ClearField("metadata_props")
@@ -95,7 +96,7 @@ def _need(*packages: str) -> None:
             raise ImportError(f"ONNX needs {package}: {INSTALL}")
 
 
-def _operation(error: BaseException) -> str:
+def operation(error: BaseException) -> str:
     """Return the operation that an exporter's error, or its cause, names; its first line where there is none."""
     texts: list[str] = []
     cause: BaseException | None = error
@@ -106,7 +107,7 @@ def _operation(error: BaseException) -> str:
 
 
 def _named(texts: Sequence[str]) -> str | None:
-    for pattern in (r"op='([\w.]+)'", r"\b((?:aten|prims|torchvision)[.:]+\w+(?:\.\w+)?)"):
+    for pattern in (r"op='([\w.]+)'", r"\b((?:aten|prims|torchvision)[.:]+\w+(?:\.\w+)?)", r"for '(torch\.\w+)'"):
         for text in texts:
             if found := re.search(pattern, text):
                 return f"the operation {found[1]}"

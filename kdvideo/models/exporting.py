@@ -1,4 +1,4 @@
-"""Networks as programs for machines without kdvideo: files of torch.export and of ONNX.
+"""Networks as programs for machines without kdvideo: files of torch.export, ONNX and ExecuTorch.
 
 Legend: B batch, C channels, T frames, H W space, K classes.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +20,7 @@ from kdvideo.files import write_atomic
 from kdvideo.models.export_formats import LEAST, STEP, Program, from_onnx, from_pt2, to_onnx, to_pt2, trace
 from kdvideo.models.int8 import quantize
 from kdvideo.models.network import InputSpec, Network
+from kdvideo.models.pte import from_pte, to_pte
 
 TOLERANCE = 1e-4
 
@@ -31,7 +31,7 @@ class Exported:
 
     Attributes:
         path: the file.
-        frames: T that it takes, in words.
+        frames: T that it takes, in words; of a `.pt2` whose T had to be fixed also what forbids another one.
         difference: the largest difference of a logit from that of the network.
         int8_difference: with int8, the largest difference of a logit from that in float32, on noise.
     """
@@ -42,7 +42,8 @@ class Exported:
     int8_difference: float | None = None
 
     def __str__(self) -> str:
-        size = f"{self.path.stat().st_size / 1e6:.1f} MB, clips of {self.frames} frames in batches of any size"
+        batches = "one at a time" if self.path.suffix == ".pte" else "in batches of any size"
+        size = f"{self.path.stat().st_size / 1e6:.1f} MB, clips of {self.frames} frames {batches}"
         lost = "" if self.int8_difference is None else f"; int8 from float32, on noise: {self.int8_difference:.1g}"
         return f"{self.path}: {size}; largest difference of a logit from eager: {self.difference:.1g}{lost}"
 
@@ -74,13 +75,14 @@ class Deployed(nn.Module):
 def export(
     network: Network, path: str | Path, *, recorded: Mapping[str, Any] = MappingProxyType({}), int8: bool = False
 ) -> Exported:
-    """Write a network as one file that runs without kdvideo: `.pt2` of torch.export, or `.onnx`.
+    """Write a network as one file that runs without kdvideo: `.pt2` of torch.export, `.onnx`, or `.pte` of ExecuTorch.
 
     The program takes uint8 RGB frames (B, 3, T, H, W) as they are decoded, or flow as float32 in `value_range`; the
-    normalization is inside. H, W are those of `input_spec`; B is free, and in `.pt2`, where the network allows it, T
-    in steps of 8. A JSON text of "classes", "input" and "config" is in the `.pt2`'s extra file `kdvideo.json`, and in
-    ONNX the metadata property "kdvideo". Before the file appears it is read back and run, ONNX by onnxruntime, on
-    noise in batches of other sizes than the one traced, and compared with the network.
+    normalization is inside. H, W are those of `input_spec`; B is free but in `.pte`, where it is 1, and in `.pt2`,
+    where the network allows it, T in steps of 8. A JSON text of "classes", "input" and "config" is in the `.pt2`'s
+    extra file `kdvideo.json`, in ONNX the metadata property "kdvideo", and what the `.pte`'s method `kdvideo` gives.
+    Before the file appears it is read back and run, ONNX by onnxruntime, on noise in batches of other sizes than the
+    one traced, and compared with the network.
 
     Args:
         network: any network of kdvideo; it is not changed.
@@ -90,7 +92,7 @@ def export(
             The arithmetic stays float32: the file is smaller and not faster.
 
     Raises:
-        ImportError: the extra `export` is not installed (ONNX and int8).
+        ImportError: the extra `export` is not installed (ONNX and int8), or executorch (`.pte`).
         ValueError: another ending, an operation that the format lacks, which is named, or logits that differ by more
             than 1e-4 times the largest one, or 1.
 
@@ -99,11 +101,11 @@ def export(
         >>> export(s3dg(2, depth_multiplier=0.125, min_depth=8), "network.tflite")
         Traceback (most recent call last):
             ...
-        ValueError: the file must end in .pt2 or .onnx, got network.tflite
+        ValueError: the file must end in .pt2, .onnx or .pte, got network.tflite
     """
     path = Path(path)
-    if path.suffix not in (".pt2", ".onnx"):
-        raise ValueError(f"the file must end in .pt2 or .onnx, got {path.name}")
+    if path.suffix not in (".pt2", ".onnx", ".pte"):
+        raise ValueError(f"the file must end in .pt2, .onnx or .pte, got {path.name}")
     original = copy.deepcopy(network).cpu().eval()
     bare = quantize(copy.deepcopy(original)) if int8 else original
     shown = {**network.input_spec.to_dict(), **recorded, "channels": network.in_channels}
@@ -118,18 +120,21 @@ def export(
 
 def _written(bare: nn.Module, network: Network, suffix: str, description: str) -> tuple[bytes, str, float]:
     """Return the bytes of the file, T in words, and the largest difference from eager."""
-    frames = network.input_spec.frames
+    frames, why = network.input_spec.frames, ""
     deployed = Deployed(bare, network.input_spec, network.in_channels).eval()
     clip, _ = _noise(network, 2, frames)
     if suffix == ".pt2" and frames % STEP == 0 and frames >= LEAST * STEP:
-        with suppress(ValueError, AssertionError, RuntimeError):  # not every network lets go of its length
+        try:
             data = to_pt2(trace(deployed, clip, free_time=True), description)
             difference = _check(from_pt2(data), bare, network, [(3, frames), (1, frames + STEP), (1, LEAST * STEP)])
             return data, f"{LEAST * STEP}, {LEAST * STEP + STEP}, ...", difference
-    program = trace(deployed, clip, free_time=False)
-    data = to_pt2(program, description) if suffix == ".pt2" else to_onnx(program, description)
-    run = from_pt2(data) if suffix == ".pt2" else from_onnx(data)
-    return data, str(frames), _check(run, bare, network, [(1, frames), (3, frames)])
+        except (ValueError, AssertionError, RuntimeError) as error:  # not every network lets go of its length
+            why = f" (no other number: {str(error).strip().partition(chr(10))[0]})"
+    formats = {".pt2": (to_pt2, from_pt2), ".onnx": (to_onnx, from_onnx), ".pte": (to_pte, from_pte)}
+    (write, read), one = formats[suffix], suffix == ".pte"  # ExecuTorch plans its memory for one size
+    program = trace(deployed, clip[:1] if one else clip, free_time=False, free_batch=not one)
+    data = write(program, description)
+    return data, f"{frames}{why}", _check(read(data), bare, network, [(1, frames), *([] if one else [(3, frames)])])
 
 
 def _check(run: Program, bare: nn.Module, network: Network, sizes: Sequence[tuple[int, int]]) -> float:

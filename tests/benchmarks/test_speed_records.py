@@ -6,7 +6,18 @@ from functools import partial
 import pytest
 
 from benchmarks import markdown, record
-from benchmarks.speed import chunked_kl, core, export, frame_map, networks, reading, startup, streaming, teacher
+from benchmarks.speed import (
+    chunked_kl,
+    core,
+    export,
+    features,
+    frame_map,
+    networks,
+    reading,
+    startup,
+    streaming,
+    teacher,
+)
 from benchmarks.speed.flow_parts import flow_tables
 from benchmarks.speed.network_parts import network_tables
 
@@ -14,6 +25,7 @@ RENDERERS = {
     "speed_chunked_kl": chunked_kl.markdown,
     "speed_core": core.markdown,
     "speed_teacher": teacher.markdown,
+    "speed_features": features.markdown,
     "speed_flow": flow_tables.markdown,
     "speed_reading": reading.markdown,
     "speed_startup": startup.markdown,

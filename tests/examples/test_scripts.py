@@ -37,6 +37,7 @@ SAYS = {
     "lightning_module": "epoch 10, step 160",
     "logit_distillation": "student taught, 100 labels + 900 images",
     "mars": "student taught, RGB",
+    "masked_features": "student after MVD, 40 labels: ",
     "mers": "student taught, RGB",
     "mutual_learning": "convolutional, mutual",
     "optical_flow": "wrote optical_flow.png",
@@ -201,12 +202,35 @@ def test_a_transformer_is_followed(folder: Path) -> None:
     assert found(r"names the teacher's class: (.*) %", output("video_transformer", folder)) > 70
 
 
+def test_tokens_teach_without_labels(folder: Path) -> None:
+    """Fails when the student gets the tokens of other places than the teacher, or learns nothing from them."""
+    text = output("masked_features", folder)
+    names = ("alone", "after UMT", "after MVD")
+    alone, *taught = (found(rf"student {name}, 40 labels: (.*) %", text) for name in names)
+    assert min(taught) > alone + 3
+
+
 def test_a_stream_is_drawn(folder: Path, tmp_path: Path) -> None:
     output("streaming_video", folder)
     files = [str(folder / name) for name in ("stream.safetensors", "stream.mp4")]
     status, _, err = run("streaming_video", tmp_path, *files, "--out", "drawn.mp4")
     assert (status, err) == (0, "")
     assert (tmp_path / "drawn.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("script", "program"), [("predict_onnx", "student.onnx"), ("streaming_video", "stream.safetensors")]
+)
+def test_what_cannot_be_read_is_one_line(script: str, program: str, folder: Path, tmp_path: Path) -> None:
+    """Fails when an error of a decoder or of a reader of weights comes with a traceback."""
+    output(script, folder)
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"neither weights nor a video")
+    good, clip = folder / program, folder / ("clip.mp4" if script == "predict_onnx" else "stream.mp4")
+    for arguments in ([broken, clip], [tmp_path / "gone", clip], [good, broken], [good, tmp_path / "gone"]):
+        status, _, err = run(script, tmp_path, *map(str, arguments))
+        assert (status, err.count("\n")) == (1, 1), err
+        assert err.startswith(f"{script}.py: {tmp_path}/")
 
 
 def test_lightning_keeps_the_student_only(folder: Path) -> None:

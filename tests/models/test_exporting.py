@@ -13,7 +13,7 @@ from torch import nn
 
 from kdvideo import models
 from kdvideo.cli import main
-from kdvideo.models import export_formats, exporting
+from kdvideo.models import export_formats, exporting, pte
 from kdvideo.models.network import InputSpec, Network
 
 
@@ -84,6 +84,28 @@ def test_s3dg_as_pt2_in_any_batch_and_length(network, tmp_path):
     assert description["input"] | {"stream": "rgb", "short_side": 36, "size": 32, "frames": 24} == description["input"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [models.s3d, models.i3d])
+def test_s3d_and_i3d_take_any_length_too(build, tmp_path):
+    """Fails when a layer is traced for one length."""
+    network = build(3, depth_multiplier=0.125, min_depth=8).eval()
+    network.input_spec = InputSpec(24, 32)
+    assert models.export(network, tmp_path / "a.pt2").frames == "16, 24, ..."
+
+
+class OneLength(Small):
+    """Holds its number of frames in a comparison."""
+
+    def forward(self, clip):
+        return super().forward(clip if clip.shape[2] == 24 else clip.flip(2))
+
+
+def test_what_fixes_the_length_is_said(tmp_path):
+    """Fails when the reason why T could not be freed is lost."""
+    done = models.export(OneLength(frames=24), tmp_path / "a.pt2")
+    assert done.frames.startswith("24 (no other number: ")
+
+
 def test_s3dg_as_onnx(network, tmp_path):
     """Fails when the batch is a constant, or when the metadata are left out."""
     runtime = pytest.importorskip("onnxruntime")
@@ -146,6 +168,54 @@ def test_what_cannot_be_traced_is_named(tmp_path):
         models.export(Small(odd=odd), tmp_path / "a.pt2")
 
 
+LAYERS = {
+    "convolution": nn.Conv3d(4, 6, (3, 5, 3), (2, 1, 2), (1, 2, 0), (1, 1, 2), groups=2),
+    "convolution without bias": nn.Conv3d(4, 6, (4, 3, 3), dilation=(2, 1, 1), bias=False),
+    "maxima": nn.MaxPool3d((3, 2, 3), (2, 2, 1), (1, 0, 1)),
+    "maxima at their own stride": nn.MaxPool3d(2),
+    "means": nn.AvgPool3d((3, 2, 2), (2, 1, 1), (1, 0, 0)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_over_time_as_layers_of_pictures(name):
+    """Fails when a frame of the kernel, a stride or a padding is left out, or when a batch mixes with time."""
+    layer, clip = LAYERS[name].eval(), torch.randn(2, 4, 9, 8, 8) - 1
+    program = torch.export.export(layer, (clip,))
+    changed = pte.of_pictures(program)
+    assert not [node.target for node in changed.graph.nodes if "3d" in str(node.target)]
+    with torch.no_grad():
+        torch.testing.assert_close(changed.module()(clip), layer(clip), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_s3dg_as_layers_of_pictures(network):
+    """Fails when a layer views what is not in the plain order."""
+    deployed = exporting.Deployed(network, network.input_spec, 3).eval()
+    raw = frames(1)
+    program = pte.of_pictures(export_formats.trace(deployed, raw, free_time=False, free_batch=False))
+    assert same(network, program.module(), raw)
+
+
+def test_s3dg_as_pte(network, tmp_path):
+    """Fails when the program takes another number of clips than one, or when its description is left out."""
+    runtime = pytest.importorskip("executorch.runtime", reason="executorch is not installed")
+    done = models.export(network, tmp_path / "a.pte")
+    assert str(done).count("24 frames one at a time") == 1
+    program = runtime.Runtime.get().load_program(tmp_path / "a.pte")
+    method = program.load_method("forward")
+    assert same(network, lambda raw: method.execute([raw])[0], frames(1))
+    (text,) = program.load_method("kdvideo").execute([])
+    assert json.loads(text)["classes"] == ["run", "jump", "sit"]
+
+
+def test_a_pte_without_executorch_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(pte, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install executorch, or export to \.onnx or \.pt2"):
+        models.export(Small(), tmp_path / "a.pte")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("off", [2e-4, float("nan")])
 def test_a_program_with_other_logits_is_not_written(tmp_path, monkeypatch, off):
     """Fails when the comparison is left out, or lets NaN pass."""
@@ -178,7 +248,7 @@ def test_the_command(tmp_path, capsys):
         assert main(["export", str(weights), str(out), *arguments]) == 1
         assert says in capsys.readouterr().err
     assert main(["export", str(weights), str(tmp_path / "a.tflite")]) == 1
-    assert "must end in .pt2 or .onnx, got a.tflite" in capsys.readouterr().err
+    assert "must end in .pt2, .onnx or .pte, got a.tflite" in capsys.readouterr().err
 
 
 def test_numbers_of_a_file_are_plain(tmp_path):

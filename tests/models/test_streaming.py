@@ -87,6 +87,27 @@ def test_layers_against_their_definitions():
         torch.testing.assert_close(seen["y"][:, :, t], expected, rtol=1e-3, atol=1e-4)
 
 
+def test_a_kernel_below_its_stride_sees_the_last_frames():
+    """Fails when the window of one frame at stride 2 begins with its stride: frame 0 in the place of 1."""
+    network, clip = build("s3dg, stem of 1 frame"), torch.randn(1, 3, 8, 32, 32)
+    with torch.no_grad():
+        seen = kd.FeatureExtractor(network, {"conv_1a.conv": "stem"})(clip).features["stem"]
+    weight = network.get_submodule("conv_1a.conv").weight
+    expected = F.conv3d(F.pad(clip[:, :, 1::2], (2, 3, 2, 3)), weight, stride=(1, 2, 2))
+    torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_state_is_a_value():
+    """Fails when a call changes the state that it was given: the stream could not be continued twice."""
+    network, video = models.streaming(build(window=8)), torch.randn(1, 3, 16, 32, 32)
+    _, state = stream(network, video[:, :, :5])
+    kept = {path: value.clone() for path, value in state.items()}
+    first, second = (stream(network, video[:, :, 5:], state)[0][-1] for _ in range(2))
+    assert torch.equal(first, second)
+    assert state.keys() == kept.keys()
+    assert all(torch.equal(state[path], value) for path, value in kept.items())
+
+
 def test_wrong_input_is_refused():
     """Fails when a network that sees the future, or a state of another size, is taken."""
     network = models.s3dg(5, depth_multiplier=0.125, min_depth=8)

@@ -76,10 +76,23 @@ def _stores(result: dict[str, Any]) -> list[str]:
     return [*table(headings, rows), "", about]
 
 
+def _estimators(result: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, row in result["estimators"].items():
+        why = row.get("not_run")
+        cost = f"not run: {why}" if why else spread(row["processor_time"])
+        error = f"{row['error_px']:.4f}" if "error_px" in row else ""
+        rows.append((name, error if error or "again" in name else "not run", cost))
+    size = "×".join(map(str, result["size"]))
+    about = f"{result['pairs']} real pairs of {size} pixels for the time; RAFT and SEA-RAFT have random weights there."
+    return [*table(("estimator", "endpoint error, RubberWhale, px", "processor time, TV-L1 = 1"), rows), "", about]
+
+
 PARTS: dict[str, Part] = {
     "speed": ("TV-L1 on a CPU", _speed),
     "gpu_speed": ("TV-L1 on a GPU", _gpu_speed),
     "accuracy": ("Errors", _accuracy),
+    "estimators": ("Estimators on a CPU", _estimators),
     "steps": ("A step of D3D on a CPU", _steps),
     "gpu_steps": ("A step of D3D on a GPU", _steps),
     "stores": ("Flow on disk", _stores),
