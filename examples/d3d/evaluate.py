@@ -5,6 +5,11 @@ python -m examples.d3d.evaluate pocket --weights runs/d3d/student.safetensors
 
 from __future__ import annotations
 
+from examples.d3d.config import Config, Input, parse, plain_errors
+
+if __name__ == "__main__":
+    plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
+
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +21,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from examples.d3d import networks, progress
-from examples.d3d.config import Config, Input, parse, plain_errors
 from examples.d3d.data import Clips, open_clips, prepare
 from examples.d3d.training import Batch, make_accelerator
 from kdvideo import data, flow, models

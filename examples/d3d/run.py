@@ -5,12 +5,16 @@ python -m examples.d3d.run pocket
 
 from __future__ import annotations
 
+from examples.d3d.config import Config, parse, plain_errors
+
+if __name__ == "__main__":
+    plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
+
 import torch
 from accelerate import Accelerator
 
 from examples.d3d import report
 from examples.d3d.checking import checked
-from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, open_clips
 from examples.d3d.evaluate import scores
 from examples.d3d.report import Trained

@@ -5,6 +5,11 @@ python -m examples.d3d.train_teacher pocket
 
 from __future__ import annotations
 
+from examples.d3d.config import Config, parse, plain_errors
+
+if __name__ == "__main__":
+    plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
+
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -15,7 +20,6 @@ from torch import Tensor, nn
 
 from examples.d3d import networks, starts
 from examples.d3d.checking import checked
-from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, fingerprint, open_clips, prepare
 from examples.d3d.teaching import online
 from examples.d3d.training import Batch, Losses, Training, fit, make_accelerator, unchanged
