@@ -150,6 +150,9 @@ class Config:
     compile: bool = False
     """Compile the network that learns; its first step takes a minute or so."""
     checkpointing_steps: int = 1000
+    test_every: int = 0
+    """Steps between two measurements on the test clips, which the report draws and nothing is chosen by; 0: none. Each
+    must end within --step-deadline."""
     on_not_finite: Literal["raise", "skip"] = "raise"
     """What a step does whose loss or gradient is not finite: end the training before it is taken, or leave it out; more
     than ten in a row end it."""
@@ -221,6 +224,7 @@ POCKET = Config(
     num_workers=0,
     in_memory=True,
     checkpointing_steps=250,
+    test_every=100,
 )
 SHORTCUT = dataclasses.replace(
     POCKET,
