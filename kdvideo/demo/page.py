@@ -17,8 +17,8 @@ from kdvideo.demo.answering import MOST_BYTES, MOST_SECONDS, Answer
 HOST = "127.0.0.1"
 TITLE = "kdvideo: what the networks see"
 HOW = f"""# {TITLE}
-Drop a clip of at most {MOST_SECONDS:g} s and {MOST_BYTES >> 20} MiB, or take a sample. It stays on this machine. Each network
-is shown the middle of the clip; orange marks where it sees its first class."""
+Drop a clip of at most {MOST_SECONDS:g} s and {MOST_BYTES >> 20} MiB, or take a sample. It stays on this machine.
+Each network is shown the middle of the clip; orange marks where it sees its first class."""
 # The browser itself refuses what is not from here; gradio builds its page with inline code.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
 Answering = Callable[[str], Sequence[Answer]]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from threading import Lock
 
 from kdvideo._processes import start_worker
 from kdvideo.demo.answering import Answer, answer, check_clip
@@ -29,8 +28,10 @@ class Worker:
     """
 
     def __init__(self, weights: Mapping[str, str], deadline: float) -> None:
-        self.weights, self.deadline, self._lock = dict(weights), deadline, Lock()
-        self._pool = self._start()
+        self.weights, self.deadline = dict(weights), deadline
+        # A child dies with the thread that started it, and those of a server come and go.
+        self._thread = ThreadPoolExecutor(1)
+        self._pool = self._thread.submit(self._start).result()
 
     def __call__(self, clip: str) -> list[Answer]:
         """Return what every network says of a clip.
@@ -39,18 +40,21 @@ class Worker:
             ClipError: the clip cannot be read, or is too large.
             TimeoutError: it took too long, or the process died of it.
         """
-        with self._lock:
-            try:
-                return self._pool.submit(_answer, clip, self.deadline).result()
-            except BrokenProcessPool:
-                self.close()
-                self._pool = self._start()
-                limit = f"it took longer than {self.deadline:g} s, or its decoder crashed"
-                raise TimeoutError(f"{limit}: try a shorter clip, or kdvideo predict") from None
+        return self._thread.submit(self._ask, clip).result()
 
     def close(self) -> None:
         """End the child."""
         self._pool.shutdown(cancel_futures=True)
+        self._thread.shutdown()
+
+    def _ask(self, clip: str) -> list[Answer]:
+        try:
+            return self._pool.submit(_answer, clip, self.deadline).result()
+        except BrokenProcessPool:
+            self._pool.shutdown()
+            self._pool = self._start()
+            limit = f"the clip took longer than {self.deadline:g} s, or its decoder crashed"
+            raise TimeoutError(f"{limit}: try a shorter one, or kdvideo predict") from None
 
     def _start(self) -> ProcessPoolExecutor:
         # Not a fork: the threads of the page's server would not survive one.
