@@ -50,7 +50,8 @@ class Lines:
         leave: bool = True,
     ) -> None:
         self.items, self.total = items, len(items) if total is None else total
-        self.first, self.done, self.desc, self.unit, self.values = initial, initial, desc, unit, ""
+        self.first, self.done, self.desc, self.values = initial, initial, desc, ""
+        self.units = unit + ("es" if unit.endswith("ch") else "s")
         self.began, self.shown = time.monotonic(), PartialState().is_local_main_process
 
     def __enter__(self) -> Lines:
@@ -77,5 +78,5 @@ class Lines:
         tenths = 10 * self.done // self.total
         if self.shown and tenths > 10 * (self.done - 1) // self.total:
             time_left = left(self.began, self.done - self.first, self.total - self.done)
-            line = f"{self.desc}: {10 * tenths} % of {self.total} {self.unit}s, {time_left} left{self.values}"
+            line = f"{self.desc}: {10 * tenths} % of {self.total} {self.units}, {time_left} left{self.values}"
             print(line, file=sys.stderr, flush=True)

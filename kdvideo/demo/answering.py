@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kdvideo import data, flow, models
+from kdvideo.features import CaptureError
 from kdvideo.predict import Predictor
 
 TOP = 5
@@ -108,7 +109,7 @@ def _pictures(seen: Tensor, predictor: Predictor) -> Tensor:
 def _marked(network: models.Network, batch: Tensor, best: Tensor, pictures: Tensor) -> Tensor | None:
     try:
         return models.highlight(pictures, models.class_activation(network, batch, best)[0])
-    except (ValueError, RuntimeError):  # no layer with places, or one that is not a part of the graph
+    except (ValueError, CaptureError):  # no layer with places, or one that cannot be tapped
         return None
 
 
@@ -120,6 +121,6 @@ def sample_clips(folder: Path, classes: Sequence[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for number, motion in enumerate(known[:6]):
         found[motion] = folder / f"{motion}.mp4"
-        frames: Any = synthetic.render(motion, seed=9000 + number, size=48, distractor=0.0)
+        frames: Any = synthetic.render(motion, appearance=motion, seed=9000 + number, size=48, distractor=0.0)
         found[motion].write_bytes(synthetic.encode(frames))
     return found

@@ -19,8 +19,8 @@ CSS = """
 .kd-cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }
 .kd-card { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: .8rem; min-width: 0; }
 .kd-card h3 { margin: 0 0 .5rem; overflow-wrap: anywhere; }
-.kd-card h3 small { font-weight: normal; color: var(--body-text-color-subdued); }
-.kd-card figure { margin: 0; } .kd-card figcaption { font-size: .85rem; color: var(--body-text-color-subdued); }
+.kd-card h3 small { font-weight: normal; }
+.kd-card figure { margin: 0; } .kd-card figcaption { font-size: .85rem; }
 .kd-pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; }
 .kd-card img { width: 100%; border-radius: 4px; }
 .kd-row { display: grid; grid-template-columns: minmax(0, 7rem) 1fr 3.5rem; gap: .5rem; align-items: center; }
@@ -30,9 +30,9 @@ CSS = """
 """
 
 
-def cards(answers: Sequence[Answer]) -> str:
-    """Return the answers side by side."""
-    return f'<div class="kd-cards">{"".join(map(_card, answers))}</div>'
+def cards(clip: str, answers: Sequence[Answer]) -> str:
+    """Return the answers on a clip side by side."""
+    return f'<h2>{escape(printable(clip))}</h2><div class="kd-cards">{"".join(map(_card, answers))}</div>'
 
 
 def problem(text: str) -> str:
@@ -42,7 +42,8 @@ def problem(text: str) -> str:
 
 def _card(one: Answer) -> str:
     name, top = escape(printable(one.name)), escape(printable(one.top[0][0]))
-    pictures = _figure(one.seen, "what it sees", f"frames that {name} sees")
+    sees = "what it sees" if one.stream == "rgb" else "what it sees: the hue is the direction, white is rest"
+    pictures = _figure(one.seen, sees, f"frames that {name} sees")
     if one.marked is not None:
         pictures += _figure(one.marked, f"orange: where it sees “{top}”", f"where {name} sees {top}")
     rows = "".join(

@@ -44,15 +44,15 @@ def build(answering: Answering, samples: Mapping[str, Path], names: Sequence[str
     with gradio.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         gradio.Markdown(HOW)
         gradio.Markdown(f"Networks: {', '.join(f'`{name}`' for name in names)}")
-        dropped = gradio.File(label="clip", elem_id="clip")
+        dropped = gradio.File(label="clip", elem_id="clip", height=150)
         with gradio.Row():
             buttons = {name: gradio.Button(name, size="sm", elem_classes="sample", min_width=80) for name in samples}
         shown = gradio.HTML(elem_id="answer")
         respond = partial(reply, answering)
-        shared: dict[str, Any] = {"outputs": shown, "api_visibility": "private", "concurrency_limit": 1}
-        dropped.upload(respond, dropped, **shared)
+        shared: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1, "concurrency_id": "clips"}
+        dropped.upload(respond, dropped, shown, **shared)
         for name, button in buttons.items():
-            button.click(partial(respond, str(samples[name])), None, **shared)
+            button.click(partial(_sample, respond, samples[name]), None, [shown, dropped], **shared)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
@@ -78,10 +78,14 @@ def build(answering: Answering, samples: Mapping[str, Path], names: Sequence[str
     )
 
 
+def _sample(respond: Callable[[str], str], clip: Path) -> tuple[str, None]:
+    return respond(str(clip)), None  # the box of dropped clips is emptied
+
+
 def reply(answering: Answering, clip: str) -> str:
     """Return the answers on a clip as HTML, or what is wrong with it."""
     try:
-        return card.cards(answering(clip))
+        return card.cards(Path(clip).name, answering(clip))
     except (ClipError, ValueError, TimeoutError, OSError) as error:
         # The name of the file as it was dropped, not the folder that the server keeps it in.
         return card.problem(str(error).replace(f"{Path(clip).parent}{os.sep}", ""))

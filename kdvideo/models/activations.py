@@ -9,6 +9,7 @@ from torch import Tensor
 from kdvideo.features import FeatureExtractor
 from kdvideo.models.network import Network
 
+FEWEST = 16  # places in a frame; the 2 x 2 of a small clip's last layer mark nothing
 ORANGE = (230, 159, 0)  # told from gray by all kinds of color vision
 
 
@@ -23,37 +24,39 @@ def class_activation(network: Network, clip: Tensor, classes: Tensor, *, layer: 
         network: its mode stays as it is; evaluation is what one wants.
         clip: float (B, C, T, H, W), as the network is fed.
         classes: (B,) the class of each clip.
-        layer: a name or path of the network whose output is (B, C', T', H', W'); None: the last named one with more
-            than one place.
+        layer: a name or path of the network whose output is (B, C', T', H', W'); None: the last named one with at least
+            16 places in a frame, which for S3D-G is the last of all from clips of 128 pixels on.
 
     Returns:
         float (B, T', H', W'), in units of the logit; negative where a place speaks against the class.
 
     Raises:
-        ValueError: the layer has no places, or none of the network's named layers has.
+        ValueError: the layer has no places, or none of the network's named layers has so many.
 
     Examples:
         >>> from kdvideo.models import s3dg
         >>> network = s3dg(5, depth_multiplier=0.125).eval()
         >>> class_activation(network, torch.randn(1, 3, 8, 64, 64), torch.tensor([2])).shape
-        torch.Size([1, 1, 2, 2])
+        torch.Size([1, 2, 4, 4])
 
     Source:
         Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016; for other layers Draelos and
         Carin, "Use HiResCAM instead of Grad-CAM", 2020, arXiv 2011.08891.
     """
     with torch.enable_grad():
-        for name in [layer] if layer else reversed(network.layer_names):
-            tapped = FeatureExtractor(network, {name: "map"})
-            found = tapped(clip.detach().clone().requires_grad_())
-            tapped.remove()
-            features = found.features["map"]
-            if features.ndim == 5 and features.shape[3:].numel() > 1:
-                logit = found.logits.gather(1, classes[:, None]).sum()
-                (slope,) = torch.autograd.grad(logit, features)
-                return (features * slope).sum(1).detach()
-    named = layer or f"one of {list(network.layer_names)}"
-    raise ValueError(f"the layer must give (B, C, T, H, W) with more than one place, got {named}: name another layer")
+        tapped = FeatureExtractor(network, [layer] if layer else list(network.layer_names))
+        found = tapped(clip.detach().clone().requires_grad_())
+        tapped.remove()
+        fewest = 1 if layer else FEWEST
+        maps = [one for one in found.features.values() if one.ndim == 5 and one.shape[3:].numel() >= fewest]
+        if not maps:
+            shapes = {name: tuple(one.shape) for name, one in found.features.items()}
+            raise ValueError(
+                f"a layer must give (B, C, T, H, W) with {fewest} places or more, got {shapes}: name another"
+            )
+        logit = found.logits.gather(1, classes[:, None]).sum()
+        (slope,) = torch.autograd.grad(logit, maps[-1])
+        return (maps[-1] * slope).sum(1).detach()
 
 
 def highlight(frames: Tensor, activation: Tensor, *, most: float | None = None) -> Tensor:

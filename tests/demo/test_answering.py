@@ -77,7 +77,7 @@ def test_a_child_that_takes_too_long_is_replaced(weights: dict[str, str], sample
 def test_no_text_is_code() -> None:
     """Fails when a class name, or the name of a file, becomes a part of the page."""
     frames = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
-    shown = card.cards([Answer("<b>net", "rgb", frames, frames, [(CLASSES[1], 0.5)], {"reading": 0.1})])
+    shown = card.cards("a.mp4", [Answer("<b>net", "rgb", frames, frames, [(CLASSES[1], 0.5)], {"reading": 0.1})])
     assert "<b>net" not in shown
     assert "onerror" not in shown.replace("&lt;img src=x onerror=alert(1)&gt;", "")
     assert "<script>" not in card.problem("<script>.mp4: the file is empty")
