@@ -13,9 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from examples.d3d import evaluate, train_student
+from examples.d3d import evaluate, report, train_student
 from examples.d3d import run as recipe
 from kdvideo import cli
+from kdvideo.training import StepLog
 from tests.examples.tiny import CLASSES, ROOT, command, inside, run, succeeded
 
 
