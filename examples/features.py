@@ -12,6 +12,13 @@ Crasto et al., "MARS: Motion-Augmented RGB Stream for Action Recognition", CVPR 
 """
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=40, help="of each class, for training")
+    parser.add_argument("--steps", type=int, default=150)
+    options = parser.parse_args()
+
 import time
 
 import torch
@@ -85,12 +92,8 @@ def probe(train: Tensor, labels: Tensor, test: Tensor, truth: Tensor) -> float:
     return 100 * float(((test @ weights).argmax(1) == truth).float().mean())
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Train the three networks and compare what their features hold and cost."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=40, help="of each class, for training")
-    parser.add_argument("--steps", type=int, default=150)
-    options = parser.parse_args()
     torch.manual_seed(0)
     (videos, labels), (others, truth) = clips(options.clips, "train"), clips(40, "test")
     began = time.process_time()  # of one thread: other programs do not count
@@ -116,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -9,6 +9,15 @@ rate of the source.
 """
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("weights", nargs="?")
+    parser.add_argument("source", nargs="?")
+    parser.add_argument("--format", help="of a device, such as v4l2 or avfoundation")
+    parser.add_argument("--out", help="a video to draw the scores into")
+    options = parser.parse_args()
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,14 +66,8 @@ def drawn(picture: Tensor, scores: list[float]) -> Tensor:
 
 
 @torch.inference_mode()
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Print the top classes whenever the network completes a step, every eighth frame."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("weights", nargs="?")
-    parser.add_argument("source", nargs="?")
-    parser.add_argument("--format", help="of a device, such as v4l2 or avfoundation")
-    parser.add_argument("--out", help="a video to draw the scores into")
-    options = parser.parse_args()
     weights, source = (options.weights, options.source) if options.source else demo()
     network, _ = models.checkpoints.load(weights)
     if not isinstance(network, models.Inception3D):
@@ -91,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)
