@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := env -u UV_FIND_LINKS VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 
-.PHONY: demo test test-pages test-portable lint docs slow clean
+.PHONY: demo test test-demo test-pages test-portable lint docs slow clean
 
 $(VENV)/.stamp: requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,12 @@ test-pages: $(VENV)/.stamp  ## the Python blocks of the pages in fresh environme
 	  env -u UV_FIND_LINKS VIRTUAL_ENV=$$folder $(BIN)/uv pip install --quiet -c requirements/constraints.txt \
 	    -e $$([ $$extra = core ] && echo . || echo ".[$$extra]"); \
 	  $$folder/bin/python tests/docs/run_blocks.py $$extra; rm -r $$folder; done
+
+test-demo: $(VENV)/.stamp  ## the page of kdvideo demo in a fresh environment: gradio pins an older Pillow than the lock has
+	set -e; folder=$$(mktemp -d); $(PYTHON) -m venv $$folder; \
+	  env -u UV_FIND_LINKS VIRTUAL_ENV=$$folder $(BIN)/uv pip install --quiet -c requirements/constraints.txt \
+	    -e ".[demo]" pytest pytest-timeout selenium; \
+	  $$folder/bin/python -m pytest tests/demo; rm -r $$folder
 
 docs: $(VENV)/.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
