@@ -46,6 +46,8 @@ def contact_sheet(clips: Clips, scores: Mapping[str, Tensor], path: Path, *, mos
         axes[0, 2 * k + 1].set_title("flow to the next", fontsize=9)
     for axis, name in zip(axes[0, 6:], NAMES.values(), strict=True):
         axis.set_title(name, fontsize=9)
+    for axis in axes[:-1, 6:].flat:
+        axis.set_box_aspect(1)  # as the pictures', so that the titles stand in a line
     for line, row, item in zip(axes, rows, items, strict=False):
         truth = classes[label[row]]
         line[0].text(-0.08, 0.5, truth, rotation=90, ha="right", va="center", transform=line[0].transAxes)
@@ -57,9 +59,8 @@ def contact_sheet(clips: Clips, scores: Mapping[str, Tensor], path: Path, *, mos
             sure = f"{text}\n{100 * float(scores[name][row].max()):.0f} %"
             axis.text(0.5, 0.5, sure, color=color, ha="center", va="center", transform=axis.transAxes)
     wheel(axes[-1, 1], fastest)
-    axes[-1, 2].text(
-        0, 0.5, "flow: the hue is the direction, the color\nthe speed; white is rest", va="center", fontsize=9
-    )
+    meaning = "flow: the hue is the direction, the color\nthe speed; white is rest"
+    axes[-1, 2].text(0, 0.5, meaning, va="center", fontsize=9).set_in_layout(False)
     save(figure, path)
 
 
@@ -68,12 +69,14 @@ def activations(
 ) -> None:
     """Draw where the RGB network sees the true class before distillation and after it, in some test clips.
 
-    The clips are the first that only the distilled network gets right, then the first of all.
+    The clips are the first of each class that only the distilled network gets right, then others.
     """
     label, classes = torch.tensor(clips.test["label"]), clips.classes
     before, after = (scores[name].argmax(1) == label for name in (BEFORE, AFTER))
     gained = (after & ~before).nonzero().flatten().tolist()
-    rows = [*gained, *(row for row in range(len(label)) if row not in gained)][:most]
+    first = {int(label[row]): row for row in reversed(gained)}  # of each class
+    rows = [*first.values(), *gained, *range(len(label))]
+    rows = list(dict.fromkeys(rows))[:most]
     items, fastest = _items(clips, rows)
     figure, axes = plt.subplots(len(rows), 4, figsize=(8, 2.2 * len(rows) + 0.5), squeeze=False, layout="constrained")
     titles = ("frame", "flow", f"before: {BEFORE}", f"after: {AFTER}")

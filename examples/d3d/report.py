@@ -63,7 +63,7 @@ def write(config: Config, clips: Clips, trained: list[Trained]) -> None:
     (folder / "report.md").write_text(markdown(result))
     print(f"\n# D3D report\n\n{table(result)}\nreport, pictures and student.safetensors are in {folder}")
     clip = clips.test[0]["path"]
-    print(print(f"next: kdvideo demo {folder / 'student.safetensors'}  # a page to drop clips on; needs kdvideo[demo]"))
+    print(f"next: kdvideo demo {folder / 'student.safetensors'}  # a page to drop clips on; needs kdvideo[demo]")
     print(f"  or: kdvideo predict --weights {folder / 'student.safetensors'} {clip}")
 
 
