@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := env -u UV_FIND_LINKS VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 
-.PHONY: demo test test-pages test-portable floors lint docs slow lock
+.PHONY: demo test test-demo test-pages test-portable floors lint docs slow lock
 
 $(VENV)/.stamp: requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,12 @@ test-pages: $(VENV)/.stamp  ## the Python blocks of the pages in fresh environme
 
 floors: $(VENV)/.stamp  ## the oldest and the newest versions that pyproject.toml allows, in fresh environments; before a release
 	set -e; for which in oldest newest; do env -u UV_FIND_LINKS $(BIN)/python tests/release/floors.py $$which; done
+
+test-demo: $(VENV)/.stamp  ## the page of kdvideo demo in a fresh environment: gradio pins an older Pillow than the lock has
+	set -e; folder=$$(mktemp -d); $(PYTHON) -m venv $$folder; \
+	  env -u UV_FIND_LINKS VIRTUAL_ENV=$$folder $(BIN)/uv pip install --quiet -c requirements/constraints.txt \
+	    -e ".[demo]" pytest pytest-timeout selenium; \
+	  $$folder/bin/python -m pytest tests/demo; rm -r $$folder
 
 docs: $(VENV)/.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -13,6 +13,12 @@ Needs scikit-learn, which brings the images.
 
 import argparse
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description="Distill with Accelerate.")
+    parser.add_argument("--mixed-precision", choices=("no", "bf16"), default="no")
+    parser.add_argument("--accumulate", type=int, default=1, help="parts in which a batch comes")
+    options = parser.parse_args()
+
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -43,12 +49,8 @@ def train_teacher(images: Tensor, labels: Tensor) -> nn.Module:
     return net
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Train on all processes and count the right answers of all."""
-    parser = argparse.ArgumentParser(description="Distill with Accelerate.")
-    parser.add_argument("--mixed-precision", choices=("no", "bf16"), default="no")
-    parser.add_argument("--accumulate", type=int, default=1, help="parts in which a batch comes")
-    options = parser.parse_args()
     accelerator = Accelerator(mixed_precision=options.mixed_precision, gradient_accumulation_steps=options.accumulate)
     set_seed(0)
 
@@ -93,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -10,6 +10,12 @@ Needs scikit-learn, which brings the images.
 """
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description="Compile the step of distillation.")
+    parser.add_argument("--backend", choices=("aot_eager", "inductor"), default="aot_eager")
+    options = parser.parse_args()
+
 import copy
 from collections.abc import Callable
 
@@ -58,11 +64,8 @@ def train(step: Step, student: kd.Student, images: Tensor, labels: Tensor) -> li
     return losses
 
 
-def main() -> None:
+def main(backend: str) -> None:
     """Train the same student plainly and compiled, and compare their losses."""
-    parser = argparse.ArgumentParser(description="Compile the step of distillation.")
-    parser.add_argument("--backend", choices=("aot_eager", "inductor"), default="aot_eager")
-    backend = parser.parse_args().backend
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1
     labels = torch.tensor(digits.target)
@@ -85,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options.backend)

@@ -12,6 +12,13 @@ Crasto et al., "MARS: Motion-Augmented RGB Stream for Action Recognition", CVPR 
 """
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=40, help="of each class, for training")
+    parser.add_argument("--steps", type=int, default=150)
+    options = parser.parse_args()
+
 import time
 
 import torch
@@ -105,16 +112,13 @@ def compare(clips: int, steps: int, *, tested: int = 40, seed: int = 0) -> tuple
     return float(F.cosine_similarity(wanted, given).mean()), rows
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Compare what the features hold and cost."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=40, help="of each class, for training")
-    parser.add_argument("--steps", type=int, default=150)
-    cosine, rows = compare(**vars(parser.parse_args()))
+    cosine, rows = compare(options.clips, options.steps)
     print(f"cosine to the features of flow, less their mean: {cosine:.3f}")
     for name, (rate, cost) in rows.items():
         print(f"  {name:16} {rate:5.1f} %   {1000 * cost:6.1f} ms a clip")
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

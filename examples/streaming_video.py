@@ -10,6 +10,15 @@ rate of the source.
 
 import argparse
 import sys
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("weights", nargs="?")
+    parser.add_argument("source", nargs="?")
+    parser.add_argument("--format", help="of a device, such as v4l2 or avfoundation")
+    parser.add_argument("--out", help="a video to draw the scores into")
+    options = parser.parse_args()
+
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,16 +67,10 @@ def drawn(picture: Tensor, scores: list[float]) -> Tensor:
 
 
 @torch.inference_mode()
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Print the top classes whenever the network completes a step, every eighth frame."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("weights", nargs="?")
-    parser.add_argument("source", nargs="?")
-    parser.add_argument("--format", help="of a device, such as v4l2 or avfoundation")
-    parser.add_argument("--out", help="a video to draw the scores into")
-    options = parser.parse_args()
     if options.weights and not options.source:
-        parser.error("a video file or a device must follow the weights")
+        sys.exit("streaming_video.py: a video file or a device must follow the weights")
     weights, source = (options.weights, options.source) if options.source else demo()
     try:
         network, _ = models.checkpoints.load(weights)
@@ -100,4 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -11,6 +11,14 @@ distillation: A good teacher is patient and consistent", CVPR 2022.
 """
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--teacher", help="of the Hub (default: a tiny random one)")
+    parser.add_argument("--student", default="s3dg", help="s3dg or a backbone of pytorchvideo, such as x3d_s")
+    parser.add_argument("--epochs", type=int, default=24)
+    options = parser.parse_args()
+
 import tempfile
 
 import torch
@@ -56,13 +64,8 @@ def view_of(clip: int, view: int, spec: models.InputSpec) -> Tensor:
     return spec.prepare(coarse.repeat_interleave(side, -1).repeat_interleave(side, -2))
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Fill the cache, train the student from it, and compare."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--teacher", help="of the Hub (default: a tiny random one)")
-    parser.add_argument("--student", default="s3dg", help="s3dg or a backbone of pytorchvideo, such as x3d_s")
-    parser.add_argument("--epochs", type=int, default=24)
-    options = parser.parse_args()
     torch.manual_seed(0)
     network = hub_teacher(options.teacher)
     teacher, spec = kd.Teacher(network), network.input_spec
@@ -97,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

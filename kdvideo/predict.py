@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from kdvideo import data, flow, models
 from kdvideo.clip_input import clip_input, estimator_of
@@ -59,19 +60,31 @@ class Predictor:
         """
         if views < 1:
             raise ValueError(f"views must be at least 1, got {views}")
-        stream, spec = self.view["stream"], self.network.input_spec
-        clips = data.PairedClips(
+        clips, stream = self._views(clip, views), self.view["stream"]
+        batch = torch.stack([self.network.input_spec.normalize(clips[k][stream]) for k in range(views)])
+        scores = self.network(batch).softmax(1).mean(0)
+        return [(self.classes[k], float(scores[k])) for k in scores.argsort(descending=True).tolist()]
+
+    def window(self, clip: str | Path) -> Tensor:
+        """Return what the network is shown of a video file, (C, T, H, W), before `input_spec.normalize`.
+
+        Raises:
+            ClipError: the clip cannot be read.
+        """
+        seen: Tensor = self._views(clip, 1)[0][self.view["stream"]]
+        return seen
+
+    def _views(self, clip: str | Path, views: int) -> data.PairedClips:
+        stream = self.view["stream"]
+        return data.PairedClips(
             _Files([{"path": str(clip), "clip": str(clip), "label": 0, "start": None, "end": None}]),
             **{name: self.view[name] for name in ("frames", "fps", "short_side", "crop", "flow_bound")},
             train=False,
             flow=self.source,
-            input_range=spec.value_range if stream == "rgb" else (-1.0, 1.0),
+            input_range=self.network.input_spec.value_range if stream == "rgb" else (-1.0, 1.0),
             rgb=stream == "rgb",
             views=views,
         )
-        batch = torch.stack([spec.normalize(clips[k][stream]) for k in range(views)])
-        scores = self.network(batch).softmax(1).mean(0)
-        return [(self.classes[k], float(scores[k])) for k in scores.argsort(descending=True).tolist()]
 
 
 def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tuple[str, float]]:

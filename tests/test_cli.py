@@ -16,7 +16,7 @@ from kdvideo import cli, models
 from kdvideo.cli import describe_command, doctor_command, main
 from tests.data.videos import write_video
 
-COMMANDS = ["predict", "convert", "export", "prepare", "extract", "features", "verify", "describe", "doctor"]
+COMMANDS = ["predict", "demo", "convert", "export", "prepare", "extract", "features", "verify", "describe", "doctor"]
 SMALL = {"depth_multiplier": 0.125, "min_depth": 8}
 Captured = pytest.CaptureFixture[str]
 

@@ -5,6 +5,12 @@ python -m examples.ava.evaluate pocket --detector runs/ava/seed0
 
 from __future__ import annotations
 
+from examples.ava.config import Config, parse
+from examples.d3d.config import plain_errors
+
+if __name__ == "__main__":
+    plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
+
 import math
 from pathlib import Path
 from typing import Any
@@ -13,11 +19,9 @@ import torch
 from accelerate import Accelerator
 
 from examples.ava import detectors, windows
-from examples.ava.config import Config, parse
 from examples.ava.detectors import Loaded
 from examples.ava.train import make_accelerator
 from examples.ava.windows import Split, Windows, collate, open_split
-from examples.d3d.config import plain_errors
 from examples.d3d.evaluate import gather
 from examples.d3d.training import Batch
 from kdvideo.detection import Detections, FrameMAP, decode, frame_map, write_detections

@@ -5,6 +5,12 @@ python -m examples.ava.train pocket --weights runs/d3d/student.safetensors
 
 from __future__ import annotations
 
+from examples.ava.config import Config, parse
+from examples.d3d.config import plain_errors
+
+if __name__ == "__main__":
+    plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
+
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,9 +22,7 @@ from torch import Tensor, nn
 
 import kdvideo as kd
 from examples.ava import detectors
-from examples.ava.config import Config, parse
 from examples.ava.windows import Split, Windows, collate, open_split
-from examples.d3d.config import plain_errors
 from examples.d3d.training import Batch, Training, fit
 from kdvideo.detection import detection_loss
 from kdvideo.models import InputSpec, Network

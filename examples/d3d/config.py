@@ -1,4 +1,7 @@
-"""Settings of the recipe: three presets, and every field a command-line flag."""
+"""Settings of the recipe: three presets, and every field a command-line flag.
+
+Nothing here imports torch: `--help` and wrong flags are answered before that takes its seconds.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-
-from kdvideo.data import ClipError
-from kdvideo.extraction import ExtractionError
-from kdvideo.flow import PRESETS as FLOW_PRESETS
-from kdvideo.training import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class Config:
     flow_dir: Path | None = None
     """Flow that `kdvideo extract` wrote, of --train in flow_dir/train and of --test in flow_dir/test: checked before
     anything is trained, and none is computed. None: the processes of the training compute it, into work_dir."""
-    flow_preset: str = "default"
+    flow_preset: Literal["default", "opencv", "fast"] = "default"
     flow_from: Literal["store", "online", "cache"] = "store"
     """What a D3D student is taught with: store (flow on disk), online (flow of the batch, computed on the training
     device) or cache (the teacher's outputs on disk: one pass writes them, then neither flow nor teacher is used)."""
@@ -154,6 +152,9 @@ class Config:
     compile: bool = False
     """Compile the network that learns; its first step takes a minute or so."""
     checkpointing_steps: int = 1000
+    test_every: int = 0
+    """Steps between two measurements on the test clips, which the report draws and nothing is chosen by; 0: none. Each
+    must end within --step-deadline."""
     on_not_finite: Literal["raise", "skip"] = "raise"
     """What a step does whose loss or gradient is not finite: end the training before it is taken, or leave it out; more
     than ten in a row end it."""
@@ -171,8 +172,6 @@ class Config:
             raise ValueError(f"--flow-dir {self.flow_dir} goes with flow from a store or of its frames, not online")
         if not self.seeds:
             raise ValueError("--seeds must name at least one seed, as in --seeds 0 1 2")
-        if self.flow_preset not in FLOW_PRESETS:
-            raise ValueError(f"--flow-preset must be one of {list(FLOW_PRESETS)}, got {self.flow_preset!r}")
         parts = self.gradient_accumulation_steps
         self.optimizer.check(checkpointing_steps=self.checkpointing_steps, gradient_accumulation_steps=parts)
         if self.optimizer.batch_size % parts:
@@ -227,6 +226,7 @@ POCKET = Config(
     num_workers=0,
     in_memory=True,
     checkpointing_steps=250,
+    test_every=100,
 )
 SHORTCUT = dataclasses.replace(
     POCKET,
@@ -247,18 +247,32 @@ def parse(arguments: list[str] | None = None) -> Config:
     return tyro.extras.overridable_config_cli(PRESETS, args=arguments)
 
 
-def plain_errors(main: Callable[..., None]) -> Callable[..., None]:
+def plain_errors(main: Callable[..., Any]) -> Callable[..., Any]:
     """Make wrong input end a command with one sentence instead of a traceback."""
 
     @functools.wraps(main)
-    def wrapped(*arguments: Any) -> None:
+    def wrapped(*arguments: Any) -> Any:
         try:
-            main(*arguments)
+            result = main(*arguments)
             sys.stdout.flush()
+            return result
         except BrokenPipeError:  # the reader, such as `head`, is gone; the interpreter must not flush once more
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
-        except (ValueError, OSError, FloatingPointError, CheckpointError, ClipError, ExtractionError) as error:
+        except Exception as error:
+            if not _by_the_user(error):
+                raise
             raise SystemExit(f"error: {error}") from None
 
     return wrapped
+
+
+def _by_the_user(error: Exception) -> bool:
+    """Return whether an error says what is wrong with settings, files or numbers."""
+    if isinstance(error, ValueError | OSError | FloatingPointError):
+        return True
+    from kdvideo.data import ClipError
+    from kdvideo.extraction import ExtractionError
+    from kdvideo.training import CheckpointError
+
+    return isinstance(error, CheckpointError | ClipError | ExtractionError)

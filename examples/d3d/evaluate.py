@@ -5,6 +5,11 @@ python -m examples.d3d.evaluate pocket --weights runs/d3d/student.safetensors
 
 from __future__ import annotations
 
+from examples.d3d.config import Config, Input, parse, plain_errors
+
+if __name__ == "__main__":
+    plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
+
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +22,6 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from examples.d3d import networks, progress
 from examples.d3d.checking import checked
-from examples.d3d.config import Config, Input, parse, plain_errors
 from examples.d3d.data import Clips, open_clips, prepare
 from examples.d3d.training import Batch, make_accelerator
 from kdvideo import data, flow, models
@@ -35,13 +39,13 @@ def gather(
         rows_of: batch on the device -> rows, such as (index, scores); it runs in the accelerator's precision, without
             gradients.
         accelerator: the one of the run.
-        desc: shown beside the progress bar.
+        desc: shown beside the progress bar; "" for none.
         loading: of the `DataLoader`.
     """
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)  # type: ignore[arg-type]
     loader = DataLoader(Subset(dataset, list(mine)), worker_init_fn=ignore_signals, **loading)
     rows: list[Any] = []
-    shown = progress.bar(loader, desc=desc, leave=False)
+    shown = progress.bar(loader, desc=desc, leave=False) if desc else loader
     for batch in flow.prefetch_to_device(shown, data.to_float, device=accelerator.device):
         with accelerator.autocast():
             rows += rows_of(batch)
@@ -71,6 +75,7 @@ def scores(
     accelerator: Accelerator,
     *,
     protocol: data.ViewProtocol | None = None,
+    quiet: bool = False,
 ) -> Tensor:
     """Compute the scores of every test clip, (clips, K), the same on all processes.
 
@@ -83,6 +88,7 @@ def scores(
         config: the settings.
         accelerator: the one of the run.
         protocol: gives other views of a clip, whose softmax is averaged.
+        quiet: show no progress.
     """
     source = prepare(clips, clips.test, accelerator) if stream == "flow" else None
     network = network.to(accelerator.device).eval()
@@ -101,7 +107,7 @@ def scores(
     protocol = protocol or whole_clips(clips.input)
     options = {"train": False, "rgb": stream == "rgb"}
     size = max(1, config.optimizer.batch_size // accelerator.num_processes)
-    loading: dict[str, Any] = {"num_workers": config.num_workers, "desc": f"scores ({stream})"}
+    loading: dict[str, Any] = {"num_workers": config.num_workers, "desc": "" if quiet else f"scores ({stream})"}
     if protocol is None:
         windows = clips.views(clips.test, source, **options)
         return mean_by_clip(gather(windows, rows_of, accelerator, batch_size=size, **loading))

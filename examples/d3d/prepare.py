@@ -6,6 +6,10 @@ python -m examples.d3d.prepare pocket
 from __future__ import annotations
 
 from examples.d3d.config import parse, plain_errors
+
+if __name__ == "__main__":
+    plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
+
 from examples.d3d.data import open_clips, prepare
 from examples.d3d.training import make_accelerator
 

@@ -21,6 +21,12 @@ def bar(items: Iterable[Any] | None = None, **options: Any) -> Any:
     return tqdm(items, **options) if sys.stderr.isatty() else Lines(items, **options)
 
 
+def left(began: float, done: int, remaining: int) -> str:
+    """Return how long the remaining items take at the pace since `began` of `time.monotonic()`, as "4:05"."""
+    minutes, seconds = divmod(round((time.monotonic() - began) / done * remaining), 60)
+    return f"{minutes}:{seconds:02d}"
+
+
 class Lines:
     """What the recipe needs of tqdm, printed as a line whenever another tenth is done.
 
@@ -44,7 +50,8 @@ class Lines:
         leave: bool = True,
     ) -> None:
         self.items, self.total = items, len(items) if total is None else total
-        self.first, self.done, self.desc, self.unit, self.values = initial, initial, desc, unit, ""
+        self.first, self.done, self.desc, self.values = initial, initial, desc, ""
+        self.units = unit + ("es" if unit.endswith("ch") else "s")
         self.began, self.shown = time.monotonic(), PartialState().is_local_main_process
 
     def __enter__(self) -> Lines:
@@ -70,9 +77,6 @@ class Lines:
         self.done += 1
         tenths = 10 * self.done // self.total
         if self.shown and tenths > 10 * (self.done - 1) // self.total:
-            left = (time.monotonic() - self.began) / (self.done - self.first) * (self.total - self.done)
-            minutes, seconds = divmod(round(left), 60)
-            line = (
-                f"{self.desc}: {10 * tenths} % of {self.total} {self.unit}s, {minutes}:{seconds:02d} left{self.values}"
-            )
+            time_left = left(self.began, self.done - self.first, self.total - self.done)
+            line = f"{self.desc}: {10 * tenths} % of {self.total} {self.units}, {time_left} left{self.values}"
             print(line, file=sys.stderr, flush=True)

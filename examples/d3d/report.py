@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from examples.d3d import comparison, figures, significance
+from examples.d3d import clip_pictures, comparison, figures, significance
 from examples.d3d.config import Config
 from examples.d3d.data import Clips, fingerprint
 from examples.d3d.significance import ABOVE_ZERO, Decision
@@ -30,7 +30,13 @@ METHODS = {
 }
 TAUGHT_BY = {"D3D": "S3D-G Flow"}
 COMPARISONS = (("D3D", "S3D-G RGB"), ("S3D-G Flow", "S3D-G RGB"), ("D3D+S3D-G RGB", "D3D"))
-PICTURES = ("losses.png", "confusion.png", "clips.png")
+PICTURES = {
+    "accuracy.png": "accuracy of every method with its interval",
+    "losses.png": "losses, and accuracy on the test clips, over the steps",
+    "confusion.png": "confusion matrices of RGB alone and D3D",
+    "clips.png": "clips, their flow, and what the networks say",
+    "activation.png": "where the student sees the class before and after distillation",
+}
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,17 @@ def write(config: Config, clips: Clips, trained: list[Trained]) -> None:
     result = measure(config, clips, trained)
     (folder / "report.json").write_text(json.dumps(_plain(result), indent=2, allow_nan=False))
     shutil.copyfile(config.folder(trained[0].seed, "d3d") / WEIGHTS, folder / "student.safetensors")
-    figures.loss_curves(config, folder / PICTURES[0])
-    figures.confusion(result["confusion"], result["classes"], folder / PICTURES[1])
-    figures.contact_sheet(clips, trained[0].scores, folder / PICTURES[2])
+    figures.accuracies(result, folder / "accuracy.png")
+    figures.loss_curves(config, folder / "losses.png")
+    confused = {"S3D-G RGB": result["confusion_rgb"], "D3D": result["confusion"]}
+    figures.confusion(confused, result["classes"], folder / "confusion.png")
+    clip_pictures.contact_sheet(clips, trained[0].scores, folder / "clips.png")
+    clip_pictures.activations(clips, trained[0].networks, trained[0].scores, folder / "activation.png")
     (folder / "report.md").write_text(markdown(result))
     print(f"\n# D3D report\n\n{table(result)}\nreport, pictures and student.safetensors are in {folder}")
     clip = clips.test[0]["path"]
-    print(f"next: kdvideo predict --weights {folder / 'student.safetensors'} {clip}")
+    print(f"next: kdvideo demo {folder / 'student.safetensors'}  # a page to drop clips on; needs kdvideo[demo]")
+    print(f"  or: kdvideo predict --weights {folder / 'student.safetensors'} {clip}")
 
 
 def _plain(value: Any) -> Any:
@@ -70,14 +80,14 @@ def measure(config: Config, clips: Clips, trained: list[Trained]) -> dict[str, A
     """Compute the numbers of the report."""
     label, networks = torch.tensor(clips.test["label"]), trained[0].networks
     rows = [_row(method, clips, trained, label) for method in METHODS]
-    predicted = torch.cat([one.scores["D3D"].argmax(1) for one in trained])
     command = " ".join(["python", "-m", "examples.d3d.run", *sys.argv[1:]])
     return {
         "rows": rows,
         "comparisons": comparisons({row["method"]: row["top1"] for row in rows}),
         "clip_errors": clip_errors(trained[0], label),
         "inference": inference_cost(clips, networks),
-        "confusion": confusion_matrix(predicted, label.repeat(len(trained)), len(clips.classes)).tolist(),
+        "confusion": _confusion("D3D", trained, label, len(clips.classes)),
+        "confusion_rgb": _confusion("S3D-G RGB", trained, label, len(clips.classes)),
         "classes": clips.classes,
         "seeds": [one.seed for one in trained],
         "clips": {"train": len(clips.train), "test": len(clips.test)},
@@ -86,6 +96,11 @@ def measure(config: Config, clips: Clips, trained: list[Trained]) -> dict[str, A
         "config": json.loads(json.dumps(asdict(config), default=str)),
         "environment": environment(command),
     }
+
+
+def _confusion(name: str, trained: list[Trained], label: Tensor, classes: int) -> Any:
+    predicted = torch.cat([one.scores[name].argmax(1) for one in trained])
+    return confusion_matrix(predicted, label.repeat(len(trained)), classes).tolist()
 
 
 def _row(method: str, clips: Clips, trained: list[Trained], label: Tensor) -> dict[str, Any]:
@@ -163,8 +178,9 @@ def inference_cost(clips: Clips, networks: dict[str, models.Network], *, rounds:
 
 def markdown(result: dict[str, Any]) -> str:
     """Render the report as Markdown; every number comes from `result`."""
-    pictures = "\n".join(f"![{Path(name).stem}]({name})" for name in PICTURES)
-    return f"# D3D report\n\n{table(result)}\n{per_class(result)}\n{pictures}\n"
+    first, *others = (f"![{text}]({name})" for name, text in PICTURES.items())
+    pictures = "\n".join(others)
+    return f"# D3D report\n\n{first}\n\n{table(result)}\n{per_class(result)}\n{pictures}\n"
 
 
 def per_class(result: dict[str, Any]) -> str:

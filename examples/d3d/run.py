@@ -5,12 +5,16 @@ python -m examples.d3d.run pocket
 
 from __future__ import annotations
 
+from examples.d3d.config import Config, parse, plain_errors
+
+if __name__ == "__main__":
+    plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
+
 import torch
 from accelerate import Accelerator
 
 from examples.d3d import report
 from examples.d3d.checking import checked
-from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, open_clips
 from examples.d3d.evaluate import scores
 from examples.d3d.report import Trained
@@ -24,14 +28,19 @@ def one_seed(config: Config, clips: Clips, seed: int, accelerator: Accelerator) 
     steps = config.optimizer.steps
 
     def say(stage: int, what: str) -> None:
-        accelerator.print(f"{stage}/4, seed {seed}: {what}")
+        accelerator.print(f"{stage}/4, seed {seed}: {what}", flush=True)
 
     # The teacher first: a wrong --teacher ends the run before anything is trained.
-    say(1, "the teacher, which is given" if config.teacher else f"the teacher learns on flow, {steps} steps")
+    say(
+        1,
+        "the teacher, which is given"
+        if config.teacher
+        else f"the teacher learns on flow, {steps} steps; action: cross-entropy",
+    )
     teacher = train_stream(config, clips, "flow", seed, accelerator)
     say(2, f"the same network learns on RGB without a teacher, {steps} steps")
     rgb = train_stream(config, clips, "rgb", seed, accelerator)
-    say(3, f"the student, D3D, learns on RGB from labels and teacher, {steps} steps")
+    say(3, f"the student, D3D, learns on RGB, {steps} steps; distill: λ · squared logit difference")
     student = train_student(config, clips, teacher, seed, accelerator)
     say(4, f"all three classify the {len(clips.test)} test clips")
     networks = {"S3D-G RGB": rgb, "S3D-G Flow": teacher, "D3D": student}

@@ -8,13 +8,17 @@ python -m examples.d3d.train_student pocket --flow-from cache --distinct-views 8
 
 from __future__ import annotations
 
+from examples.d3d.config import Config, parse, plain_errors
+
+if __name__ == "__main__":
+    plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
+
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 import kdvideo as kd
 from examples.d3d.checking import checked
-from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, open_clips
 from examples.d3d.teaching import teach
 from examples.d3d.train_teacher import WEIGHTS, Setup, train_s3dg, train_stream

@@ -5,25 +5,32 @@ python -m examples.d3d.train_teacher pocket
 
 from __future__ import annotations
 
+from examples.d3d.config import Config, parse, plain_errors
+
+if __name__ == "__main__":
+    plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
+
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from examples.d3d import networks, starts
 from examples.d3d.checking import checked
-from examples.d3d.config import Config, parse, plain_errors
 from examples.d3d.data import Clips, fingerprint, open_clips, prepare
+from examples.d3d.evaluate import scores
 from examples.d3d.teaching import online
 from examples.d3d.training import Batch, Losses, Training, fit, make_accelerator, unchanged
 from kdvideo import data, models
-from kdvideo.training import claim_folder
+from kdvideo.training import accuracy, claim_folder
 
 WEIGHTS = "model.safetensors"
 NAMES = {"rgb": "S3D-G RGB", "flow": "S3D-G Flow", "d3d": "D3D"}
+ORDER = ("flow", "rgb", "d3d")  # in which a run trains them
 Setup = tuple[data.PairedClips, Losses, Callable[[Batch], Batch]]
 
 
@@ -96,6 +103,9 @@ def train_s3dg(
             on_device,
             num_workers=config.num_workers,
             checkpointing_steps=config.checkpointing_steps,
+            measure=lambda network: _top1(network, stream, config, clips, accelerator),
+            measure_every=config.test_every,
+            later=later(config, seed, name),
             accumulate=config.gradient_accumulation_steps,
             channels_last=config.channels_last,
             compile=config.compile,
@@ -106,6 +116,18 @@ def train_s3dg(
             networks.save(network, folder / WEIGHTS, clips, stream)
     accelerator.wait_for_everyone()
     return networks.load(folder / WEIGHTS, clips, stream=stream)[0]
+
+
+def _top1(network: Any, stream: str, config: Config, clips: Clips, accelerator: Accelerator) -> float:
+    found = scores(network, stream, clips, config, accelerator, quiet=True)
+    return accuracy(found, torch.tensor(clips.test["label"]))
+
+
+def later(config: Config, seed: int, name: str) -> int:
+    """Count the steps of the trainings that a whole run makes after one of them; what is trained already takes none."""
+    order = [(one, network) for one in config.seeds for network in ORDER if not (network == "flow" and config.teacher)]
+    todo = [one for one in order if not (config.folder(*one) / WEIGHTS).exists()]
+    return config.optimizer.steps * (len(todo) - 1 - todo.index((seed, name)))
 
 
 @plain_errors

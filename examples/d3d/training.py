@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,6 +70,9 @@ class Training:
         step_deadline: seconds after which a step that does not end ends the process, with every thread's stack; 0:
             never.
         clip_deadline: seconds that a loader's worker may take for one item; 0: any.
+        measure: gives an accuracy on test clips, which is logged as "top1"; called in all processes.
+        measure_every: steps between two such measurements; 0: none.
+        later: steps of the trainings that follow, for the time that is left in all.
     """
 
     name: str
@@ -88,6 +92,9 @@ class Training:
     skip: bool = False
     step_deadline: float = STEP_DEADLINE
     clip_deadline: float = CLIP_DEADLINE
+    measure: Callable[[nn.Module], float] | None = None
+    measure_every: int = 0
+    later: int = 0
 
 
 def make_accelerator(config: Config) -> Accelerator:
@@ -131,7 +138,7 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     if accelerator.log_with:
         accelerator.init_trackers(f"tensorboard/{training.name.replace(' ', '-')}")
     bar = progress.bar(total=steps, initial=first, desc=training.name, unit="step")
-    finite = FiniteSteps(bare, skip=training.skip)
+    finite, began = FiniteSteps(bare, skip=training.skip), time.monotonic()
 
     def save(done: int) -> None:
         if accelerator.is_main_process:
@@ -141,11 +148,15 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     with StopRequest() as stop, bar, Watchdog(training.step_deadline, sys.__stderr__) as dog:
         for step, values, taken in _steps(training, model, optimizer, accelerator, first, finite, save):
             dog.feed()
-            log(step, values if taken else {"skipped": finite.skipped})
             if average and taken:
                 average.update_parameters(bare)
+            measured = _measured(training, average.module if average else bare, step + 1)
+            log(step, (values if taken else {"skipped": finite.skipped}) | measured)
             bar.update()
-            bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
+            said = {name: f"{value:.3f}" for name, value in values.items()}
+            if training.later:
+                said = {"in all": progress.left(began, step + 1 - first, steps - step - 1 + training.later)} | said
+            bar.set_postfix(said, refresh=False)
             if accelerator.log_with:
                 accelerator.log(values, step=step)
             done, asked = step + 1, any_process(accelerator, bool(stop))
@@ -161,6 +172,19 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     if average:
         trained.load_state_dict(average.module.state_dict())
     return trained
+
+
+def _measured(training: Training, network: nn.Module, done: int) -> dict[str, float]:
+    """Measure the network on test clips where it is time to; the mode of each of its layers stays."""
+    if not (training.measure and training.measure_every):
+        return {}
+    if done % training.measure_every and done != training.optimizer.steps:
+        return {}
+    modes = {module: module.training for module in network.modules()}
+    found = training.measure(network)
+    for module, mode in modes.items():
+        module.training = mode
+    return {"top1": found}
 
 
 def _share_unreadable(training: Training, accelerator: Accelerator) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import kdvideo
 from kdvideo.cli import (
     convert_command,
+    demo_command,
     describe_command,
     doctor_command,
     export_command,
@@ -26,6 +27,7 @@ from kdvideo.cli.parsing import FAILED, INTERRUPTED, Parser, complain
 
 COMMANDS = (
     predict_command,
+    demo_command,
     convert_command,
     export_command,
     prepare_command,

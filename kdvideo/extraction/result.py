@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -70,7 +71,11 @@ class Progress:
         from tqdm import tqdm
 
         self.result, self.computed, self.began = result, 0.0, time.monotonic()
-        self.bar: Any = tqdm(total=total, unit="clip", disable=not shown, smoothing=0.05, dynamic_ncols=True)
+        seen = sys.stderr.isatty()
+        often = (
+            {"dynamic_ncols": True} if seen else {"mininterval": 60.0, "maxinterval": 60.0}
+        )  # a log file grows little
+        self.bar: Any = tqdm(total=total, unit="clip", disable=not shown, smoothing=0.05, **often)
 
     def __enter__(self) -> Progress:
         return self

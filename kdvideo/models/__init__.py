@@ -1,6 +1,7 @@
 """Video backbones that give logits and name their layers."""
 
 from kdvideo.models import checkpoints, hub, inflation
+from kdvideo.models.activations import class_activation, highlight
 from kdvideo.models.adapters.pytorchvideo import BACKBONES, pytorchvideo
 from kdvideo.models.adapters.timm import timm
 from kdvideo.models.adapters.torchvision import torchvision
@@ -28,10 +29,12 @@ __all__ = [
     "VideoTransformer",
     "causal",
     "checkpoints",
+    "class_activation",
     "efficientnet_lite0",
     "export",
     "from_pretrained",
     "from_transformers",
+    "highlight",
     "hub",
     "i3d",
     "inflate",

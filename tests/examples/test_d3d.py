@@ -13,16 +13,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from examples.d3d import evaluate, train_student
+from examples.d3d import evaluate, report, train_student
 from examples.d3d import run as recipe
 from kdvideo import cli
+from kdvideo.training import StepLog
 from tests.examples.tiny import CLASSES, ROOT, command, inside, run, succeeded
 
 
 @pytest.fixture(scope="module")
 def finished(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("finished")
-    inside(recipe.main, clips, work, "--seeds", "0", "1")
+    inside(recipe.main, clips, work, "--seeds", "0", "1", "--test-every", "4")
     return work
 
 
@@ -38,8 +39,11 @@ def test_run_writes_report_student_and_pictures(finished: Path) -> None:
     assert sum(map(sum, result["confusion"])) == 2 * 2 * len(CLASSES)
     text = (out / "report.md").read_text()
     assert f"| D3D | {' | '.join(f'{100 * value:.1f}' for value in d3d['per_class'])} |" in text
-    for picture in ("losses.png", "confusion.png", "clips.png"):
+    for picture in report.PICTURES:
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    assert text.index("(accuracy.png)") < text.index("| method |")
+    rows = StepLog.read(out / "seed0" / "d3d" / "log.jsonl")
+    assert [row["step"] for row in rows if "top1" in row] == [3, 5]  # every fourth step, and the last
 
 
 def test_a_second_run_trains_nothing(clips: Path, finished: Path) -> None:

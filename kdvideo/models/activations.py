@@ -1,0 +1,80 @@
+"""Where and when in a clip a network sees a class, and a picture of it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdvideo.features import FeatureExtractor
+from kdvideo.models.network import Network
+
+FEWEST = 16  # places in a frame; the 2 x 2 of a small clip's last layer mark nothing
+ORANGE = (230, 159, 0)  # told from gray by all kinds of color vision
+
+
+def class_activation(network: Network, clip: Tensor, classes: Tensor, *, layer: str | None = None) -> Tensor:
+    """Compute how much every place of a layer adds to the logit of a class: Σ_c A · ∂logit/∂A, (B, T', H', W').
+
+    On the last layer before a mean and a linear classifier this is the class activation map, the features times the
+    weights of the class, and its sum is the logit without the bias. On earlier layers it is finer, and a
+    linearization.
+
+    Args:
+        network: its mode stays as it is; evaluation is what one wants.
+        clip: float (B, C, T, H, W), as the network is fed.
+        classes: (B,) the class of each clip.
+        layer: a name or path of the network whose output is (B, C', T', H', W'); None: the last named one with at least
+            16 places in a frame, which for S3D-G is the last of all from clips of 128 pixels on.
+
+    Returns:
+        float (B, T', H', W'), in units of the logit; negative where a place speaks against the class.
+
+    Raises:
+        ValueError: the layer has no places, or none of the network's named layers has so many.
+
+    Examples:
+        >>> from kdvideo.models import s3dg
+        >>> network = s3dg(5, depth_multiplier=0.125).eval()
+        >>> class_activation(network, torch.randn(1, 3, 8, 64, 64), torch.tensor([2])).shape
+        torch.Size([1, 2, 4, 4])
+
+    Source:
+        Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016; for other layers Draelos and
+        Carin, "Use HiResCAM instead of Grad-CAM", 2020, arXiv 2011.08891.
+    """
+    with torch.enable_grad():
+        tapped = FeatureExtractor(network, [layer] if layer else list(network.layer_names))
+        found = tapped(clip.detach().clone().requires_grad_())
+        tapped.remove()
+        fewest = 1 if layer else FEWEST
+        maps = [one for one in found.features.values() if one.ndim == 5 and one.shape[3:].numel() >= fewest]
+        if not maps:
+            shapes = {name: tuple(one.shape) for name, one in found.features.items()}
+            raise ValueError(
+                f"a layer must give (B, C, T, H, W) with {fewest} places or more, got {shapes}: name another"
+            )
+        logit = found.logits.gather(1, classes[:, None]).sum()
+        (slope,) = torch.autograd.grad(logit, maps[-1])
+        return (maps[-1] * slope).sum(1).detach()
+
+
+def highlight(frames: Tensor, activation: Tensor, *, most: float | None = None) -> Tensor:
+    """Color gray frames where an activation is: uint8 (T, 3, H, W) RGB frames -> the same; orange is `most`.
+
+    Args:
+        frames: of one clip.
+        activation: (T', H', W') of `class_activation`, stretched over the frames; below 0 nothing is colored.
+        most: what is fully colored, for one scale over several pictures; None: the largest activation of this clip.
+
+    Examples:
+        >>> frames = torch.full((2, 3, 4, 4), 100, dtype=torch.uint8)
+        >>> highlight(frames, torch.zeros(1, 2, 2)).unique().tolist()
+        [100]
+    """
+    size = (len(frames), *frames.shape[2:])
+    heat = F.interpolate(activation[None, None].float(), size=size, mode="trilinear")[0, 0].clamp(min=0)
+    share = (heat / (most or float(heat.max()) or 1.0)).clamp(max=1)[:, None] * 0.85  # the frame stays visible
+    gray = frames.float().mean(1, keepdim=True)
+    colored = gray * (1 - share) + torch.tensor(ORANGE).view(1, 3, 1, 1) * share
+    return colored.round().to(torch.uint8)

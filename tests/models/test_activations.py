@@ -1,0 +1,65 @@
+"""Where a network sees a class: against the weights of its classifier, and on a clip with one bright place."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import kdvideo as kd
+from kdvideo import models
+from kdvideo.models import class_activation, highlight
+
+CLIP = torch.randn(2, 3, 8, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def network() -> models.Network:
+    torch.manual_seed(0)
+    return models.s3dg(5, depth_multiplier=0.125, min_depth=8).eval()
+
+
+def test_on_the_last_layer_it_is_features_times_the_weights_of_the_class(network: models.Network) -> None:
+    """Fails when the mean over the places, or the class of each clip, is another."""
+    classes = torch.tensor([3, 1])
+    found = class_activation(network, CLIP, classes, layer="5C")
+    with torch.no_grad():
+        features = kd.FeatureExtractor(network, ["5C"])(CLIP).features["5C"]
+    proj = network.get_submodule("head.proj")
+    expected = torch.einsum("bcthw,bc->bthw", features, proj.weight[classes]) / features[0, 0].numel()
+    torch.testing.assert_close(found, expected.detach())
+    logits = network(CLIP).gather(1, classes[:, None])[:, 0]
+    torch.testing.assert_close(found.sum((1, 2, 3)), (logits - proj.bias[classes]).detach())
+
+
+def test_it_leaves_the_network_as_it_was(network: models.Network) -> None:
+    """Fails when gradients are left on the weights, or hooks on the layers."""
+    with torch.no_grad():
+        class_activation(network, CLIP, torch.tensor([0, 0]))
+    assert all(p.grad is None for p in network.parameters())
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize(("side", "places"), [(44, (6, 6)), (64, (4, 4)), (128, (4, 4))])
+def test_small_clips_are_looked_at_on_finer_layers(network: models.Network, side: int, places: tuple[int, int]) -> None:
+    """Fails when the last layer is taken whatever its size: of 44 pixels it has 2 x 2 places."""
+    found = class_activation(network, torch.randn(1, 3, 8, side, side), torch.tensor([0]))
+    assert found.shape[2:] == places
+
+
+def test_a_layer_without_places_is_refused(network: models.Network) -> None:
+    with pytest.raises(ValueError, match=r"1 places or more, got \{'head': \(2, 5\)\}: name another"):
+        class_activation(network, CLIP, torch.tensor([0, 0]), layer="head")
+
+
+def test_color_is_where_the_activation_is() -> None:
+    """Fails when negative places are colored, the scale is not the given one, or the places are mirrored."""
+    frames = torch.full((2, 3, 8, 8), 100, dtype=torch.uint8)
+    activation = torch.tensor([[[2.0, -1.0], [-1.0, -1.0]]])
+    shown = highlight(frames, activation).float()
+    spread = shown.amax(1) - shown.amin(1)  # 0 for gray
+    assert spread[:, 0, 0].min() > 150
+    assert spread[:, -1, -1].max() == 0
+    half = highlight(frames, activation, most=4.0).float()
+    assert torch.allclose((half.amax(1) - half.amin(1))[:, 0, 0], spread[:, 0, 0] / 2, atol=1)
+    assert F.l1_loss(highlight(frames, -activation.abs()).float(), frames.float()) == 0
