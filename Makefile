@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := env -u UV_FIND_LINKS VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 
-.PHONY: demo test test-pages test-portable lint docs slow clean
+.PHONY: demo test test-pages test-portable lint docs accessibility slow clean
 
 $(VENV)/.stamp: requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,10 @@ test-pages: $(VENV)/.stamp  ## the Python blocks of the pages in fresh environme
 
 docs: $(VENV)/.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+accessibility: $(VENV)/.stamp  ## the site in Chromium, by axe-core: contrast, keyboard, width; needs chromium and npm
+	npm install --prefix tests/docs/browser --no-package-lock --no-audit --no-fund
+	$(BIN)/python -m pytest -m slow tests/docs/test_site.py
 
 slow: $(VENV)/.stamp  ## the slow fault tests
 	$(BIN)/python -m pytest -m slow
