@@ -76,7 +76,10 @@ def draw() -> str:
         lines += row(*place, pictures)
     lines += [arrow(545, 260, 610, 200), arrow(545, 106, 610, 150)]
     lines.append('<rect x="612" y="146" width="138" height="60" rx="8" fill="#f1f8e9" stroke="#33691e"/>')
-    lines += [text(681, 170, "λ ‖s − t‖² / K", "#33691e", "middle"), text(681, 193, "+ labels", "#33691e", "middle", 14)]
+    lines += [
+        text(681, 170, "λ ‖s − t‖² / K", "#33691e", "middle"),
+        text(681, 193, "+ labels", "#33691e", "middle", 14),
+    ]
     return "\n".join([*lines, "</svg>", ""])
 
 

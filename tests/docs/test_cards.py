@@ -1,4 +1,4 @@
-"""Every card of a loss has an equation, its call with the defaults of the code, a pitfall, a source, and leads to a loop."""
+"""Every card of a loss has an equation, its call with the code's defaults, a pitfall, a source, and leads to a loop."""
 
 import ast
 import inspect

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import summary
 from benchmarks.paper.tables import cluster_plan
 from tests.docs.pages import PAGES, ROOT
 
@@ -19,6 +20,7 @@ RECORDS = {
     "docs/guides/flow.md": ("speed_flow", "flow_ways"),
 }
 VALUE = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.])")
+SPREAD = re.compile(r"(\d+\.\d+) ± (\d+\.\d+)")
 
 
 def shown() -> Iterator[tuple[str, str]]:
@@ -89,3 +91,19 @@ def test_blocks_that_need_more_run_here(number: int, tmp_path: Path) -> None:
     command, where = [sys.executable, "-W", "ignore", "block.py"], os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=where)
     assert done.returncode == 0, f"{page}\n{done.stderr}"
+
+
+def test_every_mean_and_spread_on_a_page_is_in_a_record() -> None:
+    """Fails when a page keeps the number of a record that has changed."""
+    known = " ".join(path.read_text() for path in (ROOT / "benchmarks" / "results").glob("*.md"))
+    pairs = {(page, pair) for page, text in PAGES.items() for pair in SPREAD.findall(BLOCK.sub("", text))}
+    assert len(pairs) > 10
+    assert sorted((page, pair) for page, pair in pairs if pair not in SPREAD.findall(known)) == []
+
+
+def test_the_summary_is_of_the_records() -> None:
+    """Fails when the summary leaves a record out that is there, or shows one that is not."""
+    rows = summary.table()
+    assert "<!-- summary -->" in PAGES["docs/results.md"]
+    assert len(rows) == 15
+    assert not any("| not run |" in row for row in rows)

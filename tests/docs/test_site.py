@@ -1,4 +1,4 @@
-"""The built site: no link leads nowhere, the search finds what people look for, and a browser finds no fault with it."""
+"""The built site: links lead somewhere, the search finds what people look for, and a browser finds no fault."""
 
 import os
 import shutil
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT
 from tests.docs.site_files import broken, build, entries
 
 BROWSER = Path(__file__).parent / "browser"

@@ -13,14 +13,11 @@ const SEARCHES = { tvl1: "flow", distributed: "guides/distributed", "several tea
 const [chromium, address, ...rest] = process.argv.slice(2);
 const folder = rest[0] === "--pictures" ? rest.splice(0, 2)[1] : null;
 const browser = await puppeteer.launch({ executablePath: chromium, args: ["--no-sandbox"] });
-const page = await browser.newPage();
-page.setDefaultTimeout(120_000);
-await page.evaluateOnNewDocument(() => localStorage.clear()); // no color chosen by hand
+let page;
 
 for (const [device, [width, height]] of Object.entries(WIDTHS)) {
   for (const scheme of ["light", "dark"]) {
-    await page.setViewport({ width, height });
-    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+    await open(width, height, scheme);
     for (const path of rest) {
       const problem = (text) => console.log(`${path} (${device}, ${scheme}): ${text}`);
       await page.goto(`${address}/${path}`, { waitUntil: "load" });
@@ -31,6 +28,14 @@ for (const [device, [width, height]] of Object.entries(WIDTHS)) {
 }
 await search();
 await browser.close();
+
+// A window that knows nothing of the one before: the site remembers a scheme.
+async function open(width, height, scheme) {
+  page = await (await browser.createBrowserContext()).newPage();
+  page.setDefaultTimeout(120_000);
+  await page.setViewport({ width, height });
+  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+}
 
 async function look(problem) {
   await page.evaluate(AXE);
@@ -43,7 +48,7 @@ async function look(problem) {
 }
 
 async function search() {
-  await page.setViewport({ width: 1280, height: 900 });
+  await open(...WIDTHS.desktop, "light");
   for (const [words, wanted] of Object.entries(SEARCHES)) {
     await page.goto(`${address}/`, { waitUntil: "load" });
     await page.type(".md-search__input", words);
