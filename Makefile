@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := env -u UV_FIND_LINKS VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 
-.PHONY: demo test test-demo test-pages test-portable floors lint docs slow lock
+.PHONY: demo test test-demo test-pages test-portable floors lint docs accessibility slow lock
 
 $(VENV)/.stamp: requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -51,6 +51,10 @@ test-demo: $(VENV)/.stamp  ## the page of kdvideo demo in a fresh environment: g
 
 docs: $(VENV)/.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+accessibility: $(VENV)/.stamp  ## the site in Chromium, by axe-core: contrast, keyboard, width; needs chromium and npm
+	npm install --prefix tests/docs/browser --no-package-lock --no-audit --no-fund
+	$(BIN)/python -m pytest -m slow tests/docs/test_site.py
 
 slow: $(VENV)/.stamp  ## the slow fault tests
 	$(BIN)/python -m pytest -m slow

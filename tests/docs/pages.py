@@ -15,6 +15,7 @@ PAGES = {
 # What the Python blocks of a page need beyond `pip install kdvideo`; the page says so, as kdvideo[NAME].
 EXTRAS = {
     "docs/detection.md": "video",
+    "docs/guides/own_videos.md": "video",
     "docs/video.md": "video",
 }
 CORE = "core"

@@ -1,0 +1,18 @@
+// Typeset what pymdownx.arithmatex marked, and let the keyboard reach what scrolls.
+document.addEventListener("DOMContentLoaded", () => {
+  const delimiters = [
+    { left: "\\[", right: "\\]", display: true },
+    { left: "\\(", right: "\\)", display: false },
+  ];
+  for (const element of document.querySelectorAll(".arithmatex")) {
+    renderMathInElement(element, { delimiters, throwOnError: false });
+  }
+});
+
+const reachable = () => {
+  for (const element of document.querySelectorAll("pre > code, .md-typeset__scrollwrap, .arithmatex")) {
+    if (element.scrollWidth > element.clientWidth) element.tabIndex = 0;
+  }
+};
+window.addEventListener("load", reachable);
+window.addEventListener("resize", reachable);
