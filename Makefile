@@ -59,6 +59,7 @@ accessibility: $(VENV)/.stamp  ## the site in Chromium, by axe-core: contrast, k
 slow: $(VENV)/.stamp  ## the slow fault tests
 	$(BIN)/python -m pytest -m slow
 
-lock: $(VENV)/.stamp  ## make requirements/lock.txt anew from pyproject.toml and the pins
-	$(UV) pip compile --universal --python-version 3.11 --no-annotate --no-header --extra all --extra dev \
+lock: $(VENV)/.stamp  ## make requirements/lock.txt anew from pyproject.toml and the pins; without demo, see test-demo
+	$(UV) pip compile --universal --python-version 3.11 --no-annotate --no-header \
+	  --extra d3d --extra cluster --extra export --extra dev \
 	  --generate-hashes -c requirements/constraints.txt pyproject.toml -o requirements/lock.txt

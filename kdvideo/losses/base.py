@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -15,8 +14,8 @@ from torch import Tensor, nn
 from kdvideo._hints import kind
 from kdvideo._tensors import check_tensor
 from kdvideo.features import Output
+from kdvideo.losses._weights import Weight, check_weight, term_name, weighted
 
-Weight = float | Callable[[int], float]
 Part = tuple[tuple[Weight, ...], "Loss"]
 
 
@@ -234,7 +233,7 @@ class Loss(nn.Module):
         if isinstance(weight, (nn.Module, type)) or not (isinstance(weight, (int, float)) or callable(weight)):
             raise ValueError(f"a weight must be a number or a schedule, got {kind(weight)}: 0.5 * loss")
         if isinstance(weight, (int, float)):
-            _checked(weight, weight)
+            check_weight(weight, weight)
         return WeightedSum([((weight, *weights), loss) for weights, loss in self._parts()])
 
     __rmul__ = __mul__
@@ -252,7 +251,7 @@ class WeightedSum(Loss):
         super().__init__()
         self.weights = [weights for weights, _ in parts]
         self.losses = nn.ModuleList(loss for _, loss in parts)
-        self.names = [_named(weights, loss) for weights, loss in parts]
+        self.names = [term_name(weights, loss.name) for weights, loss in parts]
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
             raise ValueError(
@@ -271,7 +270,7 @@ class WeightedSum(Loss):
 
     def _terms(self, student: Output, teacher: Output, given: Given) -> dict[str, Tensor]:
         return {
-            name: _weighted(given.measured(loss, student, teacher), weights, given.step)
+            name: weighted(given.measured(loss, student, teacher), weights, given.step)
             for name, (weights, loss) in zip(self.names, self._parts(), strict=True)
         }
 
@@ -288,41 +287,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict) and all(key == one for key, one in value.items()):
         return repr(next(iter(value)) if len(value) == 1 else list(value))
     return repr(value)
-
-
-def _named(weights: tuple[Weight, ...], loss: Loss) -> str:
-    return "*".join([*map(_weight_name, weights), loss.name])
-
-
-def _weight_name(weight: Weight) -> str:
-    if isinstance(weight, (int, float)):
-        return f"{weight:g}"
-    return getattr(weight, "__name__", type(weight).__name__).lower()
-
-
-def _weighted(value: Tensor, weights: tuple[Weight, ...], step: int | None) -> Tensor:
-    if not weights:
-        return value
-    factor = 1.0
-    for weight in weights:
-        factor *= _at(weight, step)
-    return factor * value
-
-
-def _at(weight: Weight, step: int | None) -> float:
-    if isinstance(weight, (int, float)):
-        return weight
-    if step is None:
-        raise ValueError(
-            f"the weight {weight} is a schedule: pass the step, as in criterion(student, teacher, step=step)"
-        )
-    return _checked(weight(step), weight)
-
-
-def _checked(value: float, weight: Weight) -> float:
-    if not 0 <= value < math.inf:
-        of = "" if value is weight else f" from {weight}"
-        raise ValueError(
-            f"a weight must be finite and at least 0, got {value}{of}: a loss is minimized, never maximized"
-        )
-    return value

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from kdvideo._tensors import check_classes, check_temperature, matched, reduced
 from kdvideo.losses._labels import check_weights
-from kdvideo.losses.base import Given, Weight
+from kdvideo.losses._weights import Weight
+from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 from kdvideo.losses.soft_target import kl_elements
 

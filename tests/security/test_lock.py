@@ -33,7 +33,9 @@ def test_all_have_hashes():
 def test_all_are_there():
     """Fails when pyproject.toml gets a dependency and `make lock` was not run."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    extras = project["optional-dependencies"]
+    del extras["demo"]  # gradio pins an older Pillow: `make test-demo` tests it in an environment of its own
+    named = [*project["dependencies"], *(one for extra in extras.values() for one in extra)]
     names = {_plain(re.match(r"[\w.-]+", one)[0]) for one in named} - {"kdvideo"}
     assert names - set(locked()) == set()
 

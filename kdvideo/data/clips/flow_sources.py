@@ -41,7 +41,7 @@ class CountedFlow(Protocol):
 
 def check_count(name: str, number: object) -> None:
     """Raise ValueError unless an argument is a whole number from 1 on."""
-    if not hasattr(number, "__index__") or int(number) < 1:  # type: ignore[call-overload]
+    if not hasattr(number, "__index__") or int(number) < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
 
 
