@@ -114,13 +114,16 @@ def _marked(network: models.Network, batch: Tensor, best: Tensor, pictures: Tens
 
 
 def sample_clips(folder: Path, classes: Sequence[str]) -> dict[str, Path]:
-    """Write a clip of each kind of motion that our renderer knows, those first that are among the classes."""
+    """Write a clip of each motion that our renderer knows, those of the classes first, and two without their look."""
     from kdvideo.data import synthetic
 
-    known = sorted(synthetic.MOTIONS, key=lambda motion: motion not in classes)
+    known = sorted(synthetic.MOTIONS, key=lambda motion: motion not in classes)[:6]
+    looks = [(motion, motion, motion) for motion in known]
+    # A gray disc: whoever goes by the look alone cannot tell its class.
+    looks += [(f"{motion}, gray", motion, "plain") for motion in known[:2]]
     found: dict[str, Path] = {}
-    for number, motion in enumerate(known[:6]):
-        found[motion] = folder / f"{motion}.mp4"
-        frames: Any = synthetic.render(motion, appearance=motion, seed=9000 + number, size=48, distractor=0.0)
-        found[motion].write_bytes(synthetic.encode(frames))
+    for number, (name, motion, look) in enumerate(looks):
+        found[name] = folder / f"{name}.mp4"
+        frames: Any = synthetic.render(motion, appearance=look, seed=9000 + number, size=48, distractor=0.0)
+        found[name].write_bytes(synthetic.encode(frames))
     return found
