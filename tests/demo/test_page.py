@@ -29,7 +29,18 @@ needs_browser = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def address(weights: dict[str, str]) -> Iterator[str]:
     pytest.importorskip("gradio", reason='needs pip install "kdvideo[demo]"')
-    command = [sys.executable, "-m", "kdvideo", "demo", weights["rgb"], weights["flow"], "--port", "0", "--deadline", "200"]
+    command = [
+        sys.executable,
+        "-m",
+        "kdvideo",
+        "demo",
+        weights["rgb"],
+        weights["flow"],
+        "--port",
+        "0",
+        "--deadline",
+        "200",
+    ]
     serving = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ)
     assert serving.stdout is not None
     said = serving.stdout.readline()
