@@ -24,7 +24,8 @@ CSS = """
 .kd-pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; }
 .kd-card img { width: 100%; border-radius: 4px; }
 .kd-row { display: grid; grid-template-columns: minmax(0, 7rem) 1fr 4.2rem; gap: .5rem; align-items: center; }
-.kd-row span:first-child { overflow-wrap: anywhere; } .kd-row span:last-child { text-align: right; white-space: nowrap; }
+.kd-row span:first-child { overflow-wrap: anywhere; }
+.kd-row span:last-child { text-align: right; white-space: nowrap; }
 .kd-bar { height: .8rem; border-radius: 2px; background: #0072B2; min-width: 1px; }
 .kd-error { border-left: 4px solid #D55E00; padding: .6rem 1rem; overflow-wrap: anywhere; }
 """
