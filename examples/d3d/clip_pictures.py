@@ -75,7 +75,7 @@ def activations(
     before, after = (scores[name].argmax(1) == label for name in (BEFORE, AFTER))
     gained = (after & ~before).nonzero().flatten().tolist()
     first = {int(label[row]): row for row in reversed(gained)}  # of each class
-    rows = [*first.values(), *gained, *range(len(label))]
+    rows = [*sorted(first.values()), *gained, *range(len(label))]
     rows = list(dict.fromkeys(rows))[:most]
     items, fastest = _items(clips, rows)
     figure, axes = plt.subplots(len(rows), 4, figsize=(8, 2.2 * len(rows) + 0.5), squeeze=False, layout="constrained")

@@ -23,8 +23,9 @@ CSS = """
 .kd-card figure { margin: 0; } .kd-card figcaption { font-size: .85rem; }
 .kd-pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; }
 .kd-card img { width: 100%; border-radius: 4px; }
-.kd-row { display: grid; grid-template-columns: minmax(0, 7rem) 1fr 3.5rem; gap: .5rem; align-items: center; }
-.kd-row span:first-child { overflow-wrap: anywhere; } .kd-row span:last-child { text-align: right; }
+.kd-row { display: grid; grid-template-columns: minmax(0, 7rem) 1fr 4.2rem; gap: .5rem; align-items: center; }
+.kd-row span:first-child { overflow-wrap: anywhere; }
+.kd-row span:last-child { text-align: right; white-space: nowrap; }
 .kd-bar { height: .8rem; border-radius: 2px; background: #0072B2; min-width: 1px; }
 .kd-error { border-left: 4px solid #D55E00; padding: .6rem 1rem; overflow-wrap: anywhere; }
 """
@@ -42,7 +43,7 @@ def problem(text: str) -> str:
 
 def _card(one: Answer) -> str:
     name, top = escape(printable(one.name)), escape(printable(one.top[0][0]))
-    sees = "what it sees" if one.stream == "rgb" else "what it sees: the hue is the direction, white is rest"
+    sees = "what it sees" if one.stream == "rgb" else "what it sees; hue: direction"
     pictures = _figure(one.seen, sees, f"frames that {name} sees")
     if one.marked is not None:
         pictures += _figure(one.marked, f"orange: where it sees “{top}”", f"where {name} sees {top}")

@@ -56,12 +56,12 @@ def build(answering: Answering, samples: Mapping[str, Path], names: Sequence[str
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
 
-    @app.middleware("http")
     async def guard(request: Any, call_next: Any) -> Any:
         response = await call_next(request)
         response.headers["Content-Security-Policy"] = POLICY
         return response
 
+    app.middleware("http")(guard)
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none is fetched
     return gradio.mount_gradio_app(
         app,

@@ -19,7 +19,7 @@ from kdvideo import cli
 from kdvideo.data import synthetic
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 120  # seconds
+PATIENCE = 240  # seconds
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(
     not (BROWSER and shutil.which("chromedriver")), reason="needs chromium and chromedriver"
@@ -29,7 +29,18 @@ needs_browser = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def address(weights: dict[str, str]) -> Iterator[str]:
     pytest.importorskip("gradio", reason='needs pip install "kdvideo[demo]"')
-    command = [sys.executable, "-m", "kdvideo", "demo", weights["rgb"], weights["flow"], "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "kdvideo",
+        "demo",
+        weights["rgb"],
+        weights["flow"],
+        "--port",
+        "0",
+        "--deadline",
+        "200",
+    ]
     serving = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ)
     assert serving.stdout is not None
     said = serving.stdout.readline()
@@ -63,8 +74,9 @@ def wait_for(browser: Any, selector: str) -> Any:
 def drop(browser: Any, address: str, clip: Path, selector: str) -> str:
     browser.get(address)
     wait_for(browser, "#clip input[type=file]")[0].send_keys(str(clip))
-    wait_for(browser, f"#answer {selector}")
+    wait_for(browser, "#answer .kd-card img, #answer .kd-error")
     text: str = browser.find_element("css selector", "#answer").text
+    assert browser.find_elements("css selector", f"#answer {selector}"), text
     return text
 
 

@@ -23,8 +23,10 @@ def test_on_the_last_layer_it_is_features_times_the_weights_of_the_class(network
     """Fails when the mean over the places, or the class of each clip, is another."""
     classes = torch.tensor([3, 1])
     found = class_activation(network, CLIP, classes, layer="5C")
+    tapped = kd.FeatureExtractor(network, ["5C"])
     with torch.no_grad():
-        features = kd.FeatureExtractor(network, ["5C"])(CLIP).features["5C"]
+        features = tapped(CLIP).features["5C"]
+    tapped.remove()
     proj = network.get_submodule("head.proj")
     expected = torch.einsum("bcthw,bc->bthw", features, proj.weight[classes]) / features[0, 0].numel()
     torch.testing.assert_close(found, expected.detach())
