@@ -76,7 +76,7 @@ def main(options: argparse.Namespace) -> None:
         network, _ = models.checkpoints.load(weights)
         stream = models.streaming(network)  # type: ignore[arg-type]  # which says what it must be
     except (OSError, ValueError) as error:
-        sys.exit(f"streaming_video.py: {weights}: {error}")
+        sys.exit(f"streaming_video.py: {error}")
     state: dict[str, Tensor] = {}
     names = network.classes or [str(k) for k in range(network.num_classes)]
     kept: list[Tensor] = []

@@ -56,7 +56,7 @@ def write_weights(path: Path) -> Path:
 def loop(weights: Path, rows: Rows) -> list[np.ndarray]:
     """Decode each video and run the network on its windows."""
     network, _ = models.checkpoints.load(weights)
-    network.eval().get_submodule("head").forward = lambda x: x.mean((2, 3, 4))  # type: ignore[method-assign]
+    network.eval().get_submodule("head").forward = lambda x: x.mean((2, 3, 4))
     found = []
     for row in rows:
         sampling = {"start": row["start"], "end": row["end"], "fps": FPS, "short_side": SHORT_SIDE}
@@ -85,10 +85,11 @@ def measure(clips: Path, count: int, rounds: int) -> dict[str, Any]:
         bare = partial(loop, weights, rows)
         ours = partial(features, Path(name), weights, rows, itertools.count())
         times = Timings({"features": ours, "loop": bare, "loop again": bare}, rounds, shuffle=True)
-    for left, right in zip(times.last["features"], times.last["loop"], strict=True):  # type: ignore[call-overload]
+    ends: dict[str, Any] = times.last
+    for left, right in zip(ends["features"], ends["loop"], strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-5)
     ratios = {arm: spread_of([a / b for a, b in zip(times.cpu[arm], times.cpu["loop"], strict=True)]) for arm in ARMS}
-    windows = sum(len(found) for found in times.last["loop"])  # type: ignore[attr-defined]
+    windows = sum(len(found) for found in ends["loop"])
     return {"videos": len(rows), "windows": windows, "rounds": rounds, "limit": LIMIT, "processor_time": ratios}
 
 

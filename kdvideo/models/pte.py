@@ -58,11 +58,12 @@ def of_pictures(program: ExportedProgram) -> ExportedProgram:
         if node.target is aten.contiguous.default:  # ExecuTorch knows no order of five axes but the plain one
             node.replace_all_uses_with(node.args[0])
             program.graph.erase_node(node)
-    table = torch.export.default_decompositions()
+    table: Any = torch.export.default_decompositions()
     table.update(
         {aten.conv3d.default: _conv3d, aten.max_pool3d.default: _max_pool3d, aten.avg_pool3d.default: _avg_pool3d}
     )
-    return program.run_decompositions(table)
+    changed: ExportedProgram = program.run_decompositions(table)
+    return changed
 
 
 def _conv3d(

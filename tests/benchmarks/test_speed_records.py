@@ -5,13 +5,14 @@ from functools import partial
 
 import pytest
 
-from benchmarks import markdown, record
+from benchmarks import flow_free, markdown, record
 from benchmarks.speed import (
     chunked_kl,
     core,
     export,
     features,
     frame_map,
+    int8,
     networks,
     reading,
     startup,
@@ -32,6 +33,8 @@ RENDERERS = {
     "speed_streaming": streaming.markdown,
     "speed_models": network_tables.markdown,
     "speed_export": export.markdown,
+    "speed_int8": int8.markdown,
+    "flow_free": flow_free.markdown,
     "speed_frame_map": frame_map.markdown,
     "networks": partial(networks.markdown, speeds=networks.clips_per_second()),
 }

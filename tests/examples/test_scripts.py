@@ -206,8 +206,9 @@ def test_tokens_teach_without_labels(folder: Path) -> None:
     """Fails when the student gets the tokens of other places than the teacher, or learns nothing from them."""
     text = output("masked_features", folder)
     names = ("alone", "after UMT", "after MVD")
-    alone, *taught = (found(rf"student {name}, 40 labels: (.*) %", text) for name in names)
-    assert min(taught) > alone + 3
+    alone, umt, mvd = (found(rf"student {name}, 40 labels: (.*) %", text) for name in names)
+    assert umt > alone + 8
+    assert mvd > alone
 
 
 def test_a_stream_is_drawn(folder: Path, tmp_path: Path) -> None:

@@ -97,6 +97,18 @@ def test_a_kernel_below_its_stride_sees_the_last_frames():
     torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_logits_are_the_mean_of_the_last_steps():
+    """Fails when the head gives the logits of the last step alone, or of all steps."""
+    network, clip = build(window=16), torch.randn(1, 3, 24, 32, 32)
+    with torch.no_grad():
+        logits = network(clip)
+        seen = kd.FeatureExtractor(network, {"mixed_5c": "5c"})(clip).features["5c"]
+        steps = network.get_submodule("head.proj")(seen[..., 0, 0].mT)  # (1, 3, 5), of a map of one pixel
+    torch.testing.assert_close(logits, steps[:, -2:].mean(1), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(logits, steps[:, -1], rtol=1e-2)
+    assert not torch.allclose(logits, steps.mean(1), rtol=1e-2)
+
+
 def test_a_state_is_a_value():
     """Fails when a call changes the state that it was given: the stream could not be continued twice."""
     network, video = models.streaming(build(window=8)), torch.randn(1, 3, 16, 32, 32)

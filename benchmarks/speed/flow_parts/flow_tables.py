@@ -84,7 +84,7 @@ def _estimators(result: dict[str, Any]) -> list[str]:
         error = f"{row['error_px']:.4f}" if "error_px" in row else ""
         rows.append((name, error if error or "again" in name else "not run", cost))
     size = "×".join(map(str, result["size"]))
-    about = f"{result['pairs']} real pairs of {size} pixels for the time; RAFT and SEA-RAFT have random weights there."
+    about = f"One thread; {size} pixels, a real pair, for the time. RAFT and SEA-RAFT have random weights there."
     return [*table(("estimator", "endpoint error, RubberWhale, px", "processor time, TV-L1 = 1"), rows), "", about]
 
 
