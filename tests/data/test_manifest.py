@@ -76,6 +76,7 @@ def write(tmp_path, text, name="list.csv"):
 )
 @pytest.mark.reliability("B9")
 def test_csv_dialects(tmp_path, text):
+    """Fails when `decoded` keeps the byte order mark."""
     touch(tmp_path, "a b.mp4", "c.mp4")
     manifest = from_csv(write(tmp_path, text))
     assert manifest["clip"][:] == ["a b.mp4", "c.mp4"]
@@ -211,6 +212,7 @@ def test_any_csv_is_a_manifest_or_one_report(tmp_path_factory, rows):
 @pytest.mark.faults
 @pytest.mark.reliability("B9")
 def test_any_bytes_are_a_report(tmp_path_factory, data):
+    """Fails when `read_table` does not report what is not UTF-8."""
     with pytest.raises(ManifestError):
         from_csv(write(tmp_path_factory.mktemp("csv"), data))
 

@@ -91,6 +91,7 @@ def test_training_clips_may_be_substituted_and_test_clips_never(damaged: Path, t
 
 @pytest.mark.reliability("B8")
 def test_the_list_is_the_same_whatever_the_threads(damaged: Path) -> None:
+    """Fails when `unreadable_clips` takes the reasons in the order in which its threads end."""
     manifest = data.from_folder(damaged / "train")
     found = [list(data.unreadable_clips(manifest, threads=threads).items()) for threads in (1, 5)]
     assert found[0] == found[1]

@@ -63,7 +63,7 @@ def without_noise(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str,
 
 @pytest.mark.reliability("C8")
 def test_accumulated_parts_are_one_batch(tmp_path: Path, accelerator: Accelerator) -> None:
-    """SGD, since AdamW hides a factor."""
+    """Fails when `fit` does not tell the accelerator of the parts; with SGD, since AdamW hides a factor."""
     found = []
     for parts in (1, 2, 4):
         one = training(tmp_path / str(parts), accumulate=parts, losses=without_noise)
@@ -76,6 +76,7 @@ def test_accumulated_parts_are_one_batch(tmp_path: Path, accelerator: Accelerato
 @pytest.mark.reliability("A4", "D3")
 @pytest.mark.parametrize(("batch", "processes"), [(12, 8), (5, 2), (3, 4), (4, 2)])
 def test_any_number_of_processes_trains_on_the_same_batches(batch: int, processes: int) -> None:
+    """Fails when `Share` deals in blocks, or its weight leaves the number of processes out."""
     whole = StepSampler(20, batch_size=batch, steps=3, seed=0)
     shares = [Share(whole, rank, processes) for rank in range(processes)]
     value = torch.randn(2, 20, generator=torch.Generator().manual_seed(0))
@@ -122,6 +123,7 @@ def stopped_at(step: int) -> Callable[..., bool]:
 def test_a_stopped_training_ends_as_one_that_was_not(
     tmp_path: Path, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch, stop: int, parts: int, average: float
 ) -> None:
+    """Fails when a step's seed counts from where the process began, or the average is not loaded."""
     optimizer = dataclasses.replace(PLAIN, average=average)
     whole = fit(training(tmp_path / "whole", accumulate=parts, optimizer=optimizer), accelerator)
     with monkeypatch.context() as patch:
@@ -312,6 +314,7 @@ def test_a_step_that_is_left_out_leaves_no_trace(
 @pytest.mark.faults
 @pytest.mark.reliability("C9")
 def test_too_many_left_out_in_a_row_end_it(tmp_path: Path, accelerator: Accelerator) -> None:
+    """Fails when `FiniteSteps.judge` leaves out any number in a row."""
     nan = lambda model, batch: {"action": model(batch["x"]).sum() * float("nan")}  # noqa: E731
     many = dataclasses.replace(PLAIN, steps=20)
     with pytest.raises(FloatingPointError, match="at step 10"):
@@ -352,6 +355,7 @@ def test_a_worker_that_ends_names_its_item_and_what_was_trained_is_saved(
 @pytest.mark.faults
 @pytest.mark.reliability("D5")
 def test_want_of_memory_says_what_to_change(tmp_path: Path, accelerator: Accelerator) -> None:
+    """Fails when `_memory` adds no note."""
     def too_much(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 

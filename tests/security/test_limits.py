@@ -200,6 +200,7 @@ def test_tensorflow(name, tmp_path, record_property):
 
 
 def test_a_sound_index_is_read(tmp_path):
+    """Fails when `_entry` refuses every size, or `_read` gives the axes in another order."""
     write_index(tmp_path / "m.index", [(0, b"a", variable((2, 2), size=16))])
     (tmp_path / "m.data-00000-of-00001").write_bytes(struct.pack("<4f", 1, 2, 3, 4))
     assert checkpoints.read_tf(tmp_path / "m")["a"].tolist() == [[1, 2], [3, 4]]

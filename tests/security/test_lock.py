@@ -50,10 +50,12 @@ def test_none_is_known_to_be_unsafe():
 
 
 def test_make_asks_for_them():
+    """Fails when `--require-hashes` or `--generate-hashes` is taken from the Makefile."""
     makefile = (ROOT / "Makefile").read_text()
     assert "--require-hashes -r requirements/lock.txt" in makefile
     assert "--generate-hashes" in makefile
 
 
 def test_no_address_of_a_registry():
+    """Fails when `make lock` writes the address of an index into the lock."""
     assert "://" not in (ROOT / "requirements" / "lock.txt").read_text()

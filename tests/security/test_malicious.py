@@ -113,7 +113,10 @@ def test_doors(door, tmp_path, record_property, capsys):
 
 @pytest.mark.parametrize("name", malicious.PAYLOADS)
 def test_the_traps_work(name, tmp_path):
-    """Read by Python's own pickle, and as a zip by `torch.load`, each payload touches the canary."""
+    """Fails when the command of `malicious.shell` touches nothing.
+
+    Read by Python's own pickle, and as a zip by `torch.load`, each payload touches the canary.
+    """
     canary, path = tmp_path / "canary", tmp_path / "a.pt"
     with contextlib.suppress(Exception):
         pickle.loads(malicious.pickled(malicious.PAYLOADS[name](canary)))
@@ -134,4 +137,5 @@ def touched(canary: Path) -> bool:
 
 
 def test_there_are_many():
+    """Fails when the pickles of all protocols are taken out of `malicious.files`."""
     assert len(FILES) >= 45

@@ -164,4 +164,5 @@ def test_some(kind, tmp_path, record_property):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_many(kind, tmp_path, record_property):
+    """Fails when `SafetensorError` is taken out of the `except` of `_read_safetensors`."""
     check(kind, tmp_path, range(1000, 1400), record_property)

@@ -108,8 +108,10 @@ BAD = [
 
 @pytest.mark.parametrize("source", BAD)
 def test_the_gate_sees(source):
+    """Fails when `_of_call` does not ask `torch.load` for `weights_only=True`."""
     assert len(problems(source)) == 1
 
 
 def test_the_gate_lets_through():
+    """Fails when `_of_call` refuses every `torch.load`."""
     assert problems("import torch\ntorch.load(p, weights_only=True)\nassert isinstance(a, int)\nre.match(a, b)") == []

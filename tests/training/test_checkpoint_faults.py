@@ -124,6 +124,7 @@ def test_a_valid_checkpoint_stays_whatever_happens(keep: int, events: list[str])
                 step += 1
                 checkpoints.save(step, state(step, 8))
                 valid = [*(one for one in valid if one != step), step][-keep:]
+                assert checkpoints.steps() == valid
             elif event == "crash":
                 crash = crashing_at(folder, checkpoints, step + 1)
                 if crash:  # it had appeared by then
