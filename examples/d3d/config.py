@@ -226,7 +226,7 @@ POCKET = Config(
     num_workers=0,
     in_memory=True,
     checkpointing_steps=250,
-    test_every=100,
+    test_every=250,
 )
 SHORTCUT = dataclasses.replace(
     POCKET,
