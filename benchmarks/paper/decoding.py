@@ -27,11 +27,12 @@ from benchmarks.paper.methods import Method
 from benchmarks.paper.tables.table import Measured, Row
 from benchmarks.paper.terms import flow_loss, flow_target
 from benchmarks.paper.training_log import Trainings
+from examples.d3d.batches import Batch, Training
 from examples.d3d.config import Config, Optimizer
 from examples.d3d.data import fingerprint, prepare
 from examples.d3d.evaluate import gather, whole_clips
 from examples.d3d.networks import set_momentum
-from examples.d3d.training import Batch, Training, fit
+from examples.d3d.training import fit
 from kdvideo import data, flow
 from kdvideo.files import write_atomic
 from kdvideo.training import claim_folder, settings_hash, step_seed

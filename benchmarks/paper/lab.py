@@ -19,11 +19,12 @@ from benchmarks.paper import taps, terms, trained_networks, training_log
 from benchmarks.paper.methods import FLOW, FLOW_PREDICTION, Method
 from benchmarks.paper.trained_networks import Trained
 from examples.d3d import evaluate, starts
+from examples.d3d.batches import Training, unchanged
 from examples.d3d.config import Config
 from examples.d3d.data import Clips, fingerprint, open_clips, prepare
 from examples.d3d.teaching import Teaching, online, teach
 from examples.d3d.train_teacher import WEIGHTS
-from examples.d3d.training import Training, fit, unchanged
+from examples.d3d.training import fit
 from kdvideo.files import write_atomic
 from kdvideo.training import claim_folder, settings_hash
 

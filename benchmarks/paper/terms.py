@@ -9,9 +9,9 @@ import kdvideo as kd
 from benchmarks.paper import predicted_flow, taps
 from benchmarks.paper.methods import Method
 from benchmarks.paper.trained_networks import Trained
+from examples.d3d.batches import Batch, Losses
 from examples.d3d.config import Config
 from examples.d3d.teaching import Target
-from examples.d3d.training import Batch, Losses
 from kdvideo import flow, models
 
 FLOW_ROLE = "flow"

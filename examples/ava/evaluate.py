@@ -22,8 +22,8 @@ from examples.ava import detectors, windows
 from examples.ava.detectors import Loaded
 from examples.ava.train import make_accelerator
 from examples.ava.windows import Split, Windows, collate, open_split
+from examples.d3d.batches import Batch
 from examples.d3d.evaluate import gather
-from examples.d3d.training import Batch
 from kdvideo.detection import Detections, FrameMAP, decode, frame_map, write_detections
 
 

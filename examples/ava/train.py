@@ -23,7 +23,8 @@ from torch import Tensor, nn
 import kdvideo as kd
 from examples.ava import detectors
 from examples.ava.windows import Split, Windows, collate, open_split
-from examples.d3d.training import Batch, Training, fit
+from examples.d3d.batches import Batch, Training
+from examples.d3d.training import fit
 from kdvideo.detection import detection_loss
 from kdvideo.models import InputSpec, Network
 from kdvideo.training import claim_folder

@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from examples.d3d import networks, progress
+from examples.d3d.batches import Batch
 from examples.d3d.checking import checked
 from examples.d3d.data import Clips, open_clips, prepare
-from examples.d3d.training import Batch, make_accelerator
+from examples.d3d.training import make_accelerator
 from kdvideo import data, flow, models
 from kdvideo.training import accuracy, confusion_matrix, ignore_signals
 

@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 
 import kdvideo as kd
 from examples.d3d import progress
+from examples.d3d.batches import Batch, unchanged
 from examples.d3d.config import Config
 from examples.d3d.data import Clips, fingerprint, prepare
 from examples.d3d.processes import once
-from examples.d3d.training import Batch, any_process, unchanged
+from examples.d3d.training import any_process
 from kdvideo import data, flow
 from kdvideo.training import StopRequest, ignore_signals, settings_hash
 

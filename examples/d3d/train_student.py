@@ -18,11 +18,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 import kdvideo as kd
+from examples.d3d.batches import Batch
 from examples.d3d.checking import checked
 from examples.d3d.data import Clips, open_clips
 from examples.d3d.teaching import teach
 from examples.d3d.train_teacher import WEIGHTS, Setup, train_s3dg, train_stream
-from examples.d3d.training import Batch, make_accelerator
+from examples.d3d.training import make_accelerator
 from kdvideo import models
 
 

@@ -20,11 +20,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from examples.d3d import networks, starts
+from examples.d3d.batches import Batch, Losses, Training, unchanged
 from examples.d3d.checking import checked
 from examples.d3d.data import Clips, fingerprint, open_clips, prepare
 from examples.d3d.evaluate import scores
 from examples.d3d.teaching import online
-from examples.d3d.training import Batch, Losses, Training, fit, make_accelerator, unchanged
+from examples.d3d.training import fit, make_accelerator
 from kdvideo import data, models
 from kdvideo.training import accuracy, claim_folder
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import random
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,82 +16,23 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Dataset
 
 from examples.d3d import progress
-from examples.d3d.config import Config, Optimizer
+from examples.d3d.batches import Batch, Training, batches_of
+from examples.d3d.config import Config
 from examples.d3d.finite import FiniteSteps, global_means
 from examples.d3d.networks import learning_rate, make_optimizer
-from examples.d3d.shares import Share
-from kdvideo import data, flow
+from kdvideo import data
 from kdvideo.files import write_atomic
 from kdvideo.training import (
     Checkpoints,
     StepLog,
-    StepSampler,
     StopRequest,
     Watchdog,
-    Watched,
-    start_worker,
     step_seed,
 )
 
 LONGEST_WAIT = timedelta(hours=6)  # for the others' shares of the flow; in training the watchdog ends a wait in minutes
-STEP_DEADLINE, CLIP_DEADLINE = 600.0, 120.0  # seconds
-Batch = dict[str, Any]
-Losses = Callable[[nn.Module, Batch], Mapping[str, Tensor]]
-
-
-def unchanged(batch: Batch) -> Batch:
-    """Return the batch as it is."""
-    return batch
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training: what learns, from which data, for how long.
-
-    Attributes:
-        name: shown beside the progress bar.
-        folder: gets `log.jsonl`, `checkpoints/` and, where clips could not be read, `unreadable.txt`.
-        model: learns; in the mode, training or evaluation, in which it is to learn.
-        losses: (model, batch) -> the weighted terms of the loss by name; their sum is minimized.
-        dataset: its items are asked for by (epoch, index), so that views are functions of both.
-        optimizer: the schedule.
-        seed: of the order of the data and of dropout.
-        on_device: applied to a batch on its device, one batch ahead of the training; bytes are floats by then.
-        accumulate: parts of a batch whose gradients are added up before a step.
-        channels_last: keep the kernels of 3-D convolutions, and with them what the layers pass on, channels last.
-        compile: compile the model.
-        skip: leave steps out whose loss or gradient is not finite, instead of raising.
-        step_deadline: seconds after which a step that does not end ends the process, with every thread's stack; 0:
-            never.
-        clip_deadline: seconds that a loader's worker may take for one item; 0: any.
-        measure: gives an accuracy on test clips, which is logged as "top1"; called in all processes.
-        measure_every: steps between two such measurements; 0: none.
-        later: steps of the trainings that follow, for the time that is left in all.
-    """
-
-    name: str
-    folder: Path
-    model: nn.Module
-    losses: Losses
-    dataset: Dataset[Any]
-    optimizer: Optimizer
-    seed: int
-    on_device: Callable[[Batch], Batch] = unchanged
-    collate: Callable[[list[Any]], Batch] | None = None
-    num_workers: int = 0
-    checkpointing_steps: int = 1000
-    accumulate: int = 1
-    channels_last: bool = False
-    compile: bool = False
-    skip: bool = False
-    step_deadline: float = STEP_DEADLINE
-    clip_deadline: float = CLIP_DEADLINE
-    measure: Callable[[nn.Module], float] | None = None
-    measure_every: int = 0
-    later: int = 0
 
 
 def make_accelerator(config: Config) -> Accelerator:
@@ -223,14 +161,10 @@ def _steps(
 ) -> Iterator[tuple[int, dict[str, float], bool]]:
     """Train, and yield after every step its number, its losses over all processes, and whether it was taken."""
     parts, rate = training.accumulate, learning_rate(training.optimizer)
-    share = _share(training, accelerator, first)
-    watched = Watched(training.dataset, deadline=training.clip_deadline, workers=training.num_workers)
-    complete = lambda batch: training.on_device(data.to_float(batch))  # noqa: E731
-    loader = _loader(training, watched, share, accelerator)
-    batches = flow.prefetch_to_device(loader, complete, device=accelerator.device)
+    share, batches = batches_of(training, accelerator, first, save)
     clips: list[Any] = []
     summed: dict[str, Tensor] = {}
-    for part, batch in enumerate(_named(batches, training, watched, first, save), first * parts):
+    for part, batch in enumerate(batches, first * parts):
         step, last = part // parts, (part + 1) % parts == 0
         if part % parts == 0:
             finite.begin()
@@ -274,56 +208,6 @@ def _memory(batch: Batch, parts: int) -> Iterator[None]:
             "the whole batch, but for BatchNorm), --mixed-precision bf16, or more processes"
         )
         raise
-
-
-def _named(
-    batches: Iterator[Batch], training: Training, watched: Watched, first: int, save: Callable[[int], None]
-) -> Iterator[Batch]:
-    """Yield batches; where a loader's worker died, save what was trained so far and name its clips."""
-    number = 0
-    try:
-        for batch in batches:
-            # PyTorch's handler raises wherever this thread is, also within an optimizer's step; without it the loader
-            # finds within seconds that a worker is gone, when it waits for one.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            yield batch
-            number += 1
-    except (RuntimeError, EOFError, ConnectionError) as error:  # the last two: it died while it handed a batch over
-        if "DataLoader worker" not in str(error) and (isinstance(error, RuntimeError) or not watched.at_work()):
-            raise
-        done, rest = divmod(number, training.accumulate)
-        if done and not rest:
-            save(first + done)
-        ids = getattr(getattr(training.dataset, "clips", training.dataset), "reader", None)
-        names = [ids.manifest[at]["clip"] if ids else f"item {at}" for at in watched.at_work()]
-        limit = f"it may take {training.clip_deadline:g} s" if training.clip_deadline else "it crashed or was killed"
-        raise data.ClipError(", ".join(names) or "a clip", f"the process that read it ended ({limit})") from error
-
-
-def _share(training: Training, accelerator: Accelerator, first: int) -> Share:
-    parts = training.accumulate
-    sampler = StepSampler(
-        len(training.dataset),  # type: ignore[arg-type]
-        batch_size=training.optimizer.batch_size // parts,
-        steps=training.optimizer.steps * parts,
-        seed=training.seed,
-        start=first * parts,
-    )
-    return Share(sampler, accelerator.process_index, accelerator.num_processes)
-
-
-def _loader(training: Training, watched: Watched, share: Share, accelerator: Accelerator) -> DataLoader[Any]:
-    return DataLoader(
-        watched,
-        batch_sampler=share,
-        num_workers=training.num_workers,
-        collate_fn=training.collate,
-        worker_init_fn=start_worker,
-        # Workers of a fork server would be its children, and outlive this process.
-        multiprocessing_context="fork" if training.num_workers and sys.platform == "linux" else None,
-        pin_memory=accelerator.device.type == "cuda",
-        persistent_workers=training.num_workers > 0,
-    )
 
 
 def any_process(accelerator: Accelerator, flag: bool) -> bool:

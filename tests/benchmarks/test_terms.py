@@ -13,8 +13,9 @@ import kdvideo as kd
 from benchmarks.paper import taps, terms, trained_networks
 from benchmarks.paper.lab import Lab
 from benchmarks.paper.methods import D3D, D3D_2C, D3D_4C, D3D_SPATIAL, FLOW_LOSS, FLOW_PREDICTION, MARS, MERS, Method
+from examples.d3d.batches import Batch, Losses
 from examples.d3d.networks import CHANNELS, fast_start, save
-from examples.d3d.training import Batch, Losses, make_accelerator
+from examples.d3d.training import make_accelerator
 from kdvideo import data, flow, models
 from tests.examples.tiny import config
 

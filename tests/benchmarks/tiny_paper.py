@@ -11,8 +11,8 @@ import sys
 from typing import Any
 
 from benchmarks.paper.tables import scales
+from examples.d3d.batches import Training
 from examples.d3d.config import Input, Network
-from examples.d3d.training import Training
 
 SMALL = {"steps": 2, "batch_size": 4}
 

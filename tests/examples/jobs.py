@@ -18,8 +18,9 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from examples.d3d.batches import Training
 from examples.d3d.config import Optimizer
-from examples.d3d.training import Training, fit
+from examples.d3d.training import fit
 from kdvideo.training import StepLog, step_seed
 
 STEPS = 24

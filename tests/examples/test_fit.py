@@ -16,9 +16,10 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from examples.d3d import training as loop
+from examples.d3d.batches import Training
 from examples.d3d.config import Optimizer
 from examples.d3d.shares import Share
-from examples.d3d.training import Training, fit
+from examples.d3d.training import fit
 from kdvideo.data import ClipError
 from kdvideo.training import Checkpoints, StepLog, StepSampler
 

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from examples.ava import detectors, evaluate, train
 from examples.ava.config import Config
 from examples.ava.windows import Windows, collate, open_split
+from examples.d3d import batches
 from examples.d3d import training as loop
 from examples.d3d.networks import make_optimizer
 from kdvideo import detection, models
@@ -169,14 +170,14 @@ def test_the_weight_of_the_boxes_is_in_the_loss(videos: Path, weights: Path, tmp
 def test_processes_share_the_batch_of_a_step(videos: Path, tmp_path: Path) -> None:
     config = tiny(videos, tmp_path)
     windows = Windows(open_split(config, "train"), config, train=True)
-    training = loop.Training("x", tmp_path, torch.nn.Identity(), dict, windows, config.optimizer, 0, collate=collate)
+    training = batches.Training("x", tmp_path, torch.nn.Identity(), dict, windows, config.optimizer, 0, collate=collate)
 
-    def batches(rank: int, processes: int) -> list[list[tuple[int, int]]]:
+    def shares(rank: int, processes: int) -> list[list[tuple[int, int]]]:
         one = SimpleNamespace(process_index=rank, num_processes=processes, device=torch.device("cpu"))
-        return list(loop._share(training, one, 0))
+        return list(batches._share(training, one, 0))
 
-    parts = [batches(rank, 2) for rank in (0, 1)]
-    assert [sorted(one + other) for one, other in zip(*parts, strict=True)] == [sorted(b) for b in batches(0, 1)]
+    parts = [shares(rank, 2) for rank in (0, 1)]
+    assert [sorted(one + other) for one, other in zip(*parts, strict=True)] == [sorted(b) for b in shares(0, 1)]
 
 
 LAST = ("5A", "5B", "5C")
