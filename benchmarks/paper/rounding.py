@@ -3,7 +3,7 @@
     python -m benchmarks.paper.rounding --seeds 0 1 2 3 --workers 2
 
 What Table 2's record holds (one thread, the instructions that PyTorch chose) is trained again with other rounding: on
-two threads, or with AVX2 alone. Nothing else differs. The root mean square of the differences says how much of a
+two threads, or with AVX2. Nothing else differs. The root mean square of the differences says how much of a
 difference between two methods is chance that no seed fixes.
 """
 
@@ -15,7 +15,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,9 +51,11 @@ class Rounding:
     variables: dict[str, str] = field(default_factory=dict)
 
 
+Runs = dict[str, dict[int, dict[str, Any]]]  # rounding -> seed -> what `one_run` returns
 AS_MEASURED = "as in Table 2"
 ROUNDINGS = {
     "AVX2": Rounding(variables={"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}),
+    "AVX2, but for oneDNN": Rounding(variables={"ATEN_CPU_CAPABILITY": "avx2"}),
     "2 threads": Rounding(threads=2),
 }
 
@@ -116,22 +118,33 @@ def child(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
     return found
 
 
-def same_settings(one: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
-    """Return a run of the settings of Table 2's record; ValueError for one of others. D3D's name holds its teacher."""
-    for name in ("S3D-G, RGB", "S3D-G, Flow"):
-        if one["trainings"][name] != measured["trainings"][name]:
-            raise ValueError(f"{name} must be trained with the settings of Table 2's record: run that table again")
-    return one
+def recorded(scale: str) -> Runs:
+    """Return the runs with other rounding that the record holds."""
+    path = record.FOLDER / f"rounding_{scale}.json"
+    runs = json.loads(path.read_text())["runs"] if path.exists() else {}
+    return {name: {int(seed): one for seed, one in of.items()} for name, of in runs.items() if name != AS_MEASURED}
 
 
-def summary(runs: dict[str, dict[int, dict[str, Any]]], options: argparse.Namespace) -> dict[str, Any]:
-    """Compute, for every row, the root mean square over the pairs and the spread over the seeds."""
-    base, rows = runs[AS_MEASURED], []
+def check_settings(runs: Runs, measured: Mapping[int, Mapping[str, Any]]) -> None:
+    """Raise ValueError for a run of other settings than those of Table 2's record. D3D's name holds its teacher."""
+    for name, of in runs.items():
+        for seed, one in of.items():
+            for row in ("S3D-G, RGB", "S3D-G, Flow"):
+                if one["trainings"][row] != measured[seed]["trainings"][row]:
+                    raise ValueError(
+                        f"{row}, {name}, seed {seed}, was not trained with the settings of Table 2's record"
+                    )
+
+
+def summary(runs: Runs, options: argparse.Namespace) -> dict[str, Any]:
+    """Compute, for every row, the root mean square over the pairs and the spread over the seeds of Table 2."""
+    base = as_measured(options.scale, sorted({seed for of in runs.values() for seed in of}))
+    check_settings(runs, base)
+    rows = []
     for name in ROWS:
         pairs = {
             rounding: {str(seed): one["top1"][name] - base[seed]["top1"][name] for seed, one in of.items()}
             for rounding, of in runs.items()
-            if rounding != AS_MEASURED
         }
         apart = [value for of in pairs.values() for value in of.values()]
         top1 = [one["top1"][name] for one in base.values()]
@@ -140,7 +153,7 @@ def summary(runs: dict[str, dict[int, dict[str, Any]]], options: argparse.Namesp
         rows.append({"method": name, "pairs": pairs, "root_mean_square": root, "mean": fmean(top1), "seeds": spread})
     given = [Path(one).name if Path(one).is_absolute() else one for one in sys.argv[1:]]  # nothing of this machine
     known = record.environment(" ".join(["python -m benchmarks.paper.rounding", *given]), 1)
-    return {"scale": options.scale, "rows": rows, "runs": runs, "environment": known}
+    return {"scale": options.scale, "rows": rows, "runs": {AS_MEASURED: base, **runs}, "environment": known}
 
 
 def render(result: dict[str, Any]) -> str:
@@ -168,7 +181,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what is missing, each seed and rounding in a process of its own; write the record after every seed."""
+    """Train what is missing, each seed and rounding in a process of its own; add each to the record."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--scale", choices=["pocket", "shortcut"], default="pocket")
     flags.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
@@ -182,15 +195,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.run:
         print(json.dumps(one_run(shared(config, options.run), *options.seeds)))
         return
-    measured = as_measured(options.scale, options.seeds)
     prepare_flow(Lab(config, make_accelerator(config)))
-    runs: dict[str, dict[int, dict[str, Any]]] = {AS_MEASURED: {}, **{name: {} for name in options.roundings}}
+    wanted = [(name, seed) for name in options.roundings for seed in options.seeds]
     with ThreadPoolExecutor(options.workers) as pool:
-        for seed in options.seeds:
-            found = pool.map(lambda name, seed=seed: child(options, name, seed), options.roundings)
-            runs[AS_MEASURED][seed] = measured[seed]
-            for name, one in zip(options.roundings, found, strict=True):
-                runs[name][seed] = same_settings(one, measured[seed])
+        for (name, seed), one in zip(wanted, pool.map(lambda of: child(options, *of), wanted), strict=True):
+            runs = recorded(options.scale)
+            runs.setdefault(name, {})[seed] = one
             record.write(f"rounding_{options.scale}", json.loads(json.dumps(summary(runs, options))), render)
 
 

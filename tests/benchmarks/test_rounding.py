@@ -5,6 +5,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,20 +13,23 @@ from benchmarks import record
 from benchmarks.paper import rounding
 from examples.d3d.config import POCKET
 
-
-def runs(other: float) -> dict[str, dict[int, dict]]:
-    def one(value: float) -> dict:
-        return {"top1": dict.fromkeys(rounding.ROWS, value), "first_losses": {}, "cpu_capability": "AVX512"}
-
-    return {
-        rounding.AS_MEASURED: {0: one(80.0), 7: one(84.0)},
-        "AVX2": {0: one(83.0), 7: one(84.0)},
-        "2 threads": {0: one(80.0), 7: one(other)},
-    }
+NAMES = {"S3D-G, RGB": "a", "S3D-G, Flow": "b", "D3D, RGB": "c"}
 
 
-def test_pairs_are_compared_with_the_run_of_their_own_seed() -> None:
-    found = rounding.summary(runs(80.0), argparse.Namespace(scale="pocket"))
+def one(value: float) -> dict[str, Any]:
+    return {"top1": dict.fromkeys(rounding.ROWS, value), "trainings": NAMES, "cpu_capability": "AVX512"}
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    table = {0: one(80.0), 7: one(84.0)}
+    monkeypatch.setattr(rounding, "as_measured", lambda scale, seeds: {seed: table[seed] for seed in seeds})
+    runs = {"AVX2": {0: one(83.0), 7: one(84.0)}, "2 threads": {0: one(80.0), 7: one(80.0)}}
+    result: dict[str, Any] = json.loads(json.dumps(rounding.summary(runs, argparse.Namespace(scale="pocket"))))
+    return result
+
+
+def test_pairs_are_compared_with_the_run_of_their_own_seed(found: dict[str, Any]) -> None:
     row = found["rows"][3]
     assert row["method"] == "D3D, RGB"
     assert row["pairs"] == {"AVX2": {"0": 3.0, "7": 0.0}, "2 threads": {"0": 0.0, "7": -4.0}}
@@ -34,8 +38,7 @@ def test_pairs_are_compared_with_the_run_of_their_own_seed() -> None:
     assert row["seeds"] == pytest.approx(8**0.5)
 
 
-def test_the_table_says_pairs_and_largest() -> None:
-    found = json.loads(json.dumps(rounding.summary(runs(80.0), argparse.Namespace(scale="pocket"))))
+def test_the_table_says_pairs_and_largest(found: dict[str, Any]) -> None:
     text = rounding.render(found)
     assert "root mean square of 4 pairs" in text
     assert "| D3D, RGB | 82.0 | 2.5 | 4.0 | 2.8 |" in text
@@ -64,9 +67,8 @@ def test_the_pairs_are_with_the_record_of_table_2() -> None:
 
 
 def test_other_settings_are_no_pair() -> None:
-    """Fails when `same_settings` compares no name, or D3D's, which its own teacher decides."""
-    names = {"S3D-G, RGB": "a", "S3D-G, Flow": "b", "D3D, RGB": "c"}
-    one = {"trainings": names | {"D3D, RGB": "d"}}
-    assert rounding.same_settings(one, {"trainings": names}) is one
-    with pytest.raises(ValueError, match="S3D-G, Flow must be trained with the settings of Table 2"):
-        rounding.same_settings(one, {"trainings": names | {"S3D-G, Flow": "x"}})
+    """Fails when `check_settings` compares no name, or D3D's, which its own teacher decides."""
+    run = one(80.0) | {"trainings": NAMES | {"D3D, RGB": "d"}}
+    rounding.check_settings({"AVX2": {0: run}}, {0: one(80.0)})
+    with pytest.raises(ValueError, match="S3D-G, Flow, AVX2, seed 0, was not trained with Table 2's settings"):
+        rounding.check_settings({"AVX2": {0: run}}, {0: one(80.0) | {"trainings": NAMES | {"S3D-G, Flow": "x"}}})
