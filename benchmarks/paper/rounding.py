@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--scale", choices=["pocket", "shortcut"], default="pocket")
     flags.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
-    others = [name for name in ROUNDINGS if name != AS_MEASURED]
+    others = list(ROUNDINGS)
     flags.add_argument("--roundings", nargs="+", choices=others, default=others, help="that are compared with it")
     flags.add_argument("--workers", type=int, default=1, help="processes at a time")
     flags.add_argument("--work-dir", type=Path, default=Path("runs"))

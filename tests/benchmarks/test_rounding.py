@@ -70,5 +70,5 @@ def test_other_settings_are_no_pair() -> None:
     """Fails when `check_settings` compares no name, or D3D's, which its own teacher decides."""
     run = one(80.0) | {"trainings": NAMES | {"D3D, RGB": "d"}}
     rounding.check_settings({"AVX2": {0: run}}, {0: one(80.0)})
-    with pytest.raises(ValueError, match="S3D-G, Flow, AVX2, seed 0, was not trained with Table 2's settings"):
+    with pytest.raises(ValueError, match="S3D-G, Flow, AVX2, seed 0, was not trained with the settings of Table 2"):
         rounding.check_settings({"AVX2": {0: run}}, {0: one(80.0) | {"trainings": NAMES | {"S3D-G, Flow": "x"}}})
