@@ -51,6 +51,7 @@ def test_living_tensors_stay_constant(step: Callable[[kd.Student, kd.Teacher], N
 
 @pytest.mark.reliability("C5")
 def test_no_reference_to_the_features_outlives_the_output() -> None:
+    """Fails when `FeatureExtractor.forward` leaves its captures in the recorder."""
     teacher = kd.Teacher(VideoNet(), LAYERS)  # which lives on
     output = teacher(clips())
     seen = [weakref.ref(one) for one in (output.logits, *output.features.values())]
