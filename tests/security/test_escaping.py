@@ -91,5 +91,6 @@ def test_markdown(text):
 
 
 def test_plain_names_stay():
+    """Fails when `_MARKUP` takes a hyphen within a word for a list."""
     assert [markdown(name) for name in ("run", "hand-shake", "café", "跑")] == ["run", "hand-shake", "café", "跑"]
     assert json.loads(json.dumps(printable("owner/name"))) == "owner/name"
