@@ -10,7 +10,6 @@ NOT_TRIED = {  # mutations of what these guard take minutes each; the list only 
     "test_a_folder_with_other_settings_is_refused",
     "test_a_killed_run_resumes_with_the_same_losses",
     "test_a_launcher_that_starts_it_again_gets_the_same_bits",
-    "test_a_repaired_clip_is_prepared",
     "test_ctrl_c_ends_parent_and_workers_and_leaves_nothing_half_done",
     "test_gradients_equal_those_of_one_process",
     "test_killed_at_any_instant_it_ends_with_the_same_bytes",

@@ -66,6 +66,7 @@ def test_no_reference_to_the_features_outlives_the_output() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_ten_thousand_steps_do_not_grow() -> None:
     """Fails when `FeatureExtractor.forward` keeps what each pass recorded."""
+
     def net() -> nn.Module:
         return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
 
