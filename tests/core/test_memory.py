@@ -51,6 +51,7 @@ def test_living_tensors_stay_constant(step: Callable[[kd.Student, kd.Teacher], N
 
 @pytest.mark.reliability("C5")
 def test_no_reference_to_the_features_outlives_the_output() -> None:
+    """Fails when `FeatureExtractor.forward` leaves its captures in the recorder."""
     teacher = kd.Teacher(VideoNet(), LAYERS)  # which lives on
     output = teacher(clips())
     seen = [weakref.ref(one) for one in (output.logits, *output.features.values())]
@@ -64,6 +65,8 @@ def test_no_reference_to_the_features_outlives_the_output() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_ten_thousand_steps_do_not_grow() -> None:
+    """Fails when `FeatureExtractor.forward` keeps what each pass recorded."""
+
     def net() -> nn.Module:
         return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
 

@@ -197,6 +197,7 @@ def test_truncated(tmp_path, name, part):
 @pytest.mark.faults
 @pytest.mark.reliability("B2")
 def test_no_frames(tmp_path):
+    """Fails when `file_timeline` goes on without a decoded frame."""
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         out = container.add_stream("libx264", rate=10)
         out.width, out.height, out.pix_fmt = 64, 48, "yuv420p"
@@ -299,7 +300,10 @@ def _png(side):
 @pytest.mark.reliability("B6")
 @pytest.mark.parametrize("declared", [64, 10000])
 def test_bombs_are_refused_before_memory_is_taken(tmp_path, declared):
-    """Pictures of 10000 x 10000, in a file that says so or one that says 64 x 64."""
+    """Fails when `max_pixels` is not given to the decoder, or `_video_stream` does not look at the size of the header.
+
+    Pictures of 10000 x 10000, in a file that says so or one that says 64 x 64.
+    """
     with av.open(str(tmp_path / "a.mov"), "w") as container:
         out = container.add_stream("png", rate=1)
         out.width, out.height, out.pix_fmt = 64, 64, "gray"

@@ -39,6 +39,7 @@ FILES = {
 @pytest.mark.reliability("B2")
 @pytest.mark.parametrize("kind", FILES)
 def test_every_frame_of_every_kind_of_file_whole_and_by_windows(kind, tmp_path):
+    """Fails when `file_timeline` takes the times of AVI, which has none, for those of its frames."""
     name, options = FILES[kind]
     write_video(tmp_path / name, 20, **options)
     assert numbers(read_frames(tmp_path / name)) == list(range(20))
@@ -210,6 +211,7 @@ def test_pixels_that_are_not_square(tmp_path):
 @pytest.mark.faults
 @pytest.mark.reliability("B2")
 def test_odd_size(tmp_path):
+    """Fails when `_size` cuts odd sizes to even ones."""
     write_video(tmp_path / "a.mp4", [picture(i, 47, 65) for i in range(3)], pix_fmt="yuv444p")
     frames = read_frames(tmp_path / "a.mp4")
     assert frames.shape == (3, 3, 47, 65)

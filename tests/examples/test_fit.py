@@ -357,6 +357,7 @@ def test_a_worker_that_ends_names_its_item_and_what_was_trained_is_saved(
 @pytest.mark.reliability("D5")
 def test_want_of_memory_says_what_to_change(tmp_path: Path, accelerator: Accelerator) -> None:
     """Fails when `_memory` adds no note."""
+
     def too_much(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 

@@ -129,6 +129,7 @@ def test_what_stops_a_job_stops_it_on_dask(tmp_path: Path) -> None:
 
 
 def test_no_scheduler(tmp_path: Path) -> None:
+    """Fails when `_client` hands on the error of a connection that nobody takes."""
     import dask.config
 
     with (

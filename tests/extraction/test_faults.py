@@ -197,6 +197,7 @@ def test_clips_that_take_their_worker_down_fail_alone(
 
 
 def test_a_worker_killed_by_chance_costs_no_clip(tmp_path: Path) -> None:
+    """Fails when `Isolated` gives a killed clip no second chance."""
     videos, log = tmp_path / "videos", tmp_path / "log"
     clips(videos, 3)
     job = start(videos, tmp_path / "flow", workers=1, log=str(log), pause=1.0)

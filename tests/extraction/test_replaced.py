@@ -68,6 +68,7 @@ def test_a_repaired_clip_is_tried_again(tmp_path: Path, broken: bytes | None) ->
 
 
 def test_a_repaired_clip_is_prepared(tmp_path: Path) -> None:
+    """Fails when `FileJob.known_outcome` does not ask whether a clip that failed has changed."""
     (tmp_path / "a.mp4").touch()
     rows = [dict(row(tmp_path, "a.mp4")) | {"label": "run"}]
     options = {"short_side": SIDE, "fps": RATE}

@@ -68,6 +68,7 @@ def test_zip(name, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tar(kind, tmp_path):
+    """Fails when `read_weights` unpacks a tar to look into it."""
     (tmp_path / "in").mkdir()
     tar(tmp_path / "in" / "a.pt", KINDS[kind], "../outside")
     before = everything(tmp_path)

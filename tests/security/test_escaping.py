@@ -83,7 +83,7 @@ def test_printable(text):
 
 @given(st.text())
 def test_markdown(text):
-    """Read as HTML, the escaped text is the printable one."""
+    """Fails when `_MARKUP` leaves out < and >: read as HTML, the escaped text is the printable one."""
     import html
 
     assert html.unescape(markdown(text)) == html.unescape(printable(text).strip()) or "&" in text
@@ -91,5 +91,6 @@ def test_markdown(text):
 
 
 def test_plain_names_stay():
+    """Fails when `_MARKUP` takes a hyphen within a word for a list."""
     assert [markdown(name) for name in ("run", "hand-shake", "café", "跑")] == ["run", "hand-shake", "café", "跑"]
     assert json.loads(json.dumps(printable("owner/name"))) == "owner/name"

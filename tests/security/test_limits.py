@@ -222,6 +222,7 @@ def test_links_pipes_and_devices(tmp_path):
 
 
 def test_links_as_the_hub_keeps_them(tmp_path):
+    """Fails when `_check_files` resolves the link of the data file and not that of the index."""
     (tmp_path / "blobs").mkdir()
     (tmp_path / "snapshot").mkdir()
     write_index(tmp_path / "blobs" / "1", [(0, b"a", variable())])
