@@ -195,7 +195,7 @@ def check_reduction(reduction: str) -> None:
 
 def check_temperature(temperature: float) -> None:
     """Raise ValueError unless the temperature is positive and finite."""
-    if not hasattr(temperature, "__float__") or not 0 < temperature < float("inf"):
+    if isinstance(temperature, (str, list, tuple, dict, type(None))) or not 0 < temperature < float("inf"):
         raise ValueError(f"temperature must be positive and finite, got {temperature!r}")
 
 

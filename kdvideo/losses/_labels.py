@@ -62,5 +62,5 @@ def cross_entropy_elements(student: Tensor, weights: Tensor, dim: int) -> Tensor
 def check_weights(**weights: float) -> None:
     """Raise ValueError unless every named weight is finite and at least 0."""
     for name, weight in weights.items():
-        if not hasattr(weight, "__float__") or not 0 <= weight < float("inf"):
+        if isinstance(weight, (str, list, tuple, dict, type(None))) or not 0 <= weight < float("inf"):
             raise ValueError(f"{name} must be finite and at least 0, got {weight!r}")

@@ -22,7 +22,7 @@ from tests.security.forks import guarded
 from tests.security.tensorflow_files import variable, write_index
 
 pytestmark = [pytest.mark.security, pytest.mark.reliability("E3")]
-MEGABYTES, SECONDS = 400, 2.0
+MEGABYTES, SECONDS = 400, 4.0
 
 
 def small() -> models.Network:
