@@ -112,13 +112,8 @@ def compare(clips: int, steps: int, *, tested: int = 40, seed: int = 0) -> tuple
     return float(F.cosine_similarity(wanted, given).mean()), rows
 
 
-def main(options: argparse.Namespace) -> None:
-    """Compare what the features hold and cost."""
+if __name__ == "__main__":
     cosine, rows = compare(options.clips, options.steps)
     print(f"cosine to the features of flow, less their mean: {cosine:.3f}")
     for name, (rate, cost) in rows.items():
         print(f"  {name:16} {rate:5.1f} %   {1000 * cost:6.1f} ms a clip")
-
-
-if __name__ == "__main__":
-    main(options)

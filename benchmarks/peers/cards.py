@@ -41,7 +41,8 @@ def updated(page: str, found: Mapping[str, Any]) -> str:
     """Return a page whose cards have their lines, each at the end of the card's list."""
 
     def card(match: re.Match[str]) -> str:
-        methods = {*re.findall(r"\w+", match["heading"]), *re.findall(r"`kd\.(\w+)\(", match["body"])}
+        code = re.search(r"- \*\*Code:\*\*.*", match["list"])
+        methods = {*re.findall(r"\w+", match["heading"]), *re.findall(r"`kd\.(\w+)\(", code[0] if code else "")}
         return match["heading"] + match["body"] + PARITY.sub("", match["list"]) + line(methods, found)
 
     return CARD.sub(card, page)

@@ -46,7 +46,7 @@ class Config:
     """Seed of the synthetic set; choices were made on seeds >= 1000."""
     split: str = "val"
     """The split that is measured; "test" exists in the synthetic set only."""
-    clip_start: float = 900.0
+    clip_start: float = 900
     """The second at which the files start: 900 for AVA's clips of 15 minutes, 0 for whole videos."""
     min_score: float = 0.0
     """Proposals with a lower score are left out."""

@@ -15,7 +15,6 @@ from datasets import Dataset
 from examples.d3d.config import Config
 from examples.d3d.data import Clips
 from kdvideo import data
-from kdvideo._escaping import printable
 from kdvideo.files import write_atomic
 
 SHOWN = 20
@@ -81,7 +80,8 @@ def _by_class(reasons: dict[str, str], clips: Clips) -> str:
     labels, names = clips.train["label"][:], clips.train["clip"][:]
     lost = Counter(label for label, clip in zip(labels, names, strict=True) if clip in reasons)
     of = Counter(labels)
-    shown = [f"  {printable(clips.classes[label])}: {count} of {of[label]}" for label, count in lost.most_common(SHOWN)]
+    words = {label: name if (name := clips.classes[label]).isprintable() else repr(name) for label in lost}
+    shown = [f"  {words[label]}: {count} of {of[label]}" for label, count in lost.most_common(SHOWN)]
     return "\n".join(["; by class", *shown]) if shown else ""
 
 
