@@ -10,6 +10,7 @@ from benchmarks.speed import (
     chunked_kl,
     core,
     export,
+    extraction,
     features,
     frame_map,
     int8,
@@ -25,6 +26,7 @@ from benchmarks.speed.network_parts import network_tables
 RENDERERS = {
     "speed_chunked_kl": chunked_kl.markdown,
     "speed_core": core.markdown,
+    "speed_extraction": extraction.markdown,
     "speed_teacher": teacher.markdown,
     "speed_features": features.markdown,
     "speed_flow": flow_tables.markdown,
