@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 
 from examples.d3d import report
+from examples.d3d.beside import rgb_beside
 from examples.d3d.checking import checked
 from examples.d3d.data import Clips, open_clips
 from examples.d3d.evaluate import scores
@@ -31,17 +32,18 @@ def one_seed(config: Config, clips: Clips, seed: int, accelerator: Accelerator) 
         accelerator.print(f"{stage}/4, seed {seed}: {what}", flush=True)
 
     # The teacher first: a wrong --teacher ends the run before anything is trained.
-    say(
-        1,
-        "the teacher, which is given"
-        if config.teacher
-        else f"the teacher learns on flow, {steps} steps; action: cross-entropy",
-    )
-    teacher = train_stream(config, clips, "flow", seed, accelerator)
-    say(2, f"the same network learns on RGB without a teacher, {steps} steps")
+    given = "the teacher, which is given"
+    say(1, given if config.teacher else f"the teacher learns on flow, {steps} steps; action: cross-entropy")
+    with rgb_beside(config, clips, seed, accelerator) as beside:
+        if beside:
+            say(2, f"the same network learns on RGB without a teacher, {steps} steps, at the same time")
+        teacher = train_stream(config, clips, "flow", seed, accelerator)
+        if not beside:
+            say(2, f"the same network learns on RGB without a teacher, {steps} steps")
+            train_stream(config, clips, "rgb", seed, accelerator)
+        say(3, f"the student, D3D, learns on RGB, {steps} steps; distill: λ · squared logit difference")
+        student = train_student(config, clips, teacher, seed, accelerator)
     rgb = train_stream(config, clips, "rgb", seed, accelerator)
-    say(3, f"the student, D3D, learns on RGB, {steps} steps; distill: λ · squared logit difference")
-    student = train_student(config, clips, teacher, seed, accelerator)
     say(4, f"all three classify the {len(clips.test)} test clips")
     networks = {"S3D-G RGB": rgb, "S3D-G Flow": teacher, "D3D": student}
     streams = {"S3D-G RGB": "rgb", "S3D-G Flow": "flow", "D3D": "rgb"}

@@ -125,9 +125,9 @@ def _top1(network: Any, stream: str, config: Config, clips: Clips, accelerator: 
 
 
 def later(config: Config, seed: int, name: str) -> int:
-    """Count the steps of the trainings that a whole run makes after one of them; what is trained already takes none."""
+    """Count the steps of the trainings that a whole run makes after one of them; what has begun takes none."""
     order = [(one, network) for one in config.seeds for network in ORDER if not (network == "flow" and config.teacher)]
-    todo = [one for one in order if not (config.folder(*one) / WEIGHTS).exists()]
+    todo = [one for one in order if one == (seed, name) or not config.folder(*one).exists()]
     return config.optimizer.steps * (len(todo) - 1 - todo.index((seed, name)))
 
 
