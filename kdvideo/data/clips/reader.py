@@ -26,7 +26,8 @@ from kdvideo.data.clips.flow_sources import (
 )
 from kdvideo.data.clips.sampling import Window, flow_positions, window_positions
 from kdvideo.data.clips.streams import ClipSource, Stream, cut_stream
-from kdvideo.data.video.frame_grid import Box, ClipInfo, probe, read_frames
+from kdvideo.data.video.frame_grid import ClipInfo, probe, read_frames
+from kdvideo.data.video.placing import Box
 from kdvideo.flow import FlowSource, to_unit
 
 if TYPE_CHECKING:

@@ -8,20 +8,18 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from av.video.reformatter import Interpolation, VideoReformatter
 from torch import Tensor
 
 from kdvideo.data.video.container import (
     MAX_FRAMES,
     MAX_PIXELS,
     Ints,
-    Orientation,
     PathLike,
     Timeline,
     file_timeline,
@@ -30,20 +28,10 @@ from kdvideo.data.video.container import (
 )
 from kdvideo.data.video.errors import ClipError
 from kdvideo.data.video.frame_folder import folder_frames, folder_timeline
+from kdvideo.data.video.placing import Box, Place
 from kdvideo.data.video.retrying import retried
 
 MAX_BYTES = 8 * 2**30
-# ACCURATE_RND: without it frames that need no resize come out one grey level too dark.
-SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
-
-
-class Box(NamedTuple):
-    """A part of frames: `height` x `width` pixels from (`top`, `left`) on."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 @dataclass(frozen=True)
@@ -179,37 +167,13 @@ def _size(line: Timeline, short_side: int | None) -> tuple[int, int]:
     return (int(width), int(height)) if line.orientation.transposed else (int(height), int(width))
 
 
-@dataclass
-class _Place:
-    """Where frames go as RGB: `out` (T, 3, box), of frames of `height` x `width` as they are shown."""
-
-    out: npt.NDArray[np.uint8]
-    height: int
-    width: int
-    orientation: Orientation
-    box: Box
-    convert: VideoReformatter = field(default_factory=VideoReformatter)
-
-    def put(self, frame: Any, slots: Ints) -> None:
-        """Resize a frame and put the box of it into each of the slots."""
-        coded = (self.height, self.width) if self.orientation.transposed else (self.width, self.height)
-        # threads=1: swscale's own threads would be missing, and waited for, in a forked worker.
-        planar = self.convert.reformat(frame, *coded, "gbrp", interpolation=SCALING, threads=1)
-        first, (top, left, height, width) = self.out[slots[0]], self.box
-        for plane, channel in zip(planar.planes, (1, 2, 0), strict=True):
-            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-            shown = self.orientation.place(rows[: coded[1], : coded[0]])
-            first[channel] = shown[top : top + height, left : left + width]
-        self.out[slots[1:]] = first
-
-
 def _decode(line: Timeline, grid: Ints, height: int, width: int, box: Box) -> Tensor:
     if len(grid) * 3 * box.height * box.width > MAX_BYTES:
         raise ClipError(line.path, f"{len(grid)} frames of {box.width}x{box.height} take more than {MAX_BYTES} bytes")
     order = np.argsort(grid, kind="stable")
     wanted = line.keys[grid[order]]
     out = np.empty((len(grid), 3, box.height, box.width), np.uint8)
-    place = _Place(out, height, width, line.orientation, box)
+    place = Place(out, height, width, line.orientation, box)
     if line.pictures:
         _fill(place, order, wanted, folder_frames(line, wanted))
         return torch.from_numpy(out)
@@ -248,7 +212,7 @@ def _needed_frames(container: Any, stream: Any, wanted: Ints) -> Iterator[tuple[
                 yield frame.pts, frame
 
 
-def _fill(place: _Place, order: Ints, wanted: Ints, frames: Iterator[tuple[int, Any]]) -> npt.NDArray[np.float64]:
+def _fill(place: Place, order: Ints, wanted: Ints, frames: Iterator[tuple[int, Any]]) -> npt.NDArray[np.float64]:
     """Put the frame of each wanted key in its place, and return how far, in keys, the frame taken is off."""
     off = np.full(len(wanted), np.inf)
     filled = 0
