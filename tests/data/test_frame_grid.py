@@ -376,3 +376,31 @@ def test_a_box_is_that_part_of_the_frames(tmp_path, rotation) -> None:
     for box in ((0, 0, 0, 4), (-1, 0, 4, 4), (0, 0, whole.shape[-2] + 1, 4), (0, whole.shape[-1] - 3, 4, 4)):
         with pytest.raises(ValueError, match=r"box must be within the frames of \d+ x \d+ pixels"):
             read_frames(tmp_path / "a.mp4", short_side=40, box=box)
+
+
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        ((96, 128), {}),
+        ((96, 128), {"pix_fmt": "yuvj420p"}),
+        ((96, 128), {"options": {"colorspace": "bt709"}}),
+        ((96, 128), {"pix_fmt": "yuv444p"}),
+        ((96, 128), {"pix_fmt": "yuv420p10le"}),
+        ((97, 131), {"pix_fmt": "yuv444p"}),
+        ((97, 131), {"codec": "ffv1", "pix_fmt": "yuv420p"}),
+        ((96, 128), {"rotation": 180}),
+    ],
+)
+def test_a_box_without_a_resize_has_the_bytes_of_the_whole(tmp_path, size, options) -> None:
+    """Fails when a part is cut without a margin, off the grid of colour samples, or loses the colour space."""
+    path = tmp_path / ("a.mkv" if "codec" in options else "a.mp4")
+    noise = np.random.default_rng(0).integers(0, 256, (3, *size, 3), dtype=np.uint8)
+    write_video(path, list(noise), **options)
+    whole = read_frames(path)
+    height, width = whole.shape[-2:]
+    boxes = [(0, 0, height, width), (height - 1, width - 1, 1, 1), (0, width - 40, 40, 40), (height - 41, 0, 41, 37)]
+    boxes += [(top, left, 31, 33) for top in range(5, 11) for left in range(7, 13)]
+    for box in boxes:
+        top, left, height, width = box
+        part = read_frames(path, box=box)
+        assert torch.equal(part, whole[..., top : top + height, left : left + width]), box
