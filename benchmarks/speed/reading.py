@@ -109,7 +109,10 @@ def measure(root: Path, folder: Path, rounds: int) -> dict[str, Any]:
         faster = spread_of([a / b for a, b in zip(reference, mine, strict=True)])
         rows[name] = {"clips_per_s": spread_of([count / seconds for seconds in mine]), "times_rgb_floats": faster}
     control = spread_of([a / b for a, b in zip(times.cpu["RGB, bytes"], times.cpu[AGAIN], strict=True)])
-    return {"clips": count, "rounds": rounds, "arms": rows, "a_over_a": control, "not_run": absent, **_gpu()}
+    paths = [row["path"] for row in manifest]
+    colours = None if "torchcodec" in absent else reading_peers.colours(paths)
+    known = {"clips": count, "rounds": rounds, "a_over_a": control, "not_run": absent, "torchcodec_colours": colours}
+    return {**known, "arms": rows, **_gpu()}
 
 
 def _plain(clips: data.PairedClips) -> Item:
@@ -166,6 +169,11 @@ def _table(result: dict[str, Any]) -> list[str]:
     about = f"{result['clips']} clips, {result['rounds']} rounds; ours again over ours: {spread(result['a_over_a'])}."
     if gpu:
         about += f" One GPU trains S3D-G on {gpu['clips_per_s']:g} clips a second ({gpu['hardware']}, bfloat16)."
+    if apart := result.get("torchcodec_colours"):
+        about += (
+            f" torchcodec's pixels less ours, on {reading_peers.COMPARED} frames of each clip as they are coded: mean "
+            f"{apart['mean']:+.1f} of 255 levels, at most {apart['largest']:.0f}; {100 * apart['equal']:.0f} % are equal."
+        )
     lines = [*table(headings, rows), "", about]
     return [*lines, *(f"Not run: {name} ({why})." for name, why in result["not_run"].items())]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from kdvideo import data
 
 FRAMES, FPS, SIDE, CROP = 64, 25.0, 256, 224
+COMPARED = 16  # frames of each clip
 Reader = Callable[[int, int], dict[str, Any]]
 
 
@@ -75,6 +76,20 @@ def torchcodec(paths: Sequence[str]) -> Reader:
         return {"rgb": found.data.transpose(0, 1).contiguous()}
 
     return read
+
+
+def colours(paths: Sequence[str]) -> dict[str, float]:
+    """Compare torchcodec's pixels with ours on the first frames as they are coded, in grey levels of 255."""
+    from torchcodec.decoders import VideoDecoder
+
+    apart = []
+    for path in paths:
+        ours = data.read_frames(path, window=range(COMPARED))
+        theirs = VideoDecoder(path, num_ffmpeg_threads=1)[:COMPARED]
+        apart.append((theirs.int() - ours.int()).flatten())
+    every = torch.cat(apart).float()
+    equal = (every == 0).float().mean().item()
+    return {"mean": every.mean().item(), "largest": every.abs().max().item(), "equal": equal}
 
 
 def pytorchvideo(paths: Sequence[str]) -> Reader:
