@@ -171,8 +171,8 @@ def _table(result: dict[str, Any]) -> list[str]:
         about += f" One GPU trains S3D-G on {gpu['clips_per_s']:g} clips a second ({gpu['hardware']}, bfloat16)."
     if apart := result.get("torchcodec_colours"):
         about += (
-            f" torchcodec's pixels less ours, on {reading_peers.COMPARED} frames of each clip as they are coded: mean "
-            f"{apart['mean']:+.1f} of 255 levels, at most {apart['largest']:.0f}; {100 * apart['equal']:.0f} % are equal."
+            f" torchcodec's pixels less ours, on {reading_peers.COMPARED} frames of each clip as they are coded: "
+            f"mean {apart['mean']:+.1f} of 255 levels, at most {apart['largest']:.0f}; {apart['equal']:.0%} are equal."
         )
     lines = [*table(headings, rows), "", about]
     return [*lines, *(f"Not run: {name} ({why})." for name, why in result["not_run"].items())]
