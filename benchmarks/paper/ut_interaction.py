@@ -5,7 +5,8 @@
 120 clips, 6 classes, 20 sequences; file names are index_sequence_class.avi and each of five folds holds out two
 sequences of each set. Fold 0 chose the settings and is not reported. Clip length and frame geometry leak the class in
 this data set, so windows have a fixed length, frames are resized isotropically and cropped at the center. The same
-command continues where it was stopped; the record is written after every fold but the first.
+command continues where it was stopped. The record is written after every fold, beside those of the same settings that
+it holds, as soon as there are two.
 """
 
 from __future__ import annotations
@@ -120,9 +121,12 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     settings = SETTINGS[options.start]
     accelerator = make_accelerator(settings)
-    cells: dict[str, dict[str, list[float]]] = {name: {} for name in MEMBERS}
+    known = ut_interaction_record.measured(options.start, settings, options.seeds)
+    cells = {name: known.get(name, {}) for name in MEMBERS}
     for fold in options.folds:
         lab = Lab(fold_config(settings, options.clips, options.work_dir, fold), accelerator)
+        for of in cells.values():
+            of.pop(f"fold {fold}", None)  # measured anew
         for seed in options.seeds:
             for name, value in measure(lab, seed).items():
                 cells[name].setdefault(f"fold {fold}", []).append(value)

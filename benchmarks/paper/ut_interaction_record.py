@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks import markdown
+from benchmarks import markdown, record
 from benchmarks.paper import fold_statistics
 from benchmarks.paper.fold_statistics import Folds
 from examples.d3d.config import Config
@@ -43,15 +43,28 @@ def summary(cells: Mapping[str, Folds], share: float, settings: Config, seeds: S
         settings: of the trainings.
         seeds: of the trainings.
     """
-    config = json.loads(json.dumps(dataclasses.asdict(settings), default=str))
-    kept = ("input", "optimizer", "network", "distill_weight", "class_reduction", "mixed_precision")
     return {
         **statistics(cells, share),
         "seeds": list(seeds),
         "data": "UT-Interaction, 120 clips, whole sequences left out",
-        "config": {key: config[key] for key in kept},
+        "config": _decisive(settings),
         "environment": environment("python -m benchmarks.paper.ut_interaction"),
     }
+
+
+def measured(part: str, settings: Config, seeds: Sequence[int]) -> dict[str, dict[str, list[float]]]:
+    """Return what the record holds of these settings and seeds: method -> fold -> top-1 of each training."""
+    path = record.FOLDER / "ut_interaction.json"
+    known = json.loads(path.read_text()).get(part) if path.exists() else None
+    if not known or known["config"] != _decisive(settings) or known["seeds"] != list(seeds):
+        return {}
+    return {row["method"]: dict(row["top1"]) for row in known["rows"]}
+
+
+def _decisive(settings: Config) -> dict[str, Any]:
+    config = json.loads(json.dumps(dataclasses.asdict(settings), default=str))
+    kept = ("input", "optimizer", "network", "distill_weight", "class_reduction", "mixed_precision")
+    return {key: config[key] for key in kept}
 
 
 def statistics(cells: Mapping[str, Folds], share: float) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The folds of UT-Interaction, and what its record says."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,17 @@ def test_gradients_are_averaged_over_each_third() -> None:
     assert not first.any()
     assert not second.any()
     assert third.any()
+
+
+def test_a_fold_joins_those_of_the_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails when folds of other settings or seeds are joined, or none is."""
+    monkeypatch.setattr(ut_interaction_record.record, "FOLDER", tmp_path)
+    settings, share = ut_interaction.STARTED, 1 / 4
+    assert ut_interaction_record.measured("imagenet", settings, [0]) == {}
+    cells = {"RGB": {"fold 2": [0.5], "fold 3": [0.75]}}
+    found = {"imagenet": ut_interaction_record.summary(cells, share, settings, [0])}
+    (tmp_path / "ut_interaction.json").write_text(json.dumps(found))
+    assert ut_interaction_record.measured("imagenet", settings, [0]) == cells
+    assert ut_interaction_record.measured("imagenet", settings, [1]) == {}
+    assert ut_interaction_record.measured("imagenet", ut_interaction.SCRATCH, [0]) == {}
+    assert ut_interaction_record.measured("scratch", settings, [0]) == {}
