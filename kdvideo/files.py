@@ -6,7 +6,9 @@ in pieces.
 
 from __future__ import annotations
 
+import difflib
 import io
+import itertools
 import os
 import stat
 import uuid
@@ -21,6 +23,7 @@ with suppress(ImportError):  # there is none on Windows
 TEMPORARY = ".writing-"
 LONGEST_LINE = 2**20  # characters
 LARGEST_TEXT = 2**26  # bytes of a file that is read at once
+MOST_COMPARED = 10_000  # ids with one that is missing: a second at most
 
 
 @contextmanager
@@ -167,3 +170,19 @@ def read_limited(path: Path, limit: int = LARGEST_TEXT) -> bytes:
     if len(data) > limit:
         raise ValueError(f"{path}: must have at most {limit:,} bytes, got more")
     return data
+
+
+def closest_ids(folder: Path, wanted: str, suffix: str) -> str:
+    """Say which files `<id><suffix>` below a folder have the ids closest to one that has none, for an error.
+
+    Examples:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_atomic(folder / "run/1.npy", b"")
+        >>> closest_ids(folder, "run/1.mp4", ".npy").removeprefix(str(folder))
+        ": the closest ids there are ['run/1']"
+    """
+    files = itertools.islice(folder.rglob("*" + suffix), MOST_COMPARED)
+    ids = [file.relative_to(folder).as_posix().removesuffix(suffix) for file in files]
+    close = difflib.get_close_matches(wanted, ids, cutoff=0.3) or ids[:3]
+    return f"{folder}: the closest ids there are {close}" if close else f"{folder}: no file *{suffix} is there"

@@ -121,7 +121,11 @@ class Short:
     ("make", "error", "message"),
     [
         (lambda arrays: ArrayStream(arrays, fps=30, spatial=True), ValueError, r"30 fps, got 10"),
-        (lambda arrays: ArrayStream(arrays / "gone", fps=FPS), FileNotFoundError, r"0\.mp4\.npy"),
+        (
+            lambda arrays: ArrayStream(arrays / "gone", fps=FPS),
+            FileNotFoundError,
+            r"'a/0\.mp4' in .*gone: no file \*\.npy",
+        ),
         (
             lambda arrays: ArrayStream(arrays / "joints", fps=FPS, spatial=True),
             ValueError,
@@ -144,6 +148,30 @@ def test_an_array_of_another_length_is_refused(root: Path, tmp_path: Path) -> No
     np.save(tmp_path / "a" / "0.mp4.npy", np.zeros((LENGTH - 1, 3)))
     clips = PairedClips(from_folder(root), train=False, streams={"it": ArrayStream(tmp_path, fps=FPS)}, **SIZE)
     with pytest.raises(ValueError, match=r"each of its 14 frames at 10 fps, got 13"):
+        clips[0]
+
+
+def test_an_array_of_another_id_is_refused_and_both_are_named(root: Path, tmp_path: Path) -> None:
+    """Fails when the message names the missing file alone: ids without the extension of the video are the usual slip."""
+    clips = PairedClips(from_folder(root), train=False, streams={"it": ArrayStream(tmp_path, fps=FPS)}, **SIZE)
+    (tmp_path / "a").mkdir()
+    np.save(tmp_path / "a" / "0.npy", np.zeros((LENGTH, 3)))
+    with pytest.raises(
+        FileNotFoundError, match=r"no array of clip 'a/0\.mp4' in .*: the closest ids there are \['a/0'\]"
+    ):
+        clips[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "No data"), (b"\x93NUMPY", "EOF"), (b"no array", "pickle")],
+)
+def test_a_damaged_array_is_named(root: Path, tmp_path: Path, content: bytes, message: str) -> None:
+    """Fails when the error says neither which file it is, nor that it is damaged."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.mp4.npy").write_bytes(content)
+    clips = PairedClips(from_folder(root), train=False, streams={"it": ArrayStream(tmp_path, fps=FPS)}, **SIZE)
+    with pytest.raises(ValueError, match=rf"0\.mp4\.npy is not a readable array: .*{message}"):
         clips[0]
 
 

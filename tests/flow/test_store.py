@@ -272,8 +272,13 @@ def test_flow_without_a_sidecar_is_not_in_the_store(tmp_path: Path) -> None:
 
 
 def test_missing_clip(tmp_path: Path) -> None:
-    with pytest.raises(KeyError, match="absent"):
-        kf.FlowStore(tmp_path).read("absent")
+    """Fails when the message names neither the clip that is asked for nor those that the store has."""
+    store = kf.FlowStore(tmp_path)
+    with pytest.raises(KeyError, match=r"'run/1\.avi' in .*no file \*\.flow\.json"):
+        store.read("run/1.avi")
+    store.write("run/1", clip_flow())
+    with pytest.raises(KeyError, match=r"'run/1\.avi' in .*the closest ids there are \['run/1'\]"):
+        store.read("run/1.avi")
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kdvideo.data.clips.sampling import Window
 from kdvideo.data.video.frame_grid import ClipInfo, read_frames
+from kdvideo.files import closest_ids
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class ArrayStream:
 
     Raises:
         ValueError: on access, the rate is not that of the clips, or the array has another number of rows than the clip
-            has frames, or another height and width.
-        FileNotFoundError: on access, a clip has no array.
+            has frames, or another height and width, or the file is damaged.
+        FileNotFoundError: on access, a clip has no array; the message names its id and the closest ids there.
 
     Examples:
         >>> import tempfile
@@ -98,13 +99,23 @@ class ArrayStream:
         """Return the rows of some frames."""
         if self.fps != source.fps:
             raise ValueError(f"clips must be read at the rate of {self!r}, {self.fps:g} fps, got {source.fps:g}")
-        rows = np.load(self.folder / f"{source.clip}.npy", mmap_mode="r")
-        if len(rows) != source.info.length:
+        rows = self._load(source.clip)
+        if rows.shape[:1] != (source.info.length,):
             raise ValueError(
                 f"the array of clip {source.clip!r} must have a row for each of its {source.info.length} frames at "
-                f"{source.fps:g} fps, got {len(rows)}"
+                f"{source.fps:g} fps, got {len(rows) if rows.ndim else 'a single number'}"
             )
         return torch.from_numpy(np.array(rows[frames.start : frames.stop]))
+
+    def _load(self, clip: str) -> np.ndarray[Any, Any]:
+        path = self.folder / f"{clip}.npy"
+        try:
+            rows: np.ndarray[Any, Any] = np.load(path, mmap_mode="r")
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(f"no array of clip {clip!r} in {closest_ids(self.folder, clip, '.npy')}") from None
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path} is not a readable array: {error}") from error
+        return rows
 
 
 class FrameDifference:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from torch import Tensor
 
 from kdvideo._hints import represented
-from kdvideo.files import publish, sync, temporary
+from kdvideo.files import closest_ids, publish, sync, temporary
 from kdvideo.flow.estimators.estimator import FlowEstimator, estimator_of
 from kdvideo.flow.fields.quantize import dequantize, quantize
 from kdvideo.flow.fields.transforms import check_bound, check_flow
@@ -228,7 +228,7 @@ class FlowStore:
     def _info_of_done(self, clip_id: str) -> SidecarInfo:
         info = self.info(clip_id)
         if info is None:
-            raise KeyError(f"no flow of clip {clip_id!r} in {self.folder}")
+            raise KeyError(f"no flow of clip {clip_id!r} in {closest_ids(self.folder, clip_id, SUFFIX)}")
         if info["status"] == "failed":
             raise FailedFlowError(f"the flow of clip {clip_id!r} could not be made: {info['reason']}")
         self.check(clip_id, info)
