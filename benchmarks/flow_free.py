@@ -71,8 +71,7 @@ def main() -> None:
     setting = {"clips": options.clips, "steps": options.steps, "tested": options.tested}
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         seeds = list(pool.map(partial(one, **setting), options.seeds))
-    environment = record.environment(f"python -m benchmarks.flow_free --workers {options.workers}", 1)
-    record.write("flow_free", {"benchmark": "flow_free", **setting, "seeds": seeds, **environment}, markdown)
+    record.write_run("benchmarks.flow_free", {**setting, "seeds": seeds}, markdown)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,13 @@ def update(name: str, part: str, result: dict[str, Any], render: Render) -> None
     path = FOLDER / f"{name}.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     write(name, known | {part: result}, render)
+
+
+def write_run(module: str, result: dict[str, Any], render: Render) -> None:
+    """Write the record of a script that measures all at once on one thread, with its flags and this machine."""
+    name = module.removeprefix("benchmarks.").replace(".", "_")
+    command = shlex.join(["python", "-m", module, *sys.argv[1:]])
+    write(name, {"benchmark": name, **result, **environment(command, 1)}, render)
 
 
 def environment(command: str, threads: int) -> dict[str, Any]:

@@ -117,8 +117,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = measure(options.clips, options.videos, options.rounds)
-    environment = record.environment("python -m benchmarks.speed.features", 1)
-    record.write("speed_features", {"benchmark": "speed_features", **found, **environment}, markdown)
+    record.write_run("benchmarks.speed.features", found, markdown)
 
 
 if __name__ == "__main__":

@@ -103,9 +103,7 @@ def main() -> None:
     options = parser.parse_args()
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         networks = list(pool.map(partial(measure, steps=options.steps), options.networks))
-    environment = record.environment(f"python -m benchmarks.speed.int8 --workers {options.workers}", 1)
-    found = {"networks": networks, "steps": options.steps, **environment}
-    record.write("speed_int8", {"benchmark": "speed_int8", **found}, markdown)
+    record.write_run("benchmarks.speed.int8", {"networks": networks, "steps": options.steps}, markdown)
 
 
 if __name__ == "__main__":

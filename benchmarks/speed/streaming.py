@@ -90,8 +90,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = measure(options.frames, options.size, options.rounds)
-    environment = record.environment("python -m benchmarks.speed.streaming", 1)
-    record.write("speed_streaming", {"benchmark": "speed_streaming", **found, **environment}, markdown)
+    record.write_run("benchmarks.speed.streaming", found, markdown)
 
 
 if __name__ == "__main__":

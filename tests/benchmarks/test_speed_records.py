@@ -83,6 +83,17 @@ def test_a_record_is_written_with_its_table(tmp_path, monkeypatch, capsys):
     assert len(list((tmp_path / "results").iterdir())) == 2
 
 
+def test_a_record_says_with_which_flags_it_was_made(tmp_path, monkeypatch):
+    """Fails when the command is written without them: the record could not be made again."""
+    monkeypatch.setattr(record, "FOLDER", tmp_path)
+    monkeypatch.setattr("sys.argv", ["/anywhere/features.py", "--rounds", "3"])
+    record.write_run("benchmarks.speed.features", {"value": 1}, str)
+    written = json.loads((tmp_path / "speed_features.json").read_text())
+    assert (written["benchmark"], written["value"]) == ("speed_features", 1)
+    assert written["command"] == "python -m benchmarks.speed.features --rounds 3"
+    assert written["threads"] == 1
+
+
 def test_core_runs_and_renders():
     arguments = core.arguments(["--rounds", "2", "--networks", "micro", "deep"])
     rows = {name: core.row(core.measure(core.SUBJECTS[name], 2)) for name in arguments.networks}

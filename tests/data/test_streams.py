@@ -152,7 +152,7 @@ def test_an_array_of_another_length_is_refused(root: Path, tmp_path: Path) -> No
 
 
 def test_an_array_of_another_id_is_refused_and_both_are_named(root: Path, tmp_path: Path) -> None:
-    """Fails when the message names the missing file alone: ids without the extension of the video are the usual slip."""
+    """Fails when the message names the missing file alone: ids without an extension are the usual slip."""
     clips = PairedClips(from_folder(root), train=False, streams={"it": ArrayStream(tmp_path, fps=FPS)}, **SIZE)
     (tmp_path / "a").mkdir()
     np.save(tmp_path / "a" / "0.npy", np.zeros((LENGTH, 3)))

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from kdvideo.cache import weights_fingerprint
 from kdvideo.flow.frames import as_clips, check_finite, check_range, to_gray
 
 Range = tuple[float, float] | None
@@ -20,27 +21,42 @@ MULTIPLE = 8  # RAFT's features, and those of networks built like it, have an ei
 SMALLEST = 128  # pixels a side: the coarsest correlations have a 64th of them and must keep two cells
 
 
-@torch.no_grad()
-def by_network(solve: Callable[[Tensor, Tensor], Tensor], frames: Tensor, value_range: Range, *, pairs: int) -> Tensor:
-    """Return the flow of clips by a network, from RGB images (N,3,H,W) in [0, 1] to flow (N,2,H,W).
+class NetworkEstimator:
+    """A network of two RGB images (N,3,H,W) in [0, 1] as a `FlowEstimator`; a subclass says how it is called.
 
     Images are padded on both sides to sizes that it takes, and its flow is cropped. At most `pairs` go through it at
     a time.
-
-    Raises:
-        ValueError: bad frames, as in `tvl1`.
     """
-    clips = as_clips(frames)
-    black, white = check_range(clips, value_range)
-    with torch.autocast(frames.device.type, enabled=False):
-        images = (clips.float() - black) / (white - black)
-        check_finite(images.mean(2))
-        images = images.expand(-1, -1, 3, -1, -1)
-        first, second = images[:, :-1].flatten(0, 1), images[:, 1:].flatten(0, 1)
-        parts = zip(torch.split(first, pairs), torch.split(second, pairs), strict=True)
-        flow = torch.cat([_padded(solve, *part) for part in parts])
-    flow = flow.view(len(clips), clips.shape[1] - 1, *flow.shape[1:])
-    return flow if frames.ndim == 5 else flow[0]
+
+    def __init__(self, model: nn.Module, pairs: int, settings: str) -> None:
+        if pairs < 1:
+            raise ValueError(f"pairs must be at least 1, got {pairs}")
+        self.model, self.pairs = model.eval(), pairs
+        self._fingerprint = f"{type(model).__name__}({settings}weights={weights_fingerprint(model)[:16]})"
+
+    @property
+    def fingerprint(self) -> str:
+        """The settings of the network, and a hash of its weights."""
+        return self._fingerprint
+
+    @torch.no_grad()
+    def __call__(self, frames: Tensor, *, value_range: Range = None) -> Tensor:
+        """Compute the flow of clips, see `FlowEstimator`."""
+        clips = as_clips(frames)
+        black, white = check_range(clips, value_range)
+        with torch.autocast(frames.device.type, enabled=False):
+            images = (clips.float() - black) / (white - black)
+            check_finite(images.mean(2))
+            images = images.expand(-1, -1, 3, -1, -1)
+            first, second = images[:, :-1].flatten(0, 1), images[:, 1:].flatten(0, 1)
+            parts = zip(torch.split(first, self.pairs), torch.split(second, self.pairs), strict=True)
+            flow = torch.cat([_padded(self._solve, *part) for part in parts])
+        flow = flow.view(len(clips), clips.shape[1] - 1, *flow.shape[1:])
+        return flow if frames.ndim == 5 else flow[0]
+
+    def _solve(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the flow (N,2,H,W) in pixels from each first image to its second."""
+        raise NotImplementedError
 
 
 def _padded(solve: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor) -> Tensor:

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from kdvideo._hints import represented
-from kdvideo.cache import weights_fingerprint
-from kdvideo.flow.estimators.by_pairs import by_network
+from kdvideo.flow.estimators.by_pairs import NetworkEstimator
 
 
-class PTLFlowEstimator:
+class PTLFlowEstimator(NetworkEstimator):
     """A network of ptlflow as a `FlowEstimator`: SEA-RAFT, RAFT, GMFlow, NeuFlow ...
 
     Args:
@@ -34,25 +33,13 @@ class PTLFlowEstimator:
     """
 
     def __init__(self, model: nn.Module, *, pairs: int = 8) -> None:
-        if pairs < 1:
-            raise ValueError(f"pairs must be at least 1, got {pairs}")
-        self.model, self.pairs = model.eval(), pairs
         # Its settings, such as the number of recurrent updates, are plain attributes and decide the numbers too.
         plain = {name: value for name, value in sorted(vars(model).items()) if _is_setting(name, value)}
-        settings = "".join(f"{name}={value!r}, " for name, value in plain.items())
-        self._fingerprint = f"ptlflow.{type(model).__name__}({settings}weights={weights_fingerprint(model)[:16]})"
+        super().__init__(model, pairs, "".join(f"{name}={value!r}, " for name, value in plain.items()))
+        self._fingerprint = f"ptlflow.{self._fingerprint}"
 
     def __repr__(self) -> str:
         return represented(self, model=type(self.model).__name__, pairs=self.pairs)
-
-    @property
-    def fingerprint(self) -> str:
-        """The settings of the model, and a hash of the weights."""
-        return self._fingerprint
-
-    def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
-        """Compute the flow of clips, see `FlowEstimator`."""
-        return by_network(self._solve, frames, value_range, pairs=self.pairs)
 
     def _solve(self, first: Tensor, second: Tensor) -> Tensor:
         images = torch.stack([first, second], 1).flip(2)  # its networks take BGR, as OpenCV reads it

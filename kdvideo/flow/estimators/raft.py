@@ -5,11 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from kdvideo._hints import represented
-from kdvideo.cache import weights_fingerprint
-from kdvideo.flow.estimators.by_pairs import by_network
+from kdvideo.flow.estimators.by_pairs import NetworkEstimator
 
 
-class RAFTEstimator:
+class RAFTEstimator(NetworkEstimator):
     """A RAFT of torchvision as a `FlowEstimator`; frames are padded to sizes that it takes, and its flow is cropped.
 
     Args:
@@ -33,23 +32,13 @@ class RAFTEstimator:
     """
 
     def __init__(self, model: nn.Module, *, iterations: int = 12, pairs: int = 8) -> None:
-        if iterations < 1 or pairs < 1:
-            raise ValueError(f"iterations and pairs must be at least 1, got {iterations} and {pairs}")
-        self.model, self.iterations, self.pairs = model.eval(), iterations, pairs
-        weights = weights_fingerprint(model)
-        self._fingerprint = f"{type(model).__name__}(iterations={iterations}, weights={weights[:16]})"
+        if iterations < 1:
+            raise ValueError(f"iterations must be at least 1, got {iterations}")
+        self.iterations = iterations
+        super().__init__(model, pairs, f"{iterations=}, ")
 
     def __repr__(self) -> str:
         return represented(self, model=type(self.model).__name__, iterations=self.iterations, pairs=self.pairs)
-
-    @property
-    def fingerprint(self) -> str:
-        """The iterations, and a hash of the weights."""
-        return self._fingerprint
-
-    def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
-        """Compute the flow of clips, see `FlowEstimator`."""
-        return by_network(self._solve, frames, value_range, pairs=self.pairs)
 
     def _solve(self, first: Tensor, second: Tensor) -> Tensor:
         flow: Tensor = self.model(first * 2 - 1, second * 2 - 1, num_flow_updates=self.iterations)[-1]
