@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from kdvideo import models
 from kdvideo.data import ClipInfo, probe, read_frames
 from kdvideo.extraction.feature_stream import FeatureStream, feature_stream, views
 from kdvideo.extraction.file_job import FileJob
@@ -91,9 +92,9 @@ class FeatureJob(FileJob):
 def extract_features(
     manifest: Iterable[ClipRow],
     folder: str | os.PathLike[str],
-    weights: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | models.Network,
     *,
-    flow_weights: str | os.PathLike[str] | None = None,
+    flow_weights: str | os.PathLike[str] | models.Network | None = None,
     layers: Sequence[str] = (),
     window: int | None = None,
     stride: int = 8,
@@ -109,7 +110,8 @@ def extract_features(
     Args:
         manifest: rows with `path`, `clip` (a unique id), `start` and `end` in seconds or None, see `clips_of`.
         folder: where the files go, in the folders of the videos.
-        weights: any file that `models.checkpoints.load` reads, of a network on RGB or on flow.
+        weights: any file that `models.checkpoints.load` reads, of a network on RGB or on flow; or a network, such as a
+            `models.Network` of your own: its `input_spec` says what it sees. It is copied.
         flow_weights: of a second network, whose features follow those of the first along C. Its rate, size and
             crop must be those of the first.
         layers: of every network; none: what its head gets.
@@ -124,9 +126,28 @@ def extract_features(
     Raises:
         ValueError: an argument is out of its range, networks do not fit, or the folder holds other features.
         ExtractionError: the folder cannot be written, or a device is out of memory. What is done stays done.
+
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo.data import synthetic
+        >>> from kdvideo.extraction import clips_of
+        >>> class Mine(models.Network):
+        ...     config = {"in_channels": 3, "num_classes": 5}
+        ...     input_spec = models.InputSpec(frames=8, size=28, fps=10.0)
+        ...     layer_names = {"head": "head"}
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.body, self.head = torch.nn.Conv3d(3, 16, 3), torch.nn.AdaptiveAvgPool3d(1)
+        ...     def forward(self, clip):
+        ...         return self.head(self.body(clip))
+        >>> clip = Path(tempfile.mkdtemp()) / "clip.mp4"
+        >>> _ = clip.write_bytes(synthetic.encode(synthetic.render("orbit", seed=0, frames=20, fps=10), fps=10))
+        >>> found = extract_features(clips_of(clip), clip.parent / "features", Mine(), stride=4)
+        >>> np.load(clip.parent / "features/clip.npy").shape
+        (4, 16)
     """
     files = [weights] if flow_weights is None else [weights, flow_weights]
-    streams = tuple(feature_stream(Path(file), layers) for file in files)
+    streams = tuple(feature_stream(file, layers) for file in files)
     window = streams[0].view["frames"] if window is None else window
     if window < 1 or stride < 1:
         raise ValueError(f"window and stride must be at least 1 frame, got {window} and {stride}")

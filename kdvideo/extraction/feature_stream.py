@@ -5,16 +5,19 @@ Legend: N windows, C channels, T frames of a window, L of the video, S of a piec
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdvideo import models
+from kdvideo.cache import weights_fingerprint
 from kdvideo.clip_input import clip_input, estimator_of
 from kdvideo.data import ClipInfo
 from kdvideo.data.clips.sampling import Window, flow_positions, window_positions
@@ -81,20 +84,39 @@ def views(info: ClipInfo, start: int, frames: int, crop: int, *, ten: bool) -> l
     return [Window(start, *at, crop, flip, frames) for flip in ((False, True) if ten else (False,)) for at in places]
 
 
-def feature_stream(weights: str | Path, layers: Sequence[str]) -> FeatureStream:
-    """Open the network of a file of weights and tap its layers.
+def feature_stream(weights: str | os.PathLike[str] | models.Network, layers: Sequence[str]) -> FeatureStream:
+    """Open the network of a file of weights, or copy one that is given, and tap its layers.
 
     Raises:
-        ValueError: as `models.checkpoints.load` and `FeatureExtractor`; no layer named for a network without a head.
+        ValueError: as `models.checkpoints.load` and `FeatureExtractor`; no layer named for a network without a head; a
+            module that does not say what it sees.
     """
-    network, info = models.checkpoints.load(weights)
-    if not layers and not hasattr(network, "head"):
-        raise ValueError(f"layers of {weights} must be named, got none: kdvideo describe lists them")
-    view = clip_input(network, info, weights)
+    name, network, seen, digest = _opened(weights)
+    if not layers and not hasattr(network, "head") and "head" not in network.layer_names:
+        raise ValueError(f"layers of {name} must be named, got none: kdvideo describe lists them")
+    view = clip_input(network, seen, name)
     return FeatureStream(
         FeatureExtractor(network.eval(), tuple(layers) or ("head:in",), logits=None, early_exit=True),
         network.input_spec,
         view,
         estimator_of(view) if view["stream"] == "flow" else None,
-        hashlib.sha256(Path(weights).read_bytes()).hexdigest() if Path(weights).is_file() else str(weights),
+        digest,
     )
+
+
+def _opened(weights: str | os.PathLike[str] | models.Network) -> tuple[str, models.Network, dict[str, Any], str]:
+    """Return the name of a network for messages, the network, what is recorded of its clips, and a hash of all."""
+    if isinstance(weights, models.Network):
+        found = f"{weights_fingerprint(weights)} {weights.input_spec}"
+        return type(weights).__name__, copy.deepcopy(weights), {"input": {}}, _sha256(found.encode())
+    if isinstance(weights, nn.Module):
+        raise ValueError(
+            f"a network must be a models.Network, got {type(weights).__name__}: its config and input_spec say what it "
+            "sees"
+        )
+    path = Path(weights)
+    return str(path), *models.checkpoints.load(path), _sha256(path.read_bytes()) if path.is_file() else str(path)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -29,7 +29,7 @@ def test_samples_are_of_the_networks_classes_first(samples: dict[str, Path]) -> 
     """Fails when the classes are not looked at: spin and orbit are neither the first two motions nor beside another."""
     assert sorted(list(samples)[:2]) == ["orbit", "spin"]
     assert len(samples) == 8
-    assert {name.removesuffix(', gray') for name in samples if name.endswith(', gray')} == {"orbit", "spin"}
+    assert {name.removesuffix(", gray") for name in samples if name.endswith(", gray")} == {"orbit", "spin"}
 
 
 @pytest.mark.parametrize("stream", ["rgb", "flow"])

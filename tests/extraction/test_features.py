@@ -1,6 +1,7 @@
 """Features of whole videos: which frames each row shows, both streams, resumption, bad files."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,26 @@ def test_both_streams_one_after_the_other(tmp_path, videos):
     parts = [np.load(tmp_path / f"{name}/long.npy") for name in ("rgb", "flow")]
     np.testing.assert_array_equal(np.load(tmp_path / "both/long.npy"), np.concatenate(parts, 1))
     assert parts[1].std(0).max() > 0
+
+
+def test_a_network_is_taken_as_its_file_is(tmp_path, videos):
+    """Fails when a network in memory sees other clips than from its file, is changed, or cannot go to a process."""
+    file, clips = weights(tmp_path / "rgb.safetensors"), extraction.clips_of(videos / "long.mp4")
+    network, _ = models.checkpoints.load(file)
+    network.input_spec = replace(network.input_spec, frames=WINDOW, size=35, fps=10.0)  # of 40 pixels
+    network.train()
+    extraction.extract_features(clips, tmp_path / "network", network, workers=1)
+    assert network.training
+    assert not any(module._forward_pre_hooks for module in network.modules())
+    other = weights(tmp_path / "other.safetensors", crop=35)
+    extraction.extract_features(clips, tmp_path / "file", other)
+    rows, expected = (np.load(tmp_path / name / "long.npy") for name in ("network", "file"))
+    np.testing.assert_allclose(rows, expected, atol=1e-6)
+    network.input_spec = replace(network.input_spec, value_range=(0.0, 1.0))
+    with pytest.raises(ValueError, match=r"weights is .* there, .* here"):
+        extraction.extract_features(clips, tmp_path / "network", network)
+    with pytest.raises(ValueError, match=r"must be a models.Network, got Linear: its config and input_spec say"):
+        extraction.extract_features(clips, tmp_path / "linear", nn.Linear(3, 4))
 
 
 def test_several_layers_and_ten_crops(tmp_path, videos):
