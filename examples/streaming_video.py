@@ -16,14 +16,15 @@ if __name__ == "__main__":  # before the imports, which take seconds
     parser.add_argument("weights", nargs="?")
     parser.add_argument("source", nargs="?")
     parser.add_argument("--format", help="of a device, such as v4l2 or avfoundation")
-    parser.add_argument("--out", help="a video to draw the scores into")
+    parser.add_argument("--out", help="a video to draw the top classes into")
     options = parser.parse_args()
 
-from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import torch
+from PIL import ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,19 +35,11 @@ from kdvideo.data import synthetic
 def demo() -> tuple[str, str]:
     """Write the weights of a small causal network and a clip."""
     torch.manual_seed(0)
-    offline = models.s3dg(len(synthetic.CLASSES), depth_multiplier=0.125, min_depth=8)
-    network = models.causal(offline, window=16)
-    description = {"size": 32, "frames": 16}
-    models.checkpoints.save(network, "stream.safetensors", classes=synthetic.CLASSES, input_spec=description)
+    network = models.causal(models.s3dg(len(synthetic.CLASSES), depth_multiplier=0.125, min_depth=8), window=16)
+    seen = {"size": 32, "frames": 16}
+    models.checkpoints.save(network, "stream.safetensors", classes=synthetic.CLASSES, input_spec=seen)
     Path("stream.mp4").write_bytes(synthetic.encode(synthetic.render("orbit", seed=0, frames=24)))
     return "stream.safetensors", "stream.mp4"
-
-
-def pictures(source: str, format: str | None) -> Iterator[Tensor]:
-    """Yield the frames of a file or device, uint8 (3, H, W)."""
-    with av.open(source, format=format) as container:
-        for frame in container.decode(video=0):
-            yield torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
 
 
 def square(picture: Tensor, spec: models.InputSpec) -> Tensor:
@@ -58,12 +51,31 @@ def square(picture: Tensor, spec: models.InputSpec) -> Tensor:
     return spec.prepare(small.transpose(0, 1)[None])
 
 
-def drawn(picture: Tensor, scores: list[float]) -> Tensor:
-    """Draw a bar for each score into the picture."""
-    picture, width = picture.clone(), picture.shape[2]
-    for row, score in enumerate(scores):
-        picture[:, 2 + 6 * row : 6 + 6 * row, 2 : 3 + round(score * (width - 4))] = 255
-    return picture
+class Drawn:
+    """A video that is written while it is drawn: memory does not grow, and Ctrl-C loses nothing."""
+
+    def __init__(self, path: str, rate: Fraction, picture: av.VideoFrame) -> None:
+        try:
+            self.container = av.open(path, "w")
+            self.stream = self.container.add_stream("libx264", rate=rate, options={"crf": "18"})
+            self.stream.width, self.stream.height = picture.width // 2 * 2, picture.height // 2 * 2
+            self.container.start_encoding()
+        except (av.FFmpegError, ValueError) as error:
+            sys.exit(f"streaming_video.py: {path}: {error}")
+
+    def add(self, picture: av.VideoFrame, lines: list[str]) -> None:
+        """Add a picture with some lines of text."""
+        image = picture.to_image().crop((0, 0, self.stream.width, self.stream.height))
+        size = max(10, image.height // 16)
+        for row, text in enumerate(lines):
+            place = (size // 3, size // 3 + row * size * 5 // 4)
+            ImageDraw.Draw(image).text(place, text, "white", font_size=size, stroke_width=1, stroke_fill="black")
+        self.container.mux(self.stream.encode(av.VideoFrame.from_image(image)))
+
+    def close(self) -> None:
+        """Write what the encoder still holds."""
+        self.container.mux(self.stream.encode(None))
+        self.container.close()
 
 
 @torch.inference_mode()
@@ -77,29 +89,31 @@ def main(options: argparse.Namespace) -> None:
         stream = models.streaming(network)  # type: ignore[arg-type]  # which says what it must be
     except (OSError, ValueError) as error:
         sys.exit(f"streaming_video.py: {error}")
-    state: dict[str, Tensor] = {}
     names = network.classes or [str(k) for k in range(network.num_classes)]
-    kept: list[Tensor] = []
-    scores: list[float] = []
-    failed = None
+    state, lines = dict[str, Tensor](), list[str]()
+    drawn = failed = None
     try:
-        for number, picture in enumerate(pictures(source, options.format), start=1):
-            logits, state = stream(square(picture, network.input_spec), state)
-            if logits.shape[1]:
-                top = logits[0, -1].softmax(0).topk(min(3, len(names)))
-                scores = top.values.tolist()
-                shown = zip(scores, top.indices.tolist(), strict=True)
-                print(f"frame {number:5d}  " + "  ".join(f"{100 * p:4.1f} % {names[k]}" for p, k in shown), flush=True)
-            if options.out:
-                kept.append(drawn(picture, scores))
+        with av.open(source, format=options.format) as container:
+            for number, picture in enumerate(container.decode(video=0), start=1):
+                pixels = torch.from_numpy(picture.to_ndarray(format="rgb24")).permute(2, 0, 1)
+                logits, state = stream(square(pixels, network.input_spec), state)
+                if logits.shape[1]:
+                    top = logits[0, -1].softmax(0).topk(min(3, len(names)))
+                    shown = zip(top.values.tolist(), top.indices.tolist(), strict=True)
+                    lines = [f"{100 * p:4.1f} % {names[k]}" for p, k in shown]
+                    print(f"frame {number:5d}  {'  '.join(lines)}", flush=True)
+                if options.out:
+                    drawn = drawn or Drawn(
+                        options.out, container.streams.video[0].average_rate or Fraction(25), picture
+                    )
+                    drawn.add(picture, lines)
     except KeyboardInterrupt:
         pass
     except (av.FFmpegError, IndexError) as error:  # no such file or device; none, or broken, of video
         failed = f"streaming_video.py: {source}: {error}"
-    if kept:
-        Path(options.out).write_bytes(synthetic.encode(torch.stack(kept)))
-    if failed:
-        sys.exit(failed)
+    if drawn:
+        drawn.close()
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

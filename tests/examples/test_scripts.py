@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import av
 import pytest
 import torch
 
@@ -216,7 +217,23 @@ def test_a_stream_is_drawn(folder: Path, tmp_path: Path) -> None:
     files = [str(folder / name) for name in ("stream.safetensors", "stream.mp4")]
     status, _, err = run("streaming_video", tmp_path, *files, "--out", "drawn.mp4")
     assert (status, err) == (0, "")
-    assert (tmp_path / "drawn.mp4").stat().st_size > 1000
+    with av.open(files[1]) as one, av.open(str(tmp_path / "drawn.mp4")) as two:
+        shown, drawn = (
+            torch.stack([torch.from_numpy(f.to_ndarray(format="gray")) for f in c.decode(video=0)]) for c in (one, two)
+        )
+    assert shown.shape == drawn.shape
+    changed = (shown.int() - drawn.int()).abs() > 60
+    assert not changed[:7].any(), "no class is known before the eighth frame"
+    assert changed[7:, : 72 // 2].any(2).sum(1).min() > 20, "three lines of text"
+    assert not changed[7:, 72 // 2 + 8 :].any()
+
+
+def test_a_drawing_that_cannot_be_written_is_one_line(folder: Path, tmp_path: Path) -> None:
+    """Fails when the source is blamed for it, or when a traceback comes with it."""
+    output("streaming_video", folder)
+    files = [str(folder / name) for name in ("stream.safetensors", "stream.mp4")]
+    status, _, err = run("streaming_video", tmp_path, *files, "--out", "gone/drawn.mp4")
+    assert (status, err) == (1, "streaming_video.py: gone/drawn.mp4: [Errno 2] No such file or directory\n")
 
 
 @pytest.mark.parametrize(
