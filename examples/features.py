@@ -18,6 +18,8 @@ if __name__ == "__main__":  # before the imports, which take seconds
     parser.add_argument("--clips", type=int, default=40, help="of each class, for training")
     parser.add_argument("--steps", type=int, default=150)
     options = parser.parse_args()
+    if min(options.clips, options.steps) < 1:
+        parser.error("--clips and --steps must be at least 1")
 
 import time
 
@@ -81,8 +83,7 @@ def features(student: kd.Student, inputs: Tensor) -> Tensor:
 
 def probe(train: Tensor, labels: Tensor, test: Tensor, truth: Tensor) -> float:
     """Return the accuracy in percent of a linear probe: ridge regression on standardized features."""
-    mean, std = train.mean(0), train.std(0) + 1e-6
-    train, test = (train - mean) / std, (test - mean) / std
+    train, test = ((one - train.mean(0)) / (train.std(0) + 1e-6) for one in (train, test))
     gram = train.T @ train + 0.1 * len(train) * torch.eye(train.shape[1])  # ridge
     weights = torch.linalg.solve(gram, train.T @ (F.one_hot(labels).float() - 1 / len(synthetic.CLASSES)))
     return 100 * float(((test @ weights).argmax(1) == truth).float().mean())
@@ -116,4 +117,4 @@ if __name__ == "__main__":
     cosine, rows = compare(options.clips, options.steps)
     print(f"cosine to the features of flow, less their mean: {cosine:.3f}")
     for name, (rate, cost) in rows.items():
-        print(f"  {name:16} {rate:5.1f} %   {1000 * cost:6.1f} ms a clip")
+        print(f"  {name:16} {rate:5.1f} %   {cost * FPS / FRAMES:.3f} of real time")

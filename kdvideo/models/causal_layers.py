@@ -83,6 +83,11 @@ class _Mean(Causal):
         """Return the mean at every step; what is kept has a row of ones where there is a vector."""
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
         past = x.new_zeros(*x.shape[:2], self.steps - 1) if past is None else past
+        if past.shape[2] != self.steps - 1:  # more steps of the past would stretch the frames unnoticed
+            raise ValueError(
+                f"state must be of a network with this window, got means over {past.shape[2] + 1} steps in place of "
+                f"{self.steps}: start a stream with state={{}}"
+            )
         x = torch.cat([past, x], 2)
         sums = x.unfold(2, self.steps, 1).sum(-1)
         return sums[:, :-1] / sums[:, -1:], x[:, :, x.shape[2] - self.steps + 1 :]

@@ -46,7 +46,8 @@ class Streaming(nn.Module):
             Logits (B, S, K): S is 0 where no step is complete, 1 at every eighth frame, or 1 per 8 frames of a block.
 
         Raises:
-            ValueError: frames as the network does not take them, or of another batch or size than those before.
+            ValueError: frames as the network does not take them, or of another batch or size than those before; the
+                state of a network with another window.
         """
         check_clip(frames, channels=self.network.in_channels, minimum=(1, *MINIMUM[1:]))
         after = dict(state)

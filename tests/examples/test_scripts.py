@@ -200,6 +200,14 @@ def test_features_without_flow_are_near_those_with_it(folder: Path) -> None:
     assert found(r"  rgb \+ flow-free +(\S+) %", text) > found(r"  rgb +(\d\S*) %", text)
 
 
+@pytest.mark.parametrize("flag", ["--clips", "--steps"])
+def test_nothing_to_train_on_is_wrong_usage(flag: str, tmp_path: Path) -> None:
+    """Fails when an optimizer's schedule, or an empty stack, is what says so."""
+    status, _, err = run("features", tmp_path, flag, "0")
+    assert status == 2
+    assert err.endswith("error: --clips and --steps must be at least 1\n")
+
+
 def test_a_transformer_is_followed(folder: Path) -> None:
     """Fails when views and cached logits are of different clips: one class has 60 % of the views."""
     rates = re.findall(r"names the teacher's class: (.*) %", output("video_transformer", folder))

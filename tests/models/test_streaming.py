@@ -1,5 +1,7 @@
 """Causal networks on streams: equal to the same network on the clip, blind to the future, in constant memory."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -138,6 +140,40 @@ def test_wrong_input_is_refused():
         streaming(torch.randn(1, 3, 8, 48, 48), state)
     with pytest.raises(ValueError, match="float"):
         streaming(torch.randn(1, 2, 8, 32, 32))
+    with pytest.raises(ValueError, match=r"batch and size of those before, \(1, .*got \(2, "):
+        streaming(torch.randn(2, 3, 8, 32, 32), state)
+    with pytest.raises(ValueError, match=r">= \(1, "):
+        streaming(torch.randn(1, 3, 8, 4, 32))
+
+
+def test_the_state_of_another_window_is_refused():
+    """Fails when gates get means of more steps than there are frames: the frames would be repeated unnoticed."""
+    long, short = (models.streaming(build(window=window)) for window in (16, 8))
+    _, state = stream(long, torch.randn(1, 3, 8, 32, 32), block=8)
+    with pytest.raises(ValueError, match=r"with this window, got means over 8 steps in place of 4"):
+        short(torch.randn(1, 3, 8, 32, 32), state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_stream_stays_in_its_type(dtype):
+    """Fails when zeros of the past, or no logits, are float32: what they are joined with would change its type."""
+    network = models.streaming(build(window=8).to(dtype))
+    found, state = stream(network, torch.randn(1, 3, 16, 32, 32).to(dtype))
+    assert {value.dtype for value in (*found, *state.values())} == {dtype}
+
+
+def test_the_network_itself_stays_as_it_was_and_says_the_window():
+    """Fails when the layers are replaced in the network that is given, or its clips do not say the window."""
+    network = models.s3dg(5, depth_multiplier=0.125, min_depth=8).eval()
+    network.input_spec = replace(network.input_spec, frames=16)
+    clip = torch.randn(1, 3, 16, 32, 32)
+    with torch.no_grad():
+        before = network(clip)
+        student = models.causal(network)
+        assert torch.equal(network(clip), before)
+    assert student.config["window"] == 16
+    student.get_submodule("conv_1a.conv").weight.data.zero_()
+    assert network.get_submodule("conv_1a.conv").weight.abs().sum() > 0
 
 
 def test_a_saved_network_stays_causal(tmp_path):
