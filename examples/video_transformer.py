@@ -116,5 +116,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         try:
             main(options, folder)
-        except (OSError, ValueError) as error:
-            raise SystemExit(f"video_transformer.py: {error}") from None
+        except (OSError, ValueError, KeyboardInterrupt) as error:
+            raise SystemExit(f"video_transformer.py: {str(error) or 'stopped by Ctrl-C'}") from None

@@ -75,7 +75,9 @@ def _resumable(run: Run) -> Run:
         except ExtractionError as error:
             print(f"stopped: {printable(error)}. {CONTINUE}", file=sys.stderr)
             return STOPPED
-        except ValueError as error:
+        except BrokenPipeError:  # of the reader of what is printed
+            raise
+        except (ValueError, OSError) as error:
             print(f"error: {printable(error, keep=LINES)}", file=sys.stderr)  # of a list: a line a row
             return USAGE
         except KeyboardInterrupt:

@@ -130,6 +130,16 @@ def test_it_continues_and_lists_what_is_bad(tmp_path, videos, capsys):
     assert "stride is 8 there, 4 here" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["--weights", "--flow-weights"])
+def test_weights_that_are_not_there_are_one_line(tmp_path, videos, capsys, flag):
+    """Fails when the error of the file comes with a traceback."""
+    file = weights(tmp_path / "rgb.safetensors")
+    command = ["features", str(videos), str(tmp_path / "out"), "--weights", str(file), flag, str(tmp_path / "gone")]
+    assert main(command) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'gone'}: no such file\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_repaired_video_is_tried_again_and_a_name_too_long_fails_alone(tmp_path, videos):
     """Fails when a mark does not say of which file it is, or a name too long for its mark reaches the disk."""
     file, bad = weights(tmp_path / "rgb.safetensors"), videos / "bad.mp4"
