@@ -177,7 +177,14 @@ def render(result: dict[str, Any]) -> str:
         f"Scale {result['scale']}: points of top-1 between two runs of one seed that differ in rounding only "
         f"({kinds}, against one thread with {next(iter(result['runs'][AS_MEASURED].values()))['cpu_capability']})."
     )
-    return "\n".join([text, "", *markdown.table(head, cells), ""])
+    gains = [
+        one["top1"]["D3D, RGB"] - one["top1"]["S3D-G, RGB"] for of in result["runs"].values() for one in of.values()
+    ]
+    above = (
+        f"D3D is above S3D-G on RGB in {sum(gain > 0 for gain in gains)} of {len(gains)} runs "
+        f"({len(result['runs'][AS_MEASURED])} seeds), by {min(gains):.1f} to {max(gains):.1f} points."
+    )
+    return "\n".join([text, "", *markdown.table(head, cells), "", above, ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
