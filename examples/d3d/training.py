@@ -55,21 +55,15 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     """
     # One Accelerator serves all trainings; the parts of a batch are counted anew.
     accelerator.gradient_accumulation_steps, accelerator.step = training.accumulate, 0
-    bare = training.model
-    for module in bare.modules() if training.channels_last else ():
-        if isinstance(module, nn.Conv3d):
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
-    if training.compile:
-        bare.compile()  # in place: the names of its weights stay, and so do checkpoints
+    bare = _as_asked(training)
     model, optimizer = accelerator.prepare(bare, make_optimizer(bare, training.optimizer))
     average = _average(bare, training.optimizer.average)
+    learned = {"model": bare, "optimizer": optimizer} | ({"average": average} if average else {})
     checkpoints = Checkpoints(training.folder / "checkpoints")
     first, state = checkpoints.load() or (0, {})
     if state:
-        bare.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        if average:
-            average.load_state_dict(state["average"])
+        for name, one in learned.items():
+            one.load_state_dict(state[name])
         accelerator.print(f"{training.name}: continuing at step {first}")
     steps, file = training.optimizer.steps, training.folder / "log.jsonl"
     log = StepLog(file if accelerator.is_main_process else None, first)
@@ -80,8 +74,7 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
 
     def save(done: int) -> None:
         if accelerator.is_main_process:
-            states = {"model": bare, "optimizer": optimizer} | ({"average": average} if average else {})
-            checkpoints.save(done, {name: one.state_dict() for name, one in states.items()})
+            checkpoints.save(done, {name: one.state_dict() for name, one in learned.items()})
 
     with StopRequest() as stop, bar, Watchdog(training.step_deadline, sys.__stderr__) as dog:
         for step, values, taken in _steps(training, model, optimizer, accelerator, first, finite, save):
@@ -110,6 +103,16 @@ def fit(training: Training, accelerator: Accelerator) -> Any:
     if average:
         trained.load_state_dict(average.module.state_dict())
     return trained
+
+
+def _as_asked(training: Training) -> nn.Module:
+    """Return the model in the memory format of the settings, and compiled where they say so."""
+    for module in training.model.modules() if training.channels_last else ():
+        if isinstance(module, nn.Conv3d):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
+    if training.compile:
+        training.model.compile()  # in place: the names of its weights stay, and so do checkpoints
+    return training.model
 
 
 def _measured(training: Training, network: nn.Module, done: int) -> dict[str, float]:
