@@ -31,7 +31,9 @@ def one(seed: int, clips: int, steps: int, tested: int) -> dict[str, Any]:
     cosine, rows = features.compare(clips, steps, tested=tested, seed=seed)
     accuracy, cost = ({name: values[i] for name, values in rows.items()} for i in (0, 1))
     ratios = {name: {"accuracy": accuracy[name] / accuracy[WITH], "cost": cost[name] / cost[WITH]} for name in rows}
-    return {"seed": seed, "cosine": cosine, "accuracy": accuracy, "ratio": ratios}
+    seconds = features.FRAMES / features.FPS
+    real_time = {name: one / seconds for name, one in cost.items()}
+    return {"seed": seed, "cosine": cosine, "accuracy": accuracy, "ratio": ratios, "real_time": real_time}
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -40,8 +42,9 @@ def markdown(result: dict[str, Any]) -> str:
     rows = []
     for name in seeds[0]["accuracy"]:
         shares, costs = ([one["ratio"][name][key] for one in seeds] for key in ("accuracy", "cost"))
-        rates = [one["accuracy"][name] for one in seeds]
-        rows.append([name.replace("rgb", "RGB"), f"{_spread(rates, 1)} %", _spread(shares, 3), _spread(costs, 3)])
+        rates, times = ([one[key][name] for one in seeds] for key in ("accuracy", "real_time"))
+        cells = [f"{_spread(rates, 1)} %", _spread(shares, 3), _spread(costs, 3), _spread(times, 4)]
+        rows.append([name.replace("rgb", "RGB"), *cells])
     cosine = _spread([one["cosine"] for one in seeds], 3)
     about = (
         f"Mean ± standard error over {len(seeds)} seeds. Asked of RGB + flow-free: accuracy at least "
@@ -50,7 +53,13 @@ def markdown(result: dict[str, Any]) -> str:
         f"{result['tested']} to test, {result['steps']} steps; the cost is processor time, TV-L1 included. "
         f"{result['hardware']}, one thread for each seed."
     )
-    heads = ["features", "linear probe", "accuracy, RGB + flow = 1", "cost of a clip, RGB + flow = 1"]
+    heads = [
+        "features",
+        "linear probe",
+        "accuracy, RGB + flow = 1",
+        "cost of a clip, RGB + flow = 1",
+        "times real time",
+    ]
     return "\n".join([*table(heads, rows), "", about, ""])
 
 
