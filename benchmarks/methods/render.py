@@ -5,6 +5,11 @@ python -m benchmarks.methods.render
 
 from __future__ import annotations
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
