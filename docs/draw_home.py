@@ -11,6 +11,7 @@ import base64
 import tempfile
 from pathlib import Path
 
+from draw_rooms import DARK
 from torch import Tensor
 from torchvision.io import encode_jpeg
 
@@ -70,7 +71,8 @@ def draw() -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto">'
         '<path d="M0 0 L8 4 L0 8 z" fill="#546e7a"/></marker></defs>',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+        DARK,
+        f'<rect class="ground" width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
     ]
     for place, pictures in zip(ROWS, frames(), strict=True):
         lines += row(*place, pictures)

@@ -18,6 +18,8 @@ PICTURE = ROOT / "docs" / "img" / "rooms.svg"
 TOP = (("benchmarks",), ("examples",))
 SIDE, WIDTH, HEIGHT, GAP_X, GAP_Y = 20, 118, 34, 90, 34
 PAGE = 900
+TURNED = "filter: invert(1) hue-rotate(180deg)"  # dark for light, of the same hue; twice it is what it was
+DARK = f"<style>@media (prefers-color-scheme: dark) {{ svg, image {{ {TURNED} }} .ground {{ fill: none }} }}</style>"
 
 
 def floors() -> list[tuple[str, ...]]:
@@ -75,7 +77,8 @@ def draw() -> str:
         'font-family="sans-serif" font-size="14">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 L8 4 L0 8 z" fill="#7986cb"/></marker></defs>',
-        f'<rect width="{PAGE}" height="{height}" fill="#ffffff"/>',
+        DARK,
+        f'<rect class="ground" width="{PAGE}" height="{height}" fill="#ffffff"/>',
     ]
     for above, under in sorted(needed(arrows(set(place)))):
         (x1, y1), (x2, y2) = place[above], place[under]
