@@ -200,6 +200,7 @@ GOOD = st.tuples(*(st.tuples(st.just(path), st.integers(0, 9).map(str)) for path
 @given(st.one_of(ROWS, GOOD))
 @pytest.mark.faults
 @pytest.mark.reliability("B9")
+@pytest.mark.filterwarnings("ignore:.*never 0")
 def test_any_csv_is_a_manifest_or_one_report(tmp_path_factory, rows):
     """Fails when `_labels` takes every number for class 0."""
     folder = tmp_path_factory.mktemp("csv")
