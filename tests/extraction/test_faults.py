@@ -207,6 +207,8 @@ def test_a_worker_killed_by_chance_costs_no_clip(tmp_path: Path) -> None:
 
 
 def test_workers_that_cannot_start_stop_the_job(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Fails when `_Child` hands on the error of its pool."""
+
     class Unknown(Fake):
         def __reduce__(self) -> object:
             return eval, ("1 / 0",)
@@ -218,6 +220,7 @@ def test_workers_that_cannot_start_stop_the_job(tmp_path: Path, capfd: pytest.Ca
 
 
 def test_ctrl_c_ends_parent_and_workers_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+    """Fails when `processes` does not stop its workers, or they get the SIGINT of their group."""
     videos, log = tmp_path / "videos", tmp_path / "log"
     rows = clips(videos, 4)
     job = start(videos, tmp_path / "flow", workers=2, log=str(log), bad={20: "hang"})
