@@ -34,11 +34,16 @@ lint: $(VENV)/.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-pages: $(VENV)/.stamp  ## the Python blocks of the pages in fresh environments, with the core and with [video]
+test-pages: $(VENV)/.stamp  ## the Python blocks of the pages in fresh environments, with the core and with [video]; commands with [d3d]
 	set -e; for extra in core video; do folder=$$(mktemp -d); $(PYTHON) -m venv $$folder; \
 	  env -u UV_FIND_LINKS VIRTUAL_ENV=$$folder $(BIN)/uv pip install --quiet -c requirements/constraints.txt \
 	    -e $$([ $$extra = core ] && echo . || echo ".[$$extra]"); \
 	  $$folder/bin/python tests/docs/run_blocks.py $$extra; rm -r $$folder; done
+	set -e; folder=$$(mktemp -d); $(PYTHON) -m venv $$folder; \
+	  env -u UV_FIND_LINKS VIRTUAL_ENV=$$folder $(BIN)/uv pip install --quiet -c requirements/constraints.txt \
+	    -e ".[d3d]" scikit-learn pytest pytest-timeout; \
+	  $$folder/bin/python -m pytest -p no:cacheprovider tests/docs/test_commands.py; \
+	  $$folder/bin/python examples/logit_distillation.py; rm -r $$folder
 
 floors: $(VENV)/.stamp  ## the oldest and the newest versions that pyproject.toml allows, in fresh environments; before a release
 	set -e; for which in oldest newest; do env -u UV_FIND_LINKS $(BIN)/python tests/release/floors.py $$which; done

@@ -8,6 +8,16 @@ Clips of a class and steps were chosen on a validation split of seed 0, on which
 from __future__ import annotations
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3], help="of networks and clips")
+    parser.add_argument("--workers", type=int, default=1, help="seeds at a time")
+    parser.add_argument("--clips", type=int, default=150, help="of each class, for training")
+    parser.add_argument("--steps", type=int, default=400, help="of a training")
+    parser.add_argument("--tested", type=int, default=100, help="clips of each class")
+    options = parser.parse_args()
+
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -20,7 +30,6 @@ from benchmarks import record
 from benchmarks.markdown import table
 from examples import features
 
-CLIPS, STEPS, TESTED = 150, 400, 100  # clips of each class
 FREE, WITH = "rgb + flow-free", "rgb + flow"
 LIMITS = {"accuracy": 0.95, "cost": 1 / 3}
 
@@ -68,15 +77,8 @@ def _spread(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f} ± {error:.{digits}f}"
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
-    parser.add_argument("--workers", type=int, default=1, help="seeds at a time")
-    parser.add_argument("--clips", type=int, default=CLIPS, help="of each class, for training")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--tested", type=int, default=TESTED, help="clips of each class")
-    options = parser.parse_args()
     setting = {"clips": options.clips, "steps": options.steps, "tested": options.tested}
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         seeds = list(pool.map(partial(one, **setting), options.seeds))
@@ -84,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kdvideo import training
 from kdvideo.files import write_atomic
 
 FOLDER = Path(__file__).parent / "results"
@@ -57,4 +56,6 @@ def write_run(module: str, result: dict[str, Any], render: Render) -> None:
 
 def environment(command: str, threads: int) -> dict[str, Any]:
     """Describe this process, with the versions of everything that a benchmark may measure."""
+    from kdvideo import training  # not at the head: tables are rendered, and flags read, without torch
+
     return training.environment(command, threads=threads, packages=PACKAGES)

@@ -5,6 +5,7 @@ python -m benchmarks.summary
 
 from __future__ import annotations
 
+import argparse
 import json
 from typing import Any
 
@@ -90,4 +91,5 @@ def _read(name: str) -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     print(*table(), sep="\n")

@@ -1,4 +1,4 @@
-"""Make the pages of the API complete: a table of their names at the head, and links to Python and torch.
+"""Make the pages of the API complete: a table of their names at the head, equations, and links to Python and torch.
 
 A hook of mkdocs. The inventories of torch and Python would be downloads; this one has the names of our signatures.
 """
@@ -12,8 +12,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from markdown.extensions.toc import slugify
 from mkdocs.plugins import event_priority
 
+DOCS = Path(__file__).parent
 ENTRY = re.compile(r"^::: (\S+)$", re.M)
 # A function under the name of the file that it is in is entered under its full path, and found under the public one.
 PUBLIC = {
@@ -61,9 +63,9 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Put the table of the names of a page under its introduction, and anchors of public names before entries."""
     if not page.file.src_uri.startswith("api/"):
         return markdown
-    rows = [f"| [`{path.rpartition('.')[2]}`][{path}] | {_summary(path)} |" for path in ENTRY.findall(markdown)]
-    table = "\n".join(["| name | what it is or does |", "|---|---|", *rows])
-    markdown = ENTRY.sub(_anchored, markdown)
+    table = "\n".join(["| name | what it is or does |", "|---|---|", *_rows(ENTRY.findall(markdown))])
+    cards = _cards()
+    markdown = ENTRY.sub(lambda entry: _anchored(entry) + cards.get(entry[1], ""), markdown)
     return re.sub(r"(?=^## |^::: |^\[\]\(\))", lambda _: f"{table}\n\n", markdown, count=1, flags=re.M)
 
 
@@ -75,6 +77,29 @@ def public_of(path: str) -> str:
 def _anchored(entry: re.Match[str]) -> str:
     public = public_of(entry[1])
     return f"[](){{#{public}}}\n\n{entry[0]}" if public != entry[1] else entry[0]
+
+
+def _rows(paths: list[str]) -> list[str]:
+    """The lines of the table; a loss object that only says of which function it is has one line with it."""
+    about = {path: _summary(path) for path in paths}
+    functions = {path.rpartition(".")[2]: path for path in paths}
+    named = {path: re.match(r"Loss object for `(\w+)`", text) for path, text in about.items()}
+    objects = {functions[of[1]]: path for path, of in named.items() if of and of[1] in functions}
+    shown = {path: [objects.get(path), path] for path in paths if path not in objects.values()}
+    links = {path: [f"[`{one.rpartition('.')[2]}`][{one}]" for one in of if one] for path, of in shown.items()}
+    return [f"| {', '.join(of)} | {about[path]} |" for path, of in links.items()]
+
+
+def _cards() -> dict[str, str]:
+    """Loss -> its equation and the place of its card, from the pages of the methods."""
+    found = {}
+    for page in (DOCS / "losses.md", *(DOCS / "methods").glob("*.md")):
+        for title, card in re.findall(r"^### ([^\n]+)\n(.*?)(?=^##|\Z)", page.read_text(encoding="utf-8"), re.M | re.S):
+            if equation := re.search(r"^- \*\*Equation:\*\* (.*?)(?=\n- )", card, re.M | re.S):
+                text = f"{' '.join(equation[1].split())} ([card](../{page.relative_to(DOCS)}#{slugify(title, '-')}))"
+                for path in re.findall(r"losses\.md#(kdvideo\.\w+)\)", card):
+                    found[path] = f"\n\n**Equation:** {text}\n"
+    return found
 
 
 def _summary(path: str) -> str:

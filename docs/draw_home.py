@@ -11,6 +11,7 @@ import base64
 import tempfile
 from pathlib import Path
 
+from draw_rooms import DARK
 from torch import Tensor
 from torchvision.io import encode_jpeg
 
@@ -42,11 +43,9 @@ def embedded(picture: Tensor, x: int, y: int) -> str:
     return f'<image x="{x}" y="{y}" width="{SIDE}" height="{SIDE}" href="data:image/jpeg;base64,{code}"/>'
 
 
-def row(y: int, sees: str, who: str, fill: str, stroke: str, pictures: Tensor) -> list[str]:
-    """Draw one network: what it sees, the box, and its logits as bars."""
-    lines = [embedded(picture, 10 + 34 * k, y - 24 + 6 * k) for k, picture in enumerate(pictures)]
-    lines.append(text(94, y - 34, sees, stroke, "middle"))
-    lines.append(arrow(190, y + 36, 238, y + 36))
+def row(y: int, sees: str, who: str, fill: str, stroke: str) -> list[str]:
+    """Draw one network: the name of what it sees, the box, and its logits as bars."""
+    lines = [text(94, y - 34, sees, stroke, "middle"), arrow(190, y + 36, 238, y + 36)]
     box = f'<rect x="240" y="{y}" width="150" height="72" rx="8" fill="{fill}" stroke="{stroke}" stroke-width="2"/>'
     lines += [box, text(315, y + 42, who, stroke, "middle"), arrow(390, y + 36, 438, y + 36)]
     for k, value in enumerate((12, 26, 58, 20, 8)):
@@ -70,16 +69,19 @@ def draw() -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" orient="auto">'
         '<path d="M0 0 L8 4 L0 8 z" fill="#546e7a"/></marker></defs>',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+        f'{DARK}<g class="drawn"><rect class="ground" width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
     ]
-    for place, pictures in zip(ROWS, frames(), strict=True):
-        lines += row(*place, pictures)
+    for place in ROWS:
+        lines += row(*place)
     lines += [arrow(545, 260, 610, 200), arrow(545, 106, 610, 150)]
     lines.append('<rect x="612" y="146" width="138" height="60" rx="8" fill="#f1f8e9" stroke="#33691e"/>')
     lines += [
         text(681, 170, "λ ‖s − t‖² / K", "#33691e", "middle"),
         text(681, 193, "+ labels", "#33691e", "middle", 14),
     ]
+    lines.append("</g>")
+    for (y, *_), pictures in zip(ROWS, frames(), strict=True):
+        lines += [embedded(picture, 10 + 34 * k, y - 24 + 6 * k) for k, picture in enumerate(pictures)]
     return "\n".join([*lines, "</svg>", ""])
 
 

@@ -18,6 +18,11 @@ PICTURE = ROOT / "docs" / "img" / "rooms.svg"
 TOP = (("benchmarks",), ("examples",))
 SIDE, WIDTH, HEIGHT, GAP_X, GAP_Y = 20, 118, 34, 90, 34
 PAGE = 900
+# Dark for light, of the same hue, where the page is dark.
+DARK = (
+    "<style>@media (prefers-color-scheme: dark) "
+    "{ .drawn { filter: invert(1) hue-rotate(180deg) } .ground { fill: none } }</style>"
+)
 
 
 def floors() -> list[tuple[str, ...]]:
@@ -75,7 +80,7 @@ def draw() -> str:
         'font-family="sans-serif" font-size="14">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 L8 4 L0 8 z" fill="#7986cb"/></marker></defs>',
-        f'<rect width="{PAGE}" height="{height}" fill="#ffffff"/>',
+        f'{DARK}<g class="drawn"><rect class="ground" width="{PAGE}" height="{height}" fill="#ffffff"/>',
     ]
     for above, under in sorted(needed(arrows(set(place)))):
         (x1, y1), (x2, y2) = place[above], place[under]
@@ -90,7 +95,7 @@ def draw() -> str:
             f'<rect x="{x:g}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="6" fill="{fill}" stroke="#3f51b5"/>'
         )
         lines.append(f'<text x="{x + WIDTH / 2:g}" y="{y + 22:g}" text-anchor="middle" fill="#1a237e">{room}</text>')
-    return "\n".join([*lines, "</svg>", ""])
+    return "\n".join([*lines, "</g></svg>", ""])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import argparse
 
 if __name__ == "__main__":  # before the imports, which take seconds
     parser = argparse.ArgumentParser(description="Distill with Accelerate.")
-    parser.add_argument("--mixed-precision", choices=("no", "bf16"), default="no")
+    parser.add_argument("--mixed-precision", choices=("no", "bf16"), default="no", help="of the forward passes")
     parser.add_argument("--accumulate", type=int, default=1, help="parts in which a batch comes")
     options = parser.parse_args()
 

@@ -12,6 +12,11 @@ On these images the generations gain nothing over the first, and the script says
 Furlanello, Lipton, Tschannen, Itti, Anandkumar, "Born-Again Neural Networks", 2018, arXiv 1805.04770.
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 from statistics import mean, stdev
 
 import torch

@@ -13,6 +13,11 @@ Settings were chosen on digits that are not tested on.
 Yang, An, Huang et al., "CLIP-KD: An Empirical Study of CLIP Model Distillation", 2024, arXiv 2307.12732.
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 from statistics import mean, stdev
 from typing import Any
 
@@ -23,11 +28,10 @@ from torch.nn import functional as F
 
 import kdvideo as kd
 
-SEEDS, STEPS = (0, 1, 2), 200
+SEEDS, STEPS, TEMPERATURE = (0, 1, 2), 200, 0.1
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEXTS = [f"{left} {right}".rjust(11) for left in WORDS for right in WORDS]
 CAPTIONS = torch.tensor([list(text.encode()) for text in TEXTS])
-TEMPERATURE = 0.1
 FEW, MANY, TEST = 150, 2000, 500  # pairs
 TRAIN_DIGITS, TEST_DIGITS = slice(0, 1000), slice(1300, None)
 

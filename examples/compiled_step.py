@@ -13,7 +13,7 @@ import argparse
 
 if __name__ == "__main__":  # before the imports, which take seconds
     parser = argparse.ArgumentParser(description="Compile the step of distillation.")
-    parser.add_argument("--backend", choices=("aot_eager", "inductor"), default="aot_eager")
+    parser.add_argument("--backend", choices=("aot_eager", "inductor"), default="aot_eager", help="of torch.compile")
     options = parser.parse_args()
 
 import copy

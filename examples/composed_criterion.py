@@ -8,6 +8,11 @@ step: here a rises from 0 over the first 100 steps, b falls to 0 along half a co
     python examples/composed_criterion.py      # needs scikit-learn, which brings the images
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn

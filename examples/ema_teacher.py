@@ -15,6 +15,11 @@ chosen on images that are not tested on.
 Tarvainen, Valpola, "Mean teachers are better role models", 2017, arXiv 1703.01780.
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 from statistics import mean, stdev
 
 import torch

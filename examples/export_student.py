@@ -6,6 +6,11 @@ A fresh process then loads them without kdvideo, and a program made by torch.exp
     python examples/export_student.py      # writes student.safetensors and student.pt2
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import inspect
 import subprocess
 import sys

@@ -8,6 +8,11 @@ differ, a projector maps the student's feature f_s to the teacher's space; it is
     python examples/feature_distillation.py      # needs scikit-learn, which brings the images
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn

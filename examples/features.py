@@ -16,7 +16,7 @@ import argparse
 if __name__ == "__main__":  # before the imports, which take seconds
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=40, help="of each class, for training")
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=150, help="of a training")
     options = parser.parse_args()
     if min(options.clips, options.steps) < 1:
         parser.error("--clips and --steps must be at least 1")

@@ -10,6 +10,11 @@ Needs scikit-learn, which brings the images. (Accelerate takes FSDP2 on GPUs: `a
 --fsdp_version 2 examples/accelerate_loop.py`; on a CPU it silently runs DDP, which is why this script does without.)
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import os
 import tempfile
 from pathlib import Path

@@ -11,6 +11,11 @@ Texts differ in length. The Trainer adds up the losses of an accumulated batch a
     python examples/hf_trainer.py      # needs transformers and accelerate; the texts are Python's own documentation
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import tempfile
 from pydoc_data.topics import topics
 from typing import Any

@@ -12,6 +12,11 @@ on.
     python examples/language_model.py      # needs torch only; the text is Python's own documentation
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 from pydoc_data.topics import topics
 from statistics import mean, stdev
 

@@ -7,6 +7,11 @@ Trainer resumes from the checkpoint of the first.
     python examples/lightning_module.py      # needs lightning, and scikit-learn, which brings the images
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import logging
 import tempfile
 import warnings

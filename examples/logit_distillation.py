@@ -10,6 +10,11 @@ benchmark: with 1000 labels for the student nothing is gained, and settings were
     python examples/logit_distillation.py      # needs scikit-learn, which brings the images
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 from statistics import mean, stdev
 
 import torch

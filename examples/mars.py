@@ -13,6 +13,11 @@ seeds.
 Crasto, Weinzaepfel, Alahari, Schmid, "MARS: Motion-Augmented RGB Stream for Action Recognition", CVPR 2019.
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import math
 from statistics import mean, stdev
 

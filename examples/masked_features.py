@@ -11,18 +11,22 @@ Li et al., "Unmasked Teacher", ICCV 2023, whose visible tokens are those that th
 are random. Wang et al., "Masked Video Distillation", CVPR 2023.
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import kdvideo as kd
 
-FRAMES, SIZE, CLASSES = 4, 32, 4  # a square that moves right, left, down or up
-TOKENS, VISIBLE = 2 * 4 * 4, 8  # of 2 frames and 8 x 8 pixels each
+FRAMES, SIZE, CLASSES, TOKENS, VISIBLE, CUBE = 4, 32, 4, 2 * 4 * 4, 8, (2, 8, 8)  # a token is a cube of the clip
 
 
 def clips(count: int) -> tuple[Tensor, Tensor]:
-    """Draw clips (B, 3, T, H, W) of a moving square, and labels (B)."""
+    """Draw clips (B, 3, T, H, W) of a square that moves right, left, down or up, and labels (B)."""
     labels, step = torch.randint(CLASSES, (count,)), torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1]])
     place = torch.randint(SIZE, (count, 1, 1, 2)) + step[labels][:, None, None] * torch.arange(FRAMES)[:, None, None]
     x, y = ((torch.arange(SIZE)[:, None] - place) % SIZE < 10).float().unbind(-1)  # (B, T, SIZE) each
@@ -36,9 +40,9 @@ def blocks(width: int, depth: int) -> nn.TransformerEncoder:
     return nn.TransformerEncoder(block, depth, nn.LayerNorm(width), enable_nested_tensor=False)
 
 
-def at(tokens: Tensor, places: Tensor) -> Tensor:
-    """Return the tokens (B, V, C) at places (B, V)."""
-    return tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[2]))
+def at(tokens: Tensor, places: Tensor | None) -> Tensor:
+    """Return the tokens (B, V, C) at places (B, V), or all of them."""
+    return tokens if places is None else tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[2]))
 
 
 class VideoTransformer(nn.Module):
@@ -46,15 +50,13 @@ class VideoTransformer(nn.Module):
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
-        self.embed = nn.Conv3d(3, width, (2, 8, 8), stride=(2, 8, 8))
-        self.place = nn.Parameter(0.1 * torch.randn(TOKENS, width))
+        self.embed, self.place = nn.Conv3d(3, width, CUBE, CUBE), nn.Parameter(0.1 * torch.randn(TOKENS, width))
         self.tokens, self.proj = blocks(width, depth), nn.Linear(width, CLASSES)
 
     def forward(self, clip: Tensor, visible: Tensor | None = None) -> Tensor:
         """Return logits (B, K)."""
         tokens = self.embed(clip).flatten(2).mT + self.place
-        logits: Tensor = self.proj(self.tokens(tokens if visible is None else at(tokens, visible)).mean(1))
-        return logits
+        return self.proj(self.tokens(at(tokens, visible)).mean(1))  # type: ignore[no-any-return]
 
 
 class Decoder(nn.Module):
@@ -68,8 +70,7 @@ class Decoder(nn.Module):
     def forward(self, tokens: Tensor, visible: Tensor) -> Tensor:
         """Return tokens (B, N, C of the teacher)."""
         filled = self.hidden.expand(len(tokens), TOKENS, -1).scatter(1, visible[..., None].expand_as(tokens), tokens)
-        decoded: Tensor = self.proj(self.body(filled + self.place))
-        return decoded
+        return self.proj(self.body(filled + self.place))  # type: ignore[no-any-return]
 
 
 def follow(network: nn.Module, teacher: kd.Teacher, head: nn.Linear | Decoder) -> None:
@@ -78,13 +79,12 @@ def follow(network: nn.Module, teacher: kd.Teacher, head: nn.Linear | Decoder) -
     optimizer = torch.optim.AdamW([*network.parameters(), *head.parameters()], lr=2e-3)
     for _ in range(150):
         (batch, _), visible = clips(32), torch.rand(32, TOKENS).argsort(1)[:, :VISIBLE]
-        s, target = (one.features["tokens"] for one in (student(batch, visible), teacher(batch)))
+        s, t = (one.features["tokens"] for one in (student(batch, visible), teacher(batch)))
         if isinstance(head, Decoder):
             hidden = torch.ones(32, TOKENS, dtype=torch.bool).scatter(1, visible, False)
-            target = F.layer_norm(target, target.shape[2:])
-            loss = kd.functional.feature_mse(head(s, visible), target, dim=-1, mask=hidden)
+            loss = kd.functional.feature_mse(head(s, visible), F.layer_norm(t, t.shape[2:]), dim=-1, mask=hidden)
         else:
-            loss = kd.functional.feature_cosine(s, at(target, visible), dim=-1)
+            loss = kd.functional.feature_cosine(s, at(t, visible), dim=-1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -13,6 +13,11 @@ classifier is trained on them:
 Crasto, Weinzaepfel, Alahari, Schmid, "MARS: Motion-Augmented RGB Stream for Action Recognition", CVPR 2019.
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import math
 from collections.abc import Callable
 from functools import partial
@@ -25,10 +30,8 @@ from torch.nn import functional as F
 import kdvideo as kd
 from kdvideo import flow
 
-CLASSES, FRAMES, SIZE = 8, 4, 20
-TRAINING, LABELED, TEST = 256, 48, 256
-SEEDS, STEPS = (0, 1), 150
-POOLED = {"7": "pooled"}  # module path -> role
+CLASSES, FRAMES, SIZE, TRAINING, LABELED, TEST = 8, 4, 20, 256, 48, 256
+SEEDS, STEPS, POOLED = (0, 1), 150, {"7": "pooled"}  # module path -> role
 
 
 def clips(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
@@ -67,9 +70,8 @@ def fit(learning: nn.Module, loss_of: Callable[[], Tensor], steps: int) -> None:
     optimizer = torch.optim.Adam(learning.parameters())
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=6e-3, total_steps=steps)
     for _ in range(steps):
-        loss = loss_of()
         optimizer.zero_grad()
-        loss.backward()
+        loss_of().backward()
         optimizer.step()
         rate.step()
 
@@ -103,14 +105,12 @@ def main() -> None:
         flow_net, alone, taught = network(2), network(3), network(3)
         taught.load_state_dict(alone.state_dict())  # the same first weights
         fit(flow_net, partial(label_loss, flow_net, motion, labels), STEPS)
-        teacher = kd.Teacher(flow_net, POOLED)
         fit(alone, partial(label_loss, alone, rgb, labels[:LABELED]), 2 * STEPS)  # as both stages
-        fit(taught, partial(feature_loss, kd.Student(taught, POOLED), teacher, rgb, motion), STEPS)
+        fit(taught, partial(feature_loss, kd.Student(taught, POOLED), kd.Teacher(flow_net, POOLED), rgb, motion), STEPS)
         taught.eval()  # its features stay as they are
         fit(taught[-1], partial(label_loss, taught, rgb, labels[:LABELED]), STEPS)
-        rows["teacher, flow"].append(accuracy(teacher.model, test_motion, test_labels))
-        rows["student alone, RGB"].append(accuracy(alone.eval(), test_rgb, test_labels))
-        rows["student taught, RGB"].append(accuracy(taught, test_rgb, test_labels))
+        for name, net, seen in zip(rows, (flow_net, alone, taught), (test_motion, test_rgb, test_rgb), strict=True):
+            rows[name].append(accuracy(net.eval(), seen, test_labels))
     print(f"test accuracy in percent, mean ± standard deviation of {len(SEEDS)} seeds (chance: {100 / CLASSES:.1f}):")
     for name, values in rows.items():
         print(f"  {name:<20} {mean(values):5.1f} ± {stdev(values):.1f}")

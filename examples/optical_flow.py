@@ -7,7 +7,13 @@ In the picture hue is direction, saturation is speed, white is rest.
     python examples/optical_flow.py clip.mp4     # your own
 """
 
+import argparse
 import sys
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clip", nargs="?", help="a video file (default: a turning shape is drawn)")
+    options = parser.parse_args()
 
 import torch
 from PIL import Image
@@ -20,12 +26,12 @@ PICTURE = "optical_flow.png"
 COLUMNS = 6
 
 
-def read(arguments: list[str]) -> Tensor:
-    """Read up to 3 seconds of the video named on the command line, uint8 (T, 3, H, W), or draw one."""
-    if not arguments:
+def read(clip: str | None) -> Tensor:
+    """Read up to 3 seconds of a video, uint8 (T, 3, H, W), or draw one."""
+    if clip is None:
         return synthetic.render("spin", seed=0, size=96, frames=25)
     try:
-        return data.read_frames(arguments[0], end=3.0, fps=10.0, short_side=128)
+        return data.read_frames(clip, end=3.0, fps=10.0, short_side=128)
     except data.ClipError as error:
         sys.exit(f"optical_flow.py: {error}")
 
@@ -35,9 +41,9 @@ def side_by_side(pictures: Tensor) -> Tensor:
     return pictures.permute(1, 2, 0, 3).flatten(2)
 
 
-def main() -> None:
+def main(clip: str | None) -> None:
     """Print what the flow is like and write its picture."""
-    frames = read(sys.argv[1:])
+    frames = read(clip)
     if len(frames) < 2:
         sys.exit("optical_flow.py: flow needs at least 2 frames, the video has one")
     motion = flow.tvl1(frames)  # (T-1, 2, H, W), in pixels
@@ -56,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options.clip)

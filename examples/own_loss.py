@@ -10,6 +10,11 @@ A subclass of `kd.Loss` composes with `+` and `*`; a plain function of tensors d
     python examples/own_loss.py      # needs scikit-learn, which brings the images
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn

@@ -6,10 +6,19 @@ The file of `kdvideo export student.safetensors student.onnx` says how its clips
     python examples/predict_onnx.py      # first makes both with kdvideo: a network that has learned nothing, and a clip
 """
 
+import argparse
 import json
 import subprocess
 import sys
 from typing import Any
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("student", nargs="?", help="the file of kdvideo export")
+    parser.add_argument("clip", nargs="?", help="a video file")
+    options = parser.parse_args()
+    if (options.student is None) != (options.clip is None):
+        parser.error("give both files, or none: they are made then")
 
 import av
 import numpy as np
@@ -64,13 +73,11 @@ def opened(path: str) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
         sys.exit(f"predict_onnx.py: {path}: {error}")
 
 
-def main() -> None:
+def main(path: str | None, clip: str | None) -> None:
     """Print the five most probable classes."""
-    if len(sys.argv) == 1:
+    if path is None or clip is None:
+        path, clip = "student.onnx", "clip.mp4"
         subprocess.run([sys.executable, "-c", MAKE], check=True)
-    elif len(sys.argv) != 3:
-        sys.exit("usage: predict_onnx.py STUDENT.onnx VIDEO")
-    path, clip = sys.argv[1:] or ("student.onnx", "clip.mp4")
     session, about = opened(path)
     seen, classes = about["input"], about["classes"]
     size = seen.get("crop", seen["size"])
@@ -88,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options.student, options.clip)

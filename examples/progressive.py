@@ -13,6 +13,11 @@ they are matched on 1000 images, of which 100 have labels. Settings were chosen 
 Hints before labels: Romero, Ballas, Kahou et al., "FitNets: Hints for Thin Deep Nets", 2015, arXiv 1412.6550.
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 from collections.abc import Callable
 from statistics import mean, stdev
 

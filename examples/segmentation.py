@@ -13,6 +13,11 @@ Settings were chosen on digits that are not tested on.
 CWD: Shu, Liu, Gao, Yan, Shen, "Channel-Wise Knowledge Distillation for Dense Prediction", 2021, arXiv 2011.13256.
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 from statistics import mean, stdev
 
 import torch

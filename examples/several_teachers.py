@@ -14,6 +14,11 @@ teachers by their errors.
     python examples/several_teachers.py      # needs scikit-learn, which brings the images
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 

@@ -12,6 +12,11 @@ After Aytar, Vondrick, Torralba, "SoundNet: Learning Sound Representations from 
 arXiv:1610.09001, where the teacher sees and the student hears.
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import tempfile
 from pathlib import Path
 from statistics import mean
@@ -29,14 +34,12 @@ from kdvideo.data import AudioSpectrogram, PairedClips, from_folder
 PITCHES = (400, 700, 1200, 2000)  # Hz, of right, left, down, up
 DRIFTS = ((1, 0), (-1, 0), (0, 1), (0, -1))  # pixels a frame
 FRAMES, SIZE, FPS, RATE = 5, 24, 10, 8000
-TRAINING, LABELED, TEST = 256, 16, 144
-STEPS, SEEDS = 150, (0, 1)
+TRAINING, LABELED, TEST, STEPS, SEEDS = 256, 16, 144, 150, (0, 1)
 
 
 def write_clip(path: Path, label: int, rng: np.random.Generator) -> None:
     """Write a texture that drifts as its class, and a noisy tone of its class."""
-    texture = rng.uniform(90, 165, (64, 64))
-    x, y = DRIFTS[label]
+    texture, (x, y) = rng.uniform(90, 165, (64, 64)), DRIFTS[label]
     tone = np.sin(2 * np.pi * PITCHES[label] * np.arange(FRAMES * RATE // FPS) / RATE + rng.uniform(0, 6))
     sound = 0.2 * tone + 0.1 * rng.standard_normal(tone.shape)
     with av.open(path, "w") as container:
@@ -106,11 +109,9 @@ def main() -> None:
         bands = FRAMES * 24
         hearing = nn.Sequential(nn.Flatten(), nn.LayerNorm(bands), nn.Linear(bands, 32), nn.ReLU(), nn.Linear(32, 4))
         teacher = train(hearing, training, "sound")
-        alone = train(seeing(), training, "rgb")
-        taught = train(seeing(), training, "rgb", kd.Teacher(teacher))
+        alone, taught = train(seeing(), training, "rgb"), train(seeing(), training, "rgb", kd.Teacher(teacher))
         for name, net, stream in zip(found, (teacher, alone, taught), ("sound", "rgb", "rgb"), strict=True):
-            right = net(test[stream]).argmax(1) == test["label"]
-            found[name].append(100 * float(right.float().mean()))
+            found[name].append(100 * float((net(test[stream]).argmax(1) == test["label"]).float().mean()))
     for name, values in found.items():
         print(f"{name:<20} {mean(values):5.1f} %  ({', '.join(f'{one:.1f}' for one in values)})")
 

@@ -6,6 +6,11 @@ here on the teacher's logits alone. `models.streaming` runs it frame by frame wi
     python examples/streaming.py
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -13,8 +13,8 @@ import sys
 
 if __name__ == "__main__":  # before the imports, which take seconds
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("weights", nargs="?")
-    parser.add_argument("source", nargs="?")
+    parser.add_argument("weights", nargs="?", help="of a streaming network (default: a fresh one is made)")
+    parser.add_argument("source", nargs="?", help="a video file, or a device (default: a file is made)")
     parser.add_argument("--format", help="of a device, such as v4l2 or avfoundation")
     parser.add_argument("--out", help="a video to draw the top classes into")
     options = parser.parse_args()

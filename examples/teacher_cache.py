@@ -10,6 +10,11 @@ augmentation; a cache knows by its fingerprint whose outputs it holds, and is re
     python examples/teacher_cache.py      # needs scikit-learn, which brings the images
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import tempfile
 from collections.abc import Callable
 

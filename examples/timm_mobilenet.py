@@ -10,6 +10,11 @@ Real images of digits, 8x8 enlarged to 16x16; nothing is downloaded: both networ
     python examples/timm_mobilenet.py      # needs timm, and scikit-learn, which brings the images
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 from statistics import mean, stdev
 from typing import Any
 

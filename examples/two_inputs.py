@@ -10,6 +10,11 @@ for the student, as in `logit_distillation.py`; settings were chosen on the clip
     python examples/two_inputs.py
 """
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import math
 from statistics import mean, stdev
 

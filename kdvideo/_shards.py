@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from kdvideo.files import write_atomic
+from kdvideo.files import check_regular, write_atomic
 
 SUFFIX = ".safetensors"
 BITS = 32  # a key is the clip's number and the view, a place the file's number and the row: 32 bits each
@@ -103,6 +103,7 @@ class Shard:
 def open_shard(path: Path) -> tuple[Shard, list[str], Tensor]:
     """Open a file and return it with the clip and the view of each row; ValueError names it where it is damaged."""
     try:
+        check_regular(path)
         file: Any = safe_open(path, framework="pt")
         fingerprint = dict(json.loads(file.metadata()[_FINGERPRINT]))
         ids, views = json.loads(tensor_bytes(file.get_tensor(_CLIP))), file.get_tensor(_VIEW)

@@ -5,6 +5,11 @@ python -m benchmarks.methods.render
 
 from __future__ import annotations
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,6 +29,12 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 LEFT_END = -12.0
+TITLES = {
+    "images": "images",
+    "video": "flow to RGB",
+    "cnn_to_vit": "convolutional network to transformer",
+    "vit_to_cnn": "transformer to convolutional network",
+}
 PICTURE = Path(__file__).parents[2] / "docs" / "img" / "ranking.png"
 
 
@@ -117,9 +128,10 @@ def _list(seeds: Iterable[int]) -> str:
 
 
 def draw(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Draw the gain of every method over the student alone, with its interval, a column for each pair."""
-    figure, axes = plt.subplots(1, len(records), figsize=(4.2 * len(records), 9.5), squeeze=False)
-    for axis, (pair, known) in zip(axes[0], records.items(), strict=True):
+    """Draw the gain of every method over the student alone, with its interval, two pairs a line."""
+    lines = -(-len(records) // 2)
+    figure, axes = plt.subplots(lines, 2, figsize=(9, 8 * lines), squeeze=False)
+    for axis, (pair, known) in zip(axes.flat, records.items(), strict=False):
         found = comparisons(known)
         gains = sorted((one for (_, other), one in found.items() if other == ALONE), key=lambda one: one.mean)
         errors = [[one.mean - (one.low or 0.0) for one in gains], [(one.high or 0.0) - one.mean for one in gains]]
@@ -129,9 +141,9 @@ def draw(records: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         axis.barh([one.first for one in gains], means, color=colors, alpha=0.6)
         axis.errorbar(means, range(len(gains)), xerr=errors, fmt="none", ecolor="black", elinewidth=0.8, capsize=2)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=pair, xlabel="points over the student alone", ylim=(-0.7, len(gains) - 0.3))
+        axis.set(title=TITLES[pair], xlabel="points over the student alone", ylim=(-0.7, len(gains) - 0.3))
         axis.set_xlim(left=max(LEFT_END, axis.get_xlim()[0]))  # a collapse would leave no room for the others
-        axis.tick_params(axis="y", labelsize=7)
+        axis.tick_params(axis="y", labelsize=8)
         axis.grid(axis="x", alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()

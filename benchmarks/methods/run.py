@@ -13,7 +13,11 @@ continues what was stopped.
 
 from __future__ import annotations
 
-import argparse
+from benchmarks.methods.command import DEVELOPMENT_SEEDS, arguments
+
+if __name__ == "__main__":
+    arguments()  # --help and wrong flags end here, before the imports take their seconds
+
 import inspect
 import json
 import statistics
@@ -34,7 +38,6 @@ from kdvideo.files import write_atomic
 from kdvideo.training import settings_hash
 
 VERSION = 1  # of what a run computes: raise it with every change that the configuration does not show
-DEVELOPMENT_SEEDS = (100, 101)
 FACTORS = (0.3, 1.0, 3.0, 10.0)
 BEYOND = 3
 
@@ -178,27 +181,15 @@ def rank(pair: Pair, names: Sequence[str], seeds: Sequence[int], folder: Path, r
     }
 
 
-def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)), help="at least two")
-    parser.add_argument("--rounds", type=int, default=15, help="of the timing of steps")
-    parser.add_argument("--folder", type=Path, default=Path("runs/ranking"), help="of the single runs")
-    options = parser.parse_args(given)
-    if set(options.seeds) & set(DEVELOPMENT_SEEDS) or len(set(options.seeds)) < 2:
-        parser.error(f"--seeds must be at least two, none of {DEVELOPMENT_SEEDS}, on which weights are tuned")
-    return options
-
-
 def main(given: Sequence[str] | None = None) -> None:
     """Measure, print and record."""
     options = arguments(given)
+    if unknown := set(options.methods or ()) - set(METHODS):
+        raise SystemExit(f"error: --methods must be some of {', '.join(METHODS)}, got {', '.join(sorted(unknown))}")
     torch.set_num_threads(1)
     command = f"python -m benchmarks.methods.run --seeds {' '.join(map(str, options.seeds))}"
     for name in options.pairs:
-        found = rank(PAIRS[name], options.methods, options.seeds, options.folder, options.rounds)
+        found = rank(PAIRS[name], options.methods or list(METHODS), options.seeds, options.folder, options.rounds)
         record.write(f"methods_{name}", found | record.environment(command, 1), render.markdown)
 
 

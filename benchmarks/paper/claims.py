@@ -10,14 +10,24 @@ network are compared by seed, all others as independent runs.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+from benchmarks.paper.tables import flags
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", choices=flags.SCALES, default="pocket", help="whose records are read")
+    parser.add_argument("--results", type=Path, default=flags.RESULTS, help="folder of the records")
+    parser.add_argument("--power", action="store_true", help="print how many runs the claims need, and write nothing")
+    options = parser.parse_args()
+
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks import markdown, record
+from benchmarks import markdown
 from benchmarks.paper.claim_list import CLAIMS, MARGIN, Claim
 from benchmarks.paper.tables import scripts
 from benchmarks.paper.tables.records import RecordFile, values
@@ -171,13 +181,8 @@ def write(scale: str, folder: Path) -> None:
 
 
 @plain_errors
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Check the claims of a scale and print the table, or the runs that they need."""
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--scale", choices=SCALES, default="pocket")
-    flags.add_argument("--results", type=Path, default=record.FOLDER)
-    flags.add_argument("--power", action="store_true", help="print how many runs the claims need, and write nothing")
-    options = flags.parse_args()
     if options.power:
         print(power(options.scale, options.results))
         return
@@ -186,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -10,10 +10,18 @@ only the way changes, beside a control in which only the number of threads does.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3], help="of all networks")
+    parser.add_argument("--work-dir", type=Path, default=Path("runs"), help="clips, flow and trained networks")
+    parser.add_argument("--only-train", action="store_true", help="fill the run cache, write no record")
+    options = parser.parse_args()
+
 import dataclasses
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -80,13 +88,8 @@ def curves(config: Config, accelerator: Accelerator) -> dict[str, Any]:
     return found
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Train what is not trained yet, measure, and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
-    parser.add_argument("--work-dir", type=Path, default=Path("runs"))
-    parser.add_argument("--only-train", action="store_true", help="fill the run cache, write no record")
-    options = parser.parse_args()
     config = dataclasses.replace(SHORTCUT, work_dir=options.work_dir)
     accelerator = make_accelerator(config)
     cells = accuracies(config, options.seeds, accelerator)
@@ -135,4 +138,4 @@ def render(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -9,10 +9,19 @@ averaged over each third of the clip. Nothing is chosen: cells of 16 pixels, C =
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--clips", type=Path, default=Path("../shared/data/ut_interaction"), help="the folder of UT-Interaction"
+    )
+    parser.add_argument("--work-dir", type=Path, default=Path("runs"), help="clips, flow and trained networks")
+    options = parser.parse_args()
+
 import dataclasses
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,12 +96,8 @@ def measure(clips: Clips) -> dict[str, float]:
     return top1
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure every reported fold and add the part "hand_crafted" to the record of UT-Interaction."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=Path, default=Path("../shared/data/ut_interaction"))
-    parser.add_argument("--work-dir", type=Path, default=Path("runs"))
-    options = parser.parse_args()
     cells: dict[str, dict[str, list[float]]] = {name: {} for name in KINDS}
     for fold in ut_interaction.REPORTED:
         config = ut_interaction.fold_config(ut_interaction.STARTED, options.clips, options.work_dir, fold)
@@ -113,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -10,6 +10,19 @@ difference between two methods is chance that no seed fixes.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--scale", choices=["pocket", "shortcut"], default="pocket", help="of the paper's tables")
+    flags.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3], help="of all networks")
+    others = ["AVX2", "2 threads"]
+    flags.add_argument("--roundings", nargs="+", choices=others, default=others, help="that are compared with it")
+    flags.add_argument("--workers", type=int, default=1, help="processes at a time")
+    flags.add_argument("--work-dir", type=Path, default=Path("runs"), help="clips, flow and trained networks")
+    flags.add_argument("--run", choices=others, help=argparse.SUPPRESS)
+    options = flags.parse_args()
+
 import json
 import math
 import os
@@ -18,7 +31,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -187,17 +199,8 @@ def render(result: dict[str, Any]) -> str:
     return "\n".join([text, "", *markdown.table(head, cells), "", above, ""])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(options: argparse.Namespace) -> None:
     """Train what is missing, each seed and rounding in a process of its own; add each to the record."""
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--scale", choices=["pocket", "shortcut"], default="pocket")
-    flags.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
-    others = list(ROUNDINGS)
-    flags.add_argument("--roundings", nargs="+", choices=others, default=others, help="that are compared with it")
-    flags.add_argument("--workers", type=int, default=1, help="processes at a time")
-    flags.add_argument("--work-dir", type=Path, default=Path("runs"))
-    flags.add_argument("--run", choices=ROUNDINGS, help=argparse.SUPPRESS)
-    options = flags.parse_args(arguments)
     config = replace(SCALES[options.scale].config, work_dir=options.work_dir)
     if options.run:
         print(json.dumps(one_run(shared(config, options.run), *options.seeds)))
@@ -212,4 +215,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -27,6 +27,12 @@ minute, a detector 1.7, a fine-tuning to other classes half a minute.
 from __future__ import annotations
 
 import argparse
+
+from benchmarks.paper.tables import flags
+
+if __name__ == "__main__":
+    flags.parser_of_all(__doc__).parse_args()  # --help and wrong flags end here, before the imports take their seconds
+
 import signal
 import subprocess
 import sys
@@ -43,20 +49,11 @@ from examples.d3d.config import plain_errors
 from examples.d3d.training import make_accelerator
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the flags of one script, and which scripts."""
-    flags = running.parser(__doc__)
-    flags.add_argument("--only", nargs="+", metavar="NAME", help="such as table6 figure3")
-    flags.add_argument("--workers", type=running.positive, default=1, help="processes that share out the seeds")
-    flags.add_argument("--worker", nargs="+", type=int, metavar="SEED", help=argparse.SUPPRESS)
-    return flags
-
-
 @plain_errors
 def main(arguments: Sequence[str] | None = None) -> None:
     """Say how many runs the claims need, measure what is missing, then check the claims."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    options = parser().parse_args(given)
+    options = flags.parser_of_all(__doc__).parse_args(given)
     options.seeds = options.worker or options.seeds
     scale = SCALES[options.scale]
     tables = [scripts.table(name, scale, options) for name in options.only or scripts.modules()]

@@ -11,6 +11,11 @@ given. Clips are measured in one pass over the centre crop of up to 250 frames.
 
 from __future__ import annotations
 
+from benchmarks.paper.tables import flags
+
+if __name__ == "__main__":
+    flags.parser(__doc__).parse_args()  # --help and wrong flags end here, before the imports take their seconds
+
 import argparse
 import dataclasses
 import hashlib

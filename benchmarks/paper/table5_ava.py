@@ -9,6 +9,11 @@ network's training and of the detector's. Other scales have no data for it here;
 
 from __future__ import annotations
 
+from benchmarks.paper.tables import flags
+
+if __name__ == "__main__":
+    flags.parser(__doc__).parse_args()  # --help and wrong flags end here, before the imports take their seconds
+
 import argparse
 import dataclasses
 import math

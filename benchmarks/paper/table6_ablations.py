@@ -7,6 +7,11 @@ MARS and MERS, which the paper does not have, stand below its rows.
 
 from __future__ import annotations
 
+from benchmarks.paper.tables import flags
+
+if __name__ == "__main__":
+    flags.parser(__doc__).parse_args()  # --help and wrong flags end here, before the imports take their seconds
+
 from benchmarks.paper import accuracies
 from benchmarks.paper.methods import (
     CNN_FLOW,

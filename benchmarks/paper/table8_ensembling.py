@@ -5,6 +5,11 @@ python -m benchmarks.paper.table8_ensembling --scale pocket
 
 from __future__ import annotations
 
+from benchmarks.paper.tables import flags
+
+if __name__ == "__main__":
+    flags.parser(__doc__).parse_args()  # --help and wrong flags end here, before the imports take their seconds
+
 from benchmarks.paper import accuracies
 from benchmarks.paper.methods import D3D, FLOW, RGB
 from benchmarks.paper.tables import running

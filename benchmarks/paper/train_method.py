@@ -8,43 +8,24 @@ The settings are those of examples.d3d.
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from pathlib import Path
+from benchmarks.paper.method_config import parse
+from examples.d3d.config import plain_errors
+
+if __name__ == "__main__":
+    plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
 
 import torch
-import tyro
 
 from benchmarks.paper import methods, trained_networks
 from benchmarks.paper.lab import Lab
-from examples.d3d.config import PRESETS, Config, plain_errors
 from examples.d3d.training import make_accelerator
 from kdvideo.training import accuracy
-
-
-@dataclass(frozen=True)
-class MethodConfig(Config):
-    """The recipe's settings, and which method is trained with them."""
-
-    method: str = "D3D"
-    """A name from benchmarks/paper/methods.py, such as D3D_2C."""
-    init_from: Path | None = None
-    """Trained weights with which the network starts, with a fresh classifier; its teachers start as ever."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        methods.named(self.method)
 
 
 @plain_errors
 def main(arguments: list[str] | None = None) -> None:
     """Train one network per seed, and print where its weights are and how accurate it is."""
-    fields = [one.name for one in dataclasses.fields(Config)]
-    presets = {
-        name: (text, MethodConfig(**{field: getattr(preset, field) for field in fields}))
-        for name, (text, preset) in PRESETS.items()
-    }
-    config = tyro.extras.overridable_config_cli(presets, args=arguments)
+    config = parse(arguments)
     lab, method = Lab(config, make_accelerator(config)), methods.named(config.method)
     start = trained_networks.given(config.init_from) if config.init_from else None
     for seed in config.seeds:

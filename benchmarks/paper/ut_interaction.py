@@ -12,10 +12,24 @@ it holds, as soon as there are two.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--clips", type=Path, default=Path("../shared/data/ut_interaction"), help="the folder of UT-Interaction"
+    )
+    parser.add_argument("--work-dir", type=Path, default=Path("runs"), help="clips, flow and trained networks")
+    parser.add_argument("--start", choices=("imagenet", "scratch"), default="imagenet", help="of all networks")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of all networks")
+    folds = (1, 2, 3, 4)
+    parser.add_argument("--folds", type=int, nargs="+", default=folds, choices=folds, help="that are held out")
+    parser.add_argument("--threads", type=int, default=1, help="of the processor; accuracies depend on their number")
+    options = parser.parse_args()
+
 import csv
 import dataclasses
 import io
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -106,16 +120,8 @@ def measure(lab: Lab, seed: int) -> dict[str, float]:
     return {name: accuracy(one, lab.labels) for name, one in mixed.items()}
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Run folds and seeds, and write the record after each fold."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=Path, default=Path("../shared/data/ut_interaction"))
-    parser.add_argument("--work-dir", type=Path, default=Path("runs"))
-    parser.add_argument("--start", choices=SETTINGS, default="imagenet")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--folds", type=int, nargs="+", default=REPORTED, choices=REPORTED)
-    parser.add_argument("--threads", type=int, default=1, help="of the processor; accuracies depend on their number")
-    options = parser.parse_args()
     if not options.clips.is_dir():
         raise SystemExit(f"error: no folder {options.clips}; give the UT-Interaction clips with --clips")
     torch.set_num_threads(options.threads)
@@ -138,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -9,9 +9,15 @@ package index, must be checked out under their names in the folder `--sources`.
 from __future__ import annotations
 
 import argparse
-import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sources", type=Path, required=True, help="folder with the checkouts")
+    options = parser.parse_args()
+
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -110,14 +116,12 @@ def _versions(found: Mapping[str, Any]) -> str:
     )
 
 
-def main(given: Sequence[str] | None = None) -> None:
+def main(sources: Path) -> None:
     """Measure, print, record, and update the line "Parity" of the methods' cards."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sources", type=Path, required=True, help="folder with the checkouts")
-    found = result(Sources(parser.parse_args(given).sources))
+    found = result(Sources(sources))
     record.write(NAME, found, render)
     cards.write(found)
 
 
 if __name__ == "__main__":
-    main()
+    main(options.sources)

@@ -22,8 +22,9 @@ def render(record: dict[str, Any]) -> str:
 
 
 def _cells(name: str, row: dict[str, Any] | None) -> list[str]:
+    linked = f'<a id="{name.lower()}"></a>{name}'  # from the page of promises
     if row is None:
-        return [name, ROWS[name], "not run", "", "", "", ""]
+        return [linked, ROWS[name], "not run", "", "", "", ""]
     trials = str(row["trials"]) + (f" ({row['skipped']} skipped)" if row["skipped"] else "")
     files = ", ".join(sorted({f"`{test.partition('::')[0].removeprefix('tests/')}`" for test in row["tests"]}))
-    return [name, ROWS[name], trials, str(row["failures"]), row.get("worst", ""), f"{row['seconds']:.1f}", files]
+    return [linked, ROWS[name], trials, str(row["failures"]), row.get("worst", ""), f"{row['seconds']:.1f}", files]

@@ -11,6 +11,13 @@ thread.
 from __future__ import annotations
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", type=int, nargs=3, default=[2, 512, 50257], help="batch, positions, vocabulary")
+    parser.add_argument("--rounds", type=int, default=7, help="that alternate between what is compared")
+    options = parser.parse_args()
+
 import multiprocessing
 import os
 import resource
@@ -115,17 +122,8 @@ def markdown(result: dict[str, Any]) -> str:
     )
 
 
-def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", type=int, nargs=3, default=[2, 512, 50257], help="batch, positions, vocabulary")
-    parser.add_argument("--rounds", type=int, default=7)
-    return parser.parse_args(given)
-
-
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure, print and record."""
-    options = arguments()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     found = report(peaks(options.shape), times(options.shape, options.rounds), options)
@@ -133,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -13,6 +13,15 @@ the same step of the micro network through torchdistill and ModelOpt, which must
 from __future__ import annotations
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=300, help="that alternate between what is compared")
+    names = ["micro", "deep", "s3dg"]
+    parser.add_argument("--networks", nargs="+", choices=names, default=names, help="some of the networks")
+    parser.add_argument("--peers", action="store_true", help="torchdistill and ModelOpt too, on the micro network")
+    options = parser.parse_args()
+
 import random
 import statistics
 from collections.abc import Callable, Sequence
@@ -177,18 +186,8 @@ def _spread(ratio: dict[str, float] | None) -> str:
     return f"{ratio['median']:.3f}× ({ratio['quartile_low']:.3f}–{ratio['quartile_high']:.3f})"
 
 
-def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=300)
-    parser.add_argument("--networks", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
-    parser.add_argument("--peers", action="store_true", help="torchdistill and ModelOpt too, on the micro network")
-    return parser.parse_args(given)
-
-
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure, print and record."""
-    options = arguments()
     torch.set_num_threads(1)
     rows = {}
     for name in options.networks:
@@ -198,4 +197,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -11,6 +11,16 @@ of `examples.d3d`, on their test clips.
 from __future__ import annotations
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", nargs="+", help="of trained networks on RGB")
+    parser.add_argument("--clips", help="its test clips, a folder of each class")
+    parser.add_argument("--frames", type=int, default=16, help="of a clip")
+    parser.add_argument("--size", type=int, default=112, help="height and width of a clip")
+    parser.add_argument("--rounds", type=int, default=7, help="that alternate between what is compared")
+    options = parser.parse_args()
+
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -128,15 +138,8 @@ def _programs(result: dict[str, Any]) -> list[str]:
     return [*table(heads, rows), "", about]
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", nargs="+", help="of trained networks on RGB")
-    parser.add_argument("--clips", help="its test clips, a folder of each class")
-    parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--size", type=int, default=112)
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
     torch.set_num_threads(1)
     environment = record.environment("python -m benchmarks.speed.export", 1)
     if options.weights:
@@ -152,4 +155,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -10,6 +10,17 @@ starting the workers is told apart. Clips are windows of real videos, of two sec
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", type=Path, default=Path("../shared/data/clips"), help="folder of real videos")
+    names = ["abseiling.mp4", "R6llTwEh07w.mp4", "SOX5yA1l24A.mp4", "WUzgd7C1pWA.mp4"]
+    parser.add_argument("--names", nargs="+", default=names, help="of the videos used: clips of Kinetics")
+    parser.add_argument("--clips", type=int, default=80, help="windows of two seconds of the videos")
+    parser.add_argument("--rounds", type=int, default=5, help="that alternate between what is compared")
+    options = parser.parse_args()
+
 import json
 import os
 import random
@@ -18,7 +29,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from benchmarks import record
@@ -45,15 +55,8 @@ if __name__ == "__main__":
 """
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure all arms, and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=Path, default=Path("../shared/data/clips"), help="folder of real videos")
-    names = ["abseiling.mp4", "R6llTwEh07w.mp4", "SOX5yA1l24A.mp4", "WUzgd7C1pWA.mp4"]
-    parser.add_argument("--names", nargs="+", default=names, help="of the videos used: clips of Kinetics")
-    parser.add_argument("--clips", type=int, default=80)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), rows(options.videos, options.names, options.clips), options.rounds)
     command = f"python -m benchmarks.speed.extraction --clips {options.clips} --rounds {options.rounds}"
@@ -128,4 +131,4 @@ def _table(result: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

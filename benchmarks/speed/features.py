@@ -9,11 +9,19 @@ order drawn anew. Ratios are of processor time, formed within a round: other pro
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=Path, default=Path("../shared/data/clips"), help="folder of real videos")
+    parser.add_argument("--videos", type=int, default=2, help="of the folder, that are used")
+    parser.add_argument("--rounds", type=int, default=5, help="that alternate between what is compared")
+    options = parser.parse_args()
+
 import itertools
 import tempfile
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,17 +116,12 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join([*table(["processor time, decoding and forward = 1", "median (and range)"], rows), "", about, ""])
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=Path, default=Path("../shared/data/clips"), help="folder of real videos")
-    parser.add_argument("--videos", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
     torch.set_num_threads(1)
     found = measure(options.clips, options.videos, options.rounds)
     record.write_run("benchmarks.speed.features", found, markdown)
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

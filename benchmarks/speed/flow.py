@@ -12,9 +12,25 @@ where there is a CUDA device; where OpenCV or a decoder is missing, --frames tak
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data = Path("../shared/data")
+    parts = ("speed", "accuracy", "estimators", "steps", "stores", "gpu_speed", "gpu_steps")
+    parser.add_argument("--clips", type=Path, default=data / "clips", help="folder of real videos")
+    parser.add_argument("--rubberwhale", type=Path, default=data / "flow_rubberwhale", help="Middlebury's pair")
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="some of the parts")
+    parser.add_argument("--pairs", type=int, default=16, help="of frames")
+    parser.add_argument("--rounds", type=int, default=5, help="that alternate between what is compared")
+    parser.add_argument("--step-rounds", type=int, default=30, help="of the part steps")
+    parser.add_argument("--threads", type=int, default=2, help="of the processor")
+    parser.add_argument("--frames", type=Path, help="frame pairs from this file instead of from --clips")
+    parser.add_argument("--save-frames", type=Path, help="only write the frame pairs to this file")
+    options = parser.parse_args()
+
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,12 +40,9 @@ from torch import Tensor
 from benchmarks import record
 from benchmarks.speed.flow_parts import accuracy, estimators, flow_tables, real_frames, speeds, stores, training_steps
 
-PARTS = ("speed", "accuracy", "estimators", "steps", "stores", "gpu_speed", "gpu_steps")
 
-
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure the parts asked for; the record keeps the latest of each."""
-    options = arguments()
     if options.save_frames:
         save_file({_key(size): _pairs(options, size) for size in speeds.SIZES}, options.save_frames)
         return
@@ -42,22 +55,6 @@ def main() -> None:
         environment = record.environment(f"python -m benchmarks.speed.flow --only {part}", options.threads)
         record.update("speed_flow", part, {"result": result, "environment": environment}, flow_tables.markdown)
         print(json.dumps(result, indent=1), flush=True)
-
-
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    data = Path("../shared/data")
-    parser.add_argument("--clips", type=Path, default=data / "clips", help="folder of real videos")
-    parser.add_argument("--rubberwhale", type=Path, default=data / "flow_rubberwhale", help="Middlebury's pair")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--pairs", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--step-rounds", type=int, default=30)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--frames", type=Path, help="frame pairs from this file instead of from --clips")
-    parser.add_argument("--save-frames", type=Path, help="only write the frame pairs to this file")
-    return parser.parse_args()
 
 
 def _key(size: tuple[int, int]) -> str:
@@ -86,4 +83,4 @@ MEASURES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

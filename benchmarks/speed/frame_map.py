@@ -16,6 +16,15 @@ Files are generated: boxes near the people of a frame, with a score for each of 
 from __future__ import annotations
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = ("side_by_side", "alone")
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="one of both")
+    parser.add_argument("--frames", nargs="+", type=int, default=(1000, 5000), help="sizes of the side by side")
+    parser.add_argument("--rounds", type=int, default=5, help="that alternate between what is compared")
+    options = parser.parse_args()
+
 import csv
 import heapq
 import multiprocessing
@@ -191,13 +200,8 @@ def _measure(folder: Path, rounds: int) -> tuple[list[float], float]:
     return seconds, round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure the parts asked for; the record keeps the latest of each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=("side_by_side", "alone"), default=("side_by_side", "alone"))
-    parser.add_argument("--frames", nargs="+", type=int, default=(1000, 5000), help="sizes of the side by side")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
     for part in options.only:
         found = {}
         for form in ("all", "highest"):
@@ -244,4 +248,4 @@ def _compared(found: dict[str, Any]) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

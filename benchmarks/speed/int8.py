@@ -9,6 +9,16 @@ the programs are is measured by `benchmarks.speed.export`: the arithmetic is the
 from __future__ import annotations
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = ["S3D-G", "S3D", "I3D", "X3D-XS"]
+    quick = names[:-1]  # steps of X3D-XS take several times longer
+    parser.add_argument("--networks", nargs="+", choices=names, default=quick, help=f"default: {' '.join(quick)}")
+    parser.add_argument("--steps", type=int, default=120, help="of the training of each")
+    parser.add_argument("--workers", type=int, default=1, help="networks at a time")
+    options = parser.parse_args()
+
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -93,18 +103,12 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join([*table(heads, rows), "", about, ""])
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    quick = [name for name in NETWORKS if name != "X3D-XS"]  # whose steps take several times longer
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=quick)
-    parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--workers", type=int, default=1, help="networks at a time")
-    options = parser.parse_args()
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         networks = list(pool.map(partial(measure, steps=options.steps), options.networks))
     record.write_run("benchmarks.speed.int8", {"networks": networks, "steps": options.steps}, markdown)
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -10,6 +10,15 @@ ratios are formed within a round. On a CPU clips are small; absolute times are r
 from __future__ import annotations
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = ["inference", "training", "growth", "two_stream", "roofline", "backbones"]
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="some of the parts")
+    parser.add_argument("--rounds", type=int, default=10, help="that alternate between what is compared")
+    parser.add_argument("--threads", type=int, default=2, help="of the processor")
+    options = parser.parse_args()
+
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,13 +39,8 @@ PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
 GPU_ONLY = ("roofline", "backbones")
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure the parts asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
     device = "gpu" if torch.cuda.is_available() else "cpu"
@@ -52,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

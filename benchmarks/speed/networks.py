@@ -8,6 +8,11 @@ detectors with one box. Clips per second are measured by `benchmarks.speed.model
 
 from __future__ import annotations
 
+import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+
 import json
 from collections.abc import Callable
 from functools import partial

@@ -14,11 +14,22 @@ nothing else of them is remembered from one reading to the next.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, default=Path("../shared/data/clips"), help="folder of real videos")
+    names = ["abseiling.mp4", "R6llTwEh07w.mp4", "SOX5yA1l24A.mp4", "WUzgd7C1pWA.mp4"]
+    parser.add_argument("--names", nargs="+", default=names, help="of the videos used: clips of Kinetics")
+    parts = ["originals", "prepared"]
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="one kind of files")
+    parser.add_argument("--rounds", type=int, default=15, help="that alternate between what is compared")
+    options = parser.parse_args()
+
 import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,9 +51,8 @@ AGAIN = "RGB, bytes, again"
 Item = Callable[[int, int], dict[str, Any]]  # (round, clip) -> item
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure both kinds of files; the record keeps the latest of each."""
-    options = arguments()
     torch.set_num_threads(1)
     for part in options.only:
         with tempfile.TemporaryDirectory() as folder:
@@ -51,17 +61,6 @@ def main() -> None:
         command = f"python -m benchmarks.speed.reading --only {part} --rounds {options.rounds}"
         environment = record.environment(command, 1)
         record.update("speed_reading", part, {"result": result, "environment": environment}, markdown)
-
-
-def arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=Path, default=Path("../shared/data/clips"), help="folder of real videos")
-    names = ["abseiling.mp4", "R6llTwEh07w.mp4", "SOX5yA1l24A.mp4", "WUzgd7C1pWA.mp4"]
-    parser.add_argument("--names", nargs="+", default=names, help="of the videos used: clips of Kinetics")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--rounds", type=int, default=15)
-    return parser.parse_args()
 
 
 def gather(clips: Path, folder: Path, names: list[str], *, prepare: bool) -> Path:
@@ -181,4 +180,4 @@ def _table(result: dict[str, Any]) -> list[str]:
 PARTS = {"originals": "Clips of Kinetics as they are", "prepared": "The same clips, prepared"}
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -10,6 +10,14 @@ computes every frame W / 8 times. Multiply-adds are counted, times are of one th
 from __future__ import annotations
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=64, help="of the window that is computed anew")
+    parser.add_argument("--size", type=int, default=224, help="height and width of a frame")
+    parser.add_argument("--rounds", type=int, default=5, help="that alternate between what is compared")
+    options = parser.parse_args()
+
 from functools import partial
 from typing import Any
 
@@ -81,17 +89,12 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=64)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
     torch.set_num_threads(1)
     found = measure(options.frames, options.size, options.rounds)
     record.write_run("benchmarks.speed.streaming", found, markdown)
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

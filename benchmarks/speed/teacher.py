@@ -12,10 +12,18 @@ before the step (weights), nor memory that is not PyTorch's.
 from __future__ import annotations
 
 import argparse
+
+if __name__ == "__main__":  # before the imports, which take seconds
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=200, help="that alternate between what is compared")
+    parser.add_argument("--steps", type=int, default=3, help="steps per arm and round")
+    parser.add_argument("--size", type=int, default=16, help="height and width of a clip")
+    options = parser.parse_args()
+
 import itertools
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -153,22 +161,12 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=3, help="steps per arm and round")
-    parser.add_argument("--size", type=int, default=16, help="height and width of a clip")
-    return parser.parse_args(given)
-
-
-def main() -> None:
+def main(options: argparse.Namespace) -> None:
     """Measure, print and record."""
-    options = arguments()
     torch.set_num_threads(1)
     spent = measure_time(options.rounds, options.steps, options.size)
     record.write("speed_teacher", report(spent, measure_memory(), options), markdown)
 
 
 if __name__ == "__main__":
-    main()
+    main(options)

@@ -1,4 +1,4 @@
-// Typeset what pymdownx.arithmatex marked, and let the keyboard reach what scrolls.
+// Typeset what pymdownx.arithmatex marked, open pictures in their own size, and let the keyboard reach what scrolls.
 document.addEventListener("DOMContentLoaded", () => {
   const delimiters = [
     { left: "\\[", right: "\\]", display: true },
@@ -6,6 +6,11 @@ document.addEventListener("DOMContentLoaded", () => {
   ];
   for (const element of document.querySelectorAll(".arithmatex")) {
     renderMathInElement(element, { delimiters, throwOnError: false });
+  }
+  for (const image of document.querySelectorAll(".md-content :not(a) > img")) {
+    const link = Object.assign(document.createElement("a"), { href: image.src, title: "in its own size" });
+    image.replaceWith(link);
+    link.append(image);
   }
 });
 

@@ -16,12 +16,15 @@ class Input:
     """What the detector sees round a key frame."""
 
     frames: int = 50
+    """Frames of a window."""
     fps: float = 25.0
     """Frames per second at which the window is read, whatever the rate of the file."""
     short_side: int = 256
+    """Frames are resized to this short side."""
     crop: int = 224
     """Side of the random crop in training; tests see the whole frame."""
     flip: bool = True
+    """Mirror half of the training windows, with their boxes."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Config:
     output: Path = Path("runs/ava/detections.csv")
     """Where evaluate writes the detections."""
     seeds: tuple[int, ...] = (0,)
+    """One detector for each seed."""
     data_seed: int = 0
     """Seed of the synthetic set; choices were made on seeds >= 1000."""
     split: str = "val"
@@ -64,15 +68,20 @@ class Config:
     box_weight: float = 1.0
     """Weight of the box loss beside the action loss (left open by the paper)."""
     input: Input = field(default_factory=Input)
+    """What the detector sees round a key frame."""
     optimizer: Optimizer = field(
         # 500k steps on 11 GPUs are the paper's; 6 clips each and the rate are ours, as it gives neither.
         default_factory=lambda: Optimizer(steps=500_000, batch_size=66, reference_batch=66, lr=0.1)
     )
+    """The schedule."""
     num_workers: int = 8
+    """Processes that read clips."""
     in_memory: bool = False
     """Keep decoded videos in memory after the first reading."""
     mixed_precision: Literal["no", "bf16"] = "no"
+    """bf16: forward passes in bfloat16, where the GPU has it."""
     checkpointing_steps: int = 1000
+    """Steps between two checkpoints, from which a stopped training continues."""
 
     def __post_init__(self) -> None:
         if not self.seeds:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any
 
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from examples.d3d.config import Optimizer
+from examples.d3d.loading import loader_of, named
 from examples.d3d.shares import Share
 from kdvideo import data, flow
-from kdvideo.training import StepSampler, Watched, start_worker
+from kdvideo.training import StepSampler, Watched
 
 STEP_DEADLINE, CLIP_DEADLINE = 600.0, 120.0  # seconds
 Batch = dict[str, Any]
@@ -89,33 +89,36 @@ def batches_of(
     share = _share(training, accelerator, first)
     watched = Watched(training.dataset, deadline=training.clip_deadline, workers=training.num_workers)
     complete = lambda batch: training.on_device(data.to_float(batch))  # noqa: E731
-    loader = _loader(training, watched, share, accelerator)
+    loader = loader_of(
+        watched,
+        batch_sampler=share,
+        num_workers=training.num_workers,
+        collate_fn=training.collate,
+        pin_memory=accelerator.device.type == "cuda",
+        persistent_workers=training.num_workers > 0,
+    )
     batches = flow.prefetch_to_device(loader, complete, device=accelerator.device)
-    return share, _named(batches, training, watched, first, save)
+    return share, _kept(batches, training, watched, first, save)
 
 
-def _named(
+def _kept(
     batches: Iterator[Batch], training: Training, watched: Watched, first: int, save: Callable[[int], None]
 ) -> Iterator[Batch]:
     """Yield batches; where a loader's worker died, save what was trained so far and name its clips."""
     number = 0
-    try:
+
+    def keep() -> None:
+        done, rest = divmod(number, training.accumulate)
+        if done and not rest:
+            save(first + done)
+
+    with named(watched, keep):
         for batch in batches:
             # PyTorch's handler raises wherever this thread is, also within an optimizer's step; without it the loader
             # finds within seconds that a worker is gone, when it waits for one.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             yield batch
             number += 1
-    except (RuntimeError, EOFError, ConnectionError) as error:  # the last two: it died while it handed a batch over
-        if "DataLoader worker" not in str(error) and (isinstance(error, RuntimeError) or not watched.at_work()):
-            raise
-        done, rest = divmod(number, training.accumulate)
-        if done and not rest:
-            save(first + done)
-        ids = getattr(getattr(training.dataset, "clips", training.dataset), "reader", None)
-        names = [ids.manifest[at]["clip"] if ids else f"item {at}" for at in watched.at_work()]
-        limit = f"it may take {training.clip_deadline:g} s" if training.clip_deadline else "it crashed or was killed"
-        raise data.ClipError(", ".join(names) or "a clip", f"the process that read it ended ({limit})") from error
 
 
 def _share(training: Training, accelerator: Accelerator, first: int) -> Share:
@@ -128,17 +131,3 @@ def _share(training: Training, accelerator: Accelerator, first: int) -> Share:
         start=first * parts,
     )
     return Share(sampler, accelerator.process_index, accelerator.num_processes)
-
-
-def _loader(training: Training, watched: Watched, share: Share, accelerator: Accelerator) -> DataLoader[Any]:
-    return DataLoader(
-        watched,
-        batch_sampler=share,
-        num_workers=training.num_workers,
-        collate_fn=training.collate,
-        worker_init_fn=start_worker,
-        # Workers of a fork server would be its children, and outlive this process.
-        multiprocessing_context="fork" if training.num_workers and sys.platform == "linux" else None,
-        pin_memory=accelerator.device.type == "cuda",
-        persistent_workers=training.num_workers > 0,
-    )

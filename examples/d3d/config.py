@@ -24,12 +24,15 @@ class Input:
     frames: int = 64
     """Frames of a window; shorter clips loop."""
     fps: float = 25.0
+    """Frames per second at which a clip is read, whatever the rate of its file."""
     short_side: int = 256
     """Frames are resized to this short side before flow is computed."""
     crop: int = 224
+    """Side of the square that the networks see: random in training, the center in tests."""
     flow_bound: float = 20.0
     """Flow is cut to ±bound pixels and divided by it."""
     flip: bool = True
+    """Mirror half of the training windows, their flow with them."""
     test_frames: int = 250
     """A clip is tested on one center crop of up to so many of its frames, as published; 0: on `test_views` windows."""
     test_views: int = 1
@@ -43,16 +46,21 @@ class Optimizer:
     name: Literal["sgd", "adamw"] = "sgd"
     """sgd (with momentum, as published), or adamw for short runs."""
     steps: int = 140_000
+    """Length of each training."""
     batch_size: int = 336
     """Clips of one step over all processes and accumulated parts."""
     reference_batch: int = 336
     """The batch for which lr holds; another batch_size scales it linearly."""
     lr: float = 0.1
+    """Learning rate before it falls."""
     decay_at: tuple[float, ...] = (0.75, 0.875)
+    """Fractions of the steps at which the rate falls."""
     warmup: float = 0.0
     """Fraction of the steps over which the rate rises linearly from 0."""
     momentum: float = 0.9
+    """Of sgd."""
     weight_decay: float = 1e-7
+    """Of all weights; adamw decouples it."""
     clip_norm: float = 0.0
     """Gradients are scaled down to this norm; 0: they are not."""
     average: float = 0.0
@@ -75,7 +83,9 @@ class Network:
     """S3D-G as in the paper, or a thin one; or a trained start."""
 
     depth_multiplier: float = 1.0
+    """Factor of all widths."""
     dropout: float = 0.2
+    """In front of the classifier."""
     fast_start: bool = False
     """For short runs: He initialisation also of the temporal convolutions, and BatchNorm momentum 0.1, instead of the
     published sigma 0.01, identity and 0.001."""
@@ -112,6 +122,7 @@ class Config:
     output_dir: Path = Path("runs/d3d")
     """Trained networks by seed, the report and its pictures."""
     seeds: tuple[int, ...] = (0,)
+    """One training of each network for each seed."""
     videos: Literal["independent", "shortcut"] = "independent"
     """Synthetic videos in which look and motion show the class or say nothing, independently and in training as in
     tests; or those in which the look gives most training clips away and misleads in tests."""
@@ -131,6 +142,7 @@ class Config:
     """Flow that `kdvideo extract` wrote, of --train in flow_dir/train and of --test in flow_dir/test: checked before
     anything is trained, and none is computed. None: the processes of the training compute it, into work_dir."""
     flow_preset: Literal["default", "opencv", "fast"] = "default"
+    """Of TV-L1: default, opencv (OpenCV's numbers) or fast."""
     flow_from: Literal["store", "online", "cache"] = "store"
     """What a D3D student is taught with: store (flow on disk), online (flow of the batch, computed on the training
     device) or cache (the teacher's outputs on disk: one pass writes them, then neither flow nor teacher is used)."""
@@ -140,18 +152,25 @@ class Config:
     distinct_views: int = 0
     """Views of a clip after which a D3D student's repeat; a cache holds so many. 0: never."""
     input: Input = field(default_factory=Input)
+    """What the networks see of a clip."""
     optimizer: Optimizer = field(default_factory=Optimizer)
+    """The schedule."""
     network: Network = field(default_factory=Network)
+    """How the networks are built."""
     num_workers: int = 8
+    """Processes that read clips."""
     in_memory: bool = False
     """Keep decoded clips and flow in memory after the first reading."""
     mixed_precision: Literal["no", "bf16"] = "no"
+    """bf16: forward passes in bfloat16, where the GPU has it."""
     gradient_accumulation_steps: int = 1
+    """Parts in which a batch is computed, for less memory."""
     channels_last: bool = False
     """Keep the kernels with their channels last, as GPUs read them fastest in bfloat16."""
     compile: bool = False
     """Compile the network that learns; its first step takes a minute or so."""
     checkpointing_steps: int = 1000
+    """Steps between two checkpoints, from which a stopped training continues."""
     test_every: int = 0
     """Steps between two measurements on the test clips, which the report draws and nothing is chosen by; 0: none. Each
     must end within --step-deadline."""

@@ -11,6 +11,8 @@ if __name__ == "__main__":
     plain_errors(parse)()  # --help and wrong flags end here, before the imports take their seconds
 
 import functools
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,22 +20,32 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
 from examples.d3d import networks, progress
-from examples.d3d.batches import Batch
+from examples.d3d.batches import CLIP_DEADLINE, STEP_DEADLINE, Batch
 from examples.d3d.checking import checked
 from examples.d3d.data import Clips, open_clips, prepare
+from examples.d3d.loading import loader_of, named
 from examples.d3d.training import make_accelerator
 from kdvideo import data, flow, models
-from kdvideo.training import accuracy, confusion_matrix, ignore_signals
+from kdvideo.training import Watchdog, Watched, accuracy, confusion_matrix
 
 
 @torch.no_grad()
 def gather(
-    dataset: Dataset[Any], rows_of: Callable[[Batch], list[Any]], accelerator: Accelerator, *, desc: str, **loading: Any
+    dataset: Dataset[Any],
+    rows_of: Callable[[Batch], list[Any]],
+    accelerator: Accelerator,
+    *,
+    desc: str,
+    clip_deadline: float = CLIP_DEADLINE,
+    step_deadline: float = STEP_DEADLINE,
+    **loading: Any,
 ) -> list[Any]:
     """Apply a function to the batches of a data set, which the processes share; return all rows on all of them.
+
+    A process that gets nowhere ends, as in a training, and those that wait for it end too.
 
     Args:
         dataset: of items 0, 1, 2, ...
@@ -41,16 +53,24 @@ def gather(
             gradients.
         accelerator: the one of the run.
         desc: shown beside the progress bar; "" for none.
+        clip_deadline: seconds that a loader's worker may take for one item; 0: any.
+        step_deadline: seconds from one batch to the next, and to wait longer for the others than for this process; 0:
+            any.
         loading: of the `DataLoader`.
     """
     mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)  # type: ignore[arg-type]
-    loader = DataLoader(Subset(dataset, list(mine)), worker_init_fn=ignore_signals, **loading)
+    watched = Watched(dataset, deadline=clip_deadline, workers=loading.get("num_workers", 0))
+    loader = loader_of(watched, sampler=mine, **loading)
     rows: list[Any] = []
     shown = progress.bar(loader, desc=desc, leave=False) if desc else loader
-    for batch in flow.prefetch_to_device(shown, data.to_float, device=accelerator.device):
-        with accelerator.autocast():
-            rows += rows_of(batch)
-    found: list[Any] = gather_object(rows)
+    began = time.monotonic()
+    with named(watched), Watchdog(step_deadline, sys.__stderr__) as dog:
+        for batch in flow.prefetch_to_device(shown, data.to_float, device=accelerator.device):
+            dog.feed()
+            with accelerator.autocast():
+                rows += rows_of(batch)
+    with Watchdog(step_deadline and step_deadline + time.monotonic() - began, sys.__stderr__):  # shares are alike
+        found: list[Any] = gather_object(rows)
     return found
 
 
@@ -109,6 +129,7 @@ def scores(
     options = {"train": False, "rgb": stream == "rgb"}
     size = max(1, config.optimizer.batch_size // accelerator.num_processes)
     loading: dict[str, Any] = {"num_workers": config.num_workers, "desc": "" if quiet else f"scores ({stream})"}
+    loading |= {"clip_deadline": config.clip_deadline, "step_deadline": config.step_deadline}
     if protocol is None:
         windows = clips.views(clips.test, source, **options)
         return mean_by_clip(gather(windows, rows_of, accelerator, batch_size=size, **loading))

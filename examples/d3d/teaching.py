@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from accelerate import Accelerator
-from torch.utils.data import DataLoader
 
 import kdvideo as kd
 from examples.d3d import progress
 from examples.d3d.batches import Batch, unchanged
 from examples.d3d.config import Config
 from examples.d3d.data import Clips, fingerprint, prepare
+from examples.d3d.loading import loader_of, named
 from examples.d3d.processes import once
 from examples.d3d.training import any_process
 from kdvideo import data, flow
-from kdvideo.training import StopRequest, ignore_signals, settings_hash
+from kdvideo.training import StopRequest, Watched, settings_hash
 
 Target = Callable[[Batch], kd.Output]
 
@@ -133,18 +133,19 @@ class _Pass:
         accelerator, from_rgb = self.accelerator, source is None
         views = self.clips.views(self.clips.train, source, rgb=from_rgb, **self.options)
         rows = {clip: row for row, clip in enumerate(self.clips.train["clip"][:])}
-        loader = DataLoader(
-            self.clips.readable(views),
+        deadline, workers = self.config.clip_deadline, self.config.num_workers
+        watched = Watched(self.clips.readable(views), deadline=deadline, workers=workers)
+        loader = loader_of(
+            watched,
             batch_size=max(1, self.config.optimizer.batch_size // accelerator.num_processes),
             sampler=[(view, rows[clip]) for clip, view in missing],
-            num_workers=self.config.num_workers,
-            worker_init_fn=ignore_signals,
+            num_workers=workers,
             pin_memory=accelerator.device.type == "cuda",
         )
         add_flow = online(self.clips) if from_rgb and self.stream == "flow" else unchanged
         complete = lambda batch: add_flow(data.to_float(batch))  # noqa: E731
         shown = progress.bar(loader, desc="outputs of the teacher")
-        with StopRequest() as stop, cache.writer() as writer:
+        with StopRequest() as stop, named(watched), cache.writer() as writer:
             for batch in flow.prefetch_to_device(shown, complete, device=accelerator.device):
                 with accelerator.autocast():
                     writer.add(batch["clip"], batch["view"], self.teacher(batch[self.stream]))

@@ -96,10 +96,11 @@ class _Child:
 
     def __init__(self, job: Job) -> None:
         self.device = job.device
-        # In this thread, which needs no signal, and so in the child from its first instant: Ctrl-C is the parent's.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         # Not a fork: neither CUDA nor the threads of torch would survive one.
         self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start)
+        # In this thread, which needs no signal, and so in the child from its first instant: Ctrl-C is the parent's. Not
+        # before, as the first pool starts Python's resource tracker, which unblocks it again.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             pid = self.pool.submit(_begin, job).result()
         except BrokenProcessPool:

@@ -143,12 +143,11 @@ def from_pretrained(
 
 
 def _check_is_no_path(source: str | Path) -> None:
-    """Raise FileNotFoundError for a folder that is not there, though it is written as a path or its neighbors are."""
+    """Raise FileNotFoundError, without asking the Hub, for a missing folder that no "owner/name" can be meant by."""
     path, close = Path(source), list[str]()
-    if path.parent != Path() and path.parent.is_dir():
+    if path.parent.is_dir():
         close = difflib.get_close_matches(path.name, [one.name for one in path.parent.iterdir() if one.is_dir()], n=3)
-    is_path = isinstance(source, Path) or source.startswith(("/", "./", "../", "~")) or source.count("/") > 1
-    if close or (is_path and len(path.parts) > 2):
+    if close or len(path.parts) != 2 or str(source).startswith(("/", "./", "../", "~")):
         near = f"; the closest there are {close}" if close else ""
         raise FileNotFoundError(f"there is no folder {source}{near}: models.save_pretrained writes one")
 
@@ -156,7 +155,7 @@ def _check_is_no_path(source: str | Path) -> None:
 def _answers(library: ModuleType, repository: str, revision: str | None, token: str | bool | None) -> bool:
     """Return whether the Hub answers, and knows the repository."""
     try:
-        library.HfApi(token=token).model_info(repository, revision=revision, timeout=10)
+        library.HfApi(token=token).model_info(repository, revision=revision, timeout=5)
     except (library.errors.HfHubHTTPError, library.errors.HFValidationError):
         raise
     except Exception:  # whatever the client raises without a network

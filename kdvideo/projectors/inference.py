@@ -89,6 +89,11 @@ def infer(
     for who, given in (("student", student), ("teacher", teacher)):
         if not isinstance(given, FeatureExtractor):
             raise ValueError(f"{who} must be wrapped, got {kind(given)}: kd.Student or kd.Teacher, with layers=")
+    learn = [any(p.requires_grad for p in one.model.parameters()) for one in (student, teacher)]
+    if learn == [False, True]:
+        raise ValueError(
+            "the student must come first, got a frozen network before one that learns: infer(student, teacher, ...)"
+        )
     theirs = inputs if teacher_inputs is None else teacher_inputs
     theirs = (theirs,) if isinstance(theirs, Tensor) else tuple(theirs)
     with untouched(student, teacher, inputs=(inputs, theirs)):

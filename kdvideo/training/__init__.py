@@ -8,7 +8,7 @@ from kdvideo.training.checkpoint_folders import CheckpointError
 from kdvideo.training.environment import environment, settings_hash
 from kdvideo.training.loader import Watched, start_worker
 from kdvideo.training.metrics import accuracy, confusion_matrix, mean_and_standard_error
-from kdvideo.training.preemption import StopRequest, ignore_signals
+from kdvideo.training.preemption import StopRequest
 from kdvideo.training.run_folder import StepLog, claim_folder
 from kdvideo.training.sampler import StepSampler, step_seed
 from kdvideo.training.sharded import ShardedCheckpoints
@@ -30,7 +30,6 @@ __all__ = [
     "confusion_matrix",
     "die_with_parent",
     "environment",
-    "ignore_signals",
     "mean_and_standard_error",
     "settings_hash",
     "spread_of",

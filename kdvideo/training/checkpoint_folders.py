@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kdvideo.files import sync_path
+from kdvideo.files import check_regular, sync_path
 from kdvideo.training import folder_lock
 
 MANIFEST, TEMPORARY, REPLACED = "manifest.json", ".writing_", ".replaced"
@@ -54,14 +54,15 @@ def found_in(folder: Path) -> list[Found]:
 
 
 def is_valid(one: Found) -> bool:
-    """Return whether the files of a checkpoint are those that its manifest lists, to the last bit."""
-    listed = (_manifest(one.path) or {}).get("sha256")
-    if not listed:
+    """Return whether a checkpoint is of its step, and its files those that its manifest lists, to the last bit."""
+    manifest = _manifest(one.path)
+    if manifest is None or not manifest["sha256"] or manifest.get("step") != one.step:  # such as a renamed copy
         return False
+    listed = manifest["sha256"]
     try:
         there = {path.name for path in one.path.iterdir()} - {MANIFEST}
         return there == set(listed) and all(_sha256(one.path / name) == listed[name] for name in there)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -147,11 +148,14 @@ def _manifest(path: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(found, dict) or not isinstance(found.get("sha256"), dict):
         return None
+    if type(found.get("number", 0)) is not int:
+        return None
     if not digest:
         return None if "number" in found else found
     return found if hashlib.sha256(text).hexdigest().encode() == digest.strip() else None
 
 
 def _sha256(path: Path) -> str:
+    check_regular(path)  # a pipe would be waited for
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -48,12 +48,3 @@ class StopRequest:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-
-
-def ignore_signals(worker: int = 0) -> None:
-    """Ignore SIGINT and SIGTERM in this process: the `worker_init_fn` of a DataLoader.
-
-    The workers then outlive the signal, so that the main process can finish its step and write a checkpoint.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

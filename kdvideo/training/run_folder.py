@@ -21,7 +21,7 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         settings: everything that decides the outcome; what JSON cannot hold counts by its text.
 
     Raises:
-        ValueError: the folder holds a training with other settings; the message names each of them.
+        ValueError: the folder holds a training with other settings, or they are damaged; the message names each.
 
     Examples:
         >>> import tempfile
@@ -36,7 +36,11 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     if not path.exists():
         write_atomic(path, json.dumps(wanted, indent=2).encode())
         return
-    known = json.loads(path.read_text())
+    try:
+        known = dict(json.loads(path.read_bytes()))
+    except (TypeError, ValueError, RecursionError) as error:
+        advice = "remove it if you know the settings"
+        raise ValueError(f"{path} must hold the settings of a training, got {error}: {advice}") from None
     differ = "; ".join(_differences(known, wanted))
     if differ:
         advice = "choose another folder, or remove this one"

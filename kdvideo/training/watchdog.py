@@ -5,7 +5,7 @@ from __future__ import annotations
 import faulthandler
 import sys
 from types import TracebackType
-from typing import IO
+from typing import IO, ClassVar
 
 from kdvideo._processes import die_with_parent
 
@@ -17,6 +17,7 @@ class Watchdog:
 
     Before the end the stack of every thread is written. It works while native code holds the interpreter's lock, as a
     decoder or a collective that never returns does. The process ends with status 1, as does a launcher's whole job.
+    Within another one it watches alone, and the time of the outer one begins anew when it is left.
 
     Args:
         seconds: the longest time from one `feed` to the next; 0 watches nothing.
@@ -31,6 +32,8 @@ class Watchdog:
         ...         dog.feed()
     """
 
+    _within: ClassVar[list[Watchdog]] = []
+
     def __init__(self, seconds: float, file: IO[str] | None = None) -> None:
         if seconds < 0:
             raise ValueError(f"seconds must be positive, or 0 to watch nothing, got {seconds}")
@@ -42,11 +45,15 @@ class Watchdog:
             faulthandler.dump_traceback_later(self.seconds, exit=True, file=self.file or sys.stderr)
 
     def __enter__(self) -> Watchdog:
+        self._within.append(self)
         self.feed()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._within.remove(self)
         if self.seconds:
-            faulthandler.cancel_dump_traceback_later()
+            faulthandler.cancel_dump_traceback_later()  # a process has one timer
+            if self._within:
+                self._within[-1].feed()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.paper.lab import Lab
-from benchmarks.paper.tables import running
+from benchmarks.paper.tables import flags, running
 from benchmarks.paper.tables.table import TOP1, Measured, Row, Table
 
 VALUES = {"S3D-G spatial stream": 70.0, "D3D": 80.0, "MARS": 75.0}
@@ -60,7 +60,7 @@ def table(measure: Any, **changes: Any) -> Table:
 def options(folder: Path, *more: str) -> argparse.Namespace:
     """A command line whose records and clips lie in a folder."""
     places = ["--results", str(folder / "results"), "--work-dir", str(folder / "runs")]
-    return running.parser(None).parse_args([*places, *more])
+    return flags.parser(None).parse_args([*places, *more])
 
 
 def without_machine(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, Any] = ENVIRONMENT) -> None:

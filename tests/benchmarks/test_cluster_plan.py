@@ -56,7 +56,7 @@ def test_the_command_is_complete(tmp_path: Path) -> None:
     assert several.startswith("accelerate launch --num_processes 56 --num_machines 7 --machine_rank $RANK ")
     words = shlex.split(several)
     assert words[words.index("-m") + 1] == "benchmarks.paper.run_all"
-    given = run_all.parser().parse_args(words[words.index("-m") + 2 :])
+    given = run_all.flags.parser_of_all(None).parse_args(words[words.index("-m") + 2 :])
     assert (given.only, given.gpus, given.equal_steps, given.execute) == (["table6", "table7"], 56, True, True)
     assert given.seeds == [0, 1]
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import record
 from benchmarks.paper import claims, flow_ways, rounding, ut_interaction_record
-from benchmarks.paper.tables import rendering, running, scripts
+from benchmarks.paper.tables import flags, rendering, scripts
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import SCALES
 from examples.d3d import report
@@ -37,7 +37,7 @@ def known(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_that_of_its_record(name: str) -> None:
     which, scale = name.split("_", 1)
-    options = running.parser(None).parse_args(["--scale", scale, "--render"])
+    options = flags.parser(None).parse_args(["--scale", scale, "--render"])
     table = scripts.table(which, SCALES[scale], options)
     assert rendering.document(table, RecordFile(table, SCALES[scale], record.FOLDER).read()) == committed(name)
 
@@ -64,7 +64,7 @@ def test_a_record_is_continued_with_today_s_settings(name: str, monkeypatch: pyt
     """The settings of a record are those of its scale, and its rows measure what the table's rows do."""
     monkeypatch.setattr(synthetic, "write_dataset", lambda root, **_: root)
     which, scale = name.split("_", 1)
-    options = running.parser(None).parse_args(["--scale", scale])
+    options = flags.parser(None).parse_args(["--scale", scale])
     table = scripts.table(which, SCALES[scale], options)
     (draw,) = SCALES[scale].draws(table.part, (0,), options, None)
     file = RecordFile(table, SCALES[scale], record.FOLDER)

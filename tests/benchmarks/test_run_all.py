@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.paper import run_all
-from benchmarks.paper.tables import running, scripts
+from benchmarks.paper.tables import flags, running, scripts
 from benchmarks.paper.tables.table import Row
 from tests.benchmarks.fakes import Counting, table, without_machine
 
@@ -67,7 +67,7 @@ def test_workers_share_the_seeds_and_the_rest_is_done_here(measure: Counting, tm
     monkeypatch.setattr(subprocess, "Popen", Worker)
     run_all.main([*places(tmp_path), "--only", "table6", "--workers", "2", "--seeds", "0", "1", "2"])
     assert all(command[1:3] == ["-m", "benchmarks.paper.run_all"] for command in started)
-    options = [run_all.parser().parse_args(command[3:]) for command in started]
+    options = [flags.parser_of_all(None).parse_args(command[3:]) for command in started]
     assert [one.worker for one in options] == [[0, 2], [1]]
     assert {(*one.only, one.results) for one in options} == {("table6", tmp_path / "results")}
     assert len(prepared) == 1

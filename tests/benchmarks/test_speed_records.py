@@ -1,5 +1,6 @@
 """Every committed speed record renders to the Markdown committed beside it; and the helpers that render it."""
 
+import argparse
 import json
 from functools import partial
 
@@ -95,7 +96,7 @@ def test_a_record_says_with_which_flags_it_was_made(tmp_path, monkeypatch):
 
 
 def test_core_runs_and_renders():
-    arguments = core.arguments(["--rounds", "2", "--networks", "micro", "deep"])
+    arguments = argparse.Namespace(rounds=2, networks=["micro", "deep"], peers=False)
     rows = {name: core.row(core.measure(core.SUBJECTS[name], 2)) for name in arguments.networks}
     text = core.markdown(core.report(rows, arguments))
     assert "median of 2 interleaved rounds" in text
@@ -106,6 +107,6 @@ def test_core_runs_and_renders():
 def test_core_runs_the_step_of_a_peer_with_the_same_losses(peer: str, module: str):
     pytest.importorskip(module, reason=f"{peer} is not installed")
     rows = {"micro": core.row(core.measure(core.SUBJECTS["micro"], 2, [peer]))}
-    found = core.report(rows, core.arguments(["--rounds", "2", "--peers"]))
+    found = core.report(rows, argparse.Namespace(rounds=2, networks=list(core.SUBJECTS), peers=True))
     assert f"| {peer} " in core.markdown(found)
     assert found["command"].endswith("core --peers")

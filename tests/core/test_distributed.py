@@ -42,6 +42,7 @@ def found(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
 @pytest.mark.reliability("C8")
 @pytest.mark.parametrize("way", _distributed.WAYS)
 def test_gradients_equal_those_of_one_process(way: str, found: dict[str, dict[str, torch.Tensor]]) -> None:
+    """Fails when the features of an `Output` are hidden from DDP."""
     student, teacher = _distributed.build()
     expected = _distributed.gradients(student, student, teacher, slice(0, 4))
     assert found[way].keys() == expected.keys()

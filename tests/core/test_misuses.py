@@ -125,6 +125,10 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
         r"a list, one tensor for each teacher, got a Tensor",
     ),
     "bare networks to infer": (lambda: kd.projectors.infer(net(), net(), X), r"must be wrapped, got a Sequential"),
+    "a teacher where the student belongs": (
+        lambda: kd.projectors.infer(kd.Teacher(net(), ["1"]), kd.Student(net(), ["1"]), X),
+        r"the student must come first.*infer\(student, teacher",
+    ),
     "weights into an average": (lambda: kd.EMATeacher(net()).update(net().state_dict()), r"got an OrderedDict"),
     "a momentum as text": (
         lambda: kd.EMATeacher(net(), momentum="0.9"),

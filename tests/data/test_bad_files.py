@@ -246,6 +246,19 @@ def test_every_container_tells_that_its_end_is_missing(tmp_path, name):
         refused(tmp_path / name, "truncated|damaged")
 
 
+@pytest.mark.faults
+@pytest.mark.reliability("B2")
+@pytest.mark.parametrize("name", [*CUT, "faststart.mp4"])
+def test_an_end_of_zeros_is_missing(tmp_path, name):
+    """Fails when `is_cut` does not look for zeros: downloads are given their room before their contents."""
+    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / name, noise, **CUT.get(name, {"container_options": {"movflags": "faststart"}}))
+    whole = (tmp_path / name).read_bytes()
+    assert len(whole) > 25_000
+    (tmp_path / name).write_bytes(whole[:-20_000] + bytes(20_000))
+    refused(tmp_path / name, "truncated|damaged")
+
+
 def test_fields_of_a_camcorder_are_not_frames(shared):
     """Fails when interlaced video is counted by its packets."""
     path = shared / "faults" / "video" / "09_real_avchd_fields.mts"

@@ -171,6 +171,15 @@ def test_label_out_of_range_and_other_files(tmp_path):
     assert problems(from_csv, write(tmp_path, "a.mp4,5"), classes=["a", "b"]) == [(1, "label 5 is not in 0..1")]
 
 
+def test_swapped_columns_are_seen(tmp_path):
+    """Fails when nobody looks whether the labels are the files."""
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).touch()
+    found = problems(from_csv, write(tmp_path, "run,a.mp4\njump,b.mp4\n"))
+    assert found[0] == (0, "the labels are files: a row must be path,label in this order")
+    assert len(found) == 3
+
+
 def test_missing_clips_are_counted_and_left_out_only_when_allowed(tmp_path):
     touch(tmp_path, "a.mp4")
     file = write(tmp_path, "a.mp4,run\nb.mp4,sit\nc.mp4,run\n")
@@ -191,6 +200,7 @@ GOOD = st.tuples(*(st.tuples(st.just(path), st.integers(0, 9).map(str)) for path
 @given(st.one_of(ROWS, GOOD))
 @pytest.mark.faults
 @pytest.mark.reliability("B9")
+@pytest.mark.filterwarnings("ignore:.*never 0")
 def test_any_csv_is_a_manifest_or_one_report(tmp_path_factory, rows):
     """Fails when `_labels` takes every number for class 0."""
     folder = tmp_path_factory.mktemp("csv")

@@ -187,6 +187,25 @@ def test_a_disk_that_is_away_for_a_moment_is_waited_for(
 
 
 @pytest.mark.reliability("B11")
+@pytest.mark.parametrize("suffix", [".flow.json", ".zst"])
+def test_so_is_one_with_stored_flow(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """Fails when `_check_count` or `_flow` is not retried, or `retried` looks at `ClipError` alone."""
+    manifest, store = from_folder(good), FlowStore(tmp_path / "flow", fps=10)
+    store.write(manifest["clip"][0], torch.zeros(8, 2, 48, 64))
+    failures, pauses, real = [errno.EIO] * 2, [], open
+
+    def flaky(path: Any, *args: Any, **kwargs: Any) -> Any:
+        if failures and str(path).endswith(suffix):
+            raise OSError(failures.pop(), "away")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(retrying.time, "sleep", pauses.append)
+    monkeypatch.setattr("builtins.open", flaky)
+    assert not views(manifest, flow=store, rgb=False)[0]["flow"].any()
+    assert pauses == [0.1, 0.4]
+
+
+@pytest.mark.reliability("B11")
 def test_a_missing_or_damaged_file_is_not_waited_for(manifest: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails when `retried` waits after every `ClipError`, or `TRANSIENT` holds ENOENT."""
     pauses: list[float] = []

@@ -32,7 +32,11 @@ def clips(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "header", ["file{}label", "filename{}class", "Video_Path{}Tag", "# Path{}Label", "Clip Name{}class-id"]
+    "header",
+    [
+        *("file{}label", "filename{}class", "Video_Path{}Tag", "# Path{}Label", "Clip Name{}class-id"),
+        *("videos{}classes", "videoName{}ClassID", "youtube_id{}label", "Full path{}action_name", "ids{}y"),
+    ],
 )
 @pytest.mark.parametrize("separator", [",", "\t", ";", " , "])
 def test_any_usual_header_and_separator(clips: Path, header: str, separator: str) -> None:
@@ -51,6 +55,7 @@ def test_any_usual_header_and_separator(clips: Path, header: str, separator: str
         ("# mine\n\npath,label\nx.mp4,run\n", [("x.mp4", "run")]),
         (",path,label\n0,x.mp4,run\n1,y.mp4,jump\n", [("x.mp4", "run"), ("y.mp4", "jump")]),
         ("path;label\r\nx.mp4;run\r\ny.mp4;jump\r\n", [("x.mp4", "run"), ("y.mp4", "jump")]),
+        ("sep=;\r\npath;label\r\nx.mp4;run\r\ny.mp4;jump\r\n", [("x.mp4", "run"), ("y.mp4", "jump")]),
         ("path\tlabel\nx.mp4\trun\n".encode("utf-16"), [("x.mp4", "run")]),
     ],
 )
@@ -60,16 +65,17 @@ def test_forms_of_lists(clips: Path, text: str | bytes, expected: list[tuple[str
 
 @pytest.mark.reliability("B9")
 def test_labels_from_one_are_said_and_keep_their_names(clips: Path) -> None:
-    """Fails when `_from_one` shifts labels among which is 0, or of which one between 1 and K is missing."""
+    """Fails when `_from_one` shifts labels among which is 0 or of which one is missing, or is silent."""
     with pytest.warns(UserWarning, match=r"labels are 1 to 2 and never 0: .* classes 0 to 1 in this order"):
         manifest = from_csv(write(clips, "x.mp4,2\ny.mp4,1\n"))
     assert (manifest["label"][:], manifest.features["label"].names) == ([1, 0], ["1", "2"])
     with pytest.warns(UserWarning, match="1 to 3"):
         assert from_csv(write(clips, "x.mp4,3\ny.mp4,1\n"), classes=["a", "b", "c"])["label"][:] == [2, 0]
+    with pytest.warns(UserWarning, match="labels are within 1 to 3, never 0, and not all of these: .* pass `classes`"):
+        assert from_csv(write(clips, "x.mp4,3\ny.mp4,1\n"))["label"][:] == [3, 1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert from_csv(write(clips, "x.mp4,2\ny.mp4,0\n"))["label"][:] == [2, 0]
-        assert from_csv(write(clips, "x.mp4,3\ny.mp4,1\n"))["label"][:] == [3, 1]
         assert from_csv(write(clips, "x.mp4,2\ny.mp4,1\n"), classes=["a", "b", "c"])["label"][:] == [2, 1]
     with pytest.raises(ManifestError, match=r"line 2: label 3 is not in 0\.\.2"):
         from_csv(write(clips, "x.mp4,0\ny.mp4,3\n"), classes=["a", "b", "c"])

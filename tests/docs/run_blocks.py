@@ -13,6 +13,7 @@ from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
 from re import match
+from types import ModuleType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -58,8 +59,9 @@ def main(extra: str, *options: str) -> int:
     for page in PAGES:
         for number, code in enumerate(blocks(page) if extra_of(page) == extra else ()):
             ran += 1
+            sys.modules["block"] = block = ModuleType("block")  # torch.compile imports what it compiles
             try:
-                exec(compile(code, f"<{page}, block {number}>", "exec"), {"__name__": "block"})
+                exec(compile(code, f"<{page}, block {number}>", "exec"), block.__dict__)
             except Exception:
                 failed += 1
                 print(f"{page}, block {number}\n{traceback.format_exc(limit=-2)}")

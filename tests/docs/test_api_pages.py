@@ -10,6 +10,8 @@ from typing import Any
 import griffe
 import pytest
 
+import kdvideo as kd
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
 try:
@@ -81,3 +83,14 @@ def test_the_table_at_the_head_names_every_entry() -> None:
 def test_the_inventories_link_the_names_of_signatures() -> None:
     lines = zlib.decompress(api_hook._inventory("torch", api_hook.OF_TORCH).split(b"\n", 4)[4]).decode().splitlines()
     assert "torch.Tensor py:class 1 tensors.html#$ -" in lines
+
+
+def test_a_loss_has_its_equation_and_one_line_with_its_function() -> None:
+    """Fails when a card has no equation, or the table says twice of a loss and its function what they do."""
+    page = type("Page", (), {"file": type("File", (), {"src_uri": "api/losses.md"})})
+    shown = api_hook.on_page_markdown((ROOT / "docs" / "api" / "losses.md").read_text(), page=page)
+    losses = [name for name in kd.__all__ if inspect.isclass(named(f"kdvideo.{name}"))]
+    losses = [name for name in losses if issubclass(named(f"kdvideo.{name}"), kd.Loss) and name != "Loss"]
+    assert [name for name in losses if f"::: kdvideo.{name}\n\n**Equation:** " not in shown] == []
+    assert "| [`DKD`][kdvideo.DKD], [`dkd`][kdvideo.functional.dkd] | Compute the KL divergence" in shown
+    assert "| [`DKD`][kdvideo.DKD] |" not in shown

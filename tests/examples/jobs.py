@@ -78,9 +78,6 @@ def work(folder: str, rank: int, world: int, port: int, options: dict[str, Any])
     output = os.open(f"{folder}/rank{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.environ.update(options.get("surroundings", {}))
-    os.umask(options.get("umask", 0o022))
-    time.tzset()
     if world > 1:
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
         os.environ.update({name: str(value) for name, value in place.items()})
@@ -143,4 +140,5 @@ def has_more_than(folder: Path, steps: int) -> bool:
 
 
 if __name__ == "__main__":
-    work(sys.argv[1], int(os.environ["RANK"]), 1, 0, {})  # the launcher has said how many there are, and where
+    # A launcher has said how many there are, and where.
+    work(sys.argv[1], int(os.environ.get("RANK", 0)), 1, 0, {})

@@ -64,12 +64,14 @@ def test_a_second_run_trains_nothing(clips: Path, finished: Path) -> None:
 def test_a_folder_with_other_settings_is_refused(
     clips: Path, finished: Path, change: tuple[str, ...], said: str
 ) -> None:
+    """Fails when `claim_folder` compares nothing, or a group of settings as a whole."""
     with pytest.raises(SystemExit, match=f"^error: .*{said}"):
         inside(recipe.main, clips, finished, *change)
 
 
 @pytest.mark.reliability("C3")
 def test_the_student_is_a_plain_file_for_a_bare_network(finished: Path) -> None:
+    """Fails when `save` puts a prefix before the names of the weights."""
     code = (
         "import sys, torch; from safetensors.torch import load_file; from kdvideo import models\n"
         "net = models.s3dg(2, depth_multiplier=0.25)\n"
@@ -101,6 +103,7 @@ def logs(work: Path) -> dict[str, list[str]]:
 
 @pytest.mark.reliability("A1")
 def test_a_killed_run_resumes_with_the_same_losses(clips: Path, finished: Path, tmp_path: Path) -> None:
+    """Fails when a step's seed counts from where the process began, or the optimizer's state is not loaded."""
     arguments = command(clips, tmp_path, "--seeds", "0", "--test-every", "4")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -134,6 +137,7 @@ def test_an_interrupted_run_leaves_a_checkpoint_and_says_how_to_go_on(clips: Pat
 
 @pytest.mark.reliability("D3")
 def test_two_processes_train_one_network(clips: Path, tmp_path: Path) -> None:
+    """Fails when every process writes the log."""
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29541")
     printed = succeeded(run(command(clips, tmp_path, "--mixed-precision", "bf16"), launcher=launcher))
     assert printed.count("# D3D report") == 1

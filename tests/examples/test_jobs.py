@@ -16,6 +16,7 @@ import torch
 from tests.examples import jobs
 
 pytestmark = pytest.mark.faults
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(whole: Path, tmp_path
 def test_twenty_trainings_killed_at_random_end_with_the_same_bits(
     whole: Path, tmp_path: Path, record_property: Any
 ) -> None:
+    """Fails when the optimizer's state is not loaded, or the log keeps a step that is repeated."""
     for number in range(20):
         killed_at_random(tmp_path / str(number), whole, 1, random.Random(number))
     record_property("trials", 20)
@@ -99,6 +101,7 @@ def test_a_process_that_is_lost_ends_the_others(tmp_path: Path, trouble: str, re
 @pytest.mark.timeout(900)
 @pytest.mark.reliability("D2")
 def test_a_launcher_that_starts_it_again_gets_the_same_bits(tmp_path: Path) -> None:
+    """Fails when a step's seed counts from where the process began."""
     assert jobs.finish(jobs.start(tmp_path / "whole", 2)) == [0, 0]
     folder = tmp_path / "job"
     folder.mkdir()
@@ -107,7 +110,7 @@ def test_a_launcher_that_starts_it_again_gets_the_same_bits(tmp_path: Path) -> N
     # A store that the attempts share holds addresses of the one before, and torch does not tell them apart.
     surroundings = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     options: dict[str, Any] = {"env": surroundings, "capture_output": True, "text": True, "timeout": 280}
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], **options)
+    done = subprocess.run(command, cwd=ROOT, **options)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr.count("failed (exitcode: -9)") == 2
     assert same(folder, tmp_path / "whole")
@@ -115,9 +118,12 @@ def test_a_launcher_that_starts_it_again_gets_the_same_bits(tmp_path: Path) -> N
 
 @pytest.mark.reliability("D6")
 def test_the_surroundings_do_not_matter(whole: Path, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir(mode=0o500)
-    around = {"LC_ALL": "tr_TR.UTF-8", "LANG": "C", "TZ": "Asia/Kathmandu", "HOME": str(home)}
-    folder = tmp_path / "a folder, with ünusual 'signs'"
-    assert jobs.finish(jobs.start(folder, surroundings=around, umask=0o077)) == [0]
+    """Fails when `step_seed` takes the `hash` of a text, which is another one in every process."""
+    (tmp_path / "home").mkdir(mode=0o500)
+    around = {"LC_ALL": "tr_TR.UTF-8", "LANG": "C", "TZ": "Asia/Kathmandu", "HOME": str(tmp_path / "home")}
+    folder = tmp_path / "a folder, with ünusual 'signs' [1]"
+    folder.mkdir()
+    command = [sys.executable, "-m", "tests.examples.jobs", str(folder)]
+    surroundings = os.environ | around | {"PYTHONHASHSEED": "1"}
+    subprocess.run(command, cwd=ROOT, env=surroundings, umask=0o077, timeout=200, check=True)
     assert same(folder, whole)

@@ -154,6 +154,7 @@ def test_every_error_of_a_lost_connection_is_one(tmp_path: Path, monkeypatch: py
 
 
 def test_a_dask_worker_keeps_few_of_the_runs_of_killed_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails when `_make` drops no run of other clients, or `_forget` none."""
     monkeypatch.setattr(Isolated, "__call__", lambda self, row: job.Outcome("done"))
     for run in range(6):
         cluster._make(str(run), None, ("cpu",), 0.0, {})  # type: ignore[arg-type]

@@ -207,6 +207,8 @@ def test_a_worker_killed_by_chance_costs_no_clip(tmp_path: Path) -> None:
 
 
 def test_workers_that_cannot_start_stop_the_job(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Fails when `_Child` hands on the error of its pool."""
+
     class Unknown(Fake):
         def __reduce__(self) -> object:
             return eval, ("1 / 0",)
@@ -217,11 +219,14 @@ def test_workers_that_cannot_start_stop_the_job(tmp_path: Path, capfd: pytest.Ca
     assert "ZeroDivisionError" in capfd.readouterr().err
 
 
-def test_ctrl_c_ends_parent_and_workers_and_leaves_nothing_half_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("early", [False, True])
+def test_ctrl_c_ends_parent_and_workers_and_leaves_nothing_half_done(tmp_path: Path, early: bool) -> None:
+    """Fails when `processes` does not stop its workers, or a worker that starts gets the SIGINT of its group."""
     videos, log = tmp_path / "videos", tmp_path / "log"
     rows = clips(videos, 4)
     job = start(videos, tmp_path / "flow", workers=2, log=str(log), bad={20: "hang"})
-    until(lambda: len(calls(log)) >= 4)
+    until(lambda: len(alive(parent=job.pid)) >= 2 if early else len(calls(log)) >= 4)
+    time.sleep(early)  # a worker imports by then
     os.killpg(job.pid, signal.SIGINT)
     _, err = job.communicate(timeout=60)
     until(lambda: not alive(group=job.pid))

@@ -211,6 +211,7 @@ def test_lists_are_written_again_where_another_shard_ends_meanwhile(
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_killed_at_any_instant_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    """Fails when `PrepareJob.make` writes in place."""
     rows = labelled(clips(tmp_path / "videos", 40, frames=40))
     for one in rows:
         one["label"] = str(one["clip"])[0]

@@ -1,10 +1,12 @@
 """Clips that are replaced or repaired under their name, and names too long for a file of flow."""
 
+import io
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from kdvideo import cli
 from kdvideo.data import PairedClips, from_folder
@@ -38,6 +40,27 @@ def test_a_replaced_clip_gets_new_flow(tmp_path: Path) -> None:
     os.utime(tmp_path / "a.mp4", ns=(1, 1))
     with pytest.warns(UserWarning, match=f"its {len(data)} bytes are others than before"):
         extracted(tmp_path, place)
+
+
+def test_frames_that_are_written_anew_get_new_flow(tmp_path: Path) -> None:
+    """Fails when `_status` looks at their folder alone, or `_sha256` at their sizes."""
+
+    def write(first: int) -> None:
+        (tmp_path / "x").mkdir(exist_ok=True)
+        for k in range(10):
+            data = io.BytesIO()
+            Image.fromarray(picture(first + k)).save(data, "png")
+            (tmp_path / f"x/{k}.png").write_bytes(data.getvalue().ljust(20_000, b"\0"))
+
+    place, rows = store(tmp_path / "flow"), [row(tmp_path, "x")]
+    write(1)
+    extract(rows, place, short_side=SIDE)
+    old = place.read("x")
+    write(60)
+    with pytest.warns(UserWarning, match="its 200000 bytes are others than before"):
+        extract(rows, place, short_side=SIDE)
+    assert not old.equal(place.read("x"))
+    assert verify(tmp_path / "flow", deep=rows) == []
 
 
 def test_a_copy_is_the_same_clip(tmp_path: Path) -> None:
@@ -155,6 +178,7 @@ def test_a_warning_where_frames_repeat(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_native_rate(tmp_path: Path) -> None:
+    """Fails when `_rate` takes native for the default rate."""
     write_video(tmp_path / "a.mp4", [picture(i) for i in range(6)], rate=7)
     arguments = ["extract", str(tmp_path / "a.mp4"), str(tmp_path / "flow"), "--fps", "native", "--estimator", "dis"]
     assert cli.main([*arguments, "--short-side", str(SIDE), "--workers", "0"]) == 0

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from kdvideo import models
+from kdvideo.models import hub
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -229,13 +230,19 @@ def test_a_folder_from_before_an_argument_was_added(folder):
     assert models.from_pretrained(folder).config["bn_scale"] is False
 
 
-def test_neither_folder_nor_repository(tmp_path):
+def test_neither_folder_nor_repository(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"got the file .*file: models\.checkpoints\.load reads it"):
         models.from_pretrained(tmp_path / "file")
     (tmp_path / "student").mkdir()
     with pytest.raises(FileNotFoundError, match=r"no folder .*studnt; the closest there are \['student'\]"):
         models.from_pretrained(tmp_path / "studnt")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "_huggingface_hub", lambda: pytest.fail("the Hub is asked"))
+    for typo in ("studnt", "./studnt", "~/studnt-of-nobody"):  # none is "owner/name"
+        with pytest.raises(FileNotFoundError, match=rf"there is no folder {typo}"):
+            models.from_pretrained(typo)
+    monkeypatch.undo()
     with pytest.raises(ValueError, match=r"(?s)Repo id must .*There is no folder"):
         models.from_pretrained("a b/nothing")
 

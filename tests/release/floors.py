@@ -1,13 +1,14 @@
 """Install the oldest, or the newest, versions that kdvideo declares, and run a part of the tests with them.
 
-    python tests/release/floors.py oldest|newest [PYTHON]
+    python tests/release/floors.py oldest|newest [PYTHON ...]
 
-Without PYTHON, each of python3.11 ... python3.14 that this machine has gets a fresh environment with all features; of
-those that it has not, only the wheels are looked for. It needs `uv`, a registry and some GB of disk.
+Without PYTHON, each of python3.11 ... python3.14 that this machine has, pyenv's too, gets a fresh environment with all
+features; of those that it has not, only the wheels are looked for. It needs `uv`, a registry and some GB of disk.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -30,7 +31,8 @@ TESTS = (
     "tests/data/test_manifest.py",
     "tests/extraction/test_cluster.py",
     "tests/flow/test_store.py",
-    "tests/models/adapters",
+    "tests/models/adapters/test_pytorchvideo.py",
+    "tests/models/adapters/test_torchvision_and_timm.py",
     "tests/models/test_exporting.py",
     "tests/models/test_hub.py",
     "tests/training/test_checkpoint.py",
@@ -58,6 +60,15 @@ def uv(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([found, *map(str, words)], text=True, cwd=ROOT, check=False)
 
 
+def interpreter(python: str) -> Path | None:
+    """Return a Python of a version that starts: pyenv puts commands in front of those that it does not."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    for found in (shutil.which(f"python{python}"), *sorted(versions.glob(f"{python}.*/bin/python"))):
+        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return Path(found)
+    return None
+
+
 def has_wheels(which: str, python: str) -> bool:
     """Return whether what is compiled has wheels for a Python, which need not be there."""
     wheels = [word for name in COMPILED for word in ("--only-binary", name)]
@@ -67,14 +78,14 @@ def has_wheels(which: str, python: str) -> bool:
         return uv("pip", "compile", "--python-version", python, *options, "pyproject.toml", *listed).returncode == 0
 
 
-def tested(which: str, python: str) -> bool:
+def tested(which: str, python: Path) -> bool:
     """Return whether the tests pass in a fresh environment."""
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder, "fresh")
         inside = fresh / "bin" / "python"
         oldest = ("-c", floors(folder)) if which == "oldest" else ()
         for words in (
-            ("venv", "--quiet", "--python", f"python{python}", fresh),
+            ("venv", "--quiet", "--python", python, fresh),
             ("pip", "install", "--quiet", "--python", inside, "--resolution", RESOLUTION[which], *oldest, ".[all]"),
             ("pip", "install", "--quiet", "--python", inside, *TOOLS),
         ):
@@ -97,8 +108,8 @@ def main(which: str, *pythons: str) -> int:
     """Test every Python that is here and say what each gave."""
     passed = []
     for python in pythons or PYTHONS:
-        here = shutil.which(f"python{python}") is not None
-        passed.append(tested(which, python) if here else has_wheels(which, python))
+        here = interpreter(python)
+        passed.append(tested(which, here) if here else has_wheels(which, python))
         what = "tests" if here else "not run, for there is no such Python here; wheels"
         print(f"{which} versions, Python {python}: {what} {'passed' if passed[-1] else 'FAILED'}", flush=True)
     return int(not all(passed))

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import kdvideo as kd
 from kdvideo import detection, flow, models
-from kdvideo.data import from_csv, from_kinetics_list, from_ucf101_list
+from kdvideo.data import ArrayStream, ClipInfo, ClipSource, from_csv, from_kinetics_list, from_ucf101_list
 from kdvideo.models import checkpoints
 from kdvideo.models.build import build
 from kdvideo.models.checkpoints.conversion import convert
@@ -219,6 +220,22 @@ def test_links_pipes_and_devices(tmp_path):
     write_index(tmp_path / "m.index", [(0, b"a", variable((2,), dtype=3, size=8))])
     (tmp_path / "m.data-00000-of-00001").symlink_to("/etc/passwd")
     refused(guarded(lambda: checkpoints.read_tf(tmp_path / "m")), "must lie beside its index")
+
+
+def test_pipes_in_folders(tmp_path):
+    """Fails when `check_regular` is taken away from `open_shard`, `_read_gray`, `ArrayStream` or `_lines`."""
+    (tmp_path / "x").mkdir()
+    for name in ("a.safetensors", "x/flow_x_00001.jpg", "x/flow_y_00001.jpg", "x.npy", "list.csv"):
+        os.mkfifo(tmp_path / name)
+    clip = ClipSource("x", "x", None, None, 25.0, 64, ClipInfo(9, 64, 64))
+    readers = (
+        lambda: kd.TeacherCache(tmp_path, fingerprint={"teacher": "a"}),
+        lambda: flow.TSNFlow(tmp_path).read("x"),
+        lambda: ArrayStream(tmp_path, fps=25).read(clip, range(2)),
+        lambda: from_kinetics_list(tmp_path / "list.csv", root=tmp_path),
+    )
+    for read in readers:
+        refused(guarded(read, seconds=20), "must be a plain file, got a pipe")
 
 
 def test_links_as_the_hub_keeps_them(tmp_path):

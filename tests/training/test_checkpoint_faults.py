@@ -241,6 +241,37 @@ def test_a_copy_that_a_person_made_is_neither_read_nor_removed(tmp_path: Path) -
     assert (tmp_path / "step_000000010_backup" / "state.pt").exists()
 
 
+def test_a_checkpoint_under_the_name_of_another_step_is_not_loaded(tmp_path: Path) -> None:
+    """Fails when `is_valid` does not compare the step of the manifest with that of the folder."""
+    checkpoints = Checkpoints(tmp_path)
+    shutil.copytree(checkpoints.save(10, state(10)), tmp_path / "step_000000099")
+    assert load(checkpoints) == 10
+
+
+@pytest.mark.security
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_checkpoint_of_no_plain_files_is_damaged(tmp_path: Path, kind: str) -> None:
+    """Fails when `_sha256` opens what is no plain file: it would be waited for."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state(1))
+    file = checkpoints.save(2, state(2)) / "state.pt"
+    file.unlink()
+    os.mkfifo(file) if kind == "pipe" else file.symlink_to("/dev/zero")
+    assert load(checkpoints) == 1
+    checkpoints.save(3, state(3))
+    assert checkpoints.steps() == [1, 3]
+
+
+def test_a_number_that_is_none_is_a_damaged_manifest(tmp_path: Path) -> None:
+    """Fails when `_manifest` lets a number through that cannot be compared."""
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state(1))
+    manifest = checkpoints.save(2, state(2)) / "manifest.json"
+    text = json.dumps(json.loads(manifest.read_text().split("\n")[0]) | {"number": "2"})
+    manifest.write_text(f"{text}\n{hashlib.sha256(text.encode()).hexdigest()}\n")
+    assert load(checkpoints) == 1
+
+
 @pytest.mark.parametrize("text", ["[]", "null", "[" * 100_000, '{"sha256": null}', "", '{"step": 2, "number": 2}'])
 def test_a_foreign_manifest_is_a_damaged_checkpoint(tmp_path: Path, text: str) -> None:
     """Fails when `_manifest` lets a `RecursionError` through, or takes JSON of any kind."""

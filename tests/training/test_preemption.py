@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from kdvideo.training import StopRequest, ignore_signals
+from kdvideo.training import StopRequest, start_worker
 
 
 def test_a_second_signal_stops_at_once_and_handlers_come_back() -> None:
@@ -21,11 +21,13 @@ def test_a_second_signal_stops_at_once_and_handlers_come_back() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_workers_ignore_signals() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        ignore_signals(0)
-        os.kill(os.getpid(), signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGINT, before[0])
-        signal.signal(signal.SIGTERM, before[1])
+@pytest.mark.faults
+def test_workers_outlive_the_signals_of_their_group() -> None:
+    """Fails when `start_worker` leaves out one of the two signals."""
+    child = os.fork()
+    if child == 0:
+        start_worker()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

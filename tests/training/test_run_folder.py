@@ -46,6 +46,14 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, change: dict, said: 
     assert (tmp_path / "settings.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("text", ["", "null", '{"seed": 0', "[" * 100_000, "\xff"])
+def test_damaged_settings_are_named(tmp_path: Path, text: str) -> None:
+    """Fails when `claim_folder` hands on what the reading of JSON raises."""
+    (tmp_path / "settings.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"settings\.json must hold the settings of a training, got .*: remove it"):
+        claim_folder(tmp_path, SETTINGS)
+
+
 def test_a_setting_that_is_missing_now_is_a_difference(tmp_path: Path) -> None:
     claim_folder(tmp_path, {"seed": 0, "flow": "TVL1"})
     with pytest.raises(ValueError, match="got flow TVL1, not None:"):

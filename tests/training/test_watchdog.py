@@ -44,6 +44,14 @@ def test_a_hang_in_native_code_is_ended_and_its_line_named() -> None:
     assert "line 5 in decode" in done.stderr
 
 
+def test_the_outer_watchdog_watches_again() -> None:
+    """Fails when `__exit__` does not feed the outer one: a process has one timer."""
+    code = HANGS.replace("with Watchdog(1.0) as dog:", "with Watchdog(1.0) as dog:\n    with Watchdog(9.0): pass")
+    code = code.replace("        dog.feed()", "        pass").replace("range(3)", "range(1)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "fed\n"), done.stderr
+
+
 def test_a_watchdog_that_was_left_does_nothing() -> None:
     """Fails when `Watchdog.__exit__` does not cancel the timer."""
     with Watchdog(0.2, sys.__stderr__):

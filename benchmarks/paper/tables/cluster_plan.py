@@ -28,21 +28,6 @@ GPUS_PER_MACHINE = 8
 STEP = ("gpu_steps", "plain RGB")
 
 
-def add_flags(flags: argparse.ArgumentParser) -> None:
-    """Add the flags that only the published protocol has."""
-    group = flags.add_argument_group("--scale paper")
-    group.add_argument("--train", type=Path, help="training clips: a folder per class, or a csv of path,label")
-    group.add_argument("--test", type=Path, help="validation clips, in the same form")
-    group.add_argument("--root", type=Path, help="folder of the csv files' paths")
-    group.add_argument("--gpus", type=int, default=8, help="that the command shall use; any number")
-    group.add_argument("--probe", type=int, default=1000, help="clips of each list that are opened; 0: all")
-    group.add_argument(
-        "--equal-steps", action="store_true", help="train S3D-G and I3D as long as D3D, not as their own papers say"
-    )
-    # Not --run, which torchrun, in front of the script, takes for a flag of its own.
-    group.add_argument("--execute", action="store_true", help="train and measure, instead of saying how")
-
-
 class Found(NamedTuple):
     """The clips of a list: listed, there, opened, and readable among those."""
 

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from examples.d3d import extracted_flow
 from examples.d3d.config import Config
-
-
-def add_flags(flags: argparse.ArgumentParser) -> None:
-    """Add the flags of the recipe that concern flow; the scale has a default for each."""
-    group = flags.add_argument_group("flow")
-    group.add_argument(
-        "--flow-dir", type=Path, help="what `kdvideo extract` wrote: of --train in train/, --test in test/"
-    )
-    group.add_argument("--flow-from", choices=["store", "online", "cache"], help="what D3D students are taught with")
-    group.add_argument("--cache-flow", choices=["frames", "online"], help="the flow behind a cache")
-    group.add_argument("--distinct-views", type=int, help="of a clip, after which a D3D student's repeat; 0: never")
 
 
 def chosen(config: Config, options: argparse.Namespace) -> Config:

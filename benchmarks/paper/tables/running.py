@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from benchmarks import record
-from benchmarks.paper.tables import cluster_plan, flow_flags, rendering
+from benchmarks.paper.tables import rendering
+from benchmarks.paper.tables.flags import RESULTS, parser
 from benchmarks.paper.tables.preparing import prepare_flow
 from benchmarks.paper.tables.records import RecordFile
 from benchmarks.paper.tables.scales import FEW, SCALES, Draw, Scale
@@ -20,40 +21,9 @@ from examples.d3d.config import plain_errors
 from examples.d3d.training import make_accelerator
 from kdvideo.data import ClipError
 
-RESULTS = record.FOLDER
 PICTURES = Path("docs/img")
 VARYING = ("load_average",)  # from moment to moment: one environment stands for many values
 Made = Callable[[Scale, argparse.Namespace], Table]
-
-
-def parser(about: str | None) -> argparse.ArgumentParser:
-    """Return the flags that all scripts of tables and figures have."""
-    flags = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--scale", choices=SCALES, default="pocket")
-    flags.add_argument("--seeds", type=int, nargs="+", help="default: as many as the scale has")
-    flags.add_argument("--every", action="store_true", help="all rows at all seeds, also those without a claim")
-    flags.add_argument(
-        "--threads", type=positive, default=1, help="of the processor; accuracies depend on their number"
-    )
-    flags.add_argument("--work-dir", type=Path, default=Path("runs"), help="clips, flow and trained networks")
-    flags.add_argument("--results", type=Path, default=RESULTS, help="folder of the records and their tables")
-    flags.add_argument("--render", action="store_true", help="measure nothing, write the tables of the records anew")
-    flags.add_argument("--clips", type=Path, default=Path("../shared/data/ut_interaction"), help="of UT-Interaction")
-    cluster_plan.add_flags(flags)
-    flow_flags.add_flags(flags)
-    own = flags.add_argument_group("Table 4")
-    own.add_argument("--ucf101", type=Path, help="folder of UCF-101, as its archives unpack")
-    own.add_argument("--hmdb51", type=Path, help="folder of HMDB-51, as its archives unpack")
-    for network in ("s3dg", "d3d-kinetics400", "d3d-kinetics600"):
-        own.add_argument(f"--{network}", type=Path, help="trained weights that take the place of our pretraining")
-    return flags
-
-
-def positive(text: str) -> int:
-    """Read a whole number above 0, as a flag's type."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be above 0, got {number}")
-    return number
 
 
 @plain_errors

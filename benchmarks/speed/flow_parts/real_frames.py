@@ -38,7 +38,7 @@ def gray_frames(video: Path) -> list[Tensor]:
     """Read all frames (H,W) uint8 of a video as its own luma."""
     import av
 
-    with av.open(str(video), metadata_errors="ignore") as container:
+    with av.open(str(video)) as container:
         return [torch.from_numpy(f.to_ndarray(format="gray")) for f in container.decode(video=0)]
 
 

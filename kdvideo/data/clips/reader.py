@@ -28,6 +28,7 @@ from kdvideo.data.clips.sampling import Window, flow_positions, window_positions
 from kdvideo.data.clips.streams import ClipSource, Stream, cut_stream
 from kdvideo.data.video.frame_grid import ClipInfo, probe, read_frames
 from kdvideo.data.video.placing import Box
+from kdvideo.data.video.retrying import retried
 from kdvideo.flow import FlowSource, to_unit
 
 if TYPE_CHECKING:
@@ -247,6 +248,7 @@ class ClipReader:
         shown = frames[: last - first + 1] if self.rgb and frames is not None else None
         return Segment(info, first, shown, flow, (box.top, box.left))
 
+    @retried
     def _check_count(self, index: int, row: dict[str, Any], info: ClipInfo) -> None:
         """Check once that stored flow is one less than the frames: at another rate wrong ones would be paired."""
         if index in self._counted or not isinstance(self.flow, CountedFlow) or info.length == 1:
@@ -261,6 +263,7 @@ class ClipReader:
             )
         self._counted.add(index)
 
+    @retried
     def _flow(self, clip: str, info: ClipInfo, first: int, last: int, frames: Tensor | None) -> Tensor:
         if info.length == 1:  # nothing moves in a single frame
             return torch.zeros(1, 2, info.height, info.width, dtype=torch.half)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kdvideo.data.clips.sampling import Window
 from kdvideo.data.video.frame_grid import ClipInfo, read_frames
-from kdvideo.files import closest_ids
+from kdvideo.files import check_regular, closest_ids
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ class ArrayStream:
     def _load(self, clip: str) -> np.ndarray[Any, Any]:
         path = self.folder / f"{clip}.npy"
         try:
+            check_regular(path)
             rows: np.ndarray[Any, Any] = np.load(path, mmap_mode="r")
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(f"no array of clip {clip!r} in {closest_ids(self.folder, clip, '.npy')}") from None

@@ -31,8 +31,8 @@ def from_csv(
     Fields are separated by commas, tabs, semicolons or spaces. A first row that names a path and a label by usual
     words (`path`, `file`, `filename`, `video`, ...; `label`, `class`, `category`, ...) is a header, which may order the
     columns otherwise and have others besides. Labels are class names (numbered in their sorted order, or as in
-    `classes`) or numbers: from 0, or, with a warning, from 1, where they are 1 to K and none is 0. A list with the
-    header of an official Kinetics list is read by `from_kinetics_list`.
+    `classes`) or numbers: from 0, or, with a warning, from 1, where they are all of 1 to K and none is 0. A list with
+    the header of an official Kinetics list is read by `from_kinetics_list`.
 
     Args:
         file: the list, UTF-8 with or without a byte order mark.
@@ -153,6 +153,9 @@ def _from_one(
     numbers = {label for label in labels.values() if isinstance(label, int)}
     most = len(numbers) if classes is None else len(classes)
     if not numbers or min(numbers) < 1 or max(numbers) != most:
+        if numbers and min(numbers) > 0 and classes is None:
+            text = f"the labels are within 1 to {max(numbers)}, never 0, and not all of these: taken as they are"
+            warnings.warn(f"{builder.source}: {text}; if they count from 1, pass `classes`", stacklevel=5)
         return labels, problems, classes
     text = f"the labels are 1 to {most} and never 0: they are taken as the classes 0 to {most - 1} in this order"
     warnings.warn(f"{builder.source}: {text}", stacklevel=5)

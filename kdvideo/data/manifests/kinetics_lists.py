@@ -103,6 +103,7 @@ def _by_stem(root: str) -> dict[str, str]:
 def _lines(builder: ManifestBuilder) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number of each row, and its values in the order of `COLUMNS`."""
     try:
+        check_regular(Path(builder.source))
         with open(builder.source, encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(lines(stream), strict=True)
             header = _header(next(reader, []))

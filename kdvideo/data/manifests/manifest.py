@@ -230,6 +230,8 @@ class ManifestBuilder:
         if self.allow_missing or where:
             wrong = f"more than the {self.allow_missing:.2%} allowed" if found_some else f"is {self.root!r} their root?"
             self.report(0, f"{count}, {wrong}{where}")
+        if not found_some and os.path.isfile(os.path.join(self.root, str(clips.label[0]))):
+            self.report(0, "the labels are files: a row must be path,label in this order")
         self.problems += [(line, f"{lack} {path!r}") for line, path, lack in lost]
         return clips, sizes
 

@@ -7,6 +7,7 @@ import csv
 import gc
 import io
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +20,15 @@ SEPARATORS = (",", "\t", ";", " ")
 SPACES = " \t\v\f\x1c\x1d\x1e\x1f"
 COLUMNS = ["path", "label", "start", "end"]
 SAMPLE = 1000  # lines by which the separator is chosen
-# What columns are called; of two that a header has, the one named earlier here counts.
+# What columns are called, by letters and digits alone, in the singular; of two that a header has, the one named earlier
+# here counts.
 NAMES = {
-    "path": "path file filename file_name filepath file_path video video_path video_name video_file videopath clip "
-    "clip_path clip_name rel_path relative_path name",
-    "label": "label class classname class_name label_name category action action_label activity tag target class_id "
-    "label_id class_index class_idx",
-    "start": "start start_time time_start start_sec start_seconds begin t_start",
-    "end": "end end_time time_end end_sec end_seconds stop t_end",
+    "path": "path file filename filepath video videopath videoname videofile videofilepath clip clippath clipname "
+    "relpath relativepath fullpath abspath name videoid clipid youtubeid id",
+    "label": "label class classname labelname category categoryname action actionname actionlabel videolabel activity "
+    "tag target groundtruth verb y classid labelid categoryid actionid classindex labelindex classidx labelidx",
+    "start": "start starttime timestart startsec startsecond begin tstart",
+    "end": "end endtime timeend endsec endsecond stop tend",
 }
 KNOWN = {name: tuple(others.split()) for name, others in NAMES.items()}
 EXPECTED = "expected path,label or path,label,start,end"
@@ -56,6 +58,8 @@ def read_table(file: str | os.PathLike[str], report: Report) -> Table:
     gc.disable()  # a list for each row is made, and none is garbage: looking through them takes most of the time
     try:
         text = decoded(read_limited(Path(file), LARGEST_LIST))
+        if hint := re.match(r"sep=.(?=\r?\n)", text):  # for Excel
+            text = text[hint.end() :]
         _check_lines(text)
         return _plain(text) or _by_rows(*_rows(text), report)
     except (OSError, ValueError, csv.Error) as error:
@@ -86,13 +90,17 @@ def decoded(data: bytes) -> str:
 
 def header(values: Sequence[str]) -> list[str] | None:
     """Return the columns that a header names, others as `""`; None for a row that names no path or no label."""
-    plain = [value.strip().lstrip("#").strip().lower().replace(" ", "_").replace("-", "_") for value in values]
+    plain = [_singular(re.sub("[^a-z0-9]", "", value.lower())) for value in values]
     names = [""] * len(plain)
     for name, others in KNOWN.items():
         found = next((other for other in others if other in plain), None)
         if found is not None:
             names[plain.index(found)] = name
     return names if {"path", "label"} <= set(names) else None
+
+
+def _singular(name: str) -> str:
+    return name.removesuffix("es" if name.endswith("sses") else "" if name.endswith("ss") else "s")
 
 
 def _plain(text: str) -> Table | None:

@@ -25,6 +25,8 @@ BEGINNINGS = (b"RIFF", b"\x1a\x45\xdf\xa3", b"\x47", b"\0\0\1", b"FLV", b"\x30\x
 FIFTH_ON = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"\x47")
 MAX_PIXELS = 8192 * 4608
 MAX_FRAMES = 2**22
+# A title in another encoding is no reason not to open a file. PyAV 19 has no such flag, and reads it somehow.
+TOLERANT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 PathLike = str | os.PathLike[str]
 Ints = npt.NDArray[np.int64]
@@ -45,7 +47,7 @@ def open_video(path: PathLike) -> Iterator[tuple[Any, Any]]:
         limit = {"max_pixels": str(MAX_PIXELS)}
         rules = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
         url = "file:" + os.path.abspath(path)
-        with av.open(url, metadata_errors="ignore", options=limit, container_options=rules) as container:
+        with av.open(url, options=limit, container_options=rules, **TOLERANT) as container:
             stream = _video_stream(path, container)
             # One thread: a worker process is the unit of parallelism, and threads do not survive a fork.
             stream.thread_type, stream.codec_context.thread_count = "NONE", 1

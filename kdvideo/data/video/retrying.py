@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from kdvideo.data.video.errors import ClipError
 
 # What network file systems say while a server restarts. A file that is not there (ENOENT) never comes by waiting.
-TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
+TRANSIENT = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 PAUSES = (0.1, 0.4, 1.6)  # seconds
 
 P = ParamSpec("P")
@@ -19,15 +19,15 @@ R = TypeVar("R")
 
 
 def retried(read: Callable[P, R]) -> Callable[P, R]:
-    """Make a function try again, after a pause, when it raises a `ClipError` that was caused by a transient error."""
+    """Make a function try again, after a pause, when it raises a transient error, or one of ours that it caused."""
 
     @functools.wraps(read)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         for pause in PAUSES:
             try:
                 return read(*args, **kwargs)
-            except ClipError as error:
-                if getattr(error.__cause__, "errno", None) not in TRANSIENT:
+            except (ClipError, OSError, ValueError) as error:
+                if not {getattr(one, "errno", None) for one in (error, error.__cause__)} & TRANSIENT:
                     raise
             time.sleep(pause)
         return read(*args, **kwargs)

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 TAIL = 2**18
+ZEROS = 2**14  # so many at the end are no video: a download was given its room and not its contents
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 def is_cut(path: str | os.PathLike[str], container: str) -> bool:
     """Return whether a file is shorter than its container's own sizes need.
 
-    One rule holds for all containers: a file is cut short if its outermost unit of known size runs past its end. The
-    number of frames in a header and a duration are not asked: plain files announce more frames than they hold (empty
-    chunks of AVI), and a sound track may outlast the pictures.
+    One rule holds for all containers: a file is cut short if its outermost unit of known size runs past its end, or if
+    it ends in zeros where video should be, as a broken download does whose room was reserved. The number of frames in a
+    header and a duration are not asked: plain files announce more frames than they hold (empty chunks of AVI), and a
+    sound track may outlast the pictures.
 
     | container | unit |
     |---|---|
@@ -39,21 +41,26 @@ def is_cut(path: str | os.PathLike[str], container: str) -> bool:
     for name, ends_early in RULES.items():
         if container.startswith(name):
             with open(path, "rb") as file:
-                return ends_early(file, os.fstat(file.fileno()).st_size)
+                size = os.fstat(file.fileno()).st_size
+                return ends_early(file, size) or (name != "mov" and _ends_in_zeros(file, size))
     return False
 
 
+def _ends_in_zeros(file: BinaryIO, size: int) -> bool:
+    return size > ZEROS and not any(_read(file, size - ZEROS, ZEROS))
+
+
 def _mp4(file: BinaryIO, size: int) -> bool:
-    at, fragmented = 0, False
+    at, fragmented, name = 0, False, b""
     while at + 8 <= size:
         head = _read(file, at, 16)
         length, name = int.from_bytes(head[:4], "big"), head[4:8]
         length = int.from_bytes(head[8:], "big") if length == 1 else length
         fragmented |= name == b"moof"
         if length < 8:  # to the end of the file, or no box
-            return False
+            return fragmented and _ends_in_zeros(file, size)
         at += length
-    return fragmented and at > size
+    return (fragmented and at > size) or (name == b"mdat" and _ends_in_zeros(file, size))
 
 
 def _avi(file: BinaryIO, size: int) -> bool:

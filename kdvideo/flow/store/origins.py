@@ -6,21 +6,22 @@ import hashlib
 import os
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 Origin = dict[str, Any]
 
 
 def origin_of(path: str | os.PathLike[str]) -> Origin:
-    """Return place, size, modification time and SHA-256 of a file; of one that cannot be read the place alone.
+    """Return place, size, modification time and SHA-256 of a file or a folder of frames; else the place alone.
 
     The place is a hash of the path: a folder of flow may be given to others, and tells nothing of the machine.
     """
     name = os.fspath(path)
     try:
-        status = os.stat(name)
-        seen = {"place": place_of(name), "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-        return seen | {"sha256": _sha256(name, status.st_size, status.st_mtime_ns)}
+        size, changed = _status(name)
+        seen = {"place": place_of(name), "bytes": size, "mtime_ns": changed}
+        return seen | {"sha256": _sha256(name, size, changed)}
     except (OSError, ValueError):
         return {"place": place_of(name)}
 
@@ -45,25 +46,35 @@ def what_changed(origin: Mapping[str, Any] | None, path: str | os.PathLike[str],
         return ""
     name = os.fspath(path)
     try:
-        status = os.stat(name)
+        size, changed = _status(name)
     except (OSError, ValueError):
         return "it is gone" if deep and "bytes" in origin else ""
     if "bytes" not in origin:
-        return f"there was none, and now it has {status.st_size} bytes"
-    if status.st_size != origin["bytes"]:
-        return f"it had {origin['bytes']} bytes and has {status.st_size}"
-    if not deep and status.st_mtime_ns == origin.get("mtime_ns"):
+        return f"there was none, and now it has {size} bytes"
+    if size != origin["bytes"]:
+        return f"it had {origin['bytes']} bytes and has {size}"
+    if not deep and changed == origin.get("mtime_ns"):
         return ""
-    if _sha256(name, status.st_size, status.st_mtime_ns) != origin.get("sha256"):
-        return f"its {status.st_size} bytes are others than before"
+    if _sha256(name, size, changed) != origin.get("sha256"):
+        return f"its {size} bytes are others than before"
     return ""
+
+
+def _status(path: str) -> tuple[int, int]:
+    """Return bytes and modification time; a frame that is written anew leaves those of its folder as they were."""
+    found = [one.stat() for one in _frames(path)] if os.path.isdir(path) else [os.stat(path)]
+    return sum(one.st_size for one in found), max((one.st_mtime_ns for one in found), default=0)
+
+
+def _frames(folder: str) -> list[Path]:
+    return [Path(one) for one in sorted(os.scandir(folder), key=lambda one: one.name) if one.is_file()]
 
 
 @lru_cache(maxsize=256)  # many clips may be parts of one file
 def _sha256(path: str, size: int, mtime_ns: int) -> str:
     del size, mtime_ns  # of the key
-    if os.path.isdir(path):  # of frames
-        files = sorted((entry.name, entry.stat().st_size) for entry in os.scandir(path))
+    if os.path.isdir(path):
+        files = [(one.name, hashlib.sha256(one.read_bytes()).digest()) for one in _frames(path)]
         return hashlib.sha256(repr(files).encode(errors="surrogateescape")).hexdigest()
     if not os.path.isfile(path):  # a pipe would be waited for
         return ""

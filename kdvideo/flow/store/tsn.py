@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kdvideo._extras import needed
 from kdvideo._hints import represented
+from kdvideo.files import check_regular
 from kdvideo.flow.estimators.estimator import FlowEstimator, TVL1Estimator
 from kdvideo.flow.fields.quantize import dequantize_tsn
 from kdvideo.flow.fields.transforms import check_bound
@@ -128,6 +129,7 @@ def _read_gray(path: Path) -> Tensor:
         from PIL import Image
 
     try:
+        check_regular(path)
         with Image.open(path, formats=["JPEG", "PNG"]) as image:
             gray = image.convert("L")
             return torch.frombuffer(bytearray(gray.tobytes()), dtype=torch.uint8).reshape(gray.height, gray.width)
