@@ -38,7 +38,7 @@ def detections(loaded: Loaded, split: Split, config: Config, accelerator: Accele
         return [(batch["video"][0], batch["second"][0], boxes.float().cpu(), scores.float().cpu())]
 
     # One window at a time: videos differ in shape.
-    loading = {"num_workers": config.num_workers, "collate_fn": collate}
+    loading: dict[str, Any] = {"num_workers": config.num_workers, "collate_fn": collate}
     rows = gather(Windows(split, config, train=False), rows_of, accelerator, desc="key frames", **loading)
     return Detections.from_scores(sorted(rows, key=lambda row: row[:2]), classes=list(loaded.classes))
 
