@@ -22,6 +22,7 @@ from kdvideo.data.synthetic import (
     shapes,
     write_dataset,
 )
+from kdvideo.data.synthetic.dataset_folder import write_folder
 
 SMALL = {"clips_per_class": {"train": 1, "test": 1}, "frames": 6, "size": 32, "seed": 1000}
 
@@ -290,3 +291,15 @@ def test_unknown_motion_or_appearance():
 def test_shares_outside_of_0_to_1_are_refused(cues):
     with pytest.raises(ValueError, match=r"must be a fraction in .*got 1\.1"):
         cues(1.1)
+
+
+@pytest.mark.parametrize(("before", "kept"), [(None, True), ({"seed": 0}, True), ({"seed": 1}, False)])
+def test_what_another_process_has_only_just_begun_stays(tmp_path, before, kept):
+    """Fails when a folder without a record, which another process is about to write, is removed under its hands."""
+    partial, seen = tmp_path / ".clips.partial", []
+    partial.mkdir()
+    (partial / "begun").touch()
+    if before is not None:
+        (partial / "synthetic.json").write_text(json.dumps(before))
+    write_folder(tmp_path / "clips", {"seed": 0}, lambda folder: seen.extend(os.listdir(folder)))
+    assert ("begun" in seen) is kept

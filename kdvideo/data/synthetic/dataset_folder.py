@@ -27,7 +27,7 @@ def write_folder(root: Path, record: dict[str, Any], fill: Callable[[Path], None
         return
     partial = root.with_name(f".{root.name}.partial")
     try:
-        if partial.exists() and _read(partial) != record:
+        if _read(partial) not in (None, record):  # without a record: another process has only just made it
             shutil.rmtree(partial)
         partial.mkdir(parents=True, exist_ok=True)
         write_file(partial / RECORD, json.dumps(record, indent=1).encode())
