@@ -259,6 +259,30 @@ def test_an_end_of_zeros_is_missing(tmp_path, name):
     refused(tmp_path / name, "truncated|damaged")
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize(("codec", "cut"), [("pcm_s16le", False), ("aac", True)])
+def test_silence_that_is_not_coded_is_no_missing_end(tmp_path, codec, cut):
+    """Fails when an end of zeros is looked for whatever the sound is: silence is zeros where it is not coded."""
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        video, sound = container.add_stream("libx264", rate=10), container.add_stream(codec, rate=48000)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(5):
+            container.mux(video.encode(av.VideoFrame(64, 48, "rgb24")))
+        container.mux(video.encode(None))
+        for start in range(0, 48000, 4800):  # it outlasts the pictures
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.int16), "s16", "mono")
+            silence.sample_rate, silence.pts = 48000, start
+            container.mux(sound.encode(silence))
+        container.mux(sound.encode(None))
+    if cut:
+        path.write_bytes(path.read_bytes() + (8 + 20_000).to_bytes(4, "big") + b"mdat" + bytes(20_000))
+        refused(path, "truncated: its end is missing")
+    else:
+        assert not any(path.read_bytes()[-20_000:])
+        assert probe(path).length == 5
+
+
 def test_fields_of_a_camcorder_are_not_frames(shared):
     """Fails when interlaced video is counted by its packets."""
     path = shared / "faults" / "video" / "09_real_avchd_fields.mts"

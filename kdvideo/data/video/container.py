@@ -175,7 +175,7 @@ def file_timeline(path: str, mtime_ns: int, size: int) -> Timeline:
         counted = container.format.name == "avi"
         seen = _Pass(path)
         stamps = seen.run(container, stream, every_frame=counted)
-        _check_whole(path, container.format.name, stream, seen.packets)
+        _check_whole(path, container, stream, seen.packets)
         if seen.first is None or len(stamps) == 0:
             raise ClipError(path, "no video frame in it can be decoded")
         aspect = float(stream.sample_aspect_ratio or 1)
@@ -194,11 +194,12 @@ def file_timeline(path: str, mtime_ns: int, size: int) -> Timeline:
         )
 
 
-def _check_whole(path: str, container: str, stream: Any, packets: int) -> None:
+def _check_whole(path: str, container: Any, stream: Any, packets: int) -> None:
     # The samples of mp4 are a table; what other headers announce is no count of frames (see `is_cut`).
-    if container.startswith("mov") and packets < stream.frames:
+    name = container.format.name
+    if name.startswith("mov") and packets < stream.frames:
         raise ClipError(path, f"truncated: {packets} of the {stream.frames} frames that its header announces")
-    if is_cut(path, container):
+    if is_cut(path, name, raw_sound=any(one.codec_context.name.startswith("pcm") for one in container.streams.audio)):
         raise ClipError(path, f"truncated: its end is missing, {packets} packets of video are there")
 
 

@@ -11,7 +11,7 @@ ZEROS = 2**14  # so many at the end are no video: a download was given its room 
 ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
-def is_cut(path: str | os.PathLike[str], container: str) -> bool:
+def is_cut(path: str | os.PathLike[str], container: str, *, raw_sound: bool = False) -> bool:
     """Return whether a file is shorter than its container's own sizes need.
 
     One rule holds for all containers: a file is cut short if its outermost unit of known size runs past its end, or if
@@ -37,13 +37,18 @@ def is_cut(path: str | os.PathLike[str], container: str) -> bool:
     Args:
         path: the file.
         container: name of its format, as FFmpeg gives it.
+        raw_sound: whether it has sound that is not coded, of which silence is zeros: an end of zeros is none then.
     """
     for name, ends_early in RULES.items():
         if container.startswith(name):
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                return ends_early(file, size) or (name != "mov" and _ends_in_zeros(file, size))
+                return ends_early(file, size) or (not raw_sound and _zeros_where_video_should_be(file, size, name))
     return False
+
+
+def _zeros_where_video_should_be(file: BinaryIO, size: int, name: str) -> bool:
+    return _ends_in_zeros(file, size) and (name != "mov" or _ends_in_samples(file, size))
 
 
 def _ends_in_zeros(file: BinaryIO, size: int) -> bool:
@@ -51,16 +56,28 @@ def _ends_in_zeros(file: BinaryIO, size: int) -> bool:
 
 
 def _mp4(file: BinaryIO, size: int) -> bool:
-    at, fragmented, name = 0, False, b""
+    at, boxes = _boxes(file, size)
+    return b"moof" in boxes and at > size
+
+
+def _ends_in_samples(file: BinaryIO, size: int) -> bool:
+    """Return whether the last box holds samples, and no padding."""
+    at, boxes = _boxes(file, size)
+    return boxes[-1:] == [b"mdat"] or (b"moof" in boxes and at < size)
+
+
+def _boxes(file: BinaryIO, size: int) -> tuple[int, list[bytes]]:
+    """Return where the outermost boxes end, and their names; what follows may be no box."""
+    at, names = 0, []
     while at + 8 <= size:
         head = _read(file, at, 16)
-        length, name = int.from_bytes(head[:4], "big"), head[4:8]
+        length = int.from_bytes(head[:4], "big")
         length = int.from_bytes(head[8:], "big") if length == 1 else length
-        fragmented |= name == b"moof"
         if length < 8:  # to the end of the file, or no box
-            return fragmented and _ends_in_zeros(file, size)
+            break
+        names.append(head[4:8])
         at += length
-    return (fragmented and at > size) or (name == b"mdat" and _ends_in_zeros(file, size))
+    return at, names
 
 
 def _avi(file: BinaryIO, size: int) -> bool:
