@@ -117,4 +117,4 @@ if __name__ == "__main__":
     cosine, rows = compare(options.clips, options.steps)
     print(f"cosine to the features of flow, less their mean: {cosine:.3f}")
     for name, (rate, cost) in rows.items():
-        print(f"  {name:16} {rate:5.1f} %   {cost * FPS / FRAMES:.3f} of real time")
+        print(f"  {name:16} {rate:5.1f} %   {cost * FPS / FRAMES:.4f} of real time")
