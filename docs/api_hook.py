@@ -64,7 +64,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     if not page.file.src_uri.startswith("api/"):
         return markdown
     table = "\n".join(["| name | what it is or does |", "|---|---|", *_rows(ENTRY.findall(markdown))])
-    cards = _cards()
+    cards = _cards(up="../" * page.file.src_uri.count("/"))
     markdown = ENTRY.sub(lambda entry: _anchored(entry) + cards.get(entry[1], ""), markdown)
     return re.sub(r"(?=^## |^::: |^\[\]\(\))", lambda _: f"{table}\n\n", markdown, count=1, flags=re.M)
 
@@ -90,14 +90,14 @@ def _rows(paths: list[str]) -> list[str]:
     return [f"| {', '.join(of)} | {about[path]} |" for path, of in links.items()]
 
 
-def _cards() -> dict[str, str]:
-    """Loss -> its equation and the place of its card, from the pages of the methods."""
+def _cards(up: str) -> dict[str, str]:
+    """Loss -> its equation and the place of its card, from the pages of the methods; `up` leads to the folder of docs."""
     found = {}
     for page in (DOCS / "losses.md", *(DOCS / "methods").glob("*.md")):
         for title, card in re.findall(r"^### ([^\n]+)\n(.*?)(?=^##|\Z)", page.read_text(encoding="utf-8"), re.M | re.S):
             if equation := re.search(r"^- \*\*Equation:\*\* (.*?)(?=\n- )", card, re.M | re.S):
-                text = f"{' '.join(equation[1].split())} ([card](../{page.relative_to(DOCS)}#{slugify(title, '-')}))"
-                for path in re.findall(r"losses\.md#(kdvideo\.\w+)\)", card):
+                text = f"{' '.join(equation[1].split())} ([card]({up}{page.relative_to(DOCS)}#{slugify(title, '-')}))"
+                for path in re.findall(r"\]\[(kdvideo\.\w+)\]", card):
                     found[path] = f"\n\n**Equation:** {text}\n"
     return found
 

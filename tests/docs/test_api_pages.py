@@ -19,7 +19,7 @@ try:
 finally:
     sys.path.remove(str(ROOT / "docs"))
 
-ENTRIES = [path for page in (ROOT / "docs" / "api").glob("*.md") for path in api_hook.ENTRY.findall(page.read_text())]
+ENTRIES = [path for page in (ROOT / "docs" / "api").rglob("*.md") for path in api_hook.ENTRY.findall(page.read_text())]
 PACKAGES = [
     f"kdvideo{room}"
     for room in (
@@ -40,6 +40,12 @@ PACKAGES = [
 def named(path: str) -> Any:
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)
+
+
+def as_built(page: str) -> str:
+    """A page of the API as the hook leaves it."""
+    file = type("File", (), {"src_uri": f"api/{page}"})
+    return api_hook.on_page_markdown((ROOT / "docs" / "api" / page).read_text(), page=type("Page", (), {"file": file}))
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +80,7 @@ def test_every_class_shows_its_constructor(read: griffe.Module) -> None:
 
 
 def test_the_table_at_the_head_names_every_entry() -> None:
-    page = type("Page", (), {"file": type("File", (), {"src_uri": "api/flow.md"})})
-    shown = api_hook.on_page_markdown((ROOT / "docs" / "api" / "flow.md").read_text(), page=page)
+    shown = as_built("flow.md")
     assert shown.index("| [`DISEstimator`][kdvideo.flow.DISEstimator] | OpenCV's") < shown.index("::: ")
     assert "[](){#kdvideo.flow.tvl1}\n\n::: kdvideo.flow.tvl1.estimate.tvl1" in shown
 
@@ -87,8 +92,7 @@ def test_the_inventories_link_the_names_of_signatures() -> None:
 
 def test_a_loss_has_its_equation_and_one_line_with_its_function() -> None:
     """Fails when a card has no equation, or the table says twice of a loss and its function what they do."""
-    page = type("Page", (), {"file": type("File", (), {"src_uri": "api/losses.md"})})
-    shown = api_hook.on_page_markdown((ROOT / "docs" / "api" / "losses.md").read_text(), page=page)
+    shown = "".join(as_built(f"losses/{page.name}") for page in (ROOT / "docs" / "api" / "losses").glob("*.md"))
     losses = [name for name in kd.__all__ if inspect.isclass(named(f"kdvideo.{name}"))]
     losses = [name for name in losses if issubclass(named(f"kdvideo.{name}"), kd.Loss) and name != "Loss"]
     assert [name for name in losses if f"::: kdvideo.{name}\n\n**Equation:** " not in shown] == []

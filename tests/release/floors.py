@@ -1,8 +1,8 @@
 """Install the oldest, or the newest, versions that kdvideo declares, and run a part of the tests with them.
 
-    python tests/release/floors.py oldest|newest [PYTHON ...]
+    python tests/release/floors.py oldest|newest [3.13 ...]
 
-Without PYTHON, each of python3.11 ... python3.14 that this machine has, pyenv's too, gets a fresh environment with all
+Without a version of Python, each of python3.11 ... python3.14 that this machine has, pyenv's too, gets a fresh environment with all
 features; of those that it has not, only the wheels are looked for. It needs `uv`, a registry and some GB of disk.
 """
 
