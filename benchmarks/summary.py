@@ -39,13 +39,14 @@ def _accuracy() -> list[list[str]]:
                 [claim["claim"], f"{words}; {interval}: {claim['verdict']}", data, f"[tables](tables.md#{section})"]
             )
     known = _read("ut_interaction")
-    measured = "not run"
+    measured, data = "not run", "UT-Interaction"
     if known:
         found = known["imagenet"]["differences"]["D3D - RGB"]
+        data += f", {found['folds']} folds"
         low, mean, high = (f"{100 * found[name]:+.1f}" for name in ("low", "mean", "high"))
         measured = f"{mean} points; 95 % interval {low} to {high}"
     place = "[UT-Interaction](#d3d-on-real-video-ut-interaction)"
-    return [*rows, ["D3D − RGB on real video", measured, "UT-Interaction, 3 folds", place]]
+    return [*rows, ["D3D − RGB on real video", measured, data, place]]
 
 
 def _ways() -> list[list[str]]:
@@ -81,7 +82,7 @@ def _speed() -> list[list[str]]:
 def _faults() -> list[str]:
     known = _read("reliability") or {}
     failures = sum(row["failures"] for row in known.values())
-    words = f"{failures} failures in {len(known)} rows; {len(ROWS) - len(known)} rows not run"
+    words = f"failures: {failures} in {len(known)} rows; not run: {len(ROWS) - len(known)} rows"
     return ["fault tests", words, "one machine", "[promises](promises.md#the-tests)"]
 
 

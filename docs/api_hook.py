@@ -1,4 +1,4 @@
-"""Make the pages of the API complete: a table of their names at the head, equations, and links to Python and torch.
+"""Make the pages of the API complete: a table of their names at the head, and links to Python and torch.
 
 A hook of mkdocs. The inventories of torch and Python would be downloads; this one has the names of our signatures.
 """
@@ -12,10 +12,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from markdown.extensions.toc import slugify
 from mkdocs.plugins import event_priority
 
-DOCS = Path(__file__).parent
 ENTRY = re.compile(r"^::: (\S+)$", re.M)
 # A function under the name of the file that it is in is entered under its full path, and found under the public one.
 PUBLIC = {
@@ -64,8 +62,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     if not page.file.src_uri.startswith("api/"):
         return markdown
     table = "\n".join(["| name | what it is or does |", "|---|---|", *_rows(ENTRY.findall(markdown))])
-    cards = _cards(up="../" * page.file.src_uri.count("/"))
-    markdown = ENTRY.sub(lambda entry: _anchored(entry) + cards.get(entry[1], ""), markdown)
+    markdown = ENTRY.sub(_anchored, markdown)
     return re.sub(r"(?=^## |^::: |^\[\]\(\))", lambda _: f"{table}\n\n", markdown, count=1, flags=re.M)
 
 
@@ -88,18 +85,6 @@ def _rows(paths: list[str]) -> list[str]:
     shown = {path: [objects.get(path), path] for path in paths if path not in objects.values()}
     links = {path: [f"[`{one.rpartition('.')[2]}`][{one}]" for one in of if one] for path, of in shown.items()}
     return [f"| {', '.join(of)} | {about[path]} |" for path, of in links.items()]
-
-
-def _cards(up: str) -> dict[str, str]:
-    """Loss -> its equation and the place of its card, from the pages of the methods; `up` leads to the folder of docs."""
-    found = {}
-    for page in (DOCS / "losses.md", *(DOCS / "methods").glob("*.md")):
-        for title, card in re.findall(r"^### ([^\n]+)\n(.*?)(?=^##|\Z)", page.read_text(encoding="utf-8"), re.M | re.S):
-            if equation := re.search(r"^- \*\*Equation:\*\* (.*?)(?=\n- )", card, re.M | re.S):
-                text = f"{' '.join(equation[1].split())} ([card]({up}{page.relative_to(DOCS)}#{slugify(title, '-')}))"
-                for path in re.findall(r"\]\[(kdvideo\.\w+)\]", card):
-                    found[path] = f"\n\n**Equation:** {text}\n"
-    return found
 
 
 def _summary(path: str) -> str:

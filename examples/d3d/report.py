@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
 import shutil
 import sys
 from dataclasses import asdict, dataclass
@@ -62,9 +64,14 @@ def write(config: Config, clips: Clips, trained: list[Trained]) -> None:
     clip_pictures.activations(clips, trained[0].networks, trained[0].scores, folder / "activation.png")
     (folder / "report.md").write_text(markdown(result))
     print(f"\n# D3D report\n\n{table(result)}\nreport, pictures and student.safetensors are in {folder}")
-    clip = clips.test[0]["path"]
-    print(f"next: kdvideo demo {folder / 'student.safetensors'}  # a page to drop clips on; needs kdvideo[demo]")
-    print(f"  or: kdvideo predict --weights {folder / 'student.safetensors'} {clip}")
+    student, clip = shlex.quote(str(folder / "student.safetensors")), shlex.quote(str(clips.test[0]["path"]))
+    print(f"next: {command()} predict --weights {student} {clip}")
+    print(f"  or: {command()} demo {student}  # a page to drop clips on; needs kdvideo[demo]")
+
+
+def command() -> str:
+    """Return the command `kdvideo` as this shell finds it: `make` leaves it in an environment that is not active."""
+    return "kdvideo" if shutil.which("kdvideo") else os.path.relpath(Path(sys.executable).parent / "kdvideo")
 
 
 def _plain(value: Any) -> Any:

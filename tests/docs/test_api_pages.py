@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
 try:
     import api_hook
+    import equations
 finally:
     sys.path.remove(str(ROOT / "docs"))
 
@@ -91,10 +92,21 @@ def test_the_inventories_link_the_names_of_signatures() -> None:
 
 
 def test_a_loss_has_its_equation_and_one_line_with_its_function() -> None:
-    """Fails when a card has no equation, or the table says twice of a loss and its function what they do."""
+    """Fails when a card has no equation, or the table says twice what a loss and its function do."""
     shown = "".join(as_built(f"losses/{page.name}") for page in (ROOT / "docs" / "api" / "losses").glob("*.md"))
     losses = [name for name in kd.__all__ if inspect.isclass(named(f"kdvideo.{name}"))]
     losses = [name for name in losses if issubclass(named(f"kdvideo.{name}"), kd.Loss) and name != "Loss"]
-    assert [name for name in losses if f"::: kdvideo.{name}\n\n**Equation:** " not in shown] == []
+    assert [name for name in losses if name not in equations.cards()] == []
     assert "| [`DKD`][kdvideo.DKD], [`dkd`][kdvideo.functional.dkd] | Compute the KL divergence" in shown
     assert "| [`DKD`][kdvideo.DKD] |" not in shown
+
+
+def test_the_equation_stands_under_the_first_sentence() -> None:
+    """Fails when an equation is appended, below the examples, or belongs to another loss."""
+    extensions = griffe.load_extensions(equations.Equations)
+    read = griffe.load("kdvideo.losses.dkd", search_paths=[str(ROOT)], extensions=extensions)
+    first, equation, *rest = read["DKD"].docstring.value.split("\n\n")
+    assert first.startswith("Loss object for `dkd`")
+    assert equation.startswith(r"**Equation:** \(L=\frac{T^2}{N}\sum_i \alpha\,\mathrm{KL}")
+    assert equation.endswith("([card][dkd])")
+    assert rest[-1].startswith("Examples:")

@@ -1,5 +1,7 @@
-"""What the recipe's report says of the differences between its methods."""
+"""What the recipe's report says of the differences between its methods, and what comes next."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +86,16 @@ def test_the_file_is_json() -> None:
     """Fails when NaN, which JSON has not, is written as it is."""
     found = report._plain({"error": float("nan"), "rows": [(1.5, float("inf"))], "name": "D3D", "one": True})
     assert found == {"error": None, "rows": [[1.5, None]], "name": "D3D", "one": True}
+
+
+def test_the_next_command_starts_from_this_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails when the bare name is shown where no environment is active, as after `make demo`."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", "")
+    assert report.command() == "bin/kdvideo"
+    (tmp_path / "bin" / "kdvideo").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "kdvideo").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert report.command() == "kdvideo"

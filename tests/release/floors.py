@@ -2,8 +2,9 @@
 
     python tests/release/floors.py oldest|newest [3.13 ...]
 
-Without a version of Python, each of python3.11 ... python3.14 that this machine has, pyenv's too, gets a fresh environment with all
-features; of those that it has not, only the wheels are looked for. It needs `uv`, a registry and some GB of disk.
+Without a version of Python, each of python3.11 ... python3.14 that this machine has, pyenv's too, gets a fresh
+environment with all features; of those that it has not, only the wheels are looked for. It needs `uv`, a registry and
+some GB of disk.
 """
 
 from __future__ import annotations
