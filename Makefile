@@ -15,8 +15,9 @@ $(VENV)/.stamp: requirements/lock.txt pyproject.toml
 demo: $(VENV)/.stamp  ## train teacher, RGB student and D3D on synthetic videos; table and pictures in runs/demo
 	$(BIN)/python -m examples.d3d.run pocket --output-dir runs/demo
 
+# One process for each core, at most eight; each computes on one thread, and takes a file of tests at a time.
 test: $(VENV)/.stamp
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 # Files, downloads and builds: they compute nothing that another processor rounds otherwise, and take minutes.
 NOT_NUMERIC := --ignore=tests/models/test_hub.py --ignore=tests/models/checkpoints/test_conversion.py \

@@ -107,3 +107,15 @@ def test_the_summary_is_of_the_records() -> None:
     assert "<!-- summary -->" in PAGES["docs/results.md"]
     assert len(rows) == 15
     assert not any("| not run |" in row for row in rows)
+
+
+def test_cores_for_a_gpu_are_those_of_the_record() -> None:
+    """Fails when the page of the paper's scale keeps the cores of an earlier reading."""
+    record = (ROOT / "benchmarks" / "results" / "speed_reading.md").read_text()
+    originals, prepared = (
+        [float(x) for x in re.findall(r"^\| RGB(?: and flow)?, bytes .*\| ([\d.]+) \|$", part, re.M)]
+        for part in record.split("### The same clips, prepared")
+    )
+    page = " ".join(PAGES["docs/guides/paper_scale.md"].split())
+    assert f"is fed by {originals[0]} cores with the clips of Kinetics as they are, by {prepared[0]} with" in page
+    assert f"by {prepared[1]} where flow is read too" in page

@@ -40,6 +40,7 @@ TESTS = (
     "tests/examples/test_d3d.py",
     "tests/test_cli.py",
 )
+WHEELS = [word for name in COMPILED for word in ("--only-binary", name)]
 TOOLS = ("pytest", "pytest-timeout", "hypothesis")
 
 
@@ -72,8 +73,7 @@ def interpreter(python: str) -> Path | None:
 
 def has_wheels(which: str, python: str) -> bool:
     """Return whether what is compiled has wheels for a Python, which need not be there."""
-    wheels = [word for name in COMPILED for word in ("--only-binary", name)]
-    options = ("--resolution", RESOLUTION[which], *wheels, "--extra", "all", "--quiet")
+    options = ("--resolution", RESOLUTION[which], *WHEELS, "--extra", "all", "--quiet")
     with tempfile.TemporaryDirectory() as folder:
         listed = ("-o", Path(folder, "versions.txt"))
         return uv("pip", "compile", "--python-version", python, *options, "pyproject.toml", *listed).returncode == 0
@@ -85,9 +85,10 @@ def tested(which: str, python: Path) -> bool:
         fresh = Path(folder, "fresh")
         inside = fresh / "bin" / "python"
         oldest = ("-c", floors(folder)) if which == "oldest" else ()
+        options = ("--quiet", "--resolution", RESOLUTION[which], *WHEELS, *oldest)
         for words in (
             ("venv", "--quiet", "--python", python, fresh),
-            ("pip", "install", "--quiet", "--python", inside, "--resolution", RESOLUTION[which], *oldest, ".[all]"),
+            ("pip", "install", "--python", inside, *options, ".[all]"),
             ("pip", "install", "--quiet", "--python", inside, *TOOLS),
         ):
             if uv(*words).returncode:
