@@ -14,6 +14,7 @@ from av import FFmpegError
 from torch import Tensor
 
 from kdvideo.data import ClipError, ClipInfo, probe, read_frames
+from kdvideo.data.manifests.scanning import PREPARED
 from kdvideo.data.video.encoding import write_h264
 from kdvideo.extraction.file_job import FileJob
 from kdvideo.extraction.job import FRAME_BYTES, ClipRow, ExtractionError
@@ -85,7 +86,7 @@ def prepare(
 class PrepareJob(FileJob):
     """Small videos of clips, in a folder."""
 
-    noun, unit, settings_file = "clips", "MB", "prepare.json"
+    noun, unit, settings_file = "clips", "MB", PREPARED
     short_side: int
     fps: float
     crf: int

@@ -117,6 +117,16 @@ def test_a_folder_per_class_gives_the_labels(tmp_path: Path) -> None:
     assert manifest.features["label"].names == ["run", "sit"]
 
 
+def test_what_prepare_wrote_beside_the_clips_is_nothing_to_warn_of(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Fails when the lists in the prepared folder count as files that are no clips."""
+    write_clip(tmp_path / "videos" / "run" / "a.mp4", 10)
+    assert run("prepare", tmp_path / "videos", tmp_path / "out", *SMALL) == 0
+    assert data.from_folder(tmp_path / "out")["clip"][:] == ["run/a.mp4"]
+    assert [str(one.message) for one in recwarn if "are no clips" in str(one.message)] == []
+
+
 def test_no_sound_short_groups_of_pictures_and_an_even_size(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", [picture(i, 48, 65) for i in range(40)], pix_fmt="yuv444p")
     write_audio(tmp_path / "sound.mp4")

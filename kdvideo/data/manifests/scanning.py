@@ -33,6 +33,7 @@ VIDEO_EXTENSIONS = (
     ".divx",
     ".gif",
 )
+PREPARED = "prepare.json"  # beside the lists that `kdvideo prepare` writes, which are no clips and nothing to warn of
 Entries = dict[str, os.DirEntry[str]]
 
 
@@ -70,7 +71,7 @@ def video_paths(folder: str, *, skipped: Counter[str] | None = None, top: bool =
             yield entry.path
         elif entry.is_dir() and not (entry.is_symlink() and _holds(entry.path, folder)):
             yield from video_paths(entry.path, skipped=skipped, top=False)
-        elif skipped is not None and not entry.is_dir():
+        elif skipped is not None and PREPARED not in entries and not entry.is_dir():
             skipped[os.path.splitext(entry.name)[1].lower()] += 1
 
 
