@@ -21,7 +21,7 @@ from torch import Tensor
 from kdvideo import data
 from kdvideo.cli import main
 from kdvideo.data.manifests.scanning import file_sizes
-from kdvideo.extraction import ExtractionError, prepare, preparing
+from kdvideo.extraction import ExtractionError, clips_of, prepare, preparing
 from tests.data.videos import numbers, picture, write_audio, write_video
 from tests.extraction.fakes import clips, files, row, write_clip
 
@@ -123,7 +123,7 @@ def test_what_prepare_wrote_beside_the_clips_is_nothing_to_warn_of(
     """Fails when the lists in the prepared folder count as files that are no clips."""
     write_clip(tmp_path / "videos" / "run" / "a.mp4", 10)
     assert run("prepare", tmp_path / "videos", tmp_path / "out", *SMALL) == 0
-    assert data.from_folder(tmp_path / "out")["clip"][:] == ["run/a.mp4"]
+    assert [one["clip"] for one in clips_of(tmp_path / "out")] == ["run/a.mp4"]
     assert [str(one.message) for one in recwarn if "are no clips" in str(one.message)] == []
 
 
