@@ -49,7 +49,7 @@ def view(images: Tensor) -> Tensor:
 
 
 def train(student: nn.Module, images: Tensor, labels: Tensor, *, weight: kd.schedules.Linear | None) -> kd.EMATeacher:
-    """Train on the labeled images, the first of `images`, and towards the average on all; return the average."""
+    """Train on the labeled images, the first of `images`, and toward the average on all; return the average."""
     teacher = kd.EMATeacher(student, momentum=0.99)
     optimizer = torch.optim.Adam(student.parameters(), lr=3e-3)
     for step in range(STEPS):

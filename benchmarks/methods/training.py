@@ -99,7 +99,7 @@ def unit(lesson: Lesson, method: Method, rate: float) -> float:
     """Compute the weight at which a method moves the student's network as much as the cross-entropy does.
 
     The ratio of the two gradients' norms, each averaged over 8 batches, after 30 steps of cross-entropy alone: at the
-    first step some losses, such as that towards the uniform distribution, have almost no gradient yet.
+    first step some losses, such as that toward the uniform distribution, have almost no gradient yet.
     """
     one = begin(lesson, method)
     learned = list(one.student.model.parameters())

@@ -22,7 +22,7 @@ TABLE = Table(
         "A flow decoder without temporal convolutions learns to predict TV-L1 flow from layer 3A: on frozen networks, "
         "and (S3D-G, fine-tuned) together with the network, end to end. Flow is averaged over the layer's cells; "
         "magnitudes are in pixels of the input, so that errors at another size of frames are another scale. The "
-        "decoder's layers are our choice and, but for --scale paper, its optimiser (AdamW), rate and length."
+        "decoder's layers are our choice and, but for --scale paper, its optimizer (AdamW), rate and length."
     ),
     metric=EPE,
     rows=(

@@ -6,7 +6,7 @@
 
 Without the real data sets the transfer is from one synthetic data set to another, with few clips of other motions,
 and to UT-Interaction. The networks are pretrained on the two data sets of Tables 2 and 3 unless their weights are
-given. Clips are measured in one pass over the centre crop of up to 250 frames.
+given. Clips are measured in one pass over the center crop of up to 250 frames.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def table(scale: Scale, options: argparse.Namespace) -> Table:
         protocol=(
             "Pretrained networks, with a fresh classifier, learn the new classes with the action loss alone, all "
             "layers, no distillation; the paper: 10k steps of 60 clips; ours, but for --scale paper: a quarter of the "
-            "steps of the pretraining. One pass over the centre crop of up to 250 frames of a test clip. The ensemble "
+            "steps of the pretraining. One pass over the center crop of up to 250 frames of a test clip. The ensemble "
             "averages the softmax scores of both fine-tuned D3D."
         ),
         metric=TOP1,

@@ -2,7 +2,7 @@
 
     python -m benchmarks.paper.table5_ava --scale pocket --seeds 0 1 2
 
-Scale pocket: synthetic localisation videos, and the networks that the pocket recipe trains. A seed is that of the
+Scale pocket: synthetic localization videos, and the networks that the pocket recipe trains. A seed is that of the
 network's training and of the detector's. Other scales have no data for it here; AVA itself needs the commands that
 --scale paper prints. The same command continues where it was stopped.
 """
@@ -81,7 +81,7 @@ TABLE = Table(
         "Windows of 16 frames round a key frame; the network up to layer 4F, mean over time, RoIAlign at the given "
         "proposals, a sigmoid for each action and one set of box offsets. Batch norm keeps the statistics of the "
         "network's own training. Proposals come with the videos: they are jittered boxes of everything that is there, "
-        "also of shapes that do nothing, and boxes of nothing. The paper trains on 50 frames; layer, head, optimiser "
+        "also of shapes that do nothing, and boxes of nothing. The paper trains on 50 frames; layer, head, optimizer "
         "and the weights of the two losses are our choices."
     ),
     metric=Metric("frame-mAP", "%", 1, published_digits=1),

@@ -113,7 +113,7 @@ def markdown(record_: dict[str, Any]) -> str:
             "",
             *table(["pocket student, seed", "accuracy in float32", "with int8 weights", "the same class"], rows),
             "",
-            f"{found['students'][0]['clips']} test clips of `examples.d3d`, the centre of each.",
+            f"{found['students'][0]['clips']} test clips of `examples.d3d`, the center of each.",
         ]
     return "\n".join([*lines, ""])
 

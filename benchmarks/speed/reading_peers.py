@@ -79,7 +79,7 @@ def torchcodec(paths: Sequence[str]) -> Reader:
 
 
 def colours(paths: Sequence[str]) -> dict[str, float]:
-    """Compare torchcodec's pixels with ours on the first frames as they are coded, in grey levels of 255."""
+    """Compare torchcodec's pixels with ours on the first frames as they are coded, in gray levels of 255."""
     from torchcodec.decoders import VideoDecoder
 
     apart = []

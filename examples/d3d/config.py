@@ -87,7 +87,7 @@ class Network:
     dropout: float = 0.2
     """In front of the classifier."""
     fast_start: bool = False
-    """For short runs: He initialisation also of the temporal convolutions, and BatchNorm momentum 0.1, instead of the
+    """For short runs: He initialization also of the temporal convolutions, and BatchNorm momentum 0.1, instead of the
     published sigma 0.01, identity and 0.001."""
     init: str = ""
     """What all networks start from instead of fresh weights: "imagenet" (EfficientNet-lite0, inflated), or a file of

@@ -26,7 +26,7 @@ def add_to(commands: Commands) -> None:
     add("--layers", nargs="+", default=[], metavar="LAYER", help="as kdvideo describe names them (default: pooled)")
     add("--window", type=at_least_one, metavar="FRAMES", help="of a clip (default: as the network was trained)")
     add("--stride", type=at_least_one, default=8, metavar="FRAMES", help="from window to window (default 8)")
-    add("--views", type=int, choices=(1, 10), default=1, help="crops whose mean is taken: centre, or ten (default 1)")
+    add("--views", type=int, choices=(1, 10), default=1, help="crops whose mean is taken: center, or ten (default 1)")
     add("--device", choices=["cpu", "cuda"], default="cpu", help="where networks and flow run; cuda: all GPUs")
 
 

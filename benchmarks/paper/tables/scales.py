@@ -211,7 +211,7 @@ _POCKET = {
         "training and 800 test clips)",
         _fair(synthetic.MOTIONS, _FAIR_CLIPS, seed=1),
     ),
-    "ava": Videos("synthetic localisation videos (6 actions, 240 training and 144 test key frames)"),
+    "ava": Videos("synthetic localization videos (6 actions, 240 training and 144 test key frames)"),
 }
 _SHORTCUT_CLIPS = SYNTHETIC["shortcut"]["clips_per_class"]
 _SHORTCUT = {

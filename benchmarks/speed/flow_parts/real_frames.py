@@ -43,7 +43,7 @@ def gray_frames(video: Path) -> list[Tensor]:
 
 
 def fit(frames: Tensor, size: Size) -> Tensor:
-    """Resize frames (N,H,W) to cover `size`, then crop them to it at the centre: (N,1,*size) uint8."""
+    """Resize frames (N,H,W) to cover `size`, then crop them to it at the center: (N,1,*size) uint8."""
     scale = max(size[0] / frames.shape[-2], size[1] / frames.shape[-1])
     target = [max(side, round(have * scale)) for side, have in zip(size, frames.shape[-2:], strict=True)]
     small = F.interpolate(frames[:, None].float(), target, mode="bilinear", antialias=True)
