@@ -18,6 +18,9 @@ def start_worker(worker: int = 0) -> None:
     It outlives the signal, so that the main process can finish its step and write a checkpoint; and no decoder that
     hangs outlives the main process. A deadline is the kernel's alarm, whose own action ends a process whatever it is
     doing; faulthandler's timer, which a forked process inherits in an unknown state, can wait for ever.
+
+    Args:
+        worker: its number, which a loader passes; it is not used.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

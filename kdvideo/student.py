@@ -28,6 +28,10 @@ class Student(FeatureExtractor):
             `kdvideo.projectors`. Held as `.projectors`, where a "." in a role is written "/". With call="all" it is
             applied to the feature of every run.
 
+    Attributes:
+        model: the bare network.
+        projectors: an `nn.ModuleDict`; part of the parameters and of the state_dict.
+
     Raises:
         ValueError: as `FeatureExtractor`; a projector for a role that no layer has; or parameters that a `Teacher`
             froze, as where both share layers.
@@ -87,7 +91,11 @@ class Student(FeatureExtractor):
         return super()._shown() | ({"projectors": projectors} if projectors else {})
 
     def remove(self) -> nn.Module:
-        """Take the hooks off again and return the model as it was given; it may teach now."""
+        """Remove the hooks, so that the network is as it was given and may be a teacher.
+
+        Returns:
+            The network, without projectors.
+        """
         leave_student(self)
         return super().remove()
 
