@@ -155,7 +155,7 @@ class Timeline:
 
     @property
     def key_interval(self) -> float:
-        """Median difference between the keys of neighbouring frames."""
+        """Median difference between the keys of neighboring frames."""
         return float(np.median(np.diff(self.keys))) if len(self.keys) > 1 else 0.0
 
 
