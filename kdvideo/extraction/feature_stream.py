@@ -77,7 +77,7 @@ def vector(feature: Tensor) -> Tensor:
 
 
 def views(info: ClipInfo, start: int, frames: int, crop: int, *, ten: bool) -> list[Window]:
-    """Return the centre crop of a window, or with `ten` also its corners, and all mirrored."""
+    """Return the center crop of a window, or with `ten` also its corners, and all mirrored."""
     bottom, right = info.height - crop, info.width - crop
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)] if ten else []
     places = [(bottom // 2, right // 2), *corners]

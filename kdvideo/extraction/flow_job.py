@@ -101,7 +101,7 @@ class FlowJob(Job):
         return info.length - 1
 
     def _flow(self, row: ClipRow, info: ClipInfo, sampling: Mapping[str, Any]) -> Iterator[Tensor]:
-        """Yield the flow of a clip in pieces of bounded memory: neighbouring windows share one frame."""
+        """Yield the flow of a clip in pieces of bounded memory: neighboring windows share one frame."""
         repeated = 0
         step = max(FRAME_BYTES // (3 * info.height * info.width), 2) - 1
         for start in range(0, info.length - 1, step):
