@@ -64,7 +64,12 @@ class TeacherCache:
         temperature: at which `top_k` takes probabilities; it cannot be changed later.
 
     Attributes:
-        folder, fingerprint, features, dtype, top_k, temperature: as given; the fingerprint also names `top_k`.
+        folder: as given.
+        fingerprint: as given; with `top_k` it also names that.
+        features: as given.
+        dtype: as given.
+        top_k: as given.
+        temperature: as given.
 
     Raises:
         ValueError: files of the folder have another fingerprint or `top_k` (each difference is named), lack a feature,

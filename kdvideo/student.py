@@ -23,7 +23,11 @@ class Student(FeatureExtractor):
 
     Args:
         model: the network; held as `.model`.
-        layers, select, logits, without_gradient, call: as in `FeatureExtractor`.
+        layers: as in `FeatureExtractor`.
+        select: as in `FeatureExtractor`.
+        logits: as in `FeatureExtractor`.
+        without_gradient: as in `FeatureExtractor`.
+        call: as in `FeatureExtractor`.
         projectors: role -> module that maps the student's feature to the teacher's space; see
             `kdvideo.projectors`. Held as `.projectors`, where a "." in a role is written "/". With call="all" it is
             applied to the feature of every run.

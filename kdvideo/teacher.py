@@ -34,7 +34,11 @@ class Teacher(FeatureExtractor):
     Args:
         model: the trained network. It is frozen in place; `release` gives it back as it was. With `dtype`
             a copy of it is frozen and cast instead.
-        layers, select, logits, early_exit, call: as in `FeatureExtractor`.
+        layers: as in `FeatureExtractor`.
+        select: as in `FeatureExtractor`.
+        logits: as in `FeatureExtractor`.
+        early_exit: as in `FeatureExtractor`.
+        call: as in `FeatureExtractor`.
         dtype: compute in this dtype with autocast off: floating-point inputs are cast to it, outputs come
             back in the dtype of the first floating-point input, or in this one where all inputs are integers.
             `Output.raw` stays as the network gave it. Default: whatever the model and autocast say.
@@ -48,7 +52,8 @@ class Teacher(FeatureExtractor):
     Attributes:
         saved: False; set it to True where the state_dict of a module that holds the teacher must have its weights.
         model: the frozen network; with `dtype` a copy of the one that was given.
-        device, dtype: as given; None where they were not.
+        device: as given, or None.
+        dtype: as given, or None.
 
     Raises:
         ValueError, CaptureError: as `FeatureExtractor`; a model that is no module; batch statistics without
