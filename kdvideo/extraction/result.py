@@ -62,7 +62,11 @@ class ExtractionResult(JobResult):
     """The result of an extraction of flow.
 
     Attributes:
-        unit, done, new, amount, failed: as in `JobResult`; the amount is in flows.
+        unit: as in `JobResult`.
+        done: as in `JobResult`.
+        new: as in `JobResult`.
+        amount: flows of the clips that are done.
+        failed: as in `JobResult`.
 
     Examples:
         >>> result = ExtractionResult(done=2, amount=10)

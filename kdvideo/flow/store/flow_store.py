@@ -43,7 +43,12 @@ class FlowStore:
         codec: how clips are written; stored clips are read by the codec that they were written with.
 
     Attributes:
-        folder, bound, fps, size, codec, estimator: as given.
+        folder: as given.
+        bound: as given.
+        fps: as given.
+        size: as given.
+        codec: as given.
+        estimator: as given.
         fingerprint: of the estimator; clips that were made with another one are refused.
 
     Examples:
