@@ -44,7 +44,14 @@ class Inflated(Network):
         self.input_spec = input_spec
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Return the (B, K) logits of a (B, C, T, H, W) clip."""
+        """Compute the logits of clips.
+
+        Args:
+            clip: float (B, C, T, H, W), normalized by `input_spec`.
+
+        Returns:
+            (B, K).
+        """
         check_clip(clip, channels=self.in_channels)
         logits: Tensor = self.network(clip)
         return logits
