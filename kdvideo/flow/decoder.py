@@ -79,7 +79,7 @@ class FlowDecoder(nn.Module):
             feature: (B,C,T,H,W).
 
         Returns:
-            (B,3,T,H,W): magnitude in pixels of the input, sine, cosine.
+            (B,3,T,H,W), magnitude in pixels of the input, sine and cosine.
         """
         if feature.ndim != 5 or feature.shape[1] != self.in_channels:
             raise ValueError(f"feature must be (B,{self.in_channels},T,H,W), got {tuple(feature.shape)}")

@@ -48,14 +48,15 @@ class Streaming(nn.Module):
         self.network = network
 
     def forward(self, frames: Tensor, state: Mapping[str, Tensor] = MappingProxyType({})) -> tuple[Tensor, State]:
-        """Take further frames of B streams; return the logits of the steps that they complete, and the new state.
+        """Take further frames of B streams and compute the logits of the steps that they complete.
 
         Args:
             frames: (B, C, T, H, W), one or any number of them.
             state: as the call before returned it; empty at the start of the streams. It is not changed.
 
         Returns:
-            Logits (B, S, K): S is 0 where no step is complete, 1 at every eighth frame, or 1 per 8 frames of a block.
+            Logits (B, S, K), with S 0 where no step is complete, 1 at every eighth frame, or 1 per 8 frames of a block;
+            and the new state, module path -> tensor.
 
         Raises:
             ValueError: frames as the network does not take them, or of another batch or size than those before; the

@@ -42,10 +42,10 @@ def functions(read: griffe.Module) -> Iterator[tuple[str, griffe.Function]]:
 
 
 def sections(entry: griffe.Object) -> dict[str, list[str]]:
-    """Return kind -> names of what a docstring describes there."""
-    text = entry.docstring
-    parsed = text.parse("google", warn_unknown_params=False, warnings=False) if text else []
-    named_kinds = ("parameters", "attributes")
+    """Return kind -> names of what a docstring describes there, as the site reads it."""
+    options = {"warn_unknown_params": False, "warnings": False, "returns_multiple_items": False}
+    parsed = entry.docstring.parse("google", **options) if entry.docstring else []
+    named_kinds = ("parameters", "attributes", "returns")
     return {
         one.kind.value: [row.name.strip("*") for row in one.value] if one.kind.value in named_kinds else []
         for one in parsed
@@ -86,6 +86,19 @@ def test_every_argument_is_described(read: griffe.Module) -> None:
         missing[path] = [name for name in getattr(named(path), "_fields", ()) if name not in known]
         missing[path] += undescribed(maker, known) if isinstance(maker, griffe.Function) else []
     assert {path: names for path, names in missing.items() if names} == {}
+
+
+def test_the_site_reads_names_as_they_are_meant(read: griffe.Module) -> None:
+    """Fails when two arguments share a line, or the text of `Returns:` begins like "Name (type): ..."."""
+    assert "returns_multiple_items: false" in (ROOT / "mkdocs.yml").read_text()
+    odd = {}
+    for path, entry in (*functions(read), *entries(read)):
+        found = sections(entry)
+        described = [*found.get("parameters", []), *found.get("attributes", [])]
+        odd[path] = [name for name in described if not name.isidentifier()] + [
+            name for name in found.get("returns", []) if name
+        ]
+    assert {path: names for path, names in odd.items() if names} == {}
 
 
 def test_every_function_and_class_has_an_example(read: griffe.Module) -> None:
