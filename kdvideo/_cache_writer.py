@@ -37,7 +37,24 @@ class Target(Protocol):
 
 
 class CacheWriter:
-    """A writer of a `TeacherCache`; made by `TeacherCache.writer`."""
+    """A writer of a `TeacherCache`; made by `TeacherCache.writer`.
+
+    Use it in a `with`, which writes what is left at its end.
+
+    Args:
+        cache: what it fills.
+        items: how many to collect for a file.
+
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo import TeacherCache
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     cache = TeacherCache(folder, fingerprint={"teacher": "example"})
+        ...     with cache.writer(items=256) as writer:
+        ...         writer.add(["run.mp4"], [0], Output(torch.zeros(1, 5), {}))
+        ...     cache.missing(["run.mp4", "sit.mp4"], [0, 0])
+        [('sit.mp4', 0)]
+    """
 
     def __init__(self, cache: Target, items: int) -> None:
         self._cache, self._items = cache, items

@@ -18,6 +18,14 @@ def start_worker(worker: int = 0) -> None:
     It outlives the signal, so that the main process can finish its step and write a checkpoint; and no decoder that
     hangs outlives the main process. A deadline is the kernel's alarm, whose own action ends a process whatever it is
     doing; faulthandler's timer, which a forked process inherits in an unknown state, can wait for ever.
+
+    Args:
+        worker: its number, which a loader passes; it is not used.
+
+    Examples:
+        >>> from torch.utils.data import DataLoader
+        >>> [batch.item() for batch in DataLoader([10, 20], num_workers=1, worker_init_fn=start_worker)]
+        [10, 20]
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -31,6 +39,13 @@ def die_with_parent() -> None:
 
     The parent is the thread that started this process. That of a process that a fork server starts is the server: use
     the start method "fork" or "spawn".
+
+    Examples:
+        >>> process = multiprocessing.get_context("spawn").Process(target=die_with_parent)
+        >>> process.start()
+        >>> process.join()
+        >>> process.exitcode
+        0
     """
     if not sys.platform.startswith("linux"):
         return

@@ -24,6 +24,12 @@ from kdvideo.losses import TopK
 def weights_fingerprint(module: nn.Module) -> str:
     """Compute the SHA-256 over the names, types, shapes and bytes of a state_dict; the device does not matter.
 
+    Args:
+        module: the bare network: a `Teacher` around it has other names and another fingerprint.
+
+    Returns:
+        64 hexadecimal digits.
+
     Examples:
         >>> weights_fingerprint(nn.Linear(2, 3)) == weights_fingerprint(nn.Linear(2, 3))  # other random weights
         False
@@ -36,7 +42,7 @@ def weights_fingerprint(module: nn.Module) -> str:
 
 
 class TeacherCache:
-    """Outputs of a teacher on disk, keyed by sample id and view number: read them where `teacher(flow)` stood.
+    """A teacher's outputs on disk, keyed by sample id and view number, to be read instead of running the teacher.
 
     A sample is a video clip, an image or a text. Values are stored in files of a few hundred items that appear whole
     or not at all, so that a killed pass continues where it was and several processes write into one folder. Every file
@@ -56,6 +62,14 @@ class TeacherCache:
         top_k: keep the K most probable classes of the last axis and the probability of all others instead of the
             logits: `read` gives a `TopK` as `raw`, for `SoftTargetTopK`.
         temperature: at which `top_k` takes probabilities; it cannot be changed later.
+
+    Attributes:
+        folder: as given.
+        fingerprint: as given; with `top_k` it also names that.
+        features: as given.
+        dtype: as given.
+        top_k: as given.
+        temperature: as given.
 
     Raises:
         ValueError: files of the folder have another fingerprint or `top_k` (each difference is named), lack a feature,
@@ -132,13 +146,28 @@ class TeacherCache:
         return functools.partial(TeacherCache, self.folder, **{name: getattr(self, name) for name in names}), ()
 
     def writer(self, *, items: int = 512) -> CacheWriter:
-        """Return a context manager whose `add` takes batches; a file is written every `items` items and at the end."""
+        """Open the cache for writing: a context manager whose `add` takes batches.
+
+        Args:
+            items: how many to collect for a file; the rest is written at the end of the context.
+
+        Returns:
+            A `CacheWriter`.
+        """
         if items < 1:
             raise ValueError(f"items must be at least 1, got {items}")
         return CacheWriter(self, items)
 
     def missing(self, ids: Sequence[str], views: Sequence[int] | Tensor) -> list[tuple[str, int]]:
-        """Return the pairs (ids[k], views[k]) that are in no finished file yet, in their order."""
+        """Find what has to be written.
+
+        Args:
+            ids: of the samples.
+            views: their numbers, one for each id.
+
+        Returns:
+            The pairs (ids[k], views[k]) that are in no finished file yet, in their order.
+        """
         ids, views = pairs(ids, views)
         self._look()
         places = self._index.find(ids, views)
@@ -162,6 +191,10 @@ class TeacherCache:
                 than when they were written. None, where all have one length: no padding.
             dtype: of floating-point values.
             device: of all.
+
+        Returns:
+            An `Output` on the device, row k of which belongs to (ids[k], views[k]); with `top_k` its `raw` is a `TopK`
+            and its `logits` are None.
 
         Raises:
             KeyError: the cache does not hold them all; says what is missing and what is there.
@@ -237,7 +270,12 @@ class TeacherCache:
         self.expect_shapes(shapes, f"items of {shard.path}")
 
     def expect_shapes(self, shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
-        """Raise ValueError unless items have the shapes of those before them."""
+        """Raise ValueError unless items have the shapes of those before them.
+
+        Args:
+            shapes: name -> shape of one item.
+            what: which items they are, for the error.
+        """
         if self._shapes and shapes != self._shapes:
             raise ValueError(f"{what} have the shapes {dict(shapes)}, but those before them {self._shapes}")
         self._shapes = dict(shapes)

@@ -33,6 +33,11 @@ class EMATeacher(Teacher):
         options: select, logits, dtype and the others of `Teacher`. Weights in half precision need
             `dtype=torch.float32`: steps of 1 - m would be rounded away.
 
+    Attributes:
+        model: the averaged network.
+        momentum: as given; it may be set anew between updates.
+        average_buffers: as given.
+
     Raises:
         ValueError: a momentum outside 0 to 1; otherwise as `Teacher`.
 
@@ -70,7 +75,7 @@ class EMATeacher(Teacher):
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int | None = None) -> None:
-        """Move the average towards the student by 1 - m.
+        """Move the average toward the student by 1 - m.
 
         Args:
             model: the student as at construction; it may be wrapped in a `Student`, DDP or `torch.compile` since. Under

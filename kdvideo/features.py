@@ -20,7 +20,7 @@ __all__ = ["Call", "CaptureError", "FeatureExtractor", "Output", "Selector", "it
 class Output(NamedTuple):
     """Logits of a teacher or a student, and its features by role.
 
-    A plain tuple, so it passes through DDP, FSDP2, `torch.compile`, pickle and pytrees unharmed.
+    A plain tuple, so it passes through DDP, FSDP2, `torch.compile`, pickle and pytrees unchanged.
 
     Args:
         logits: pre-softmax scores, (B, K); None where no logits were asked for.
@@ -39,7 +39,7 @@ class Output(NamedTuple):
 
 
 class CaptureError(RuntimeError):
-    """A tapped layer gave no usable tensor in this forward pass; the message names it and says what to do."""
+    """Signal that a tapped layer gave no usable tensor in this pass; the message names it and says what to do."""
 
 
 def unknown_roles(option: str, unknown: Sequence[str], roles: Iterable[str]) -> ValueError:
@@ -90,6 +90,10 @@ class FeatureExtractor(nn.Module):
         without_gradient: roles of layers that the model itself runs under `no_grad`, such as a momentum branch.
         call: role -> which run of a layer that runs several times in a pass, such as 0 or -1; or "all", which gives the
             roles "role[0]", "role[1]", ... in the order of the runs.
+
+    Attributes:
+        model: the network.
+        paths: role -> its layer, written with the path of the module, such as "blocks.5[0]".
 
     Raises:
         ValueError: an unknown layer (the closest names are listed), two layers with one role, an option
@@ -158,7 +162,15 @@ class FeatureExtractor(nn.Module):
             ...
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
-        """Run the model on the given inputs and return its `Output`."""
+        """Run the model on the given inputs.
+
+        Args:
+            inputs: what the model takes.
+            kwargs: what it takes by keyword.
+
+        Returns:
+            An `Output` with the logits, the feature of every role, and what the model returned.
+        """
         if self._is_replica and self._taps:
             raise ValueError(
                 "nn.DataParallel must not hold a tapped network, of which its threads share the taps: use "
@@ -190,7 +202,10 @@ class FeatureExtractor(nn.Module):
         }
 
     def remove(self) -> nn.Module:
-        """Take the hooks off again and return the model as it was given.
+        """Remove the hooks, so that the model is as it was given.
+
+        Returns:
+            The model.
 
         Examples:
             >>> import copy

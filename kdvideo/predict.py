@@ -52,7 +52,14 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(self, clip: str | Path, *, views: int = 1) -> list[tuple[str, float]]:
-        """Return (class, probability) of a video file, most probable first: the mean softmax over `views` windows.
+        """Name the action in a video file: by the mean softmax over `views` windows.
+
+        Args:
+            clip: a video file.
+            views: windows of the clip whose scores are averaged.
+
+        Returns:
+            (class, probability), most probable first.
 
         Raises:
             ClipError: the clip cannot be read.
@@ -66,7 +73,13 @@ class Predictor:
         return [(self.classes[k], float(scores[k])) for k in scores.argsort(descending=True).tolist()]
 
     def window(self, clip: str | Path) -> Tensor:
-        """Return what the network is shown of a video file, (C, T, H, W), before `input_spec.normalize`.
+        """Read what the network is shown of a video file, before `input_spec.normalize`.
+
+        Args:
+            clip: a video file.
+
+        Returns:
+            (C, T, H, W).
 
         Raises:
             ClipError: the clip cannot be read.
@@ -88,16 +101,32 @@ class Predictor:
 
 
 def predict(weights: str | Path, clip: str | Path, *, views: int = 1) -> list[tuple[str, float]]:
-    """Return (class, probability) of a video file, most probable first; `Predictor` loads the network once for many.
+    """Name the action in a video file; `Predictor` loads the network once for many.
 
     Args:
         weights: any file that `models.checkpoints.load` reads.
         clip: a video file.
         views: windows of the clip whose scores are averaged.
 
+    Returns:
+        (class, probability), most probable first.
+
     Raises:
         ClipError: the clip cannot be read.
         ValueError: the weights are not of a network that kdvideo builds, or their input description is incomplete.
+
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo.data import synthetic
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     network = models.s3dg(2, depth_multiplier=0.125, min_depth=8)
+        ...     spec = {"frames": 8, "size": 64, "fps": 25.0}
+        ...     models.checkpoints.save(network, f"{folder}/a.safetensors", classes=["run", "sit"], input_spec=spec)
+        ...     clip = synthetic.encode(synthetic.render("spin", seed=1, frames=8))
+        ...     _ = Path(folder, "spin.mp4").write_bytes(clip)
+        ...     found = predict(f"{folder}/a.safetensors", f"{folder}/spin.mp4")
+        >>> sorted(name for name, _ in found), round(sum(share for _, share in found), 4)
+        (['run', 'sit'], 1.0)
     """
     if views < 1:
         raise ValueError(f"views must be at least 1, got {views}")

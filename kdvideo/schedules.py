@@ -15,6 +15,9 @@ from dataclasses import dataclass
 class Constant:
     """The same value at every step.
 
+    Args:
+        value: at every step.
+
     Examples:
         >>> Constant(0.5)(100)
         0.5
@@ -23,14 +26,28 @@ class Constant:
     value: float
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step ≥ 0."""
+        """Compute the value at a step.
+
+        Args:
+            step: s ≥ 0.
+
+        Returns:
+            The value.
+        """
         _check(step)
         return self.value
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A straight line from `start` at step 0 to `stop` at step `steps`, and `stop` from there on.
+    """A straight line from `start` at step 0 to `stop` at step `steps`; later steps have the value `stop`.
+
+    w(s) = start + (stop - start) · min(1, s / S)
+
+    Args:
+        start: the value at step 0.
+        stop: the value at step `steps` and later.
+        steps: S ≥ 1, the length in steps.
 
     Examples:
         >>> [Linear(0.0, 1.0, steps=4)(step) for step in (0, 1, 4, 9)]
@@ -45,14 +62,28 @@ class Linear:
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step ≥ 0."""
+        """Compute the value at a step.
+
+        Args:
+            step: s ≥ 0.
+
+        Returns:
+            The value.
+        """
         _check(step)
         return self.start + (self.stop - self.start) * min(1.0, step / self.steps)
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a cosine wave from `start` at step 0 to `stop` at step `steps`, and `stop` from there on.
+    """Half a cosine wave from `start` at step 0 to `stop` at step `steps`; later steps have the value `stop`.
+
+    w(s) = start + (stop - start) · (1 - cos(π · min(1, s / S))) / 2
+
+    Args:
+        start: the value at step 0.
+        stop: the value at step `steps` and later.
+        steps: S ≥ 1, the length in steps.
 
     Examples:
         >>> [round(Cosine(1.0, 0.0, steps=4)(step), 3) for step in (0, 1, 2, 4, 9)]
@@ -70,7 +101,14 @@ class Cosine:
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step ≥ 0."""
+        """Compute the value at a step.
+
+        Args:
+            step: s ≥ 0.
+
+        Returns:
+            The value.
+        """
         _check(step)
         wave = (1.0 - math.cos(math.pi * min(1.0, step / self.steps))) / 2.0
         return self.start + (self.stop - self.start) * wave
@@ -79,6 +117,10 @@ class Cosine:
 @dataclass(frozen=True)
 class Milestones:
     """`start`, until a milestone is reached; from each milestone on, its value.
+
+    Args:
+        start: the value before the first milestone.
+        values: milestone, a step -> value from that step on.
 
     Examples:
         >>> rate = Milestones(0.1, {60_000: 0.01, 70_000: 0.001})
@@ -90,7 +132,14 @@ class Milestones:
     values: Mapping[int, float]
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step ≥ 0."""
+        """Compute the value at a step.
+
+        Args:
+            step: s ≥ 0.
+
+        Returns:
+            The value.
+        """
         _check(step)
         reached = [milestone for milestone in self.values if milestone <= step]
         return self.values[max(reached)] if reached else self.start
@@ -99,6 +148,12 @@ class Milestones:
 @dataclass(frozen=True)
 class Warmup:
     """`then(step)`, scaled by (step + 1) / steps during the first `steps` steps, which may be a fraction such as 14.3.
+
+    w(s) = then(s) · min(1, (s + 1) / S)
+
+    Args:
+        steps: S ≥ 1.
+        then: the schedule that is scaled, a function of the step.
 
     Examples:
         >>> [Warmup(4, then=Constant(2.0))(step) for step in (0, 1, 3, 9)]
@@ -112,7 +167,14 @@ class Warmup:
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step ≥ 0."""
+        """Compute the value at a step.
+
+        Args:
+            step: s ≥ 0.
+
+        Returns:
+            The value.
+        """
         _check(step)
         return self.then(step) * min(1.0, (step + 1) / self.steps)
 

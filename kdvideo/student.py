@@ -23,10 +23,18 @@ class Student(FeatureExtractor):
 
     Args:
         model: the network; held as `.model`.
-        layers, select, logits, without_gradient, call: as in `FeatureExtractor`.
+        layers: as in `FeatureExtractor`.
+        select: as in `FeatureExtractor`.
+        logits: as in `FeatureExtractor`.
+        without_gradient: as in `FeatureExtractor`.
+        call: as in `FeatureExtractor`.
         projectors: role -> module that maps the student's feature to the teacher's space; see
             `kdvideo.projectors`. Held as `.projectors`, where a "." in a role is written "/". With call="all" it is
             applied to the feature of every run.
+
+    Attributes:
+        model: the bare network.
+        projectors: an `nn.ModuleDict`; part of the parameters and of the state_dict.
 
     Raises:
         ValueError: as `FeatureExtractor`; a projector for a role that no layer has; or parameters that a `Teacher`
@@ -87,7 +95,11 @@ class Student(FeatureExtractor):
         return super()._shown() | ({"projectors": projectors} if projectors else {})
 
     def remove(self) -> nn.Module:
-        """Take the hooks off again and return the model as it was given; it may teach now."""
+        """Remove the hooks, so that the network is as it was given and may be a teacher.
+
+        Returns:
+            The network, without projectors.
+        """
         leave_student(self)
         return super().remove()
 

@@ -24,7 +24,7 @@ _CPU = torch.device("cpu")
 class Teacher(FeatureExtractor):
     """A network to learn from: its parameters, buffers and modes stay bit-equal, whatever the loop does.
 
-    It is a separate object: the student's parameters, buffers and state_dict know nothing of it, and an
+    It is a separate object: the student's parameters, buffers and state_dict do not contain it, and an
     evaluation that calls only the student never runs it. It runs under `no_grad` and not under
     `inference_mode`, whose tensors cannot be saved for the backward pass of a loss.
 
@@ -34,7 +34,11 @@ class Teacher(FeatureExtractor):
     Args:
         model: the trained network. It is frozen in place; `release` gives it back as it was. With `dtype`
             a copy of it is frozen and cast instead.
-        layers, select, logits, early_exit, call: as in `FeatureExtractor`.
+        layers: as in `FeatureExtractor`.
+        select: as in `FeatureExtractor`.
+        logits: as in `FeatureExtractor`.
+        early_exit: as in `FeatureExtractor`.
+        call: as in `FeatureExtractor`.
         dtype: compute in this dtype with autocast off: floating-point inputs are cast to it, outputs come
             back in the dtype of the first floating-point input, or in this one where all inputs are integers.
             `Output.raw` stays as the network gave it. Default: whatever the model and autocast say.
@@ -47,6 +51,9 @@ class Teacher(FeatureExtractor):
 
     Attributes:
         saved: False; set it to True where the state_dict of a module that holds the teacher must have its weights.
+        model: the frozen network; with `dtype` a copy of the one that was given.
+        device: as given, or None.
+        dtype: as given, or None.
 
     Raises:
         ValueError, CaptureError: as `FeatureExtractor`; a model that is no module; batch statistics without
@@ -100,7 +107,14 @@ class Teacher(FeatureExtractor):
             self.to(self.device)
 
     def train(self, mode: bool = True) -> Teacher:
-        """Stay in evaluation mode, whatever `mode` says."""
+        """Stay in evaluation mode, whatever `mode` says.
+
+        Args:
+            mode: has no effect.
+
+        Returns:
+            The teacher.
+        """
         try:
             return super().train(False)
         except NotImplementedError:  # an exported program is in the mode that it was exported in
@@ -108,7 +122,14 @@ class Teacher(FeatureExtractor):
 
     @torch.no_grad()
     def forward(self, *inputs: Any, **kwargs: Any) -> Output:
-        """Run the frozen network on the given inputs and return its `Output`, which carries no gradient.
+        """Run the frozen network on the given inputs, without gradient.
+
+        Args:
+            inputs: what the network takes.
+            kwargs: what it takes by keyword.
+
+        Returns:
+            Its `Output`, which carries no gradient.
 
         Raises:
             ValueError: inputs on another device than the teacher, which has no `device`.
@@ -137,7 +158,10 @@ class Teacher(FeatureExtractor):
         return super()._shown() | {name: value for name, value in options.items() if value}
 
     def release(self) -> nn.Module:
-        """Return the network as it was given: training modes, requires_grad, no hooks.
+        """Restore the network as it was given: training modes, requires_grad, no hooks.
+
+        Returns:
+            The network; with `dtype` the copy.
 
         Examples:
             >>> net = nn.Linear(3, 5)
@@ -151,7 +175,15 @@ class Teacher(FeatureExtractor):
         return self.remove()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the state of the teacher; nothing where a module that holds it, and does not save it, asks."""
+        """Collect the state of the teacher.
+
+        Args:
+            args: as in `torch.nn.Module.state_dict`.
+            kwargs: as there.
+
+        Returns:
+            Name -> tensor; nothing of the teacher for a module that holds it, unless `saved` is True.
+        """
         destination = kwargs.get("destination")  # the holder's, which every part of it fills
         return super().state_dict(*args, **kwargs) if self.saved or destination is None else destination
 

@@ -22,6 +22,11 @@ class FrameBoxes(NamedTuple):
         boxes: (N, 4): x1, y1, x2, y2.
         label: (N,) class ids.
         score: (N,), higher is surer; None for ground truth.
+
+    Examples:
+        >>> frame, label = torch.tensor([0]), torch.tensor([11])
+        >>> FrameBoxes(frame, torch.tensor([[0.1, 0.1, 0.5, 0.9]]), label, score=torch.tensor([0.75])).score
+        tensor([0.7500])
     """
 
     frame: Tensor
@@ -37,6 +42,11 @@ class FrameMAP(NamedTuple):
         mean: over the classes that have ground truth.
         per_class: name -> AP, in the order of the list; NaN for classes without ground truth.
         left_out: rows of the ground truth whose class is not in the list.
+
+    Examples:
+        >>> result = FrameMAP(mean=0.5, per_class={"sit": 0.25, "stand": 0.75})
+        >>> max(result.per_class, key=result.per_class.get)
+        'stand'
     """
 
     mean: float
@@ -73,6 +83,9 @@ def average_precision(
         iou: the least overlap, in (0, 1].
         keep: rows per key frame, at least 1.
 
+    Returns:
+        Mean and per class, in [0, 1].
+
     Raises:
         ValueError: columns of unequal length, NaN, reversed boxes, or an evaluation that could only give 0: nothing
             of the listed classes in truth or detections, no key frame in common, on none a class in common, boxes
@@ -85,8 +98,9 @@ def average_precision(
         >>> average_precision(rows, rows, classes={11: "sit"})
         FrameMAP(mean=1.0, per_class={'sit': 1.0}, left_out=0)
 
-    Source: ActivityNet's evaluation of AVA (Gu et al., CVPR 2018, arXiv 1705.08421); Everingham et al., "The PASCAL
-    Visual Object Classes Challenge", IJCV 2010.
+    Source:
+        ActivityNet's evaluation of AVA (Gu et al., CVPR 2018, arXiv 1705.08421); Everingham et al., "The PASCAL Visual
+        Object Classes Challenge", IJCV 2010.
     """
     if not 0 < iou <= 1 or keep < 1 or not classes:
         raise ValueError(f"iou must be in (0, 1], keep >= 1 and classes given, got {iou=}, {keep=}, {classes=}")

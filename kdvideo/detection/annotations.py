@@ -23,6 +23,12 @@ class Boxes:
         video: (N,) int64, where in `videos`.
         second: (N,) float64, seconds from the start of the whole video.
         boxes: (N, 4) float64, x1, y1, x2, y2 as fractions of width and height.
+
+    Examples:
+        >>> corners = torch.tensor([[0.1, 0.1, 0.4, 0.9], [0.5, 0.2, 0.9, 0.9]]).double()
+        >>> table = Boxes(("clip",), torch.tensor([0, 0]), torch.tensor([902.0, 903.0]).double(), corners)
+        >>> len(table), list(table.by_key_frame())
+        (2, [('clip', 902.0), ('clip', 903.0)])
     """
 
     videos: tuple[str, ...]
@@ -34,7 +40,10 @@ class Boxes:
         return len(self.video)
 
     def by_key_frame(self) -> dict[KeyFrameId, Tensor]:
-        """Return (video, second) -> the numbers of its rows, in order; key frames in the order of their first row.
+        """Group the rows by key frame; key frames are in the order of their first row.
+
+        Returns:
+            (video, second) -> the numbers of its rows, int64, in order.
 
         Examples:
             >>> one = torch.tensor([[0.1, 0.1, 0.4, 0.9]]).double()
@@ -56,6 +65,17 @@ class Annotations(Boxes):
         action: (N,) int64 ids from 1, as in the file.
         person: (N,) int64; -1 where the file has none.
         empty: key frames that the file names without a box.
+        videos: as in `Boxes`.
+        video: as in `Boxes`.
+        second: as in `Boxes`.
+        boxes: as in `Boxes`.
+
+    Examples:
+        >>> one = torch.zeros(1, dtype=torch.int64)
+        >>> place = (("clip",), one, torch.tensor([902.0]).double(), torch.tensor([[0.1, 0.1, 0.4, 0.9]]).double())
+        >>> rows = Annotations(*place, action=one + 12, person=one)
+        >>> rows.videos, rows.action, rows.empty
+        (('clip',), tensor([12]), ())
     """
 
     action: Tensor
@@ -70,6 +90,17 @@ class Detections(Boxes):
     Attributes:
         action: (N,) int64 ids from 1.
         score: (N,) float64, higher is more certain.
+        videos: as in `Boxes`.
+        video: as in `Boxes`.
+        second: as in `Boxes`.
+        boxes: as in `Boxes`.
+
+    Examples:
+        >>> one = torch.zeros(1, dtype=torch.int64)
+        >>> place = (("clip",), one, torch.tensor([902.0]).double(), torch.tensor([[0.1, 0.1, 0.4, 0.9]]).double())
+        >>> rows = Detections(*place, action=one + 12, score=torch.tensor([0.9]).double())
+        >>> len(rows), rows.action
+        (1, tensor([12]))
     """
 
     action: Tensor
@@ -84,6 +115,9 @@ class Detections(Boxes):
         Args:
             key_frames: (video, second, boxes (N, 4), scores (N, K)); boxes are clipped to the frame.
             classes: the K action ids, from 1, in the order of the scores.
+
+        Returns:
+            N · K rows for each key frame, those of one box together.
 
         Raises:
             ValueError: a key frame whose shapes are not (N, 4) and (N, K), ids under 1 or given twice, scores that are
@@ -150,6 +184,16 @@ class Proposals(Boxes):
 
     Attributes:
         score: (N,) float64, the detector's score that this is a person.
+        videos: as in `Boxes`.
+        video: as in `Boxes`.
+        second: as in `Boxes`.
+        boxes: as in `Boxes`.
+
+    Examples:
+        >>> one = torch.zeros(1, dtype=torch.int64)
+        >>> place = (("clip",), one, torch.tensor([902.0]).double(), torch.tensor([[0.1, 0.1, 0.4, 0.9]]).double())
+        >>> len(Proposals(*place, score=torch.tensor([0.9]).double()))
+        1
     """
 
     score: Tensor
@@ -163,6 +207,11 @@ class KeyFrame(NamedTuple):
         second: of the whole video.
         boxes: (N, 4) float32 fractions, one for each person.
         labels: (N, K) float32, 1 for each action of the person.
+
+    Examples:
+        >>> boxes, labels = torch.tensor([[0.1, 0.1, 0.4, 0.9]]), torch.tensor([[1.0, 0.0, 1.0]])
+        >>> KeyFrame("clip", 902.0, boxes, labels).labels.sum(1)  # one person, two actions
+        tensor([2.])
     """
 
     video: str
@@ -179,6 +228,9 @@ def key_frames(annotations: Annotations, *, classes: Sequence[int] = range(1, AC
     Args:
         annotations: what `read_annotations` gives.
         classes: action ids, from 1, in the order of the network's K outputs.
+
+    Returns:
+        The key frames with a box, in the order of their first row.
 
     Raises:
         ValueError: a class is given twice, or with an id under 1.

@@ -44,6 +44,9 @@ def frame_map(
         label_map: the evaluated classes as a `.pbtxt` file, or id -> name. Names given twice are told apart by id.
         excluded: a csv file with rows `video,second`, or such pairs: left out of ground truth and detections.
 
+    Returns:
+        Mean and per class, in [0, 1].
+
     Raises:
         ValueError: a bad file (see `read_annotations`) or table (by the same rules), ids under 1 in the label map,
             detections of actions that the label map does not list or of videos that the ground truth does not have, or
@@ -58,7 +61,8 @@ def frame_map(
         >>> frame_map(truth, found, {11: "sit", 12: "stand"})
         FrameMAP(mean=1.0, per_class={'sit': 1.0, 'stand': nan}, left_out=0)
 
-    Source: ActivityNet's evaluation code; Gu et al., CVPR 2018, arXiv 1705.08421.
+    Source:
+        ActivityNet's evaluation code; Gu et al., CVPR 2018, arXiv 1705.08421.
     """
     classes = label_map if isinstance(label_map, Mapping) else read_label_map(label_map)
     if not classes or not all(isinstance(action, int | np.integer) and action >= 1 for action in classes):

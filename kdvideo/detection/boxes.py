@@ -12,7 +12,13 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def hflip(boxes: Tensor) -> Tensor:
-    """Flip boxes (N, 4) with the frame: x1, x2 become 1 - x2, 1 - x1.
+    """Flip boxes with the frame: x1, x2 become 1 - x2, 1 - x1.
+
+    Args:
+        boxes: (N, 4), fractions of the frame.
+
+    Returns:
+        (N, 4).
 
     Examples:
         >>> hflip(torch.tensor([[0.0, 0.1, 0.25, 0.9]]))
@@ -26,16 +32,19 @@ def hflip(boxes: Tensor) -> Tensor:
 def crop(
     boxes: Tensor, window: tuple[float, float, float, float], *, min_visible: float = 0.3
 ) -> tuple[Tensor, Tensor]:
-    """Crop boxes (N, 4) to a window of the frame; return them as fractions of it, and which of them stay, (N,) bool.
+    """Crop boxes to a window of the frame.
 
     A box is dropped if its center lies outside the window, or if less than `min_visible` of its area is inside (our
     choice; AVA's papers do not give theirs). What stays is cut at the window's border.
 
     Args:
-        boxes: fractions of the frame.
+        boxes: (N, 4), fractions of the frame.
         window: x1, y1, x2, y2 of the crop, within 0 … 1; of a crop of c pixels at (top, left) of H × W:
             (left / W, top / H, (left + c) / W, (top + c) / H).
         min_visible: in [0, 1].
+
+    Returns:
+        The M boxes that stay, (M, 4), as fractions of the window, and which they are, (N,) bool.
 
     Raises:
         ValueError: a window without area or outside the frame, or boxes of another shape.
@@ -92,20 +101,37 @@ class BoxCoder:
         >>> offsets, coder.decode(proposal, offsets)
         (tensor([[5., 0., 0., 0.]]), tensor([[0.2500, 0.0000, 0.7500, 0.5000]]))
 
-    Source: Girshick et al., "Rich feature hierarchies", CVPR 2014; Ren et al., "Faster R-CNN", NeurIPS 2015,
-    arXiv 1506.01497.
+    Source:
+        Girshick et al., "Rich feature hierarchies", CVPR 2014; Ren et al., "Faster R-CNN", NeurIPS 2015, arXiv
+        1506.01497.
     """
 
     center: float = 10.0
     size: float = 5.0
 
     def encode(self, proposals: Tensor, boxes: Tensor) -> Tensor:
-        """Compute the offsets (N, 4) that turn proposals (N, 4) into boxes (N, 4)."""
+        """Compute the offsets that turn proposals into boxes.
+
+        Args:
+            proposals: (N, 4).
+            boxes: (N, 4).
+
+        Returns:
+            (N, 4).
+        """
         (xy_p, wh_p), (xy, wh) = _center_and_size(proposals), _center_and_size(boxes)
         return torch.cat([self.center * (xy - xy_p) / wh_p, self.size * (wh / wh_p).log()], 1)
 
     def decode(self, proposals: Tensor, offsets: Tensor) -> Tensor:
-        """Compute boxes (N, 4) at offsets (N, 4) from proposals (N, 4), at most 62.5 times their size; not clipped."""
+        """Compute the boxes at offsets from proposals, at most 62.5 times their size; not clipped.
+
+        Args:
+            proposals: (N, 4).
+            offsets: (N, 4).
+
+        Returns:
+            (N, 4).
+        """
         xy_p, wh_p = _center_and_size(proposals)
         xy = xy_p + offsets[:, :2] / self.center * wh_p
         half = (offsets[:, 2:] / self.size).clamp(max=math.log(1000 / 16)).exp() * wh_p / 2

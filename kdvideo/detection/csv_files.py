@@ -30,13 +30,25 @@ def read_annotations(path: PathLike, *, num_actions: int = ACTIONS) -> Annotatio
         path: the file. Blank lines are skipped.
         num_actions: the highest action id; 80 in AVA.
 
+    Returns:
+        The rows, in the order of the file.
+
     Raises:
         ValueError: an empty file, or, with its line: another number of columns, something that is not a number, boxes
             reversed or more than 0.01 outside the frame (pixels, for instance), action ids outside 1 … num_actions,
             seconds outside 0 … 10⁶.
 
-    Source: Gu et al., "AVA: A Video Dataset of Spatio-temporally Localized Atomic Visual Actions", CVPR 2018,
-    arXiv 1705.08421.
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     print("clip,0902,0.1,0.2,0.5,0.9,12,0", file=file, flush=True)
+        ...     rows = read_annotations(file.name)
+        >>> rows.videos, rows.second.tolist(), rows.action.tolist()
+        (('clip',), [902.0], [12])
+
+    Source:
+        Gu et al., "AVA: A Video Dataset of Spatio-temporally Localized Atomic Visual Actions", CVPR 2018, arXiv
+        1705.08421.
     """
     parts = list(read_parts(path, ANNOTATIONS, num_actions=num_actions))
     videos, columns = _joined(parts)
@@ -47,8 +59,22 @@ def read_annotations(path: PathLike, *, num_actions: int = ACTIONS) -> Annotatio
 def read_detections(path: PathLike, *, num_actions: int = ACTIONS) -> Detections:
     """Read detections: rows `video,second,x1,y1,x2,y2,action,score`, one for each (box, action) pair.
 
+    Args:
+        path: the file. Blank lines are skipped.
+        num_actions: the highest action id; 80 in AVA.
+
+    Returns:
+        The rows, in the order of the file.
+
     Raises:
         ValueError: as `read_annotations`, and scores that are not finite.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     print("clip,0902,0.1,0.2,0.5,0.9,12,0.75", file=file, flush=True)
+        ...     read_detections(file.name).score.tolist()
+        [0.75]
     """
     videos, columns = _joined(read_parts(path, DETECTIONS, num_actions=num_actions))
     return Detections(videos, **columns)
@@ -80,8 +106,19 @@ def read_proposals(path: PathLike, *, annotations: Boxes | None = None) -> Propo
         path: the file.
         annotations: the annotations that these proposals are for; videos that are not in them are an error then.
 
+    Returns:
+        The boxes, each once, in the order of the file.
+
     Raises:
         ValueError: as `read_detections`; videos that `annotations` does not have (counted and named).
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     print("clip,0902,0.1,0.2,0.5,0.9,0.75", file=file)
+        ...     print("clip,0902,0.1,0.2,0.5,0.9,0.5", file=file, flush=True)
+        ...     read_proposals(file.name).score.tolist()
+        [0.75]
     """
     if Path(path).suffix in (".pkl", ".pickle"):
         raise ValueError(f"{os.fspath(path)}: pickles are not read, as they run code: write the boxes into a csv file")
@@ -97,19 +134,45 @@ def read_proposals(path: PathLike, *, annotations: Boxes | None = None) -> Propo
 
 
 def read_excluded(path: PathLike) -> frozenset[KeyFrameId]:
-    """Read timestamps that the evaluation leaves out: rows `video,second`. The file may be empty.
+    """Read timestamps that the evaluation leaves out: rows `video,second`.
+
+    Args:
+        path: the file; it may be empty.
+
+    Returns:
+        Pairs (video, second).
 
     Raises:
         ValueError: with its line, a row of another kind, or a second outside 0 … 10⁶; a file that is not UTF-8 text.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     print("clip,0902", file=file, flush=True)
+        ...     read_excluded(file.name)
+        frozenset({('clip', 902.0)})
     """
     return frozenset(read_places(path))
 
 
 def write_detections(path: PathLike, detections: Detections) -> None:
-    """Write rows `video,second,x1,y1,x2,y2,action,score` that `read_detections` reads to the same numbers.
+    """Write detections as rows `video,second,x1,y1,x2,y2,action,score`; `read_detections` reads the same numbers.
+
+    Args:
+        path: the file; it appears whole or not at all.
+        detections: the rows.
 
     Raises:
         ValueError: rows that `read_detections` would refuse, with their places; nothing is written then.
+
+    Examples:
+        >>> import tempfile
+        >>> boxes, scores = torch.tensor([[0.1, 0.1, 0.4, 0.9]]), torch.tensor([[0.25, 0.75]])
+        >>> rows = Detections.from_scores([("clip", 902, boxes, scores)], classes=(4, 7))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_detections(f"{folder}/rows.csv", rows)
+        ...     read_detections(f"{folder}/rows.csv").score.tolist()
+        [0.25, 0.75]
     """
     check_table(detections, "the detections", num_actions=max([ACTIONS, *detections.action.tolist()]))
     write_atomic(Path(path), "".join(_lines(detections)).encode())

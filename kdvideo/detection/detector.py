@@ -23,6 +23,10 @@ class Detector(nn.Module):
             `head.resolution` points a side, and the head sees the mean over what comes out. Without them the head
             pools the layer's output itself.
 
+    Attributes:
+        backbone: the network.
+        head: as given; its parameters learn.
+
     Raises:
         ValueError: no such layer; in forward, what `RoIHead` raises.
 
@@ -57,7 +61,15 @@ class Detector(nn.Module):
         return self.features.model
 
     def forward(self, clip: Tensor, boxes: Sequence[Tensor]) -> RoIOutput:
-        """Classify and refine boxes on the key frames of clips (B, C, T, H, W), one (N_i, 4) for each clip."""
+        """Classify and refine boxes on the key frames of clips.
+
+        Args:
+            clip: (B, C, T, H, W).
+            boxes: (N_i, 4) for each clip, fractions of the frame.
+
+        Returns:
+            A row for each box, those of the first clip first.
+        """
         feature = self.features(clip).features["tapped"]
         if not self.box_layers:
             output: RoIOutput = self.head(feature, boxes)

@@ -22,6 +22,12 @@ def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
     Both of AVA's layouts are read: `item { name: "sit" id: 11 }` of the 60 evaluated classes, and
     `label { name: "sit" label_id: 11 label_type: PERSON_MOVEMENT }` of all 80.
 
+    Args:
+        path: the file.
+
+    Returns:
+        Action id -> name, in the order of the file.
+
     Raises:
         ValueError: not UTF-8 text, no class in the file; with its line, a class without name, id or closing brace, an
             id under 1 or given twice.

@@ -20,6 +20,11 @@ class DetectionLoss(NamedTuple):
     Args:
         actions: binary cross-entropy.
         boxes: smooth L1 of the offsets.
+
+    Examples:
+        >>> loss = DetectionLoss(actions=torch.tensor(0.5), boxes=torch.tensor(0.25))
+        >>> loss.actions + 2 * loss.boxes
+        tensor(1.)
     """
 
     actions: Tensor
@@ -27,7 +32,15 @@ class DetectionLoss(NamedTuple):
 
 
 def match(proposals: Tensor, boxes: Tensor, *, iou: float = 0.5) -> Tensor:
-    """Return for each proposal (N, 4) the box (M, 4) that it overlaps most, (N,) int64; -1 where that is under `iou`.
+    """Find for each proposal the box that it overlaps most.
+
+    Args:
+        proposals: (N, 4).
+        boxes: (M, 4); M may be 0.
+        iou: the least overlap of a match.
+
+    Returns:
+        The number of the box, (N,) int64; -1 where none overlaps by `iou`.
 
     Examples:
         >>> proposals = torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]])
@@ -66,6 +79,9 @@ def detection_loss(
         coder: how boxes become offsets; the default is `BoxCoder()`.
         iou: the least overlap of a match.
 
+    Returns:
+        The two terms, scalars in float32.
+
     Raises:
         ValueError: lists of unequal length or parts of the wrong shape.
 
@@ -75,7 +91,8 @@ def detection_loss(
         >>> loss.actions, loss.boxes
         (tensor(0.6931), tensor(0.))
 
-    Source: Girshick, "Fast R-CNN", ICCV 2015, arXiv 1504.08083 (smooth L1, divided by all proposals).
+    Source:
+        Girshick, "Fast R-CNN", ICCV 2015, arXiv 1504.08083 (smooth L1, divided by all proposals).
     """
     _check(output, proposals, boxes, labels)
     logits, offsets = output.logits.float(), output.offsets.float()

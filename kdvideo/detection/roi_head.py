@@ -18,6 +18,11 @@ class RoIOutput(NamedTuple):
     Args:
         logits: (N, K), for a sigmoid each: a person may do several things at once.
         offsets: (N, 4) of a refined box from each proposal, one set whatever the class; see `BoxCoder`.
+
+    Examples:
+        >>> output = RoIOutput(logits=torch.zeros(2, 60), offsets=torch.zeros(2, 4))
+        >>> output.logits.sigmoid().shape
+        torch.Size([2, 60])
     """
 
     logits: Tensor
@@ -45,7 +50,8 @@ class RoIHead(nn.Module):
         >>> output.logits.shape, output.offsets.shape
         (torch.Size([2, 60]), torch.Size([2, 4]))
 
-    Source: He et al., "Mask R-CNN", ICCV 2017, arXiv 1703.06870 (RoIAlign); Gu et al., CVPR 2018, arXiv 1705.08421.
+    Source:
+        He et al., "Mask R-CNN", ICCV 2017, arXiv 1703.06870 (RoIAlign); Gu et al., CVPR 2018, arXiv 1705.08421.
     """
 
     def __init__(
@@ -74,23 +80,54 @@ class RoIHead(nn.Module):
         nn.init.zeros_(self.regress.bias)
 
     def forward(self, features: Tensor, boxes: Sequence[Tensor]) -> RoIOutput:
-        """Compute logits and offsets of boxes, fractions of the frame in one (N_i, 4) for each of the B clips."""
+        """Compute logits and offsets of boxes.
+
+        Args:
+            features: (B, C, T, H, W).
+            boxes: (N_i, 4) for each of the B clips, fractions of the frame.
+
+        Returns:
+            A row for each of the N boxes, those of the first clip first.
+        """
         return self.predict(self.pool(features, boxes).mean((2, 3)))
 
     def predict(self, pooled: Tensor) -> RoIOutput:
-        """Compute logits and offsets of boxes from their features (N, C)."""
+        """Compute logits and offsets of boxes from their pooled features.
+
+        Args:
+            pooled: (N, C).
+
+        Returns:
+            A row for each box.
+        """
         pooled = self.dropout(pooled)
         return RoIOutput(self.classify(pooled), self.regress(pooled))
 
     def pool(self, features: Tensor, boxes: Sequence[Tensor]) -> Tensor:
-        """Pool the features of each box, (N, C, resolution, resolution); half precision becomes float32."""
+        """Pool the features of each box, averaged over time; half precision becomes float32.
+
+        Args:
+            features: (B, C, T, H, W).
+            boxes: (N_i, 4) for each of the B clips, fractions of the frame.
+
+        Returns:
+            (N, C, resolution, resolution).
+        """
         if features.ndim != 5 or features.shape[1] != self.in_channels:
             raise ValueError(f"features must be (B, {self.in_channels}, T, H, W), got {tuple(features.shape)}")
         dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
         return self._align(features.mean(2, dtype=dtype), boxes)
 
     def regions(self, features: Tensor, boxes: Sequence[Tensor]) -> Tensor:
-        """Cut each box out of every step of features of any C: (N, C, T, resolution, resolution)."""
+        """Cut each box out of every step of features.
+
+        Args:
+            features: (B, C, T, H, W), C any number.
+            boxes: (N_i, 4) for each of the B clips, fractions of the frame.
+
+        Returns:
+            (N, C, T, resolution, resolution), in the dtype of the features.
+        """
         if features.ndim != 5:
             raise ValueError(f"features must be (B, C, T, H, W), got {tuple(features.shape)}")
         planes = features.flatten(1, 2)
@@ -117,12 +154,15 @@ class RoIHead(nn.Module):
 def decode(
     output: RoIOutput, proposals: Sequence[Tensor], coder: BoxCoder | None = None
 ) -> list[tuple[Tensor, Tensor]]:
-    """Decode for each clip its boxes (N_i, 4), clipped to the frame, and scores (N_i, K) in [0, 1].
+    """Decode the boxes of each clip, clipped to the frame, and their scores.
 
     Args:
         output: what `RoIHead` gives for the proposals.
         proposals: (N_i, 4) for each clip.
         coder: that of the training; the default is the default of `detection_loss`.
+
+    Returns:
+        For each clip boxes (N_i, 4) and scores (N_i, K) in [0, 1].
 
     Examples:
         >>> proposals = [torch.tensor([[0.1, 0.1, 0.4, 0.9]])]

@@ -13,7 +13,7 @@ CLIP_START = 900.0  # AVA annotates minutes 15 to 30; its clips are commonly cut
 def key_frame_window(
     second: float, fps: float, length: int, *, frames: int = 50, clip_start: float = CLIP_START
 ) -> Tensor:
-    """Compute the indices (frames,) int64 of the frames around a key frame, which is at place frames // 2.
+    """Compute the indices of the frames around a key frame, which is at place frames // 2.
 
     The key frame is frame round((second - clip_start) · fps), .5 upwards. Indices before the first or after the last
     frame of the file repeat that frame.
@@ -24,6 +24,9 @@ def key_frame_window(
         length: frames in the file.
         frames: how many; 50 in D3D's AVA experiment.
         clip_start: the second at which the file starts: 900 for AVA's 15-minute clips, 0 for whole videos.
+
+    Returns:
+        (frames,) int64, in 0 … length - 1.
 
     Raises:
         ValueError: the key frame is not in the file, or a number out of range.

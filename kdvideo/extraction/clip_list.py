@@ -29,6 +29,14 @@ def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None =
 
     Raises:
         ManifestError: there is no video, or a row of the list is wrong; every wrong row is named.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "run").mkdir()
+        ...     Path(folder, "run/1.mp4").touch()
+        ...     [(row["clip"], row["label"], row["start"]) for row in clips_of(Path(folder))]
+        [('run/1.mp4', 'run', None)]
     """
     if videos.is_dir():
         return _of_folder(videos, leave_out)

@@ -117,7 +117,7 @@ def extract_features(
         layers: of every network; none: what its head gets.
         window: T; None: the frames of the first network's clips.
         stride: frames from one window to the next.
-        ten_crop: the mean of the centre, the four corners, and all five mirrored, in place of the centre.
+        ten_crop: the mean of the center, the four corners, and all five mirrored, in place of the center.
         running: who works on the clips, where, and how long at most, see `Running`.
 
     Returns:

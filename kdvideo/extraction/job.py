@@ -22,7 +22,7 @@ JOB_ERRORS = (OSError, torch.OutOfMemoryError, torch.AcceleratorError)
 
 
 class ExtractionError(RuntimeError):
-    """An extraction cannot continue; the clips that are done stay, and the same call continues."""
+    """Signal that an extraction cannot continue; the clips that are done stay, and the same call continues."""
 
 
 class Outcome(NamedTuple):

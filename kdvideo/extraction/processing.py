@@ -35,6 +35,17 @@ class Running(TypedDict, total=False):
         shard: (i, n) for the i-th of n shares of the clips, from 1 on; who works on the others does not matter.
         retry_failed: try the clips again that have failed before.
         progress: show a bar.
+
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo import extraction, flow
+        >>> from kdvideo.data import synthetic
+        >>> half: Running = {"shard": (1, 2), "retry_failed": True}
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     root = synthetic.write_dataset(f"{place}/clips", clips_per_class={"train": 1}, frames=4, fps=10)
+        ...     store = flow.FlowStore(f"{place}/flow", fps=10)
+        ...     extraction.extract(extraction.clips_of(root / "train"), store, short_side=32, **half).done
+        3
     """
 
     workers: int

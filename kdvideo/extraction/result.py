@@ -22,6 +22,11 @@ class JobResult:
         new: clips that this call worked on, failed ones among them.
         amount: what was made of the clips that are done, before this call too.
         failed: clip id -> reason.
+
+    Examples:
+        >>> print(JobResult("MB", done=2, new=3, amount=5, failed={"b.mp4": "the file is empty"}))
+        2 clips done (5 MB), 1 failed
+          1 x the file is empty: b.mp4
     """
 
     unit: str
@@ -31,7 +36,12 @@ class JobResult:
     failed: dict[str, str] = field(default_factory=dict)
 
     def add(self, clip_id: str, outcome: Outcome) -> None:
-        """Count a clip that is done or failed."""
+        """Count a clip that is done or failed.
+
+        Args:
+            clip_id: the clip.
+            outcome: its status, amount and reason.
+        """
         self.new += outcome.new
         if outcome.status == "failed":
             self.failed[clip_id] = outcome.reason
@@ -49,7 +59,20 @@ class JobResult:
 
 @dataclass
 class ExtractionResult(JobResult):
-    """The result of an extraction of flow."""
+    """The result of an extraction of flow.
+
+    Attributes:
+        unit: as in `JobResult`.
+        done: as in `JobResult`.
+        new: as in `JobResult`.
+        amount: flows of the clips that are done.
+        failed: as in `JobResult`.
+
+    Examples:
+        >>> result = ExtractionResult(done=2, amount=10)
+        >>> result.flows, result.frames
+        (10, 12)
+    """
 
     unit: str = "flows"
 

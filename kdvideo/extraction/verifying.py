@@ -18,7 +18,16 @@ from kdvideo.flow.store.origins import what_changed
 
 
 class Problem(NamedTuple):
-    """A file, relative to the folder, and what is wrong with it."""
+    """A file, relative to the folder, and what is wrong with it.
+
+    Args:
+        file: its path below the folder.
+        text: what is wrong.
+
+    Examples:
+        >>> str(Problem("run/1.mp4.flow.json", "failed: the file is empty"))
+        'run/1.mp4.flow.json: failed: the file is empty'
+    """
 
     file: str
     text: str
@@ -34,7 +43,7 @@ def verify(
     deep: Iterable[ClipRow] = (),
     progress: bool = False,
 ) -> list[Problem]:
-    """Return everything that is wrong in a folder of flow, sorted by file; nothing is changed.
+    """Find everything that is wrong in a folder of flow; nothing is changed.
 
     Each file of flow is read and compared with the size, number and checksums in its sidecar, and the sidecar with
     the settings of the extraction. Failed clips, flow without a sidecar and temporary files are problems, too.
@@ -44,6 +53,9 @@ def verify(
         codec: needed only for flow that was written with a codec of your own.
         deep: clips, whose contents are compared with those that their flow was made of, see `clips_of`.
         progress: show a bar.
+
+    Returns:
+        The problems, sorted by file; empty where all is well.
 
     Raises:
         ValueError: there is no such folder.

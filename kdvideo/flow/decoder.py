@@ -73,7 +73,14 @@ class FlowDecoder(nn.Module):
         self.context = _context(seen[-1]) if context else None
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Predict the encoding (B,3,T,H,W) of the flow of every step of a feature (B,C,T,H,W)."""
+        """Predict the encoding of the flow of every step of a feature.
+
+        Args:
+            feature: (B,C,T,H,W).
+
+        Returns:
+            (B,3,T,H,W), magnitude in pixels of the input, sine and cosine.
+        """
         if feature.ndim != 5 or feature.shape[1] != self.in_channels:
             raise ValueError(f"feature must be (B,{self.in_channels},T,H,W), got {tuple(feature.shape)}")
         batch, _, steps, *space = feature.shape
@@ -106,11 +113,14 @@ def _context(c_in: int) -> nn.Sequential:
 
 
 def clip_to_pixels(flow: Tensor, *, bound: float = 20.0) -> Tensor:
-    """Convert a flow network's input, (B,2,T,H,W) in [-1, 1], to pixels, (B,T,2,H,W): undoes `to_unit`.
+    """Convert a flow network's input, in [-1, 1], to pixels: undoes `to_unit`.
 
     Args:
-        flow: from `data.PairedClips` or `OnlineFlow`.
+        flow: (B,2,T,H,W), from `data.PairedClips` or `OnlineFlow`.
         bound: the bound with which it was made.
+
+    Returns:
+        (B,T,2,H,W), float32 pixels.
 
     Raises:
         ValueError: the flow has another shape or type, or the bound is not positive.
@@ -127,7 +137,7 @@ def clip_to_pixels(flow: Tensor, *, bound: float = 20.0) -> Tensor:
 
 @torch.no_grad()
 def decoder_target(flow: Tensor, size: Sequence[int], *, temporal_stride: int, bound: float = 20.0) -> Tensor:
-    """Compute the target (B,3,T,H,W) of a decoder at a layer of `size` = (T,H,W), float32, without gradient.
+    """Compute the target of a decoder at a layer of `size` = (T,H,W), without gradient.
 
     Step k takes flow frame k * temporal_stride, its components truncated to [-bound, bound], *then* averaged over
     the layer's cells, then encoded. Magnitudes stay in pixels of the input. D3D's paper leaves that open; we chose it
@@ -139,6 +149,9 @@ def decoder_target(flow: Tensor, size: Sequence[int], *, temporal_stride: int, b
         size: of the layer, such as `predicted.shape[2:]`.
         temporal_stride: frames per step; at 64 frames 2 for the 32 steps of 3A, 4 for the 16 of 4C.
         bound: in pixels; 20 is the value of I3D and D3D.
+
+    Returns:
+        (B,3,T,H,W), float32: magnitude in pixels of the input, sine, cosine.
 
     Raises:
         ValueError: the flow has another shape, steps and stride do not fit its frames, or a cell is smaller than a
@@ -179,6 +192,9 @@ def decoder_loss(predicted: Tensor, target: Tensor, *, mag_scale: float = 1.0, r
         mag_scale: the magnitude, in pixels, at which direction and magnitude weigh alike.
         reduction: "mean" over all pixels, or "none": (B,T,H,W).
 
+    Returns:
+        A scalar, or (B,T,H,W); float32, or float64 for float64.
+
     Raises:
         ValueError: shapes differ (nothing is broadcast), there is no pixel, the scale is not positive, or the
             reduction is unknown.
@@ -204,9 +220,16 @@ def decoder_loss(predicted: Tensor, target: Tensor, *, mag_scale: float = 1.0, r
 
 
 def decoder_epe(predicted: Tensor, target: Tensor) -> Tensor:
-    """Compute the endpoint error of two encodings (B,3,T,H,W), at their resolution, in pixels of the input.
+    """Compute the endpoint error of two encodings, at their resolution, in pixels of the input.
 
     A prediction of zero has an error of the target's mean magnitude.
+
+    Args:
+        predicted: encoding (B,3,T,H,W), see `FlowDecoder`.
+        target: encoding of the same shape, see `decoder_target`.
+
+    Returns:
+        A scalar in pixels, float32.
 
     Raises:
         ValueError: shapes differ, or there is no pixel.

@@ -18,8 +18,8 @@ def prefetch_to_device(
     """Move batches to a device and apply `compute` to each while the caller still works on the one before it.
 
     On a GPU a batch is copied and computed on a stream of its own, one batch ahead, so that it overlaps with
-    what the caller has launched. On a CPU everything happens inline: a thread beside the training would take the
-    very cores that train. Batches come out in order; an exception of `batches` or `compute` is raised here.
+    what the caller has launched. On a CPU everything happens inline: a thread beside the training would compete
+    with it for the cores. Batches come out in order; an exception of `batches` or `compute` is raised here.
 
     Args:
         batches: such as a `DataLoader`; with pinned memory the copies overlap too.

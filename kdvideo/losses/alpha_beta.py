@@ -36,7 +36,7 @@ def alpha_beta(
         alpha: α ≥ 0: a larger one concentrates on classes that the student misses. 0.8 (with α + β = 1.1) is the
             authors' for CIFAR-100; 0.2 with β = 0.7 for language models.
         beta: β ≥ 0, not 0 together with α: a larger one concentrates on classes that the student is sure of.
-            Negative exponents, which the definition knows too, are refused: a class of probability 0 would be inf.
+            Neither may be negative, though the definition allows it: a class of probability 0 would be inf.
         temperature: T > 0.
         reduction: over the class axis; the rest is averaged. "sum" is the divergence; "mean" divides it
             by K; "none" reduces nothing and returns every summand, in the shape of the logits.

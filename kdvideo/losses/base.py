@@ -23,6 +23,24 @@ class Given:
     """What a criterion is given besides the two outputs; see `Loss.forward`.
 
     It notes whether mask and normalizer were read: one that a loss does not read would be ignored silently.
+
+    Args:
+        labels: the true classes.
+        mask: which positions count.
+        index: the samples' numbers in the data set.
+        step: of the training.
+        normalizer: what the sum over valid positions is divided by.
+
+    Attributes:
+        labels: as given, or None.
+        index: as given, or None.
+        step: as given, or None.
+        unread: which of mask and normalizer were given to the loss that is computed, and not read yet.
+
+    Examples:
+        >>> given = Given(labels=torch.tensor([0, 1]), step=100)
+        >>> given.need("labels", "my_loss"), given.step, given.mask
+        (tensor([0, 1]), 100, None)
     """
 
     __slots__ = ("_mask", "_normalizer", "index", "labels", "step", "unread")
@@ -44,34 +62,58 @@ class Given:
 
     @property
     def mask(self) -> Tensor | None:
-        """The mask of valid positions, now read."""
+        """Return the mask of valid positions, and note that the loss read it."""
         self.unread.discard("mask")
         return self._mask
 
     @property
     def normalizer(self) -> float | Tensor | None:
-        """What the sum over valid positions is divided by, now read."""
+        """Return what the sum over valid positions is divided by, and note that the loss read it."""
         self.unread.discard("normalizer")
         return self._normalizer
 
     def with_labels(self, labels: Tensor) -> Given:
-        """Return the same with other labels; what is read of it counts here too."""
+        """Copy it with other labels; what is read of the copy counts here too.
+
+        Args:
+            labels: those of the copy.
+
+        Returns:
+            The copy.
+        """
         other = Given(labels, self._mask, self.index, self.step, self._normalizer)
         other.unread = self.unread
         return other
 
     def without_mask(self) -> Given:
-        """Return the same without mask and normalizer, for features that they do not belong to."""
+        """Copy it without mask and normalizer, for features that they do not belong to.
+
+        Returns:
+            The copy.
+        """
         self.unread.clear()
         return Given(self.labels, None, self.index, self.step)
 
     def note_vectors(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Note where there are only vectors, (B, C), which have no positions that a mask of positions could name."""
+        """Note where there are only vectors, (B, C), which have no positions that a mask of positions could name.
+
+        Args:
+            pairs: the student's and the teacher's feature of each role.
+        """
         if self._mask is not None and self._mask.ndim > 1 and all(a.ndim == b.ndim == 2 for a, b in pairs):
             self.unread.discard("mask")
 
     def measured(self, loss: Loss, student: Output, teacher: Output) -> Tensor:
-        """Compute a loss, or raise ValueError for a mask or a normalizer that it does not read."""
+        """Compute a loss, or raise ValueError for a mask or a normalizer that it does not read.
+
+        Args:
+            loss: what is computed.
+            student: the student's output.
+            teacher: the teacher's output.
+
+        Returns:
+            The value of the loss.
+        """
         for who, output in (("student", student), ("teacher", teacher)):
             if not hasattr(output, "logits"):
                 raise ValueError(
@@ -90,7 +132,15 @@ class Given:
         return value
 
     def need(self, name: str, loss: str) -> Any:
-        """Return what has a name, or raise ValueError saying which loss needs it."""
+        """Give what has a name, or raise ValueError saying which loss needs it.
+
+        Args:
+            name: "labels", "mask", "index", "step" or "normalizer".
+            loss: the name of the loss, for the message.
+
+        Returns:
+            The value, never None.
+        """
         value = getattr(self, name)
         if value is None:
             raise ValueError(f"{loss} needs {name}: call criterion(student, teacher, {name}={name})")
@@ -156,6 +206,9 @@ class Loss(nn.Module):
             normalizer: what the sum over valid positions is divided by; None: their number in this batch. Pass
                 the number in the whole batch where it is accumulated in parts of different length.
 
+        Returns:
+            A scalar; a loss with `reduction="none"` gives a tensor with a value for each element.
+
         Raises:
             ValueError: the loss, or a weight, needs what was not given, or takes no mask or normalizer and one is given
                 (the message names it).
@@ -176,7 +229,20 @@ class Loss(nn.Module):
         step: int | None = None,
         normalizer: float | Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Compute every weighted term by name; their sum is the value of the loss. Arguments as in `forward`."""
+        """Compute every weighted term by name; their sum is the value of the loss.
+
+        Args:
+            student: as all that follow, as in `forward`.
+            teacher: the teacher's output.
+            labels: the true classes.
+            mask: which positions count.
+            index: the samples' numbers.
+            step: of the training.
+            normalizer: what the sum is divided by.
+
+        Returns:
+            Name -> value, in the order of the sum.
+        """
         return self._terms(student, teacher, Given(labels, mask, index, step, normalizer))
 
     def _terms(self, student: Output, teacher: Output, given: Given) -> dict[str, Tensor]:

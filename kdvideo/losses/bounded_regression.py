@@ -30,7 +30,7 @@ def bounded_regression(
         student: outputs, (B,), (B, D), or (B, D, ...) with the outputs of one position on axis 1.
         teacher: outputs of the same shape.
         labels: the true values y, of the same shape.
-        margin: m ≥ 0: by how much the student must be better before it is left alone. The paper names no value.
+        margin: m ≥ 0: by how much the student must be better before its term is 0. The paper names no value.
         dim: the axis of the outputs: 1, or -1 for tokens (B, N, D). With (B,) there is none, and dim is not used.
         mask: bool or 0 and 1, one for each position (the shape without the axis `dim`): where it counts.
         normalizer: what the sum over valid positions is divided by; None: their number.

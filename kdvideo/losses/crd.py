@@ -27,7 +27,7 @@ def crd(
 ) -> Tensor:
     """Compute the noise-contrastive loss between embeddings of student and teacher.
 
-    A critic tells a pair of one sample from one of two samples:
+    A critic distinguishes a pair of one sample from a pair of two samples:
     h(u, v) = p / (p + N/M), p = exp(u·v / τ) / Z, with N negatives of M samples. L is the mean over the batch of
     −log h(s, t) − Σ_n log(1 − h(s, t_n)), and of the same with the negatives s_n of the student against t; both sums
     are added. The paper writes Z = 1; the authors' code sets Z to M times the mean of exp(u·v / τ) in the first
@@ -102,7 +102,7 @@ class CRD(OneLayerLoss):
 
     It needs `index=`, the samples' numbers in the data set. The two memories, (M, dim) each, are buffers: they are
     saved and restored with the criterion's state_dict and move with `.to`. In training mode the entries of the batch
-    move towards its embeddings after the loss; in evaluation mode they stay. With several processes the memory is one:
+    move toward its embeddings after the loss; in evaluation mode they stay. With several processes the memory is one:
     every process gathers the embeddings of all, so that all must call the loss. Negatives are drawn uniformly, with
     PyTorch's RNG, from samples of other classes where `classes` are given, else from all other samples. Features that
     are maps are averaged over their positions. Optimize its parameters too.

@@ -85,12 +85,26 @@ class Paraphraser(nn.Module):
         self.decoder = nn.Sequential(*(_layer(back(*one, 3, padding=1), norm(one[1])) for one in up))
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Return the factor."""
+        """Compute the factor, the code of the autoencoder.
+
+        Args:
+            feature: (B, C, ...), of the teacher.
+
+        Returns:
+            (B, rate · C, ...), of the same size.
+        """
         factor: Tensor = self.encoder(feature)
         return factor
 
     def reconstruction(self, feature: Tensor) -> Tensor:
-        """Compute the mean of (x − P(x))², which trains the paraphraser."""
+        """Compute the mean of (x − P(x))², which trains the paraphraser.
+
+        Args:
+            feature: x, (B, C, ...), of the teacher.
+
+        Returns:
+            A scalar.
+        """
         feature = at_least_float32(feature)
         with full_precision(feature):
             return F.mse_loss(self.decoder(self.encoder(feature)), feature)

@@ -42,8 +42,8 @@ def mgd(
         student: feature, (B, C, ...), projected to the teacher's shape.
         teacher: feature of the same shape.
         generate: G, which keeps the shape.
-        keep: M, of 0 and 1, that expands to the shape: (B, 1, ...) hides positions, (B, C, 1, ...) channels; see
-            `random_keep`.
+        keep: M, of 0 and 1, that expands to the shape: (B, 1, ...) hides positions, (B, C, 1, ...) channels. `MGD`
+            draws it anew at each call.
         reduction: over channels and positions; the batch is averaged.
         mask: bool or 0 and 1, one for each position: where the error counts, whether or not it is hidden.
 

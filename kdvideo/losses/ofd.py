@@ -70,6 +70,9 @@ def ofd_margin(mean: Tensor, deviation: Tensor) -> Tensor:
         mean: μ, the bias of the batch norm before the ReLU, (C,).
         deviation: σ > 0, the absolute weight of that batch norm, (C,).
 
+    Returns:
+        m, (C,), at most 0, in the dtype of the deviations.
+
     Examples:
         >>> import torch
         >>> ofd_margin(torch.zeros(1), torch.ones(1))  # −√(2/π)

@@ -57,6 +57,9 @@ class PHIS(nn.Module):
         Args:
             features: (N, C), one row for each sample or token; N of at least several C.
 
+        Returns:
+            The fitted module, in float32, or float64 for float64.
+
         Raises:
             ValueError: no two rows, features that do not vary, or a width without a known Hadamard matrix.
         """
@@ -73,13 +76,29 @@ class PHIS(nn.Module):
         return cls(mean.to(dtype), rotation.to(dtype), scale.to(dtype))
 
     def forward(self, features: Tensor, dim: int = -1) -> Tensor:
-        """Standardize features with their channels on axis `dim`."""
+        """Standardize features.
+
+        Args:
+            features: with C channels on one axis.
+            dim: that axis.
+
+        Returns:
+            x', of the same shape; float32, or float64 for float64.
+        """
         moved = at_least_float32(features).movedim(dim, -1)
         with torch.autocast(features.device.type, enabled=False):
             return (((moved - self.mean) / self.scale) @ self.rotation.T).movedim(-1, dim)
 
     def inverse(self, standardized: Tensor, dim: int = -1) -> Tensor:
-        """Bring standardized features, or a student's prediction of them, back to the teacher's."""
+        """Bring standardized features, or a student's prediction of them, back to the teacher's.
+
+        Args:
+            standardized: with C channels on one axis.
+            dim: that axis.
+
+        Returns:
+            x, of the same shape.
+        """
         moved = at_least_float32(standardized).movedim(dim, -1)
         with torch.autocast(standardized.device.type, enabled=False):
             return ((moved @ self.rotation) * self.scale + self.mean).movedim(-1, dim)

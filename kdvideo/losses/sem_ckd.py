@@ -125,7 +125,15 @@ class SemCKD(Loss):
         return sem_ckd(sources, targets, attention=attention)
 
     def attention(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """Compute α, (B, S, T), from the features of all layers."""
+        """Compute the attention from the features of all layers.
+
+        Args:
+            student: the features of its S layers, (B, ...) each.
+            teacher: the features of its T layers, (B, ...) each.
+
+        Returns:
+            α, (B, S, T), whose sum over T is 1.
+        """
         queries = [_embedded(embed, one) for embed, one in zip(self.queries, student, strict=True)]
         keys = [_embedded(embed, one) for embed, one in zip(self.keys, teacher, strict=True)]
         scores = torch.einsum("bsd,btd->bst", torch.stack(queries, dim=1), torch.stack(keys, dim=1))

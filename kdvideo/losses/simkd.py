@@ -77,7 +77,14 @@ class SimKD(OneLayerLoss):
         return simkd(student, teacher, mask=given.mask, normalizer=given.normalizer)
 
     def logits(self, student: Output) -> Tensor:
-        """Classify the student's projected feature, pooled if it is a map, with the teacher's classifier."""
+        """Classify the student's projected feature, pooled if it is a map, with the teacher's classifier.
+
+        Args:
+            student: its output, with the feature of the role.
+
+        Returns:
+            (B, K).
+        """
         (role,) = self.roles
         logits: Tensor = self.classifier(pooled(student.features[role]))
         return logits

@@ -39,9 +39,15 @@ class TopK(NamedTuple):
     temperature: float
 
     def logits(self, classes: int) -> Tensor:
-        """Return logits (..., classes) in which the other classes share their probability equally.
+        """Make logits in which the other classes share their probability equally.
 
         t_k = T log p_k, and for the others T log(rest / (classes - K)): softmax(t / T) has the true values of the K.
+
+        Args:
+            classes: V, the number of all classes, more than K.
+
+        Returns:
+            (..., V), the classes on the last axis.
         """
         other = self.temperature * (self.rest - math.log(classes - self.values.shape[-1]))
         dense = other.unsqueeze(-1).repeat(*[1] * self.rest.ndim, classes)
@@ -56,8 +62,16 @@ def top_k(logits: Tensor, k: int, *, temperature: float = 1.0) -> TopK:
         k: 1 to V - 1.
         temperature: T > 0.
 
+    Returns:
+        A `TopK`; float32, or float64 for float64.
+
     Raises:
         ValueError: k is not between 1 and V - 1, or a temperature that is not positive.
+
+    Examples:
+        >>> top = top_k(torch.tensor([[0.6, 0.1, 0.3]]).log(), 2)
+        >>> top.indices, top.values.exp(), top.rest.exp()
+        (tensor([[0, 2]]), tensor([[0.6000, 0.3000]]), tensor([0.1000]))
     """
     check_temperature(temperature)
     if not 1 <= k < logits.shape[-1]:
@@ -81,6 +95,9 @@ def soft_target_top_k(
         teacher: its `TopK`, whose temperature is T.
         mask: bool or 0 and 1, (...): which positions count.
         normalizer: what the sum over valid positions is divided by; None: their number.
+
+    Returns:
+        A scalar; float32, or float64 for float64.
 
     Raises:
         ValueError: positions that differ, or class numbers that the student does not have.

@@ -24,7 +24,7 @@ def wttm(
     """Compute the divergence of `ttm`, each example weighted by the power sum of the teacher's probabilities.
 
     L = 1/N Σ_i U_i KL(p^γ / U_i ‖ q), with U_i = Σ_k p_k^γ, p = softmax(t_i) and q = softmax(s_i).
-    U is 1 for a teacher that is sure and K^(1 − γ) for one that has no idea.
+    U is 1 for a one-hot teacher and K^(1 − γ) for a uniform one.
 
     Args:
         student: logits, (B, K), or (B, K, ...) with the classes on axis 1.

@@ -28,7 +28,7 @@ def class_activation(network: Network, clip: Tensor, classes: Tensor, *, layer: 
             16 places in a frame, which for S3D-G is the last of all from clips of 128 pixels on.
 
     Returns:
-        float (B, T', H', W'), in units of the logit; negative where a place speaks against the class.
+        float (B, T', H', W'), in units of the logit; negative where a place lowers the logit.
 
     Raises:
         ValueError: the layer has no places, or none of the network's named layers has so many.
@@ -60,12 +60,15 @@ def class_activation(network: Network, clip: Tensor, classes: Tensor, *, layer: 
 
 
 def highlight(frames: Tensor, activation: Tensor, *, most: float | None = None) -> Tensor:
-    """Color gray frames where an activation is: uint8 (T, 3, H, W) RGB frames -> the same; orange is `most`.
+    """Color gray frames where an activation is; orange is `most`.
 
     Args:
-        frames: of one clip.
+        frames: of one clip, uint8 (T, 3, H, W), RGB.
         activation: (T', H', W') of `class_activation`, stretched over the frames; below 0 nothing is colored.
         most: what is fully colored, for one scale over several pictures; None: the largest activation of this clip.
+
+    Returns:
+        uint8 (T, 3, H, W), RGB.
 
     Examples:
         >>> frames = torch.full((2, 3, 4, 4), 100, dtype=torch.uint8)

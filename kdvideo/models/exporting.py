@@ -34,6 +34,13 @@ class Exported:
         frames: T that it takes, in words; of a `.pt2` whose T had to be fixed also what forbids another one.
         difference: the largest difference of a logit from that of the network.
         int8_difference: with int8, the largest difference of a logit from that in float32, on noise.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        ...     done = Exported(Path(file.name), frames="64", difference=1e-6)
+        ...     str(done).removeprefix(f"{file.name}: ")
+        '0.0 MB, clips of 64 frames in batches of any size; largest difference of a logit from eager: 1e-06'
     """
 
     path: Path
@@ -91,17 +98,30 @@ def export(
         int8: store the weights of convolutions and linear layers as int8, with one scale for each output channel.
             The arithmetic stays float32: the file is smaller and not faster.
 
+    Returns:
+        What was written, and how far its logits are from those of the network; printed, it is a summary.
+
     Raises:
         ImportError: the extra `export` is not installed (ONNX and int8), or executorch (`.pte`).
         ValueError: another ending, an operation that the format lacks, which is named, or logits that differ by more
             than 1e-4 times the largest one, or 1.
 
     Examples:
-        >>> from kdvideo.models import s3dg
-        >>> export(s3dg(2, depth_multiplier=0.125, min_depth=8), "network.tflite")
-        Traceback (most recent call last):
-            ...
-        ValueError: the file must end in .pt2, .onnx or .pte, got network.tflite
+        >>> import tempfile
+        >>> class Mean(Network):  # a small one of your own
+        ...     config = {"architecture": "mean", "num_classes": 2, "in_channels": 3}
+        ...     input_spec = InputSpec(frames=8, size=32)
+        ...
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.head = nn.Linear(3, 2)
+        ...
+        ...     def forward(self, clip):
+        ...         return self.head(clip.mean((2, 3, 4)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     done = export(Mean(), f"{folder}/network.pt2")
+        ...     done.path.name, done.difference < 1e-4
+        ('network.pt2', True)
     """
     path = Path(path)
     if path.suffix not in (".pt2", ".onnx", ".pte"):

@@ -27,6 +27,9 @@ def multiply_adds(model: nn.Module, *inputs: Tensor) -> int:
         model: is not changed.
         inputs: give shapes only and may live on the meta device.
 
+    Returns:
+        Their number.
+
     Examples:
         >>> multiply_adds(nn.Conv3d(3, 8, 3, padding=1), torch.empty(1, 3, 4, 5, 5, device="meta"))
         64800

@@ -65,7 +65,7 @@ def push_to_hub(
     token: str | None = None,
     **options: Any,
 ) -> str:
-    """Upload what `save_pretrained` writes, in one commit, and return that commit's address.
+    """Upload what `save_pretrained` writes, in one commit.
 
     Args:
         network: any network of kdvideo.
@@ -76,9 +76,18 @@ def push_to_hub(
         token: of the Hub; None for the one of `hf auth login`.
         options: of `huggingface_hub.HfApi.upload_folder`, e.g. `commit_message=...`, `revision=...`, `create_pr=True`.
 
+    Returns:
+        The address of the commit.
+
     Raises:
         ImportError: huggingface_hub is not installed.
         ValueError: as in `save_pretrained`.
+
+    Examples:
+        >>> from kdvideo import models
+        >>> network = models.s3dg(2)
+        >>> models.push_to_hub(network, "me/runs", classes=["run", "jump"])  # doctest: +SKIP
+        'https://huggingface.co/me/runs/tree/main/'
     """
     api = _huggingface_hub().HfApi(token=token)
     with tempfile.TemporaryDirectory() as folder:
@@ -110,11 +119,23 @@ def from_pretrained(
         force_download: download again what is there.
         local_files_only: use only what was downloaded before.
 
+    Returns:
+        The network, in eval mode, on the device.
+
     Raises:
         ImportError: the source is on the Hub, and huggingface_hub is not installed.
         FileNotFoundError: the folder lacks config.json or model.safetensors.
         ValueError: neither a folder nor a repository's name; a file that is truncated or foreign; an unknown
             architecture; class names that do not fit; two files that do not describe the same network.
+
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo import models
+        >>> network = models.s3dg(2, depth_multiplier=0.125, min_depth=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     models.save_pretrained(network, folder, classes=["run", "jump"])
+        ...     models.from_pretrained(folder).classes
+        ('run', 'jump')
     """
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f'source must be a folder or "owner/name", got {kind(source)}')

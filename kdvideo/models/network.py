@@ -72,7 +72,13 @@ class InputSpec:
             raise ValueError(f"mean and std must be as many, and std > 0, got mean={self.mean}, std={self.std}")
 
     def prepare(self, frames: Tensor) -> Tensor:
-        """Scale and normalize uint8 RGB frames (..., C, T, H, W) to the float32 clip that the network is fed.
+        """Scale and normalize frames to the clip that the network is fed.
+
+        Args:
+            frames: uint8 (..., C, T, H, W), RGB.
+
+        Returns:
+            float32, of the same shape.
 
         Raises:
             ValueError: another dtype, or another number of channels than `mean` has.
@@ -83,7 +89,13 @@ class InputSpec:
         return self.normalize(frames.float() * ((high - low) / 255) + low)
 
     def normalize(self, clip: Tensor) -> Tensor:
-        """Return (x - mean) / std of a float (..., C, T, H, W) clip whose values lie in `value_range`.
+        """Compute (x - mean) / std of each channel.
+
+        Args:
+            clip: x, float (..., C, T, H, W), whose values lie in `value_range`.
+
+        Returns:
+            The clip that the network is fed, of the same shape and dtype.
 
         Raises:
             ValueError: another number of channels than `mean` has.
@@ -96,7 +108,10 @@ class InputSpec:
         return (clip - mean) / std
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields under the keys that kdvideo's files have for them (`value_range` is "range" there).
+        """Make the record that kdvideo's files hold of it.
+
+        Returns:
+            Name of the field -> value, but for `value_range`, which is "range" there; tuples as lists.
 
         Examples:
             >>> InputSpec(frames=8, size=32).to_dict()["range"]
@@ -106,7 +121,13 @@ class InputSpec:
         return {FILE_KEYS.get(name, name): value for name, value in values.items()}
 
     def updated(self, recorded: Mapping[str, Any]) -> InputSpec:
-        """Return the specification with what `recorded`, under the keys of `to_dict`, says; other keys are ignored.
+        """Copy the specification with what a record says.
+
+        Args:
+            recorded: under the keys of `to_dict`; other keys are ignored.
+
+        Returns:
+            The copy.
 
         Raises:
             ValueError: as the constructor.
@@ -128,6 +149,23 @@ class Network(nn.Module):
         layer_names: the literature's layer names -> module paths, to tap.
         input_spec: the clip that its weights are meant to see.
         classes: the K class names in the order of the logits; empty where they are not known.
+
+    Examples:
+        A network of your own:
+
+        >>> class Mean(Network):
+        ...     def __init__(self, num_classes, in_channels=3):
+        ...         super().__init__()
+        ...         self.builder, self.layer_names = Mean, {"head": "head"}
+        ...         self.config = {"architecture": "mean", "num_classes": num_classes, "in_channels": in_channels}
+        ...         self.input_spec = InputSpec(frames=8, size=32)
+        ...         self.head = nn.Linear(in_channels, num_classes)
+        ...
+        ...     def forward(self, clip):
+        ...         return self.head(clip.mean((2, 3, 4)))
+        >>> network = Mean(5)
+        >>> network(torch.zeros(2, 3, 8, 32, 32)).shape, network.rebuild(num_classes=7).num_classes
+        (torch.Size([2, 5]), 7)
     """
 
     builder: Callable[..., Network] | None = None
@@ -148,6 +186,12 @@ class Network(nn.Module):
 
     def rebuild(self, **changes: Any) -> Network:
         """Build the network anew, with other arguments and fresh weights; the caller's random numbers stay.
+
+        Args:
+            changes: arguments of the builder that differ from `config`.
+
+        Returns:
+            The new network.
 
         Raises:
             ValueError: it has no builder, or the arguments do not fit the builder.

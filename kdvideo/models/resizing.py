@@ -17,9 +17,9 @@ AnyNetwork = TypeVar("AnyNetwork", bound=Network)
 
 
 def resize_stem(model: AnyNetwork, in_channels: int) -> AnyNetwork:
-    r"""Return a copy of `model` that takes `in_channels` channels; from RGB to flow (cross-modality initialization).
+    """Copy a network for `in_channels` channels; from RGB to flow (cross-modality initialization).
 
-    .. math:: W'_{o,c} = \frac{1}{C} \sum_{i=1}^{C} W_{o,i} \quad (c = 1 \dots C')
+    W'_oc = 1/C Σ_i W_oi for c = 1 … C'.
 
     Each new channel of the first convolution (of both, in SlowFast) gets the mean over the old ones; everything else
     is bit-equal. What is preserved: a clip whose channels are all g gave what (C / C') g gives now, for
@@ -29,6 +29,9 @@ def resize_stem(model: AnyNetwork, in_channels: int) -> AnyNetwork:
     Args:
         model: any `Network` of kdvideo.models; left as it is.
         in_channels: C', 3 for RGB, 2 for optical flow.
+
+    Returns:
+        The copy, in the mode and on the device of `model`.
 
     Raises:
         ValueError: C' is not an integer >= 1, or the network no longer fits its configuration.
@@ -60,7 +63,7 @@ def resize_stem(model: AnyNetwork, in_channels: int) -> AnyNetwork:
 
 
 def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | None = None) -> AnyNetwork:
-    """Return a copy of `model` with a fresh classifier of K outputs, as its builder starts it; the rest is bit-equal.
+    """Copy a network with a fresh classifier of K outputs, as its builder starts it; the rest is bit-equal.
 
     The start is the same at every call: the caller's random numbers are neither used nor moved. `classes` follow.
 
@@ -69,6 +72,9 @@ def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | No
         num_classes: K.
         keep: the old class whose weights each new class takes over, in the new order; K distinct indices. By default
             none is kept.
+
+    Returns:
+        The copy, in the mode and on the device of `model`.
 
     Raises:
         ValueError: K is not an integer >= 1, `keep` is not K distinct old classes, or the network no longer fits its

@@ -10,9 +10,9 @@ Filters = Callable[[Tensor, int], Tensor]  # (weight (O, C, ...), C') -> (O, C',
 
 
 def cycle_filters(weight: Tensor, in_channels: int) -> Tensor:
-    r"""Repeat the input filters in their order.
+    """Repeat the input filters in their order.
 
-    .. math:: W'_{o,c} = W_{o, c \bmod C} \quad (c = 0 \dots C' - 1)
+    W'_oc = W_o,(c mod C) for c = 0 … C' - 1.
 
     This is the one place where the choice is stated. A constructor that is asked for other channels cycles: fresh
     filters so keep their distribution (`models.torchvision`, its published weights too, and `models.pytorchvideo`
@@ -24,6 +24,9 @@ def cycle_filters(weight: Tensor, in_channels: int) -> Tensor:
         weight: (O, C, ...).
         in_channels: C'.
 
+    Returns:
+        (O, C', ...).
+
     Examples:
         >>> cycle_filters(torch.tensor([[1.0, 2.0, 3.0]]), 4)
         tensor([[1., 2., 3., 1.]])
@@ -32,13 +35,16 @@ def cycle_filters(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def average_filters(weight: Tensor, in_channels: int) -> Tensor:
-    r"""Give every channel the mean of the input filters.
+    """Give every channel the mean of the input filters.
 
-    .. math:: W'_{o,c} = \frac{1}{C} \sum_{i=1}^{C} W_{o,i} \quad (c = 1 \dots C')
+    W'_oc = 1/C Σ_i W_oi for c = 1 … C'.
 
     Args:
         weight: (O, C, ...).
         in_channels: C'.
+
+    Returns:
+        (O, C', ...); every channel is the same memory.
 
     Examples:
         >>> average_filters(torch.tensor([[1.0, 2.0, 3.0]]), 2)

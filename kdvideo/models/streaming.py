@@ -27,8 +27,20 @@ State = dict[str, Tensor]  # module path -> what the layer keeps of the frames b
 class Streaming(nn.Module):
     """A causal network on a stream: `logits, state = network(frames, state)`; made by `streaming`.
 
+    Args:
+        network: from `causal`.
+
     Attributes:
         network: the causal network.
+
+    Examples:
+        >>> from kdvideo.models import causal, s3dg
+        >>> network = Streaming(causal(s3dg(5, depth_multiplier=0.125, min_depth=8))).eval()
+        >>> with torch.no_grad():
+        ...     logits, state = network(torch.rand(1, 3, 5, 32, 32))  # no step is complete
+        ...     logits, state = network(torch.rand(1, 3, 11, 32, 32), state)
+        >>> logits.shape
+        torch.Size([1, 2, 5])
     """
 
     def __init__(self, network: Inception3D) -> None:
@@ -36,14 +48,15 @@ class Streaming(nn.Module):
         self.network = network
 
     def forward(self, frames: Tensor, state: Mapping[str, Tensor] = MappingProxyType({})) -> tuple[Tensor, State]:
-        """Take further frames of B streams; return the logits of the steps that they complete, and the new state.
+        """Take further frames of B streams and compute the logits of the steps that they complete.
 
         Args:
             frames: (B, C, T, H, W), one or any number of them.
             state: as the call before returned it; empty at the start of the streams. It is not changed.
 
         Returns:
-            Logits (B, S, K): S is 0 where no step is complete, 1 at every eighth frame, or 1 per 8 frames of a block.
+            Logits (B, S, K), with S 0 where no step is complete, 1 at every eighth frame, or 1 per 8 frames of a block;
+            and the new state, module path -> tensor.
 
         Raises:
             ValueError: frames as the network does not take them, or of another batch or size than those before; the
@@ -69,6 +82,9 @@ def streaming(network: Inception3D) -> Streaming:
     Args:
         network: from `causal`; it is shared, not copied.
 
+    Returns:
+        The network on a stream: `logits, state = network(frames, state)`.
+
     Raises:
         ValueError: a network that sees the future.
 
@@ -88,7 +104,7 @@ def streaming(network: Inception3D) -> Streaming:
 
 
 def causal(network: Inception3D, *, window: int | None = None) -> Inception3D:
-    """Return a copy of S3D-G, S3D or I3D that sees the past only: (B, C, T, H, W) -> logits (B, K) at the last frame.
+    """Copy S3D-G, S3D or I3D as a network that sees the past only, and gives logits at the last frame.
 
     Weights and names of the layers are those of `network`; the function is another one, so train it, e.g. with
     `network` as the teacher. At stride s every s frames complete a step: windows are padded in front by k - s frames
@@ -98,6 +114,9 @@ def causal(network: Inception3D, *, window: int | None = None) -> Inception3D:
     Args:
         network: from `s3dg`, `s3d` or `i3d`, without non-local blocks, which see all frames.
         window: a multiple of 8; None: the frames in its `input_spec`.
+
+    Returns:
+        The causal network, (B, C, T, H, W) -> logits (B, K), with copies of the weights.
 
     Raises:
         ValueError: another network, or a window out of range.

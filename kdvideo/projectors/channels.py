@@ -20,6 +20,14 @@ class BatchNorm(nn.BatchNorm3d):
 def linear(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Linear:
     """Build a linear map of the last axis, for pooled features (B, C) and tokens (B, N, C).
 
+    Args:
+        in_channels: C of the student's feature.
+        out_channels: C of the teacher's feature.
+        bias: whether to add a bias.
+
+    Returns:
+        A layer from (..., in_channels) to (..., out_channels).
+
     Examples:
         >>> import torch
         >>> linear(8, 16)(torch.zeros(2, 8)).shape
@@ -30,6 +38,14 @@ def linear(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Line
 
 def conv(in_channels: int, out_channels: int, *, bias: bool = True) -> PointwiseConv:
     """Build a 1×1×1 convolution: a linear map of the channels of (B, C, T, H, W), (B, C, H, W), (B, C, T) or (B, C).
+
+    Args:
+        in_channels: of the student's feature.
+        out_channels: of the teacher's feature.
+        bias: whether to add a bias.
+
+    Returns:
+        A `PointwiseConv`; the other axes stay.
 
     Examples:
         >>> import torch
@@ -50,6 +66,9 @@ def conv_bn(in_channels: int, out_channels: int, *, norm: Callable[[int], nn.Mod
         out_channels: of the teacher's feature.
         norm: function of the number of channels; batch norm of maps with any number of axes.
 
+    Returns:
+        The convolution and the norm, from (B, in_channels, ...) to (B, out_channels, ...).
+
     Examples:
         >>> import torch
         >>> conv_bn(8, 16)(torch.zeros(2, 8, 4, 7, 7)).shape
@@ -65,6 +84,9 @@ def bottleneck(in_channels: int, out_channels: int, *, factor: int = 2) -> nn.Se
         in_channels: of the student's feature.
         out_channels: of the teacher's feature.
         factor: r, by which the middle is narrower than the teacher's feature; 2 in the paper.
+
+    Returns:
+        A module from (B, in_channels, H, W) to (B, out_channels, H, W), with values of at least 0.
 
     Examples:
         >>> import torch
@@ -88,6 +110,14 @@ def bottleneck(in_channels: int, out_channels: int, *, factor: int = 2) -> nn.Se
 def orthogonal(in_channels: int, out_channels: int, *, dim: int = 1) -> Orthogonal:
     """Build a linear map that keeps lengths and angles: see `Orthogonal`.
 
+    Args:
+        in_channels: of the student's feature, at most `out_channels`.
+        out_channels: of the teacher's feature.
+        dim: the channel axis: 1, or -1 for tokens.
+
+    Returns:
+        An `Orthogonal` with a random rotation drawn from torch's random numbers.
+
     Examples:
         >>> import torch
         >>> feature = torch.randn(2, 8, 7, 7)
@@ -108,13 +138,27 @@ class PointwiseConv(nn.Conv3d):
     Raises:
         ValueError: in forward, fewer than 2 or more than 5 axes, or another number of channels on axis 1. A map
             without batch axis is never guessed.
+
+    Examples:
+        >>> layer = PointwiseConv(8, 16)
+        >>> layer(torch.zeros(2, 8, 4, 7, 7)).shape, layer(torch.zeros(2, 8)).shape
+        (torch.Size([2, 16, 4, 7, 7]), torch.Size([2, 16]))
+        >>> layer.weight.shape
+        torch.Size([16, 8, 1, 1, 1])
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, kernel_size=1, bias=bias)
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Map the channels."""
+        """Map the channels.
+
+        Args:
+            feature: (B, in_channels) with 0 to 3 more axes.
+
+        Returns:
+            (B, out_channels), the other axes as they were.
+        """
         if not 2 <= feature.ndim <= 5 or feature.shape[1] != self.in_channels:
             raise ValueError(
                 f"conv must be given (batch, {self.in_channels}, ...) with at most 3 axes after the channels, got "
@@ -127,11 +171,12 @@ class PointwiseConv(nn.Conv3d):
 
 
 class Orthogonal(nn.Module):
-    """A linear map P of the channels with PᵀP = 1 all through training: student space turns, but never stretches.
+    """A linear map P of the channels with orthonormal columns, PᵀP = 1, throughout training: lengths and angles stay.
 
     P = B · exp(A) restricted to the first `in_channels` columns, A = L − Lᵀ, L strictly lower triangular and
-    learned from 0 on, B a random rotation that stays. A projector that may stretch learns what the student should.
-    VkD also standardizes the teacher's feature over the batch before the squared error ("task-specific norm").
+    learned from 0 on, B a random rotation that stays. So the student has to learn what a projector that
+    may stretch would learn in its place. VkD also standardizes the teacher's feature over the batch before the squared
+    error ("task-specific norm").
 
     Args:
         in_channels: of the student's feature, at most `out_channels`.
@@ -140,6 +185,15 @@ class Orthogonal(nn.Module):
 
     Raises:
         ValueError: more channels in than out: a map to fewer dimensions cannot keep lengths.
+
+    Examples:
+        >>> projector = Orthogonal(8, 16, dim=-1)
+        >>> feature = torch.randn(2, 196, 8)  # tokens
+        >>> projected = projector(feature)
+        >>> projected.shape, torch.allclose(projected.norm(dim=-1), feature.norm(dim=-1), atol=1e-5)
+        (torch.Size([2, 196, 16]), True)
+        >>> torch.allclose(projector.weight.T @ projector.weight, torch.eye(8), atol=1e-5)
+        True
 
     Source:
         Miles, Elezi, Deng, "VkD: Improving Knowledge Distillation using Orthogonal Projections", CVPR 2024,
@@ -170,7 +224,14 @@ class Orthogonal(nn.Module):
             return rotation[:, : self.in_channels]
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Map the channels."""
+        """Map the channels.
+
+        Args:
+            feature: `in_channels` on the axis `dim`; at least 2 axes.
+
+        Returns:
+            The same axes with `out_channels` on the axis `dim`, in the dtype of the feature.
+        """
         if feature.ndim < 2 or feature.shape[self.dim] != self.in_channels:
             raise ValueError(
                 f"orthogonal must be given {self.in_channels} channels on axis {self.dim}, got {tuple(feature.shape)}"

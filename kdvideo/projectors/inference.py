@@ -27,6 +27,17 @@ class Inferred(dict[str, nn.Module]):
     Args:
         projectors: role -> module.
         rows: of the plan: role, shape of the student's feature, of the teacher's, what the projector does.
+
+    Attributes:
+        rows: of the plan as it is printed, the headings ("role", "student", "teacher", "projector") first.
+
+    Examples:
+        >>> projectors = Inferred({"map": nn.Identity()}, [("map", "(2, 8)", "(2, 8)", "identity")])
+        >>> print(projectors)
+        role  student  teacher  projector
+        map   (2, 8)   (2, 8)   identity
+        >>> list(projectors), projectors.rows[1][3]
+        (['map'], 'identity')
     """
 
     def __init__(self, projectors: Mapping[str, nn.Module], rows: Sequence[tuple[str, str, str, str]]) -> None:
@@ -62,7 +73,7 @@ def infer(
         teacher: `Teacher` or `FeatureExtractor`.
         inputs: of the student.
         teacher_inputs: of the teacher, a tensor or a tuple; None: the student's.
-        grids: role -> (T, H, W) or (H, W) of the student's tokens, where the run does not tell. It finds the
+        grids: role -> (T, H, W) or (H, W) of the student's tokens, where the run does not show it. It finds the
             patch embedding by itself if that is a convolution.
         teacher_grids: the same for the teacher.
 

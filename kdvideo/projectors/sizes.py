@@ -18,6 +18,9 @@ def pool(size: Size) -> Pool:
     Args:
         size: (T, H, W) for (B, C, T, H, W), (H, W) for (B, C, H, W), (T,) for (B, C, T).
 
+    Returns:
+        A `Pool`; each output position is the mean over its cells.
+
     Examples:
         >>> import torch
         >>> from kdvideo.projectors import conv
@@ -52,13 +55,30 @@ class _Resize(nn.Module):
 class Pool(_Resize):
     """Average pooling of a map to `size`; see `pool`.
 
+    Args:
+        size: (T, H, W), (H, W) or (T,); None keeps an axis.
+
     Raises:
         ValueError: a size of no or more than three axes, or not positive; in forward, a map with another number of
             axes than the size.
+
+    Examples:
+        >>> import torch
+        >>> Pool((4, None, None))(torch.zeros(2, 8, 8, 7, 7)).shape
+        torch.Size([2, 8, 4, 7, 7])
+        >>> Pool((1, 2))(torch.arange(4.0).reshape(1, 1, 2, 2))
+        tensor([[[[1., 2.]]]])
     """
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Take the mean over the cells of each output position."""
+        """Take the mean over the cells of each output position.
+
+        Args:
+            feature: (B, C) and as many axes as the size has.
+
+        Returns:
+            (B, C, *size), where None in the size is the axis as it was.
+        """
         size = self._wanted(feature)
         pools: tuple[Callable[..., Tensor], ...] = (
             F.adaptive_avg_pool1d,
@@ -84,7 +104,14 @@ class Interpolate(_Resize):
     """
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Interpolate with half-pixel centers (`align_corners=False`)."""
+        """Interpolate with half-pixel centers (`align_corners=False`).
+
+        Args:
+            feature: (B, C) and as many axes as the size has.
+
+        Returns:
+            (B, C, *size), where None in the size is the axis as it was.
+        """
         size = self._wanted(feature)
         mode = ("linear", "bilinear", "trilinear")[len(size) - 1]
         return F.interpolate(feature, size=size, mode=mode, align_corners=False)

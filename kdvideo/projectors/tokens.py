@@ -39,7 +39,14 @@ class ToGrid(nn.Module):
         self.size, self.prefix = _grid(size), _count(prefix)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Drop the prefix and restore the grid."""
+        """Drop the prefix and restore the grid.
+
+        Args:
+            tokens: (B, P + N, C), N the product of the size.
+
+        Returns:
+            (B, C, *size).
+        """
         _check_tokens(tokens, self.prefix, self.size)
         channels_first: Tensor = rearrange(tokens[:, self.prefix :], "b n c -> b c n")
         return channels_first.reshape(*channels_first.shape[:2], *self.size)
@@ -70,7 +77,14 @@ class ToTokens(nn.Module):
         self.prefix = _count(prefix)
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Make the positions one axis."""
+        """Make the positions one axis.
+
+        Args:
+            feature: (B, C) and 1 to 3 axes.
+
+        Returns:
+            (B, P + N, C), N the number of positions.
+        """
         if not 3 <= feature.ndim <= 5:
             raise ValueError(f"ToTokens must be given (batch, channels, 1 to 3 axes), got {tuple(feature.shape)}")
         tokens = rearrange(feature.flatten(2), "b c n -> b n c")
@@ -108,7 +122,14 @@ class OnGrid(nn.Module):
         self.grid = ToGrid(size, prefix=prefix)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Apply the body to the grid."""
+        """Apply the body to the grid.
+
+        Args:
+            tokens: (B, P + N, C), N the product of the size.
+
+        Returns:
+            (B, P + M, C), M the number of positions that the body leaves.
+        """
         changed = rearrange(self.body(self.grid(tokens)).flatten(2), "b c n -> b n c")
         return torch.cat([tokens[:, : self.grid.prefix], changed], dim=1)
 
@@ -123,7 +144,14 @@ class PooledVector(nn.Module):
     """
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Take the mean."""
+        """Take the mean.
+
+        Args:
+            feature: (B, C) and at least 1 more axis.
+
+        Returns:
+            (B, C).
+        """
         if feature.ndim < 3:
             raise ValueError(f"PooledVector must be given (batch, channels, ...), got {tuple(feature.shape)}")
         return feature.flatten(2).mean(2)

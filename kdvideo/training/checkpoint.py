@@ -53,7 +53,11 @@ class Checkpoints:
         self._held = False
 
     def steps(self) -> list[int]:
-        """Return the steps of all finished checkpoints in the order of writing; `load` verifies their contents."""
+        """List the finished checkpoints in the order of writing; `load` verifies their contents.
+
+        Returns:
+            Their steps.
+        """
         return [one.step for one in folders.found_in(self.folder)]
 
     def save(self, step: int, state: Mapping[str, Any], *, finite: bool = True) -> Path:

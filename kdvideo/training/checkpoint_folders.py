@@ -22,7 +22,7 @@ _LARGEST_MANIFEST = 10_000_000
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, or none can be read; names the folder and the reason."""
+    """Signal that a checkpoint cannot be written, or none can be read; names the folder and the reason."""
 
 
 class Found(NamedTuple):

@@ -58,5 +58,9 @@ class Watched(Dataset[Any]):
             self._now[worker.id] = -1
 
     def at_work(self) -> list[int]:
-        """Return the items on which workers are, or were when they died."""
+        """List the items on which workers are, or were when they died.
+
+        Returns:
+            Their numbers, in the order of the workers.
+        """
         return [int(item) for item in self._now if item >= 0]

@@ -63,6 +63,9 @@ def accuracy(scores: Tensor, label: Tensor, *, top: int = 1) -> float:
 def mean_and_standard_error(values: Sequence[float]) -> tuple[float, float]:
     """Compute the mean x̄ of n values and its standard error s/√n, with s² = Σ(x − x̄)²/(n − 1).
 
+    Args:
+        values: at least one number.
+
     Returns:
         (mean, standard error); the error of one value is NaN.
 

@@ -13,6 +13,9 @@ class StopRequest:
     The first signal sets the flag, a second one raises `KeyboardInterrupt` at once. On exit the earlier handlers
     are restored. Use it in the main thread.
 
+    Attributes:
+        received: the number of the signal that came first; None where none came.
+
     Examples:
         >>> import os
         >>> with StopRequest() as stop:

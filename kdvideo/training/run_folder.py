@@ -84,7 +84,11 @@ class StepLog:
             write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
     def __call__(self, step: int, losses: Mapping[str, float]) -> None:
-        """Append one line, or only check it.
+        """Append one line, or only check the losses.
+
+        Args:
+            step: of the training.
+            losses: name -> value.
 
         Raises:
             FloatingPointError: a loss is not finite.
@@ -98,9 +102,15 @@ class StepLog:
 
     @staticmethod
     def read(path: Path) -> list[dict[str, Any]]:
-        """Read the lines of a log: `step`, and the losses by name.
+        """Read the lines of a log.
 
         A line that is not whole is left out: a process was ended, or a disk was full, while it was written.
+
+        Args:
+            path: the file.
+
+        Returns:
+            For each line a dict of `step`, and the losses by name.
         """
         rows = []
         for line in path.read_text(errors="replace").split("\n"):

@@ -40,7 +40,8 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         steps: the step at which the run ends.
         seed: of the permutations.
         start: the first step to yield.
-        rank, world_size: this process and the number of processes; each takes every `world_size`-th sample.
+        rank: this process, from 0.
+        world_size: the number of processes; each takes every `world_size`-th sample.
 
     Raises:
         ValueError: `length` is below 1, or `batch_size` is not a positive multiple of `world_size`.

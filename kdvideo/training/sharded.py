@@ -38,11 +38,19 @@ class ShardedCheckpoints:
         ValueError: `keep` is below 1.
 
     Examples:
+        In every process, here in the only one:
+
+        >>> import tempfile
+        >>> from torch import nn
         >>> from torch.distributed.checkpoint.state_dict import get_model_state_dict
-        >>> def save_and_resume(checkpoints, step, network):  # in every process
-        ...     checkpoints.save(step, {"model": get_model_state_dict(network)})
-        ...     state = {"model": get_model_state_dict(network)}
-        ...     return checkpoints.load(state)  # fills the shards of this process
+        >>> folder, network = tempfile.mkdtemp(), nn.Linear(2, 3)
+        >>> distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
+        >>> checkpoints = ShardedCheckpoints(f"{folder}/checkpoints")
+        >>> checkpoints.save(10, {"model": get_model_state_dict(network)})
+        >>> state = {"model": get_model_state_dict(network)}  # whose shards are filled
+        >>> checkpoints.load(state)
+        10
+        >>> distributed.destroy_process_group()
     """
 
     def __init__(
@@ -101,6 +109,9 @@ class ShardedCheckpoints:
 
     def load(self, state: dict[str, Any]) -> int | None:
         """Read the latest valid checkpoint into a state of this process, in place.
+
+        Args:
+            state: this process's part, as in `save`.
 
         Returns:
             Its step, or None where there is no checkpoint.

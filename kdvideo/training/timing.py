@@ -16,7 +16,7 @@ Arm = Callable[[], object]
 
 
 class Timings:
-    """Wall and processor seconds of every arm in every round (`wall`, `cpu`), and what it returned last (`last`).
+    """Wall and processor seconds of every arm in every round, and what it returned last.
 
     Args:
         arms: name -> what is timed; the same function under a second name is the control (A/A).
@@ -25,6 +25,11 @@ class Timings:
         quiet: print nothing.
         shuffle: run the arms of a round in an order drawn anew for each (always the same draws), so that none always
             follows the same other one; otherwise in the order of `arms`.
+
+    Attributes:
+        wall: arm -> its seconds of wall time in each round.
+        cpu: arm -> its seconds of processor time in each round.
+        last: arm -> what it returned last.
 
     Examples:
         >>> times = Timings({"sum": lambda: sum(range(9)), "again": lambda: sum(range(9))}, rounds=3, quiet=True)
@@ -52,19 +57,54 @@ class Timings:
                     print(f"round {number:2d}  {name:24} {time.perf_counter() - wall:9.3f} s", flush=True)
 
     def ratio(self, name: str, reference: str) -> dict[str, float]:
-        """Compute the speed of an arm relative to the reference, in wall time: above 1 is faster."""
+        """Compute the speed of an arm relative to the reference, in wall time: above 1 is faster.
+
+        Args:
+            name: the arm.
+            reference: the arm that it is compared with, round by round.
+
+        Returns:
+            Its median, min and max over the rounds.
+        """
         return spread_of([a / b for a, b in zip(self.wall[reference], self.wall[name], strict=True)])
 
     def cost(self, name: str, reference: str) -> dict[str, float]:
-        """Compute the wall time of an arm relative to the reference: above 1 is slower."""
+        """Compute the wall time of an arm relative to the reference: above 1 is slower.
+
+        Args:
+            name: the arm.
+            reference: the arm that it is compared with, round by round.
+
+        Returns:
+            Its median, min and max over the rounds.
+        """
         return spread_of([a / b for a, b in zip(self.wall[name], self.wall[reference], strict=True)])
 
     def rate(self, name: str, units: int) -> dict[str, float]:
-        """Compute units per second of wall time."""
+        """Compute units per second of wall time.
+
+        Args:
+            name: the arm.
+            units: how many units it works on in a round.
+
+        Returns:
+            Its median, min and max over the rounds.
+        """
         return spread_of([units / seconds for seconds in self.wall[name]])
 
 
 def spread_of(values: list[float]) -> dict[str, float]:
-    """Compute median and range, rounded to four decimals."""
+    """Compute median and range, rounded to four decimals.
+
+    Args:
+        values: at least one number.
+
+    Returns:
+        The numbers under "median", "min" and "max".
+
+    Examples:
+        >>> spread_of([1.0, 2.0, 4.0])
+        {'median': 2.0, 'min': 1.0, 'max': 4.0}
+    """
     keep = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return {name: round(value, 4) for name, value in keep.items()}

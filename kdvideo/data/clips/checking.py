@@ -14,7 +14,7 @@ from kdvideo.data.video.frame_grid import probe, read_frames
 def unreadable_clips(
     manifest: Iterable[Mapping[str, Any]], *, decode: bool = False, threads: int | None = None, progress: bool = False
 ) -> dict[str, str]:
-    """Return the reason of every clip that cannot be read by its id, in the order of the manifest.
+    """Find the clips that cannot be read, and why.
 
     All packets and one frame of each file are read, which finds files that are missing, empty, cut short, no videos or
     too large; damage within a frame is found with `decode` alone.
@@ -24,6 +24,9 @@ def unreadable_clips(
         decode: decode all frames.
         threads: how many files are read at once; None: two for each core.
         progress: show a bar.
+
+    Returns:
+        Id -> reason of every clip that cannot be read, in the order of the manifest.
 
     Examples:
         >>> import tempfile

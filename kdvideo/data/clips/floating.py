@@ -19,6 +19,9 @@ def to_float(clips: Mapping[str, Any], *, input_range: tuple[float, float] = (-1
         clips: from `PairedClips` or `MultiView` with `dtype=torch.uint8`, or a batch of these.
         input_range: of `rgb`; (-1, 1) is the convention of I3D.
 
+    Returns:
+        A new dict with the same names; `rgb` in `input_range`, `flow` in [-1, 1], both float32.
+
     Examples:
         >>> rgb, flow = torch.tensor([0, 255]).byte(), torch.tensor([1, 128]).byte()
         >>> to_float({"rgb": rgb, "flow": flow})

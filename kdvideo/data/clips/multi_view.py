@@ -23,9 +23,9 @@ ViewProtocol = Callable[[int, int, int, int, int], Sequence[Window]]
 def multi_crop(
     length: int, height: int, width: int, frames: int, crop: int, *, clips: int = 10, crops: int = 3
 ) -> list[Window]:
-    """Return `clips` windows spread evenly over the clip, each with `crops` crops along the longer side.
+    """Choose `clips` windows spread evenly over the clip, each with `crops` crops along the longer side.
 
-    One of either is the centre. The crops are spread evenly from edge to edge and centred across; with `crop` as
+    One of either is in the middle. The crops are spread evenly from edge to edge and centered across; with `crop` as
     large as the shorter side, three cover a frame of up to 3:1. The published views are 10 x 3 with a crop of 256.
 
     Args:
@@ -37,15 +37,19 @@ def multi_crop(
         clips: windows in time.
         crops: crops of each.
 
+    Returns:
+        `clips` · `crops` windows, all crops of the first window in time first.
+
     Raises:
         ValueError: the crop is larger than the frames, or a number is below 1.
-
-    Source: Wang et al., "Non-local Neural Networks", 2018, arXiv:1711.07971.
 
     Examples:
         >>> views = multi_crop(300, 256, 340, 64, 256)
         >>> len(views), [view.left for view in views[:3]], [view.start for view in views[::3]][-3:]
         (30, [0, 42, 84], [184, 210, 236])
+
+    Source:
+        Wang et al., "Non-local Neural Networks", 2018, arXiv 1711.07971.
     """
     _check(length, height, width, frames, crop, clips=clips, crops=crops)
     tops, lefts = [(height - crop) // 2] * crops, [(width - crop) // 2] * crops
@@ -58,9 +62,19 @@ def multi_crop(
 
 
 def whole_video(length: int, height: int, width: int, frames: int, crop: int) -> list[Window]:
-    """Return centre crops of the fewest windows of T frames that show every frame, ⌈L / T⌉, spread evenly.
+    """Choose center crops of the fewest windows of T frames that show every frame, ⌈L / T⌉, spread evenly.
 
-    Arguments and errors are those of `multi_crop`.
+    Errors are those of `multi_crop`.
+
+    Args:
+        length: L of the clip.
+        height: H of the clip.
+        width: W of the clip.
+        frames: T of a view.
+        crop: side of the square, at most the shorter side.
+
+    Returns:
+        ⌈L / T⌉ windows, in the order of time.
 
     Examples:
         >>> [view.start for view in whole_video(150, 256, 340, 64, 224)]
@@ -71,7 +85,7 @@ def whole_video(length: int, height: int, width: int, frames: int, crop: int) ->
 
 
 def single_pass(length: int, height: int, width: int, frames: int, crop: int, *, most: int = 250) -> list[Window]:
-    """Return one centre crop over the whole clip, or over the middle `most` frames of a longer one: 10 s at 25 fps.
+    """Choose one center crop over the whole clip, or over the middle `most` frames of a longer one: 10 s at 25 fps.
 
     The network averages over time. That a clip shorter than `frames`, T of the training, starts over as it does in
     training is our choice.
@@ -84,14 +98,18 @@ def single_pass(length: int, height: int, width: int, frames: int, crop: int, *,
         crop: side of the square, at most the shorter side.
         most: the most frames of the view.
 
+    Returns:
+        One window, of `frames` to `most` frames.
+
     Raises:
         ValueError: the crop is larger than the frames, or a number is below 1, or `most` is below `frames`.
-
-    Source: Carreira, Zisserman, "Quo Vadis, Action Recognition?", 2017, arXiv:1705.07750; the D3D paper tests so too.
 
     Examples:
         >>> single_pass(300, 256, 340, 64, 224)
         [Window(start=25, top=16, left=58, crop=224, flip=False, frames=250)]
+
+    Source:
+        Carreira, Zisserman, "Quo Vadis, Action Recognition?", 2017, arXiv 1705.07750; the D3D paper tests so too.
     """
     _check(length, height, width, frames, crop)
     if most < frames:
@@ -103,6 +121,12 @@ def mean_softmax(logits: Tensor) -> Tensor:
     """Compute the scores of a clip: the softmax of each view, then the mean over the views.
 
     s_k = 1/V Σ_v softmax(logits_v)_k, (..., V, K) -> (..., K), in float32 or wider.
+
+    Args:
+        logits: (..., V, K), pre-softmax scores of each view.
+
+    Returns:
+        Probabilities, (..., K), in float32, or float64 for float64.
 
     Raises:
         ValueError: no axis of views, or no view.

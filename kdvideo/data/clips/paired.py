@@ -43,7 +43,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
     In training, window, crop and mirroring are drawn at random, as a function of (seed, epoch, index) alone: the
     number of workers changes no byte. The epoch is the one of `set_epoch`, or part of the index, as in
     `dataset[epoch, index]`; with K = `distinct_views` it counts modulo K, so that every clip has K views in turn.
-    Otherwise `views` windows are spread evenly over each clip, with a centre crop, and item
+    Otherwise `views` windows are spread evenly over each clip, with a center crop, and item
     `clip * views + view` is one of them.
 
     Args:
@@ -72,8 +72,6 @@ class PairedClips(MapDataset[dict[str, Any]]):
         ValueError: the crop is larger than the frames, or another argument is out of its range.
         ClipError: on access, when a clip cannot be read; no other clip is put in its place.
 
-    Source: Stroud et al., "D3D: Distilled 3D Networks for Video Action Recognition", 2020, arXiv:1812.08249.
-
     Examples:
         >>> import tempfile
         >>> from kdvideo.data import from_folder, synthetic
@@ -85,6 +83,9 @@ class PairedClips(MapDataset[dict[str, Any]]):
         ...     item = clips[0]
         >>> item["rgb"].shape, item["flow"].shape, item["label"]
         (torch.Size([3, 4, 24, 24]), torch.Size([2, 4, 24, 24]), 0)
+
+    Source:
+        Stroud et al., "D3D: Distilled 3D Networks for Video Action Recognition", 2020, arXiv 1812.08249.
     """
 
     def __init__(
@@ -145,13 +146,16 @@ class PairedClips(MapDataset[dict[str, Any]]):
         )
 
     def with_seed(self, seed: int, *, distinct_views: int | None = None) -> PairedClips:
-        """Return these clips with random views of another seed, in epoch 0; both share the reader.
+        """Copy these clips with random views of another seed, in epoch 0; both share the reader.
 
         Trainings of one process share the clips that are kept in memory so.
 
         Args:
             seed: of the random views.
             distinct_views: K, after which the training views of a clip repeat; None: never.
+
+        Returns:
+            The copy.
         """
         _check_distinct_views(distinct_views)
         other = copy.copy(self)
@@ -159,7 +163,11 @@ class PairedClips(MapDataset[dict[str, Any]]):
         return other
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the random views of the items asked for by a plain index."""
+        """Choose the random views of the items asked for by a plain index.
+
+        Args:
+            epoch: 0, 1, …
+        """
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:

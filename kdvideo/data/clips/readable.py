@@ -70,11 +70,19 @@ class ReadableClips(MapDataset[dict[str, Any]]):
         return self._unreadable.clone()
 
     def names(self) -> list[str]:
-        """Return the ids of the clips that could not be read so far, in their order."""
+        """List the clips that could not be read so far.
+
+        Returns:
+            Their ids, in the order of the manifest.
+        """
         return [str(clip) for clip in self.clips.reader.manifest.select(self.unreadable.nonzero().flatten())["clip"]]
 
     def mark(self, unreadable: Tensor) -> None:
-        """Count also the clips that other processes could not read, bool (clips,); raises `ClipError` like an item."""
+        """Count also the clips that other processes could not read, bool (clips,); raises `ClipError` like an item.
+
+        Args:
+            unreadable: one flag for each clip of the manifest, as `unreadable` of another process is.
+        """
         self._unreadable |= unreadable
         self._check("in all processes together")
 

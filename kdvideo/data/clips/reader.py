@@ -42,11 +42,20 @@ TAKEN = {"rgb", "flow", "length", "label", "index", "clip", "view"}
 class Segment:
     """Consecutive frames of a clip and their flow.
 
-    `frames` is uint8 (S, 3, H, W), from number `first` of the clip on. `flow` is (S, 2, H, W): uint8, as
-    `flow.quantize` makes it, where a store of the same bound holds it so; else half, in units of the bound, [-1, 1].
-    Where the segment reaches the end of the clip it is one shorter, as the last frame has no next one. Either is None
-    where the reader does not read it. `info` is that of the whole clip. `corner` is the (top, left) from which on the
-    frames are there, where some views alone are read.
+    Args:
+        info: of the whole clip.
+        first: number of the first frame.
+        frames: uint8 (S, 3, H, W); None where the reader reads no frames.
+        flow: (S, 2, H, W): uint8, as `flow.quantize` makes it, where a store of the same bound holds it so; else half,
+            in units of the bound, [-1, 1]. Where the segment reaches the end of the clip it is one shorter, as the last
+            frame has no next one. None where the reader reads no flow.
+        corner: the (top, left) from which on the frames are there, where only some views are read.
+
+    Examples:
+        >>> frames = torch.zeros(4, 3, 32, 48, dtype=torch.uint8)
+        >>> segment = Segment(ClipInfo(length=9, height=32, width=48), first=2, frames=frames, flow=None)
+        >>> segment.info.length, segment.frames.shape[0], segment.corner
+        (9, 4, (0, 0))
     """
 
     info: ClipInfo
@@ -145,16 +154,30 @@ class ClipReader:
         return len(self._ids)
 
     def info(self, index: int) -> ClipInfo:
-        """Return L, H and W of clip number `index`."""
+        """Find the size of a clip.
+
+        Args:
+            index: the row of the manifest.
+
+        Returns:
+            L, H and W.
+        """
         if index in self._memory:
             return self._memory[index].info
         row = self.manifest[index]
         return probe(row["path"], **self._sampling(row))
 
     def read(self, index: int, frames: range) -> Segment:
-        """Read a segment of clip number `index` that holds these frames: all of the clip where clips stay in memory.
+        """Read a segment of a clip that holds some frames: all of the clip where clips stay in memory.
 
         The flow of every frame is in it: it begins one frame earlier where only the last frame of the clip is wanted.
+
+        Args:
+            index: the row of the manifest.
+            frames: numbers of consecutive frames.
+
+        Returns:
+            The segment, from one reading.
         """
         info = self.info(index)
         return self._segment(index, info, frames[0], frames[-1], Box(0, 0, info.height, info.width))
@@ -206,7 +229,15 @@ class ClipReader:
         ]
 
     def cut(self, segment: Segment, window: Window) -> dict[str, Any]:
-        """Cut a view from a segment that holds its frames: a dict with `rgb` and `length`, and `flow`."""
+        """Cut a view from a segment that holds its frames.
+
+        Args:
+            segment: from `read`, of the same clip.
+            window: the view.
+
+        Returns:
+            A dict with `rgb` and `length`, and `flow`, as far as the segment has them.
+        """
         length = segment.info.length
         at = window_positions(window.start, window.frames, length)
         view: dict[str, Any] = {}

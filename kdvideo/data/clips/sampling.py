@@ -20,7 +20,21 @@ VIEW_VERSION = 1  # raise it when a function below gives other views: caches of 
 class Window:
     """A view of a clip: `frames` frames from `start` on, cut to `crop` x `crop` pixels at (`top`, `left`).
 
-    With `flip` the view is mirrored. A clip shorter than the window starts over.
+    A clip shorter than the window starts over.
+
+    Args:
+        start: number of the first frame.
+        top: of the crop, in pixels.
+        left: of the crop, in pixels.
+        crop: height and width of the view, in pixels.
+        flip: whether the view is mirrored.
+        frames: T.
+
+    Examples:
+        >>> window = Window(start=2, top=4, left=8, crop=24, flip=False, frames=4)
+        >>> clip = torch.zeros(9, 3, 32, 48)
+        >>> window.cut(clip, torch.arange(2, 6)).shape
+        torch.Size([3, 4, 24, 24])
     """
 
     start: int
@@ -31,7 +45,16 @@ class Window:
     frames: int
 
     def cut(self, frames: Tensor, positions: Tensor) -> Tensor:
-        """Cut (L, C, H, W) at T positions to (C, T, crop, crop); of mirrored flow u is not negated here."""
+        """Cut the view from frames, or other values on pixels; of mirrored flow u is not negated here.
+
+        Args:
+            frames: (L, C, H, W).
+            positions: the T rows of it that the view shows, (T,).
+
+        Returns:
+            (C, T, crop, crop); a view of the memory of `frames` where the rows are consecutive and nothing is
+            mirrored.
+        """
         part = frames[..., self.top : self.top + self.crop, self.left : self.left + self.crop]
         first = int(positions[0])
         if int(positions[-1]) - first == len(positions) - 1:  # a plain run of frames: no copy of them
@@ -58,7 +81,7 @@ def random_view(info: ClipInfo, frames: int, crop: int, *, seed: int, epoch: int
 
 
 def even_view(info: ClipInfo, frames: int, crop: int, *, view: int, views: int) -> Window:
-    """Return view number `view` of `views` that are spread evenly over the clip: centre crop, not mirrored."""
+    """Return view number `view` of `views` that are spread evenly over the clip: center crop, not mirrored."""
     start = spread(max(info.length - frames, 0), views)[view]
     return Window(start, (info.height - crop) // 2, (info.width - crop) // 2, crop, False, frames)
 

@@ -20,7 +20,7 @@ class AudioSpectrogram:
 
         x_k = log(M |STFT_k|^2 + 1e-6),
 
-    with a Hann window of `window` seconds centred on the time of frame k, and M of triangles that are evenly spaced on
+    with a Hann window of `window` seconds centered on the time of frame k, and M of triangles that are evenly spaced on
     the mel scale 2595 log10(1 + f / 700) up to half the rate. Mirroring changes nothing. Before the first and after the
     last sample there is silence.
 
@@ -32,12 +32,27 @@ class AudioSpectrogram:
     Raises:
         ClipError: on access, the file has no audio track, or it cannot be decoded.
 
-    Source: Stevens, Volkmann and Newman, "A Scale for the Measurement of the Psychological Magnitude Pitch", 1937;
-    the formula is that of O'Shaughnessy, "Speech Communication", 1987.
-
     Examples:
-        >>> AudioSpectrogram(bands=40).bands
-        40
+        >>> import av
+        >>> import tempfile
+        >>> from kdvideo.data import ClipInfo
+        >>> wave = 8000 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)  # a second of 440 Hz
+        >>> tone = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], "s16", "mono")
+        >>> tone.sample_rate = 16000
+        >>> with tempfile.NamedTemporaryFile(suffix=".mkv") as file:
+        ...     with av.open(file.name, "w") as container:
+        ...         video = container.add_stream("mpeg4", rate=25)
+        ...         video.width = video.height = 64
+        ...         audio = container.add_stream("pcm_s16le", rate=16000, layout="mono")
+        ...         for stream, frame in ((video, av.VideoFrame(64, 64, "yuv420p")), (audio, tone)):
+        ...             container.mux([*stream.encode(frame), *stream.encode(None)])
+        ...     source = ClipSource("a.mkv", file.name, None, None, 25.0, 64, ClipInfo(25, 64, 64))
+        ...     AudioSpectrogram(bands=40).read(source, range(2, 6)).shape
+        torch.Size([4, 40])
+
+    Source:
+        Stevens, Volkmann and Newman, "A Scale for the Measurement of the Psychological Magnitude Pitch", 1937; the
+        formula is that of O'Shaughnessy, "Speech Communication", 1987.
     """
 
     spatial = False
@@ -54,7 +69,15 @@ class AudioSpectrogram:
         return f"AudioSpectrogram(bands={self.bands}, rate={self.rate}, window={self.window:g})"
 
     def read(self, source: ClipSource, frames: range) -> Tensor:
-        """Return the energies at some frames, (S, bands)."""
+        """Compute the energies at some frames.
+
+        Args:
+            source: the clip.
+            frames: numbers of S consecutive frames of its grid.
+
+        Returns:
+            (S, bands), float32, natural logarithms.
+        """
         key = (source.path, source.start, source.fps)
         if key not in self._known:
             self._known[key] = self._spectra(source)
@@ -73,7 +96,14 @@ class AudioSpectrogram:
         return torch.log(power @ self._mel.T + 1e-6)
 
     def mirrored(self, values: Tensor) -> Tensor:
-        """Return the values: sound has no left and right here."""
+        """Leave the values as they are: sound has no left and right here.
+
+        Args:
+            values: of the view that is not mirrored.
+
+        Returns:
+            The same values.
+        """
         return values
 
 

@@ -25,6 +25,20 @@ class ClipSource:
 
     Frame k of the L = `info.length` frames is that at `start` + k / `fps` seconds of the file at `path`, of
     `info.height` x `info.width` pixels.
+
+    Args:
+        clip: the id.
+        path: of the file.
+        start: of the clip, in seconds; None: the start of the file.
+        end: in seconds; None: the end of the file.
+        fps: frames per second of the grid.
+        short_side: pixels of the shorter side of the frames.
+        info: L, H and W.
+
+    Examples:
+        >>> source = ClipSource("a.mp4", "/clips/a.mp4", None, None, 25.0, 64, ClipInfo(9, 64, 64))
+        >>> source.clip, source.info.length
+        ('a.mp4', 9)
     """
 
     clip: str
@@ -42,18 +56,43 @@ class Stream(Protocol):
     Attributes:
         spatial: whether they lie on the pixels of the frames, (C, H, W) each: then a view cuts and mirrors them as it
             does RGB, to (C, T, crop, crop). All others it only takes in time, to (T, …).
+
+    Examples:
+        >>> class Seconds:  # the time of every frame
+        ...     spatial = False
+        ...
+        ...     def read(self, source, frames):
+        ...         return torch.tensor(frames) / source.fps
+        ...
+        ...     def mirrored(self, values):
+        ...         return values
+        >>> source = ClipSource("a.mp4", "/clips/a.mp4", None, None, 25.0, 64, ClipInfo(9, 64, 64))
+        >>> Seconds().read(source, range(2, 6))
+        tensor([0.0800, 0.1200, 0.1600, 0.2000])
     """
 
     spatial: bool
 
     def read(self, source: ClipSource, frames: range) -> Tensor:
-        """Return the values at some frames of a clip, (S, C, H, W) or (S, …)."""
+        """Read the values at some frames of a clip.
+
+        Args:
+            source: the clip.
+            frames: numbers of S consecutive frames of its grid.
+
+        Returns:
+            (S, C, H, W) where the values are spatial, or (S, …).
+        """
         ...
 
     def mirrored(self, values: Tensor) -> Tensor:
-        """Return the values of a view, as `PairedClips` gives them, in a view that is mirrored.
+        """Make the values of a mirrored view, as `PairedClips` gives them.
 
-        Those on pixels have been mirrored in space already: of a flow, u changes its sign besides.
+        Args:
+            values: of the view; spatial ones are mirrored in space already.
+
+        Returns:
+            The values, of the same shape; those of a flow with the other sign of u.
         """
         ...
 
@@ -96,7 +135,15 @@ class ArrayStream:
         return f"ArrayStream({str(self.folder)!r}, fps={self.fps:g}, spatial={self.spatial})"
 
     def read(self, source: ClipSource, frames: range) -> Tensor:
-        """Return the rows of some frames."""
+        """Read the rows of some frames.
+
+        Args:
+            source: the clip.
+            frames: numbers of S consecutive frames of its grid.
+
+        Returns:
+            (S, …), in the dtype of the file.
+        """
         if self.fps != source.fps:
             raise ValueError(f"clips must be read at the rate of {self!r}, {self.fps:g} fps, got {source.fps:g}")
         rows = self._load(source.clip)
@@ -124,12 +171,19 @@ class FrameDifference:
 
     The frames are decoded once more for it. A clip of one frame does not change.
 
-    Source: Wang et al., "Temporal Segment Networks: Towards Good Practices for Deep Action Recognition", 2016,
-    arXiv:1608.00859 (stacked RGB differences).
-
     Examples:
-        >>> FrameDifference().spatial
-        True
+        >>> import tempfile
+        >>> from kdvideo.data import synthetic
+        >>> with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+        ...     _ = file.write(synthetic.encode(synthetic.render("spin", seed=1, frames=4)))
+        ...     file.flush()
+        ...     source = ClipSource("a.mp4", file.name, None, None, 25.0, 72, ClipInfo(4, 72, 72))
+        ...     FrameDifference().read(source, range(1, 4)).shape
+        torch.Size([3, 3, 72, 72])
+
+    Source:
+        Wang et al., "Temporal Segment Networks: Towards Good Practices for Deep Action Recognition", 2016, arXiv
+        1608.00859 (stacked RGB differences).
     """
 
     spatial = True
@@ -138,7 +192,15 @@ class FrameDifference:
         return "FrameDifference()"
 
     def read(self, source: ClipSource, frames: range) -> Tensor:
-        """Return the differences at some frames, (S, 3, H, W)."""
+        """Compute the differences at some frames.
+
+        Args:
+            source: the clip.
+            frames: numbers of S consecutive frames of its grid.
+
+        Returns:
+            (S, 3, H, W), in [-1, 1].
+        """
         last = source.info.length - 1
         first = min(frames.start, max(last - 1, 0))
         shown = read_frames(
@@ -154,7 +216,14 @@ class FrameDifference:
         return change[at]
 
     def mirrored(self, values: Tensor) -> Tensor:
-        """Return the values: a difference has no direction in space."""
+        """Leave the values as they are: a difference has no direction in space.
+
+        Args:
+            values: of the view that is not mirrored.
+
+        Returns:
+            The same values.
+        """
         return values
 
 

@@ -26,7 +26,7 @@ def from_csv(
     allow_missing: float = False,
     missing_list: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Read the manifest of a list with rows `path,label` or `path,label,start,end`.
+    r"""Read the manifest of a list with rows `path,label` or `path,label,start,end`.
 
     Fields are separated by commas, tabs, semicolons or spaces. A first row that names a path and a label by usual
     words (`path`, `file`, `filename`, `video`, ...; `label`, `class`, `category`, ...) is a header, which may order the
@@ -42,8 +42,22 @@ def from_csv(
             0.01 for at most one in a hundred.
         missing_list: file to which all missing clips are written, as csv of line,path,reason.
 
+    Returns:
+        The manifest, a `datasets.Dataset` with the columns `path`, `label`, `clip`, `start`, `end` and `bytes`.
+
     Raises:
         ManifestError: names every bad row by its line number.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ("a.mp4", "b.mp4"):
+        ...         Path(root, name).touch()
+        ...     _ = Path(root, "list.csv").write_text("a.mp4,sit\nb.mp4,run,1.5,3\n")
+        ...     manifest = from_csv(Path(root, "list.csv"))
+        >>> manifest["clip"][:], manifest["label"][:], manifest.features["label"].names
+        (['a.mp4', 'b.mp4@1.5-3.0'], [1, 0], ['run', 'sit'])
     """
     if is_kinetics_list(file):
         top = _root(file, root)

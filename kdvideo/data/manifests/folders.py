@@ -24,8 +24,24 @@ def from_folder(root: str | os.PathLike[str]) -> Dataset:
     numbered jpg or png pictures is a clip, too. Files without one of the `VIDEO_EXTENSIONS` are skipped, with a warning
     that counts them, and so are hidden ones.
 
+    Args:
+        root: the folder of the class folders.
+
+    Returns:
+        The manifest, a `datasets.Dataset` with the columns `path`, `label`, `clip`, `start`, `end` and `bytes`.
+
     Raises:
         ManifestError: no class folder in `root`, or a class folder without a clip.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for clip in ("run/1.mp4", "sit/2.mp4"):
+        ...         Path(root, clip).parent.mkdir()
+        ...         Path(root, clip).touch()
+        ...     manifest = from_folder(root)
+        >>> manifest["clip"][:], manifest["label"][:], manifest.features["label"].names
+        (['run/1.mp4', 'sit/2.mp4'], [0, 1], ['run', 'sit'])
     """
     if not isinstance(root, (str, os.PathLike)):
         raise ValueError(f"root must be a folder, got {kind(root)}")
@@ -63,7 +79,7 @@ def split_by_group(
 ) -> tuple[Dataset, Dataset]:
     """Split a manifest into a training and a held-out part, such that no group of clips is in both.
 
-    The groups, sorted, are dealt out to the folds in turn; `fold` is the one held out.
+    Group number n in sorted order belongs to fold n modulo `folds`; `fold` is the one held out.
 
     Args:
         manifest: the clips.
@@ -71,8 +87,18 @@ def split_by_group(
         folds: number of folds.
         fold: the one held out, from 0.
 
+    Returns:
+        The manifests of the training and of the held-out part.
+
     Raises:
         ValueError: `fold` is out of range, or there are fewer groups than folds.
+
+    Examples:
+        >>> from datasets import Dataset
+        >>> clips = Dataset.from_dict({"clip": ["anna/1.mp4", "anna/2.mp4", "ben/1.mp4"]})
+        >>> train, held = split_by_group(clips, lambda row: row["clip"].split("/")[0], folds=2, fold=1)
+        >>> train["clip"][:], held["clip"][:]
+        (['anna/1.mp4', 'anna/2.mp4'], ['ben/1.mp4'])
     """
     if not 0 <= fold < folds:
         raise ValueError(f"fold must be in 0..{folds - 1}, got {fold}")

@@ -46,10 +46,11 @@ def from_kinetics_list(
             0.01 for at most one in a hundred.
         missing_list: file to which all missing clips are written, as csv of line,path,reason.
 
+    Returns:
+        The manifest, a `datasets.Dataset` with the columns `path`, `label`, `clip`, `start`, `end` and `bytes`.
+
     Raises:
         ManifestError: names every bad row by its line number.
-
-    Source: Kay et al., "The Kinetics Human Action Video Dataset", 2017, arXiv:1705.06950.
 
     Examples:
         >>> import tempfile
@@ -61,6 +62,9 @@ def from_kinetics_list(
         ...     _ = Path(root, "train.csv").write_text(text)
         ...     from_kinetics_list(Path(root, "train.csv"), root=root)["clip"][:]
         ['abc_000003_000013.mp4', 'def.mkv@7.0-17.0']
+
+    Source:
+        Kay et al., "The Kinetics Human Action Video Dataset", 2017, arXiv 1705.06950.
     """
     builder = ManifestBuilder(os.fspath(file), os.fspath(root), allow_missing, missing_list, empty_is_missing=True)
     return builder.build(kinetics_rows(builder), classes)

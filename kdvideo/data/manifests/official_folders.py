@@ -45,12 +45,13 @@ def from_ucf101_folder(
         allow_missing: leave out, with a warning that counts them, clips that are not there: True for any number,
             0.01 for at most one in a hundred.
 
+    Returns:
+        The manifest, a `datasets.Dataset` with the columns `path`, `label`, `clip`, `start`, `end` and `bytes`.
+
     Raises:
         ManifestError: names the files or class folders that are not there, every bad row of a list, or the groups
             that both lists of the split have.
         ValueError: another split or subset.
-
-    Source: Soomro, Zamir, Shah, "UCF101", 2012, arXiv:1212.0402.
 
     Examples:
         >>> import tempfile
@@ -65,6 +66,9 @@ def from_ucf101_folder(
         ...     _ = (lists / "testlist01.txt").write_text("Archery/v_Archery_g01_c01.avi")
         ...     from_ucf101_folder(root, split=1, subset="train")["clip"][:]
         ['Archery/v_Archery_g08_c01.avi']
+
+    Source:
+        Soomro, Zamir, Shah, "UCF101", 2012, arXiv 1212.0402.
     """
     _check_part(split, subset)
     files = ["classInd.txt", f"trainlist0{split}.txt", f"testlist0{split}.txt"]
@@ -95,11 +99,12 @@ def from_hmdb51_folder(
         allow_missing: leave out, with a warning that counts them, clips that are not there: True for any number,
             0.01 for at most one in a hundred.
 
+    Returns:
+        The manifest, a `datasets.Dataset` with the columns `path`, `label`, `clip`, `start`, `end` and `bytes`.
+
     Raises:
         ManifestError: names the files or class folders that are not there, or every bad row of a list.
         ValueError: another split or subset.
-
-    Source: Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition", 2011.
 
     Examples:
         >>> import tempfile
@@ -110,6 +115,9 @@ def from_hmdb51_folder(
         ...     _ = (Path(root) / folder / "wave_test_split1.txt").write_text("[HD]_hello_#2.avi 2")
         ...     from_hmdb51_folder(root, split=1, subset="test")["clip"][:]
         ['wave/[HD]_hello_#2.avi']
+
+    Source:
+        Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition", 2011.
     """
     _check_part(split, subset)
     ending = f"_test_split{split}.txt"
@@ -119,19 +127,36 @@ def from_hmdb51_folder(
 
 
 def ucf101_group(clip: Mapping[str, Any]) -> tuple[str, int] | None:
-    """Return (class, group) of a clip of UCF-101, `v_Archery_g08_c01` -> ("Archery", 8).
+    """Find the class and the group of a clip of UCF-101.
 
-    The clips of a group were cut from one video. Groups are numbered within each class. None where the name has no
-    group.
+    The clips of a group were cut from one video. Groups are numbered within each class.
+
+    Args:
+        clip: a row of a manifest; its `clip` is read.
+
+    Returns:
+        (class, group), or None where the name has no group.
+
+    Examples:
+        >>> ucf101_group({"clip": "Archery/v_Archery_g08_c01.avi"})
+        ('Archery', 8)
     """
     found = re.fullmatch(r"v_(.+)_g(\d+)_c\d+", Path(clip["clip"]).stem)
     return (found[1], int(found[2])) if found else None
 
 
 def hmdb51_group(clip: Mapping[str, Any]) -> str | None:
-    """Return the video that a clip of HMDB-51 was cut from: `TrumanShow_wave_f_nm_np1_fr_med_26` -> `TrumanShow`.
+    """Find the video that a clip of HMDB-51 was cut from.
 
-    None where the name is not of that form.
+    Args:
+        clip: a row of a manifest; its `clip` is read.
+
+    Returns:
+        The name of the video, or None where that of the clip has another form.
+
+    Examples:
+        >>> hmdb51_group({"clip": "wave/TrumanShow_wave_f_nm_np1_fr_med_26.avi"})
+        'TrumanShow'
     """
     found = re.fullmatch(r"(.+)_[a-z]+_[ncm]m_np\w_[a-z]+_[a-z]+_\d+", Path(clip["clip"]).stem)
     return found[1].removesuffix("_" + Path(clip["clip"]).parent.name) if found else None
@@ -140,12 +165,15 @@ def hmdb51_group(clip: Mapping[str, Any]) -> str | None:
 def shared_groups(
     train: Iterable[Mapping[str, Any]], test: Iterable[Mapping[str, Any]], group: Callable[[Mapping[str, Any]], Any]
 ) -> list[Any]:
-    """Return the groups that have clips in both parts, sorted: a test on them measures memory too.
+    """Find the groups that have clips in both parts: a test on them measures memory too.
 
     Args:
         train: the manifest of the training clips.
         test: the manifest of the test clips.
         group: the group of a row, such as `ucf101_group` and `hmdb51_group`; None belongs to no group.
+
+    Returns:
+        The groups, sorted; empty where the parts share none.
 
     Examples:
         >>> rows = [{"clip": f"Archery/v_Archery_g0{group}_c01.avi"} for group in (1, 2, 3)]

@@ -32,10 +32,25 @@ def from_ucf101_list(
         allow_missing: leave out, with a warning that counts them, clips that are not there: True for any number,
             0.01 for at most one in a hundred.
 
+    Returns:
+        The manifest, a `datasets.Dataset` with the columns `path`, `label`, `clip`, `start`, `end` and `bytes`.
+
     Raises:
         ManifestError: names every bad row by its line number, also where folder and class number disagree.
 
-    Source: Soomro, Zamir, Shah, "UCF101", 2012, arXiv:1212.0402.
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     Path(root, "Archery").mkdir()
+        ...     Path(root, "Archery/v_Archery_g08_c01.avi").touch()
+        ...     _ = Path(root, "classInd.txt").write_text("1 Archery")
+        ...     _ = Path(root, "trainlist01.txt").write_text("Archery/v_Archery_g08_c01.avi 1")
+        ...     index = Path(root, "classInd.txt")
+        ...     from_ucf101_list(Path(root, "trainlist01.txt"), root=root, class_index=index)["clip"][:]
+        ['Archery/v_Archery_g08_c01.avi']
+
+    Source:
+        Soomro, Zamir, Shah, "UCF101", 2012, arXiv 1212.0402.
     """
     classes = class_names(class_index)
     builder = ManifestBuilder(os.fspath(split_file), os.fspath(root), allow_missing)
@@ -91,11 +106,24 @@ def from_hmdb51_lists(
         allow_missing: leave out, with a warning that counts them, clips that are not there: True for any number,
             0.01 for at most one in a hundred.
 
+    Returns:
+        The manifest, a `datasets.Dataset` with the columns `path`, `label`, `clip`, `start`, `end` and `bytes`.
+
     Raises:
         ManifestError: names every bad row by file and line number.
         ValueError: another subset.
 
-    Source: Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition", 2011.
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     Path(root, "wave").mkdir()
+        ...     Path(root, "wave/hello.avi").touch()
+        ...     _ = Path(root, "wave_test_split1.txt").write_text("hello.avi 2")
+        ...     from_hmdb51_lists(root, root=root, split=1, subset="test")["clip"][:]
+        ['wave/hello.avi']
+
+    Source:
+        Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition", 2011.
     """
     wanted = {"train": "1", "test": "2"}.get(subset)
     if wanted is None:

@@ -45,6 +45,18 @@ def find_videos(folder: str | os.PathLike[str], *, skipped: Counter[str] | None 
     Args:
         folder: where to look.
         skipped: counts the extensions of the other files.
+
+    Yields:
+        The paths.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("b.mp4", "a.AVI", "notes.txt"):
+        ...         Path(folder, name).touch()
+        ...     others = Counter()
+        ...     [path.name for path in find_videos(folder, skipped=others)], dict(others)
+        (['a.AVI', 'b.mp4'], {'.txt': 1})
     """
     yield from sorted(map(Path, video_paths(os.fspath(folder), skipped=skipped)))
 

@@ -51,7 +51,7 @@ def render(
     speed: float = 1.0,
     contrast: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Render one video: uint8 (T, 3, H, W) RGB, and the boxes (T, N, 4) of the N actors as fractions of the frame.
+    """Render one video of N actors and their boxes.
 
     Args:
         actors: 1 to 4, from back to front.
@@ -59,10 +59,13 @@ def render(
         size: H, a multiple of 6 from 48; W is 4/3 of it. All lengths scale with size / 96.
         frames: T, at least 2.
         fps: frames per second. The motion depends on the time, not on the frame.
-        noise: standard deviation of the Gaussian noise on every pixel, in grey levels of 255.
+        noise: standard deviation of the Gaussian noise on every pixel, in gray levels of 255.
         camera: largest amplitude of the view's slow drift, in pixels at size 96.
         speed: factor on the speed of the actors.
         contrast: factor on the textures.
+
+    Returns:
+        The video, uint8 (T, 3, H, W), RGB, and the boxes, (T, N, 4): (x1, y1, x2, y2) as fractions of the frame.
 
     Raises:
         ValueError: a number out of range.
@@ -94,7 +97,7 @@ def write_dataset(
     speed: float = 1.0,
     contrast: float = 1.0,
 ) -> Path:
-    """Write a data set in AVA's form into a folder, and return the folder.
+    """Write a data set in AVA's form into a folder.
 
     ```
     videos/<split>_<number>.mp4      they start at second 900
@@ -122,6 +125,9 @@ def write_dataset(
         camera: amplitude of the view's drift.
         speed: factor on the speed of the actors.
         contrast: factor on the textures.
+
+    Returns:
+        The folder.
 
     Raises:
         ValueError: for an argument out of range, or a folder that holds anything but this data set.

@@ -83,11 +83,14 @@ def render(
         size: height and width in pixels, even, at least 32. All lengths scale with size / 72.
         frames: T, at least 2.
         fps: frames per second. The motion depends on the time, not on the frame.
-        noise: standard deviation of the Gaussian noise on every pixel, in grey levels of 255.
+        noise: standard deviation of the Gaussian noise on every pixel, in gray levels of 255.
         distractor: probability that a smaller object with another motion and any appearance is there too.
         camera: largest amplitude of the view's slow drift, in pixels at size 72.
         speed: factor on the speed of the objects.
         contrast: factor on the textures; at 0 only outlines show the motion to a flow estimator.
+
+    Returns:
+        uint8 (T, 3, size, size), RGB.
 
     Raises:
         ValueError: for an unknown motion or appearance, or a number out of range.
@@ -131,7 +134,14 @@ def _render_frames(scene: _Scene, objects: Sequence[tuple[str, str, float, float
 
 
 def encode(clip: Tensor, *, fps: float = 25.0) -> bytes:
-    """Encode uint8 (T, 3, H, W) RGB frames, H and W even, as an H.264 mp4 file of high quality.
+    """Encode frames as an H.264 mp4 file of high quality.
+
+    Args:
+        clip: uint8 (T, 3, H, W), RGB, H and W even.
+        fps: frames per second.
+
+    Returns:
+        The bytes of the file.
 
     Examples:
         >>> len(encode(render("spin", seed=1, frames=4))) > 1000
@@ -159,7 +169,7 @@ def write_dataset(
     speed: float = 1.0,
     contrast: float = 1.0,
 ) -> Path:
-    """Write a data set, `<split>/<class>/<clip>.mp4` and a record `synthetic.json`, into a folder; return the folder.
+    """Write a data set, `<split>/<class>/<clip>.mp4` and a record `synthetic.json`, into a folder.
 
     The folder appears when it is complete. Interrupted writing is continued by the next call from a hidden folder
     beside it, and a folder that already holds this data set is left as it is. Clips of different seeds, splits,
@@ -181,6 +191,9 @@ def write_dataset(
         camera: amplitude of the view's drift.
         speed: factor on the speed of the objects.
         contrast: factor on the textures.
+
+    Returns:
+        The folder.
 
     Raises:
         ValueError: for an argument out of range, or a folder that holds anything but this data set.

@@ -36,7 +36,17 @@ MAX_BYTES = 8 * 2**30
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """Size of a clip: `length` grid frames of `height` x `width` pixels."""
+    """Size of a clip: `length` grid frames of `height` x `width` pixels.
+
+    Args:
+        length: L, the number of grid frames.
+        height: in pixels, after the resize.
+        width: in pixels, after the resize.
+
+    Examples:
+        >>> ClipInfo(length=250, height=256, width=340).length
+        250
+    """
 
     length: int
     height: int
@@ -56,7 +66,26 @@ def probe(
 
     Only the packets and one frame are read, except in AVI files: these carry no presentation times, and their
     frames are counted by decoding. The latest few thousand answers are remembered while the file stays the same.
-    Arguments and errors are those of `read_frames`.
+    Errors are those of `read_frames`.
+
+    Args:
+        path: the video file.
+        start: where the part begins, in seconds from the first frame (default: there).
+        end: where it ends, in seconds from the first frame (default: at the last frame).
+        fps: frames per second of the grid; by default every frame of the file, once.
+        short_side: pixels of the shorter side after the resize (default: as coded).
+
+    Returns:
+        A `ClipInfo`: the number of grid frames, and their height and width in pixels.
+
+    Examples:
+        >>> import tempfile
+        >>> from kdvideo.data import synthetic
+        >>> with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+        ...     _ = file.write(synthetic.encode(torch.zeros(10, 3, 64, 96, dtype=torch.uint8), fps=10))
+        ...     file.flush()
+        ...     probe(file.name, fps=5, short_side=32)
+        ClipInfo(length=5, height=32, width=48)
     """
     _check_arguments(start, end, fps, short_side)
     line = timeline(path)
@@ -90,6 +119,9 @@ def read_frames(
         short_side: pixels of the shorter side after a bilinear resize that keeps the shape (default: as coded).
         window: numbers of the grid frames wanted, for instance `range(10, 74)` (default: all).
         box: (top, left, height, width) of the part wanted of each frame, after the resize (default: all).
+
+    Returns:
+        uint8 (T, 3, H, W), RGB; of a `box` its height and width.
 
     Raises:
         ClipError: the file is missing, damaged, truncated, holds no video, or ends before `start`. Errors of the

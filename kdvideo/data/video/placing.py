@@ -59,7 +59,7 @@ class Place:
         """Return the part of a 4:2:0 frame from which the box is converted, and where the box is in it.
 
         A random crop is half of a frame, and converting the other half is a tenth of the time of reading. The bytes
-        stay those of the whole frame: colour samples lie on even pixels, and `MARGIN` holds all that a pixel reads.
+        stay those of the whole frame: color samples lie on even pixels, and `MARGIN` holds all that a pixel reads.
         """
         box, name = self.box, frame.format.name
         top, left = (max(first - MARGIN, 0) // 2 * 2 for first in (box.top, box.left))
@@ -75,7 +75,7 @@ class Place:
 
 
 def _crop(frame: Any, part: Box) -> Graph:
-    """Return FFmpeg's filter that crops such frames: it copies nothing, and keeps where their colour samples lie."""
+    """Return FFmpeg's filter that crops such frames: it copies nothing, and keeps where their color samples lie."""
     graph = Graph()
     graph.threads = 1
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)

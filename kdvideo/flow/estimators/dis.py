@@ -50,7 +50,7 @@ class DISEstimator:
         return f"DIS(quality={self.quality!r})"
 
     def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
-        """Compute the flow of clips, see `FlowEstimator`."""
+        """Compute the flow of clips, see `FlowEstimator.__call__`."""
         check_size(frames, SMALLEST, "DIS")
         return by_opencv(self._solve, frames, value_range, threads=torch.get_num_threads())
 

@@ -18,7 +18,19 @@ from kdvideo.flow.tvl1.presets import DEFAULT, PRESETS, TVL1Settings
 
 
 class FlowEstimator(Protocol):
-    """Anything that computes the flow of a clip and has a fingerprint."""
+    """Anything that computes the flow of a clip and has a fingerprint.
+
+    Examples:
+        >>> import torch
+        >>> from kdvideo.flow import EstimatorSource
+        >>> class Still:  # nothing ever moves
+        ...     fingerprint = "still"
+        ...
+        ...     def __call__(self, frames, *, value_range=None):
+        ...         return torch.zeros(*frames.shape[:-4], frames.shape[-4] - 1, 2, *frames.shape[-2:])
+        >>> EstimatorSource(Still())("run.mp4", torch.zeros(5, 3, 24, 32, dtype=torch.uint8)).shape
+        torch.Size([4, 2, 24, 32])
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -26,9 +38,14 @@ class FlowEstimator(Protocol):
         ...
 
     def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
-        """Compute flow (T-1,2,H,W) of a clip (T,3,H,W), or (B,T-1,2,H,W) of (B,T,3,H,W): float32 pixels, u first.
+        """Compute the flow of clips, from every frame to the one after it.
 
-        `value_range` is (black, white) of floating point frames; uint8 frames need none.
+        Args:
+            frames: (T,3,H,W) or (B,T,3,H,W), RGB.
+            value_range: (black, white) of floating point frames; uint8 frames need none.
+
+        Returns:
+            (T-1,2,H,W) or (B,T-1,2,H,W), float32 pixels, u first.
         """
         ...
 
@@ -63,7 +80,7 @@ class TVL1Estimator:
         return f"TVL1({', '.join(f'{name}={value!r}' for name, value in asdict(self.preset).items())})"
 
     def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
-        """Compute the flow of clips, see `FlowEstimator`."""
+        """Compute the flow of clips, see `FlowEstimator.__call__`."""
         return tvl1(frames, preset=self.preset, value_range=value_range, backend=self.backend)
 
 

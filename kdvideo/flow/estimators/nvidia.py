@@ -32,6 +32,15 @@ class NvidiaEstimator:
             as in `tvl1`, or frames of less than 32 pixels a side.
 
     Examples:
+        On a machine with such an OpenCV and GPU:
+
+        >>> import torch
+        >>> clip = torch.zeros(5, 3, 64, 64, dtype=torch.uint8)
+        >>> NvidiaEstimator("fast")(clip).shape  # doctest: +SKIP
+        torch.Size([4, 2, 64, 64])
+
+        Anywhere:
+
         >>> NvidiaEstimator("exact")
         Traceback (most recent call last):
             ...
@@ -56,7 +65,7 @@ class NvidiaEstimator:
         return f"NvidiaOpticalFlow2(quality={self.quality!r})"
 
     def __call__(self, frames: Tensor, *, value_range: tuple[float, float] | None = None) -> Tensor:
-        """Compute the flow of clips, see `FlowEstimator`."""
+        """Compute the flow of clips, see `FlowEstimator.__call__`."""
         check_size(frames, SMALLEST, "NVIDIA's optical flow")
         size = (frames.shape[-1], frames.shape[-2])
         # No hints of the pair before: the flow of a pair must not hang on what else was computed.

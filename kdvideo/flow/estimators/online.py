@@ -55,12 +55,15 @@ class OnlineFlow:
 
     @torch.no_grad()
     def __call__(self, rgb: Tensor, lengths: Tensor) -> Tensor:
-        """Compute flow (B,2,T,H,W) float32 in [-1, 1] of windows (B,3,T,H,W), on their device, without gradient.
+        """Compute the flow of windows, on their device and without gradient.
 
         Args:
-            rgb: the windows, floating point.
+            rgb: the windows, (B,3,T,H,W), floating point.
             lengths: (B,), in 1..T: how many different frames each window shows. A shorter clip starts over (see
                 `PairedClips`), and its seam is not motion. A clip of one frame has zero flow.
+
+        Returns:
+            (B,2,T,H,W), float32 in [-1, 1].
         """
         if rgb.ndim != 5 or rgb.shape[1] != 3 or not rgb.is_floating_point():
             raise ValueError(f"windows must be floating point (B,3,T,H,W), got {rgb.dtype} {tuple(rgb.shape)}")

@@ -13,10 +13,25 @@ from kdvideo.flow.fields.quantize import dequantize, quantize
 
 
 class FlowSource(Protocol):
-    """Anything that gives the flow of a clip: `FlowStore`, `EstimatorSource` or one's own function."""
+    """Anything that gives the flow of a clip: `FlowStore`, `EstimatorSource` or one's own function.
+
+    Examples:
+        >>> def still(clip_id, frames):
+        ...     return torch.zeros(len(frames) - 1, 2, *frames.shape[-2:])
+        >>> still("run.mp4", torch.zeros(5, 3, 24, 32, dtype=torch.uint8)).shape
+        torch.Size([4, 2, 24, 32])
+    """
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
-        """Return flow (T-1,2,H,W) float32 in pixels of frames (T,3,H,W) uint8; flow t leads to frame t + 1."""
+        """Give the flow of a clip; flow t leads from frame t to frame t + 1.
+
+        Args:
+            clip_id: the clip.
+            frames: (T,3,H,W), uint8 RGB.
+
+        Returns:
+            (T-1,2,H,W), float32 pixels, u first.
+        """
         ...
 
 
@@ -45,7 +60,14 @@ class EstimatorSource:
         return self.estimator.fingerprint
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
-        """Compute flow (T-1,2,H,W) of frames (T,3,H,W), on their device.
+        """Compute the flow of a clip.
+
+        Args:
+            clip_id: the clip, for messages.
+            frames: (T,3,H,W), uint8 RGB.
+
+        Returns:
+            (T-1,2,H,W), float32 pixels, on the device of the frames.
 
         Raises:
             ValueError: the estimator cannot use the frames (the message names the clip).

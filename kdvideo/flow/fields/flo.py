@@ -18,7 +18,13 @@ LARGEST = 2**29  # bytes, of 8192 x 8192 pixels
 
 
 def is_known(flow: Tensor) -> Tensor:
-    """Return the mask (...,H,W) of the pixels whose flow is known: finite and below 1e9, as Middlebury marks it.
+    """Find the pixels whose flow is known: finite and below 1e9, as Middlebury marks it.
+
+    Args:
+        flow: (...,2,H,W) in pixels.
+
+    Returns:
+        bool, (...,H,W).
 
     Examples:
         >>> is_known(torch.tensor([0.0, 1e10]).view(2, 1, 1))
@@ -28,10 +34,23 @@ def is_known(flow: Tensor) -> Tensor:
 
 
 def read_flo(path: str | os.PathLike[str]) -> Tensor:
-    """Read flow (2,H,W) float32 in pixels from a .flo file; `is_known` gives the mask of its known pixels.
+    """Read flow from a .flo file; `is_known` gives the mask of its known pixels.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        (2,H,W), float32 pixels, u first.
 
     Raises:
         ValueError: the file is not a .flo file, or is truncated (the message names it).
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_flo(f"{folder}/a.flo", torch.tensor([3.0, -4.0]).view(2, 1, 1))
+        ...     read_flo(f"{folder}/a.flo").flatten()
+        tensor([ 3., -4.])
     """
     data = read_limited(Path(path), LARGEST)
     if data[:4] != MAGIC or len(data) < 12:
@@ -44,7 +63,11 @@ def read_flo(path: str | os.PathLike[str]) -> Tensor:
 
 
 def write_flo(path: str | os.PathLike[str], flow: Tensor) -> None:
-    """Write flow (2,H,W) in pixels as a .flo file, whole or not at all.
+    """Write flow as a .flo file, whole or not at all.
+
+    Args:
+        path: of the file.
+        flow: (2,H,W) in pixels, u first.
 
     Raises:
         ValueError: the flow has another shape.

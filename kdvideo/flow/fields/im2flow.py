@@ -15,7 +15,7 @@ def im2flow_encode(flow: Tensor) -> Tensor:
         flow: (...,2,H,W) in pixels, u first.
 
     Returns:
-        (...,3,H,W): magnitude in pixels, then sine and cosine of the angle from right towards down.
+        (...,3,H,W), magnitude in pixels, then sine and cosine of the angle from right toward down.
 
     Raises:
         ValueError: the flow has another shape or type.

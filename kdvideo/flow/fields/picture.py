@@ -16,7 +16,10 @@ CORNERS = ((1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1))
 
 
 def color_wheel() -> Tensor:
-    """Return the 55 colors (55,3) in [0, 1] of the Middlebury flow wheel, from red on.
+    """Make the colors of the Middlebury flow wheel, from red on.
+
+    Returns:
+        (55,3), RGB in [0, 1].
 
     Examples:
         >>> color_wheel().shape
@@ -31,12 +34,15 @@ def color_wheel() -> Tensor:
 
 
 def to_image(flow: Tensor, *, max_magnitude: float | None = None) -> Tensor:
-    """Draw flow (...,2,H,W) as RGB (...,3,H,W) uint8: white is rest, red is to the right, unknown is black.
+    """Draw flow in colors: white is rest, red is to the right, unknown is black.
 
     Args:
-        flow: pixels, u first. Components that are NaN, infinite or above 1e9 are unknown.
+        flow: (...,2,H,W) in pixels, u first. Components that are NaN, infinite or above 1e9 are unknown.
         max_magnitude: speed of full color in pixels (faster is darkened); `None`: the fastest pixel
             of the whole input, so that frames of one clip share a scale.
+
+    Returns:
+        (...,3,H,W), uint8 RGB.
 
     Raises:
         ValueError: the flow has another shape, or `max_magnitude` is not positive.

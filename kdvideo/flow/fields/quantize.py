@@ -18,6 +18,9 @@ def quantize(flow: Tensor, bound: float = 20.0) -> Tensor:
         flow: any shape, pixels.
         bound: components are truncated to [-bound, bound].
 
+    Returns:
+        uint8 in 1..255, of the shape of the flow.
+
     Raises:
         ValueError: the flow is not floating point or not finite, or the bound is not positive.
 
@@ -34,7 +37,14 @@ def quantize(flow: Tensor, bound: float = 20.0) -> Tensor:
 
 
 def dequantize(values: Tensor, bound: float = 20.0) -> Tensor:
-    """Return (q - 128) bound / 127 as float32 pixels: undoes `quantize` with the same bound.
+    """Compute (q - 128) bound / 127: undoes `quantize` with the same bound.
+
+    Args:
+        values: uint8, any shape.
+        bound: the bound with which they were quantized.
+
+    Returns:
+        float32 pixels, of the same shape.
 
     Examples:
         >>> dequantize(torch.tensor([1, 128, 255], dtype=torch.uint8))
@@ -46,13 +56,16 @@ def dequantize(values: Tensor, bound: float = 20.0) -> Tensor:
 
 
 def dequantize_tsn(values: Tensor, bound: float = 20.0) -> Tensor:
-    """Return 2 bound q / 255 - bound as float32 pixels, for the flow images of TSN, denseflow and MMAction.
+    """Compute 2 bound q / 255 - bound, for the flow images of TSN, denseflow and MMAction.
 
     That map has no number for zero: their tools store 128 for no motion, which becomes bound / 255.
 
     Args:
         values: uint8, any shape.
         bound: the bound the images were written with (20 in TSN and MMAction, 32 by denseflow's default).
+
+    Returns:
+        float32 pixels, of the same shape.
 
     Examples:
         >>> dequantize_tsn(torch.tensor([0, 128, 255], dtype=torch.uint8))

@@ -25,6 +25,13 @@ def check_bound(bound: float) -> None:
 def truncate(flow: Tensor, bound: float = 20.0) -> Tensor:
     """Clip every component to [-bound, bound] pixels; 20 is the value of I3D and D3D.
 
+    Args:
+        flow: any shape, pixels.
+        bound: in pixels.
+
+    Returns:
+        The flow, of the same shape and dtype.
+
     Examples:
         >>> truncate(torch.tensor([-30.0, 0.5, 21.0]))
         tensor([-20.0000,   0.5000,  20.0000])
@@ -35,6 +42,13 @@ def truncate(flow: Tensor, bound: float = 20.0) -> Tensor:
 
 def to_unit(flow: Tensor, bound: float = 20.0) -> Tensor:
     """Truncate flow and divide it by its bound: a network's input in [-1, 1], zero motion at 0.
+
+    Args:
+        flow: any shape, pixels.
+        bound: in pixels.
+
+    Returns:
+        The flow in [-1, 1], of the same shape and dtype.
 
     Examples:
         >>> to_unit(torch.tensor([-30.0, 0.0, 10.0]))
@@ -50,6 +64,9 @@ def hflip(flow: Tensor, *, channel_dim: int = -3) -> Tensor:
         flow: (..., 2, H, W), or any layout with W last, for instance clips (B,2,T,H,W) with
             `channel_dim=1`.
         channel_dim: the dimension that holds u and v.
+
+    Returns:
+        The flow of the mirrored frames, of the same shape.
 
     Raises:
         ValueError: `channel_dim` does not have size 2, or is the width.
@@ -68,7 +85,14 @@ def hflip(flow: Tensor, *, channel_dim: int = -3) -> Tensor:
 
 
 def resize(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize flow (...,2,H,W) as that of frames resized to `size` = (H, W): bilinear, values in the new pixels.
+    """Resize flow as that of resized frames: bilinear, values in the new pixels.
+
+    Args:
+        flow: (...,2,H,W) in pixels, u first.
+        size: (H, W) of the new frames.
+
+    Returns:
+        (...,2,*size), in pixels of the new frames.
 
     Examples:
         >>> resize(torch.ones(2, 4, 4), (4, 8))[:, 0, 0]
@@ -83,10 +107,17 @@ def resize(flow: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def area_pool(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Average flow (...,2,H,W) over the cells of a coarser grid `size`, with values left in input pixels.
+    """Average flow over the cells of a coarser grid, with values left in input pixels.
 
     D3D's decoder target: the flow seen at a feature map's resolution (28 x 28), not the flow of
     smaller frames (that is `resize`).
+
+    Args:
+        flow: (...,2,H,W) in pixels.
+        size: (H, W) of the grid, at most that of the flow.
+
+    Returns:
+        (...,2,*size), in pixels of the input.
 
     Raises:
         ValueError: the flow has another shape, or `size` is larger.

@@ -27,7 +27,7 @@ class FailedFlowError(ValueError):
 
 
 class FlowStore:
-    """A folder of quantised flow: per clip one sidecar and, if its flow could be made, one file of flow.
+    """A folder of quantized flow: per clip one sidecar and, if its flow could be made, one file of flow.
 
     The sidecar `<clip id>.flow.json` holds the status: "done" with length, size, bound, frame rate, estimator,
     codec and checksums of the file, or "failed" with the reason. It is written last, and whole or not at all: a
@@ -41,6 +41,15 @@ class FlowStore:
         fps: frame rate of the clips; `None` where none is defined.
         size: (H, W) of the flow; `None` lets every clip have its own.
         codec: how clips are written; stored clips are read by the codec that they were written with.
+
+    Attributes:
+        folder: as given.
+        bound: as given.
+        fps: as given.
+        size: as given.
+        codec: as given.
+        estimator: as given.
+        fingerprint: of the estimator; clips that were made with another one are refused.
 
     Examples:
         >>> import tempfile, torch
@@ -79,11 +88,25 @@ class FlowStore:
         )
 
     def path(self, clip_id: str) -> Path:
-        """Return the file of a clip's flow; ValueError for an id that is not a plain relative path."""
+        """Find the file of a clip's flow; ValueError for an id that is not a plain relative path.
+
+        Args:
+            clip_id: the clip.
+
+        Returns:
+            Its path, whether or not it is there.
+        """
         return self._file(clip_id, ".flow" + self.codec.suffix)
 
     def sidecar(self, clip_id: str) -> Path:
-        """Return the file of a clip's status; ValueError for an id that is not a plain relative path."""
+        """Find the file of a clip's status; ValueError for an id that is not a plain relative path.
+
+        Args:
+            clip_id: the clip.
+
+        Returns:
+            Its path, whether or not it is there.
+        """
         return self._file(clip_id, SUFFIX)
 
     def _file(self, clip_id: str, suffix: str) -> Path:
@@ -98,9 +121,15 @@ class FlowStore:
         return self.folder / PurePosixPath(clip_id + suffix)
 
     def info(self, clip_id: str) -> SidecarInfo | None:
-        """Read the sidecar of a clip; None where there is none.
+        """Read the sidecar of a clip.
 
         `status` is "done", with `frames`, `flows`, `size`, `bytes` of the file and more, or "failed", with `reason`.
+
+        Args:
+            clip_id: the clip.
+
+        Returns:
+            A dict, or None where there is no sidecar.
 
         Raises:
             ValueError: the sidecar is damaged.
@@ -119,7 +148,11 @@ class FlowStore:
         return iter(sorted(p.relative_to(self.folder).as_posix()[: -len(SUFFIX)] for p in found))
 
     def write(self, clip_id: str, flow: Tensor) -> None:
-        """Truncate, quantize and store flow (T-1,2,H,W) in pixels; replaces what was there.
+        """Truncate, quantize and store the flow of a clip; replaces what was there.
+
+        Args:
+            clip_id: the clip.
+            flow: (T-1,2,H,W) in pixels, u first.
 
         Raises:
             ValueError: the flow has another shape or size, or a component that is NaN or infinite.
@@ -134,7 +167,7 @@ class FlowStore:
     def writer(
         self, clip_id: str, *, flows: int, size: tuple[int, int], origin: Origin | None = None
     ) -> Iterator[Callable[[Tensor], None]]:
-        """Yield a function that appends flow (N,2,H,W) in pixels to a clip, for clips too long for memory.
+        """Write the flow of a clip in parts, for clips too long for memory.
 
         The clip is in the store after the context; an exception leaves everything as it was before.
 
@@ -142,7 +175,10 @@ class FlowStore:
             clip_id: the clip.
             flows: how many will be appended, one less than frames.
             size: their (H, W).
-            origin: of the video, see `origins.origin_of`.
+            origin: of the video file, as an extraction records it; None: nothing is recorded.
+
+        Yields:
+            A function that appends flow (N,2,H,W) in pixels to the clip.
 
         Raises:
             ValueError: another number or size was appended, or a component is NaN or infinite.
@@ -176,7 +212,13 @@ class FlowStore:
         return {"status": "done", "frames": flows + 1, "flows": flows, "size": size, **settings, "file": path.name}
 
     def fail(self, clip_id: str, reason: str, *, origin: Origin | None = None) -> None:
-        """Record that the flow of a clip cannot be made, why, and of which file; replaces what was there."""
+        """Record that the flow of a clip cannot be made, why, and of which file; replaces what was there.
+
+        Args:
+            clip_id: the clip.
+            reason: in words; `read` raises it.
+            origin: as in `writer`.
+        """
         sidecar = self.sidecar(clip_id)
         with temporary(sidecar.parent) as status:
             status.write(sidecars.to_json({"status": "failed", "reason": reason} | _of(origin)))
@@ -186,7 +228,11 @@ class FlowStore:
             publish(status, sidecar)
 
     def remove(self, clip_id: str) -> None:
-        """Remove the status and flow of a clip, if there are any."""
+        """Remove the status and flow of a clip, if there are any.
+
+        Args:
+            clip_id: the clip.
+        """
         self.sidecar(clip_id).unlink(missing_ok=True)
         self._remove_files(clip_id)
 
@@ -196,7 +242,15 @@ class FlowStore:
                 path.unlink(missing_ok=True)
 
     def read(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
-        """Read flow (T-1,2,H,W) float32 in pixels, or that of `start:stop` alone.
+        """Read the flow of a clip, or of a part of it.
+
+        Args:
+            clip_id: the clip.
+            start: the first flow wanted.
+            stop: the one after the last; None: to the end of the clip.
+
+        Returns:
+            (T-1,2,H,W), or (stop-start,2,H,W), float32 pixels, u first.
 
         Raises:
             KeyError: the store has no such clip.
@@ -206,17 +260,29 @@ class FlowStore:
         return dequantize(self.read_quantized(clip_id, start=start, stop=stop), self.bound)
 
     def read_quantized(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
-        """Read flow as it is stored, (T-1,2,H,W) uint8 in 1..255, 128 for none, see `quantize`; errors as `read`."""
+        """Read the flow of a clip as it is stored; errors as `read`.
+
+        Args:
+            clip_id: the clip.
+            start: the first flow wanted.
+            stop: the one after the last; None: to the end of the clip.
+
+        Returns:
+            As `read`, but uint8 in 1..255, 128 for no motion, see `quantize`.
+        """
         info = self._info_of_done(clip_id)
         # A lossy codec may give 0, which stands for more than the bound and has no mirror image.
         return sidecars.read(self.sidecar(clip_id), info, self.codec, start, stop).clamp_(min=1)
 
     def count(self, clip_id: str, path: str | os.PathLike[str] | None = None) -> int:
-        """Return the number of flows of a clip; errors as `read`.
+        """Count the flows of a clip; errors as `read`.
 
         Args:
             clip_id: the clip.
             path: its video; it is an error if that file was replaced after its flow was made.
+
+        Returns:
+            One less than the frames of the clip.
         """
         info = self._info_of_done(clip_id)
         origin = info.get("origin")
@@ -235,13 +301,26 @@ class FlowStore:
         return info
 
     def check(self, clip_id: str, info: SidecarInfo) -> None:
-        """Raise ValueError naming both settings if a clip that is done was made with others than the store's."""
+        """Raise ValueError naming both settings if a clip that is done was made with others than the store's.
+
+        Args:
+            clip_id: the clip.
+            info: its sidecar, from `info`.
+        """
         for name, wanted in self._settings().items():
             value = info.get(name)
             self._compare(clip_id, name, _text(tuple(value) if isinstance(value, list) else value), wanted)
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
-        """Read the flow of a clip and check it against its frames (T,3,H,W): a `FlowSource`."""
+        """Read the flow of a clip and check that it fits its frames: a `FlowSource`.
+
+        Args:
+            clip_id: the clip.
+            frames: (T,3,H,W).
+
+        Returns:
+            (T-1,2,H,W), float32 pixels.
+        """
         return check_frames(clip_id, self.read(clip_id), frames)
 
     def _settings(self) -> dict[str, str]:

@@ -69,7 +69,15 @@ class TSNFlow:
         return self._folder(self.x, clip_id) is not None
 
     def read(self, clip_id: str, *, start: int = 0, stop: int | None = None) -> Tensor:
-        """Read flow (T-1,2,H,W) float32 in pixels, or that of `start:stop` alone.
+        """Read the flow of a clip, or of a part of it.
+
+        Args:
+            clip_id: the clip.
+            start: the first flow wanted.
+            stop: the one after the last; None: to the end of the clip.
+
+        Returns:
+            (T-1,2,H,W), or (stop-start,2,H,W), float32 pixels, u first.
 
         Raises:
             KeyError: the clip has no folder.
@@ -89,12 +97,28 @@ class TSNFlow:
         return dequantize_tsn(values.reshape(-1, 2, *sizes.pop()), self.bound)
 
     def count(self, clip_id: str, path: str | os.PathLike[str] | None = None) -> int:
-        """Return the number of flows of a clip; KeyError for one without a folder. The video is not looked at."""
+        """Count the flows of a clip; KeyError for one without a folder.
+
+        Args:
+            clip_id: the clip.
+            path: its video, which is not looked at.
+
+        Returns:
+            The number of pairs of files.
+        """
         del path
         return len(self._files(self.x, clip_id))
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
-        """Read the flow of a clip and check it against its frames (T,3,H,W): a `FlowSource`."""
+        """Read the flow of a clip and check that it fits its frames: a `FlowSource`.
+
+        Args:
+            clip_id: the clip.
+            frames: (T,3,H,W).
+
+        Returns:
+            (T-1,2,H,W), float32 pixels.
+        """
         return check_frames(clip_id, self.read(clip_id), frames)
 
     def _folder(self, pattern: str, clip_id: str) -> Path | None:

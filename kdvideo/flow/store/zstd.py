@@ -34,10 +34,16 @@ class Zstd:
         ValueError: the level is out of its range.
 
     Examples:
-        >>> Zstd().suffix
-        '.zst'
+        >>> import tempfile
+        >>> from kdvideo.flow import FlowStore
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     store = FlowStore(folder, codec=Zstd(level=3))
+        ...     store.write("a", torch.zeros(3, 2, 16, 16))
+        ...     store.path("a").name, store.read("a", start=1).shape
+        ('a.flow.zst', torch.Size([2, 2, 16, 16]))
 
-    Source: Y. Collet, M. Kucherawy, "Zstandard Compression and the 'application/zstd' Media Type", RFC 8878, 2021.
+    Source:
+        Y. Collet, M. Kucherawy, "Zstandard Compression and the 'application/zstd' Media Type", RFC 8878, 2021.
     """
 
     suffix: ClassVar[str] = ".zst"
@@ -49,7 +55,7 @@ class Zstd:
 
     @contextmanager
     def writer(self, file: BinaryIO, flows: int, size: tuple[int, int]) -> Iterator[Callable[[Tensor], None]]:
-        """See `FlowCodec`."""
+        """Write a file, see `FlowCodec.writer`."""
         codec = _codec(self.level)
         lengths: list[int] = []
 
@@ -64,7 +70,7 @@ class Zstd:
         file.write(pack(f"<II{count}II", SKIPPABLE, NUMBER * (count + 1), *lengths, count))
 
     def read(self, path: Path, window: range, size: tuple[int, int]) -> Tensor:
-        """See `FlowCodec`."""
+        """Read a part of a file, see `FlowCodec.read`."""
         codec, out = _codec(self.level), torch.empty(len(window), 2, *size, dtype=torch.uint8)
         if len(window) == 0:
             return out

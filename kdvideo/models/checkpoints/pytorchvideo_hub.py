@@ -12,12 +12,15 @@ PYTORCHVIDEO = WeightFormat("pytorchvideo", r"blocks\.0\.", lambda key: key.remo
 
 
 def from_pytorchvideo(weights: Mapping[str, Any], model: Network) -> dict[str, Tensor]:
-    """Return the state dict of `model` with pytorchvideo's weights of the same network; neither argument is changed.
+    """Convert pytorchvideo's weights of the same network to those of `model`; neither argument is changed.
 
     Args:
         weights: pytorchvideo's state dict, the "model_state" of its files ("blocks.0..."), with or without a
             "module." in front.
         model: `models.pytorchvideo(name)` of the same network.
+
+    Returns:
+        The state dict of `model` with these weights, in its dtypes.
 
     Raises:
         ValueError: weights are missing, unexpected or of another shape; all of them are listed.

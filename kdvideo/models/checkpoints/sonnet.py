@@ -40,7 +40,7 @@ SONNET = _Sonnet("DeepMind's I3D (Sonnet)", r"Conv3d_1a_7x7/conv_3d/w$", sonnet_
 def from_sonnet(
     variables: Mapping[str, Any], model: Inception3D, *, scope: str = "RGB/inception_i3d"
 ) -> dict[str, Tensor]:
-    """Return the state dict of `model` with the weights of DeepMind's I3D; neither argument is changed.
+    """Convert the weights of DeepMind's I3D to those of `model`; neither argument is changed.
 
     The second convolution of Mixed_5b's third branch goes under the name it should have and under the one that the
     published files give it ("Conv3d_0a_3x3").
@@ -51,12 +51,25 @@ def from_sonnet(
         scope: what the variable names start with: "Flow/inception_i3d" for flow, "" for the published
             Kinetics-600 file.
 
+    Returns:
+        The state dict of `model` with these weights, in its dtypes.
+
     Raises:
         ValueError: variables are missing, unexpected or of another shape; all of them are listed. Optimizer slots
             count as unexpected: `drop_optimizer_state` leaves them out.
 
     Examples:
-        >>> model.load_state_dict(from_sonnet(drop_optimizer_state(read_tf("model.ckpt")), model))  # doctest: +SKIP
+        >>> from kdvideo.models import i3d
+        >>> model, scope = i3d(5, depth_multiplier=0.125, min_depth=8), "RGB/inception_i3d"
+        >>> state = {key: value for key, value in model.state_dict().items() if "num_batches" not in key}
+        >>> def in_tensorflow(value):  # kernels are (t, h, w, in, out) there
+        ...     kernel = value.reshape(*value.shape, *[1] * (5 - value.ndim)).permute(2, 3, 4, 1, 0)
+        ...     return kernel if value.ndim > 1 else value
+        >>> variables = {f"{scope}/{sonnet_name(key)}": in_tensorflow(value) for key, value in state.items()}
+        >>> from_sonnet(variables, model)["conv_1a.conv.weight"].equal(state["conv_1a.conv.weight"])
+        True
+
+        Of a file: `from_sonnet(drop_optimizer_state(read_tf("model.ckpt")), model)`.
 
     Source:
         google-deepmind/kinetics-i3d, i3d.py, and its published checkpoints.

@@ -30,10 +30,13 @@ Message = dict[int, list[int | bytes]]  # field number -> values, in order
 
 
 def read_tf(prefix: str | Path) -> dict[str, Tensor]:
-    """Read all variables of a TensorFlow checkpoint: name -> tensor, in TensorFlow's layout.
+    """Read all variables of a TensorFlow checkpoint, in TensorFlow's layout.
 
     Args:
         prefix: the path without ".index", e.g. "model.ckpt" for model.ckpt.index and model.ckpt.data-00000-of-00001.
+
+    Returns:
+        Name -> tensor, on the CPU.
 
     Raises:
         FileNotFoundError: an index or data file is missing.
@@ -104,10 +107,16 @@ def _read(file: Path, place: _Place) -> Tensor:
 
 
 def drop_optimizer_state(variables: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the variables without what the optimizer keeps: momenta, moving averages of the weights, step counts.
+    """Leave out what the optimizer keeps: momenta, moving averages of the weights, step counts.
 
     To use the moving averages instead of the weights, put them under the weights' names first:
     `{name.removesuffix("/ExponentialMovingAverage"): value for name, value in sorted(variables.items())}`.
+
+    Args:
+        variables: name -> value, as `read_tf` gives them.
+
+    Returns:
+        The other variables, in their order.
 
     Examples:
         >>> list(drop_optimizer_state({"conv/w": 1, "conv/w/Momentum": 2, "global_step": 3}))

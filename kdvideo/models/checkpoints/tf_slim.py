@@ -53,7 +53,7 @@ TF_SLIM = WeightFormat("TF-slim S3D-G or I3D", r"Conv2d_1a_7x7/weights$", slim_n
 
 
 def from_tf_slim(variables: Mapping[str, Any], model: Inception3D, *, scope: str = "InceptionV1") -> dict[str, Tensor]:
-    """Return the state dict of `model` with the weights of a TF-slim S3D-G or I3D; neither argument is changed.
+    """Convert the weights of a TF-slim S3D-G or I3D to those of `model`; neither argument is changed.
 
     Non-local blocks have no name in TF-slim: for a model with them their weights are listed as missing.
 
@@ -62,12 +62,25 @@ def from_tf_slim(variables: Mapping[str, Any], model: Inception3D, *, scope: str
         model: an `s3dg` or `i3d` of the same shape as the checkpoint.
         scope: what the variable names start with.
 
+    Returns:
+        The state dict of `model` with these weights, in its dtypes.
+
     Raises:
         ValueError: variables are missing, unexpected or of another shape; all of them are listed. Optimizer slots
             and `global_step` count as unexpected: `drop_optimizer_state` leaves them out.
 
     Examples:
-        >>> model.load_state_dict(from_tf_slim(drop_optimizer_state(read_tf("model.ckpt")), model))  # doctest: +SKIP
+        >>> from kdvideo.models import s3dg
+        >>> model = s3dg(5, depth_multiplier=0.125, min_depth=8)
+        >>> state = {key: value for key, value in model.state_dict().items() if "num_batches" not in key}
+        >>> def in_tensorflow(value):  # kernels are (t, h, w, in, out) there
+        ...     kernel = value.reshape(*value.shape, *[1] * (5 - value.ndim)).permute(2, 3, 4, 1, 0)
+        ...     return kernel if value.ndim > 1 else value
+        >>> variables = {f"InceptionV1/{slim_name(key)}": in_tensorflow(value) for key, value in state.items()}
+        >>> from_tf_slim(variables, model)["conv_1a.conv.weight"].equal(state["conv_1a.conv.weight"])
+        True
+
+        Of a file: `from_tf_slim(drop_optimizer_state(read_tf("model.ckpt")), model)`.
 
     Source:
         tensorflow/models, research/slim/nets/s3dg.py and i3d.py.

@@ -61,13 +61,16 @@ KYLEMIN_S3D = WeightFormat("kylemin/S3D", r"base\.0\.conv_s\.weight$", kylemin_n
 
 
 def from_torchvision_s3d(weights: Mapping[str, Any], model: Inception3D) -> dict[str, Tensor]:
-    """Return the state dict of `model` with an S3D of torchvision or of kylemin/S3D; neither argument is changed.
+    """Convert an S3D of torchvision or of kylemin/S3D to the weights of `model`; neither argument is changed.
 
     The two store the same network under other names; which it is, the names say.
 
     Args:
         weights: its state dict, with or without a "module." in front.
         model: `s3d` of the same shape.
+
+    Returns:
+        The state dict of `model` with these weights, in its dtypes.
 
     Raises:
         ValueError: weights are missing, unexpected or of another shape; all of them are listed.

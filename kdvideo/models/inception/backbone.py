@@ -120,6 +120,18 @@ class Inception3D(Network, nn.Sequential):
     """Layers in the paper's order, then the head; called on (B, C, T, H, W) it returns (B, K) logits.
 
     `layer_names` maps the paper's layer names to module paths.
+
+    Args:
+        layers: path -> layer, in their order.
+        builder: as in `Network`.
+        config: as in `Network`.
+        input_spec: as in `Network`.
+
+    Examples:
+        >>> from kdvideo.models import s3dg
+        >>> network = s3dg(5, depth_multiplier=0.125, min_depth=8)
+        >>> isinstance(network, Inception3D), network.layer_names["4C"]
+        (True, 'mixed_4c')
     """
 
     def __init__(
@@ -137,7 +149,14 @@ class Inception3D(Network, nn.Sequential):
         self.input_spec = input_spec
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Return the (B, K) logits of a (B, C, T, H, W) clip."""
+        """Compute the logits of clips.
+
+        Args:
+            clip: float (B, C, T, H, W), normalized by `input_spec`.
+
+        Returns:
+            (B, K).
+        """
         x = checked(clip, self.in_channels)
         for layer in self:
             x = layer(x)

@@ -36,9 +36,16 @@ COMBINE: dict[type[nn.Module], Combine] = {
 
 
 def i3d_kernels(path: str, layer: nn.Module) -> Pair:
-    """Return I3D's (kernel, stride) in time: (k, 1) for k x k convolutions, (1, 1) otherwise.
+    """Choose I3D's kernel and stride in time: (k, 1) for k x k convolutions, (1, 1) otherwise.
 
     Unlike I3D's, no pool gets a temporal extent or stride: every layer keeps all T frames.
+
+    Args:
+        path: of the layer; it is not used.
+        layer: the 2-D layer.
+
+    Returns:
+        (kernel, stride) in time.
 
     Examples:
         >>> i3d_kernels("conv1", nn.Conv2d(3, 8, 7)), i3d_kernels("branch", nn.Conv2d(3, 8, (1, 7)))

@@ -22,7 +22,12 @@ Combine = Callable[[Tensor, int], Tensor]
 def average(kernel: Tensor, frames: int) -> Tensor:
     """Put the 2-D kernel at every time step, divided by their number: W[:, :, t] = w / T, as in I3D.
 
-    Shapes: (O, I, H, W) -> (O, I, frames, H, W).
+    Args:
+        kernel: of the 2-D convolution, (O, I, H, W).
+        frames: T, the kernel's new extent in time.
+
+    Returns:
+        (O, I, frames, H, W).
 
     Examples:
         >>> average(torch.full((1, 1, 1, 1), 6.0), 3).flatten()
@@ -34,7 +39,14 @@ def average(kernel: Tensor, frames: int) -> Tensor:
 def center(kernel: Tensor, frames: int) -> Tensor:
     """Put the 2-D kernel at the middle time step (of an even number, the first of the middle two), zeros elsewhere.
 
-    The 3-D layer then starts as the 2-D one on each frame. Shapes: (O, I, H, W) -> (O, I, frames, H, W).
+    The 3-D layer then starts as the 2-D one on each frame.
+
+    Args:
+        kernel: of the 2-D convolution, (O, I, H, W).
+        frames: T, the kernel's new extent in time.
+
+    Returns:
+        (O, I, frames, H, W).
 
     Examples:
         >>> center(torch.full((1, 1, 1, 1), 6.0), 3).flatten()

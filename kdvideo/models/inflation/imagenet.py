@@ -39,6 +39,11 @@ def efficientnet_lite0(num_classes: int = 400, *, in_channels: int = 3, dropout:
     Raises:
         ImportError: the package of the weights is not installed; the message names it.
 
+    Examples:
+        >>> network = efficientnet_lite0(5).eval()
+        >>> network(torch.zeros(1, 3, 4, 64, 64)).shape, network.input_spec.value_range
+        (torch.Size([1, 5]), (-1.0, 1.0))
+
     Source:
         Tan, Le: EfficientNet, ICML 2019, arXiv 1905.11946; weights converted by ML Illustrated, Apache-2.0.
         Carreira, Zisserman, CVPR 2017, arXiv 1705.07750 (inflation). Xie et al.: Rethinking Spatiotemporal Feature

@@ -18,7 +18,21 @@ FRAMES = 64  # of I3D's clips in training
 
 
 class Inflated(Network):
-    """A 3-D network under `network`, with the module paths of the 2-D one it was made of."""
+    """A 3-D network under `network`, with the module paths of the 2-D one it was made of.
+
+    Args:
+        network: the 3-D network.
+        config: as in `Network`.
+        layer_names: as in `Network`.
+        input_spec: as in `Network`.
+
+    Examples:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+        >>> video = inflate(net)
+        >>> isinstance(video, Inflated), video(torch.zeros(2, 3, 8, 9, 9)).shape
+        (True, torch.Size([2, 5]))
+    """
 
     def __init__(
         self, network: nn.Module, *, config: dict[str, Any], layer_names: dict[str, str], input_spec: InputSpec
@@ -30,7 +44,14 @@ class Inflated(Network):
         self.input_spec = input_spec
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Return the (B, K) logits of a (B, C, T, H, W) clip."""
+        """Compute the logits of clips.
+
+        Args:
+            clip: float (B, C, T, H, W), normalized by `input_spec`.
+
+        Returns:
+            (B, K).
+        """
         check_clip(clip, channels=self.in_channels)
         logits: Tensor = self.network(clip)
         return logits
@@ -44,9 +65,9 @@ def inflate(
     name: str | None = None,
     **options: Any,
 ) -> Inflated:
-    r"""Make a 2-D classifier 3-D: (B, C, T, H, W) -> (B, K), on a still video the same as the 2-D one on the picture.
+    """Make a 2-D classifier 3-D: (B, C, T, H, W) -> (B, K), on a still video the same as the 2-D one on the picture.
 
-    .. math:: W^{3D}_{t,h,w} = W^{2D}_{h,w} / N \quad (t = 1 \dots N)
+    W³ᴰ_thw = W²ᴰ_hw / N for t = 1 … N.
 
     A k x k convolution gets a temporal kernel of N = k; batch norm, activations and pools act on each frame, global
     pools average over all. The given network is left as it is. Time is padded by repeating the edge frames, so that
