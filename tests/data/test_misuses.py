@@ -22,6 +22,12 @@ NONE = datasets.Dataset.from_dict({name: [] for name in ("path", "label", "clip"
         (lambda: data.PairedClips(["a.mp4"], train=True), r"a Dataset of clips, got \['a.mp4'\]"),
         (lambda: data.PairedClips(NONE, train=True, flow=flow.TVL1Estimator()), r"a flow source, got TVL1Estimator"),
         (lambda: data.PairedClips(NONE, train=True, flow=flow.EstimatorSource), r"a flow source, got <class"),
+        (lambda: data.MultiView(NONE, data.multi_crop), r"must be PairedClips, got a Dataset"),
+        (lambda: data.MultiView(data.PairedClips(NONE, train=False), "multi_crop"), r"a function.*got 'multi_crop'"),
+        (
+            lambda: data.MultiView(data.PairedClips(NONE, train=False), data.multi_crop(9, 256, 256, 4, 224)),
+            r"a function.*got \[Window\(.*partial",
+        ),
         (lambda: data.PairedClips(NONE, train="train"), r"train must be True.*got 'train'"),
         (lambda: data.PairedClips(NONE, train=True, crop=(32, 32)), r"crop must be a whole number.*got \(32, 32\)"),
         (lambda: data.PairedClips(NONE, train=True, frames=8.0), r"frames must be a whole number.*got 8\.0"),
@@ -64,6 +70,19 @@ def test_a_misuse_is_answered_in_one_sentence(misuse, words):
 )
 def test_reprs_show_what_was_chosen(thing, words, tmp_path):
     assert words in repr(thing(tmp_path))
+
+
+@pytest.mark.parametrize("names", [("test", "train"), ("train", "val"), ("test", "val"), ("Test", "Train")])
+def test_a_folder_of_splits_is_no_folder_of_classes(names, tmp_path):
+    """Fails when the names are not looked at: the splits become the classes."""
+    for name in names:
+        (tmp_path / name / "run").mkdir(parents=True)
+        (tmp_path / name / "run" / "a.mp4").touch()
+    with pytest.raises(data.ManifestError, match=rf"one folder per class, got the splits.*root / '({names[0]}|[Tt]rain)'"):
+        data.from_folder(tmp_path)
+    (tmp_path / "bus").mkdir()
+    (tmp_path / "bus" / "a.mp4").touch()
+    assert data.from_folder(tmp_path).features["label"].names == sorted(["bus", *names])  # the vehicle, for one
 
 
 def test_clips_without_class_folders_are_named(tmp_path):
