@@ -124,6 +124,9 @@ def decode(
         proposals: (N_i, 4) for each clip.
         coder: that of the training; the default is the default of `detection_loss`.
 
+    Raises:
+        ValueError: another number of proposals than the output has rows, or proposals that are not (N, 4).
+
     Examples:
         >>> proposals = [torch.tensor([[0.1, 0.1, 0.4, 0.9]])]
         >>> decode(RoIOutput(torch.zeros(1, 2), torch.zeros(1, 4)), proposals)
