@@ -110,6 +110,14 @@ def test_keep_must_be_positive(tmp_path: Path) -> None:
         Checkpoints(tmp_path, keep=0)
 
 
+@pytest.mark.parametrize("step", [-1, 1.5, "3"])
+def test_a_step_is_a_number_from_0_on(tmp_path: Path, step: int) -> None:
+    """Fails when the step is not checked: its folder could not be named."""
+    with pytest.raises(ValueError, match=rf"step must be an integer of 0 or more, got {step!r}"):
+        Checkpoints(tmp_path).save(step, {})
+    assert not any(tmp_path.iterdir())
+
+
 def _save_forever(folder: Path) -> None:
     torch.set_num_threads(1)  # the threads that earlier tests started do not survive a fork, and would be waited for
     checkpoints = Checkpoints(folder, keep=1)
