@@ -88,7 +88,9 @@ def highlight(frames: Tensor, activation: Tensor, *, most: float | None = None) 
     if most is not None and not 0 < most < float("inf"):
         raise ValueError(f"most must be positive and finite, got {most}: None takes the largest activation")
     size = (len(frames), *frames.shape[2:])
-    heat = F.interpolate(activation[None, None].to(frames.device, torch.float32), size=size, mode="trilinear")[0, 0].clamp(min=0)
+    heat = F.interpolate(activation[None, None].to(frames.device, torch.float32), size=size, mode="trilinear")[
+        0, 0
+    ].clamp(min=0)
     share = (heat / (most or float(heat.max()) or 1.0)).clamp(max=1)[:, None] * 0.85  # the frame stays visible
     gray = frames.float().mean(1, keepdim=True)
     colored = gray * (1 - share) + gray.new_tensor(ORANGE).view(1, 3, 1, 1) * share

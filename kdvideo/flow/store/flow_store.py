@@ -13,7 +13,7 @@ from kdvideo._hints import represented
 from kdvideo.files import closest_ids, publish, sync, temporary
 from kdvideo.flow.estimators.estimator import FlowEstimator, estimator_of
 from kdvideo.flow.fields.quantize import dequantize, quantize
-from kdvideo.flow.fields.transforms import check_bound, check_flow
+from kdvideo.flow.fields.transforms import check_bound, check_flow, check_size
 from kdvideo.flow.store import sidecars
 from kdvideo.flow.store.codecs import LOSSLESS, READERS, FlowCodec
 from kdvideo.flow.store.origins import Origin, place_of, what_changed
@@ -42,6 +42,10 @@ class FlowStore:
         size: (H, W) of the flow; `None` lets every clip have its own.
         codec: how clips are written; stored clips are read by the codec that they were written with.
 
+    Raises:
+        ValueError: `bound` or `fps` is not positive, `size` not (H, W), `codec` or `estimator` is none; in use, what
+            each method says.
+
     Examples:
         >>> import tempfile, torch
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -62,8 +66,15 @@ class FlowStore:
         codec: FlowCodec = LOSSLESS,
     ) -> None:
         check_bound(bound)
+        if fps is not None and (not hasattr(fps, "__float__") or not 0 < fps < float("inf")):
+            raise ValueError(f"fps must be a positive number, or None where there is no rate, got {fps!r}")
+        if size is not None:
+            check_size(size)
+        if isinstance(codec, type) or not isinstance(codec, FlowCodec):
+            raise ValueError(f"codec must be a FlowCodec, got {codec!r}: kdvideo.flow.LOSSLESS, GrayH264(crf=16) ...")
         self.folder = Path(folder)
-        self.bound, self.fps, self.size, self.codec = float(bound), fps, size, codec
+        self.bound, self.fps, self.codec = float(bound), fps, codec
+        self.size = None if size is None else tuple(size)
         self.estimator: FlowEstimator = estimator_of(estimator)
         self.fingerprint = self.estimator.fingerprint
 
@@ -87,6 +98,8 @@ class FlowStore:
         return self._file(clip_id, SUFFIX)
 
     def _file(self, clip_id: str, suffix: str) -> Path:
+        if not isinstance(clip_id, str):
+            raise ValueError(f"clip id must be text, got {clip_id!r}: the column `clip` of the manifest")
         parts = clip_id.split("/")
         if any(part in ("", ".", "..") for part in parts) or "\0" in clip_id or "\\" in clip_id:
             raise ValueError(
@@ -122,7 +135,8 @@ class FlowStore:
         """Truncate, quantize and store flow (T-1,2,H,W) in pixels; replaces what was there.
 
         Raises:
-            ValueError: the flow has another shape or size, or a component that is NaN or infinite.
+            ValueError: the id is not a plain relative path, or the flow is no floating-point tensor, has another
+                shape or size, or a component that is NaN or infinite.
         """
         check_flow(flow)
         if flow.ndim != 4:
@@ -176,7 +190,11 @@ class FlowStore:
         return {"status": "done", "frames": flows + 1, "flows": flows, "size": size, **settings, "file": path.name}
 
     def fail(self, clip_id: str, reason: str, *, origin: Origin | None = None) -> None:
-        """Record that the flow of a clip cannot be made, why, and of which file; replaces what was there."""
+        """Record that the flow of a clip cannot be made, why, and of which file; replaces what was there.
+
+        Raises:
+            ValueError: the id is not a plain relative path.
+        """
         sidecar = self.sidecar(clip_id)
         with temporary(sidecar.parent) as status:
             status.write(sidecars.to_json({"status": "failed", "reason": reason} | _of(origin)))
@@ -186,7 +204,11 @@ class FlowStore:
             publish(status, sidecar)
 
     def remove(self, clip_id: str) -> None:
-        """Remove the status and flow of a clip, if there are any."""
+        """Remove the status and flow of a clip, if there are any.
+
+        Raises:
+            ValueError: the id is not a plain relative path.
+        """
         self.sidecar(clip_id).unlink(missing_ok=True)
         self._remove_files(clip_id)
 
@@ -217,6 +239,10 @@ class FlowStore:
         Args:
             clip_id: the clip.
             path: its video; it is an error if that file was replaced after its flow was made.
+
+        Raises:
+            KeyError: the store has no such clip.
+            ValueError: what `read` raises, or `path` was replaced.
         """
         info = self._info_of_done(clip_id)
         origin = info.get("origin")
@@ -241,7 +267,12 @@ class FlowStore:
             self._compare(clip_id, name, _text(tuple(value) if isinstance(value, list) else value), wanted)
 
     def __call__(self, clip_id: str, frames: Tensor) -> Tensor:
-        """Read the flow of a clip and check it against its frames (T,3,H,W): a `FlowSource`."""
+        """Read the flow of a clip and check it against its frames (T,3,H,W): a `FlowSource`.
+
+        Raises:
+            KeyError: the store has no such clip.
+            ValueError: what `read` raises, or the flow is not that of the frames by number and size.
+        """
         return check_frames(clip_id, self.read(clip_id), frames)
 
     def _settings(self) -> dict[str, str]:
