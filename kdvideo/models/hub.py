@@ -116,8 +116,9 @@ def from_pretrained(
             that is there; or the folder lacks config.json or model.safetensors.
         OSError: of the Hub, which does not know the repository or the revision, or is not reached and nothing was
             downloaded before.
-        ValueError: `source` is a file, or neither a path nor a name that the Hub allows; a file that is truncated or foreign; an unknown
-            architecture; class names that do not fit; two files that do not describe the same network.
+        ValueError: `source` is a file, or neither a path nor a name that the Hub allows; a file that is truncated or
+            foreign; an unknown architecture; class names that do not fit; two files that do not describe the same
+            network.
     """
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f'source must be a folder or "owner/name", got {kind(source)}')

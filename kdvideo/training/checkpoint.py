@@ -70,7 +70,8 @@ class Checkpoints:
             The folder of the checkpoint.
 
         Raises:
-            ValueError: `step` is not an integer from 0 on, or a value that could not be read back; the message names where it is.
+            ValueError: `step` is not an integer from 0 on, or a value could not be read back; the message names where
+                it is.
             CheckpointError: a tensor is not finite, another process holds the folder, or the files cannot be written;
                 earlier checkpoints are untouched and no temporary file is left.
         """

@@ -18,7 +18,8 @@ class PTLFlowEstimator(NetworkEstimator):
         pairs: most pairs that go through the network at a time, for memory.
 
     Raises:
-        ValueError: `model` is no module, or a number out of its range; when called, bad frames as in `tvl1`, or a model without "flows".
+        ValueError: `model` is no module, or a number out of its range; when called, bad frames as in `tvl1`, or a
+            model without "flows".
 
     Examples:
         >>> class Still(nn.Module):
