@@ -25,6 +25,9 @@ def unreadable_clips(
         threads: how many files are read at once; None: two for each core.
         progress: show a bar.
 
+    Raises:
+        ValueError: `manifest` is a path, or a row's `start` or `end` is out of range.
+
     Examples:
         >>> import tempfile
         >>> from pathlib import Path
@@ -35,6 +38,8 @@ def unreadable_clips(
         ...     unreadable_clips(from_folder(root / "train"))
         {'orbit/0000.mp4': 'the file is empty'}
     """
+    if isinstance(manifest, (str, os.PathLike)):
+        raise ValueError(f"manifest must be rows of clips, got {manifest!r}: kdvideo.data.from_folder(folder)")
     from tqdm import tqdm
 
     def reason(row: Mapping[str, Any]) -> str:

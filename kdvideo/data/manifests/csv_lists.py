@@ -43,7 +43,8 @@ def from_csv(
         missing_list: file to which all missing clips are written, as csv of line,path,reason.
 
     Raises:
-        ManifestError: names every bad row by its line number.
+        ManifestError: names every bad row by its line number; or there is no such file.
+        ValueError: `allow_missing` is no fraction of the clips, 0 to 1.
     """
     if is_kinetics_list(file):
         top = _root(file, root)

@@ -133,11 +133,16 @@ def _render_frames(scene: _Scene, objects: Sequence[tuple[str, str, float, float
 def encode(clip: Tensor, *, fps: float = 25.0) -> bytes:
     """Encode uint8 (T, 3, H, W) RGB frames, H and W even, as an H.264 mp4 file of high quality.
 
+    Raises:
+        ValueError: `clip` has another type or shape, or no frame.
+
     Examples:
         >>> len(encode(render("spin", seed=1, frames=4))) > 1000
         True
     """
-    check("clip", (clip.dtype, tuple(clip.shape)), clip.dtype == torch.uint8 and clip.ndim == 4, "uint8 (T, 3, H, W)")
+    even = clip.ndim == 4 and clip.shape[1] == 3 and len(clip) > 0 and not any(side % 2 for side in clip.shape[2:])
+    valid = clip.dtype == torch.uint8 and even and 0 not in clip.shape
+    check("clip", (clip.dtype, tuple(clip.shape)), valid, "uint8 (T, 3, H, W) with even H and W")
     file = io.BytesIO()
     write_h264(file, clip, fps=fps, options={"crf": "16", "preset": "veryfast"})
     return file.getvalue()
