@@ -17,7 +17,7 @@ from kdvideo.data import ClipError, ClipInfo, probe, read_frames
 from kdvideo.data.video.encoding import write_h264
 from kdvideo.extraction.file_job import FileJob
 from kdvideo.extraction.job import FRAME_BYTES, ClipRow, ExtractionError
-from kdvideo.extraction.processing import Running, process
+from kdvideo.extraction.processing import Running, check_manifest, process
 from kdvideo.extraction.result import JobResult
 from kdvideo.files import write_atomic
 
@@ -69,6 +69,7 @@ def prepare(
         ...     result.done, len(from_csv(f"{place}/small/clips.csv"))
         (6, 6)
     """
+    check_manifest(manifest)
     _check(short_side, fps, crf, gop)
     rows = list(manifest)
     job = PrepareJob(top=Path(folder), short_side=short_side, fps=float(fps), crf=crf, gop=gop)

@@ -75,8 +75,7 @@ class Checkpoints:
             CheckpointError: a tensor is not finite, another process holds the folder, or the files cannot be written;
                 earlier checkpoints are untouched and no temporary file is left.
         """
-        if not hasattr(step, "__index__") or step < 0:
-            raise ValueError(f"step must be an integer of 0 or more, got {step!r}")
+        folders.check_step(step)
         plain = readable(dict(state))
         bad = list(not_finite(plain)) if finite else []
         if bad:

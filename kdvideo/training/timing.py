@@ -26,6 +26,9 @@ class Timings:
         shuffle: run the arms of a round in an order drawn anew for each (always the same draws), so that none always
             follows the same other one; otherwise in the order of `arms`.
 
+    Raises:
+        ValueError: no arm, or `rounds` is below 1.
+
     Examples:
         >>> times = Timings({"sum": lambda: sum(range(9)), "again": lambda: sum(range(9))}, rounds=3, quiet=True)
         >>> times.last["sum"], len(times.wall["sum"]), sorted(times.cost("sum", "again"))
@@ -35,6 +38,8 @@ class Timings:
     def __init__(
         self, arms: Mapping[str, Arm], rounds: int, *, warm: int = 1, quiet: bool = False, shuffle: bool = False
     ) -> None:
+        if rounds < 1 or not arms:
+            raise ValueError(f"rounds must be at least 1, of one arm or more, got {rounds} of {list(arms)}")
         self.wall: dict[str, list[float]] = {name: [] for name in arms}
         self.cpu: dict[str, list[float]] = {name: [] for name in arms}
         self.last: dict[str, object] = {}
