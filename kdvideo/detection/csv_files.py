@@ -31,6 +31,7 @@ def read_annotations(path: PathLike, *, num_actions: int = ACTIONS) -> Annotatio
         num_actions: the highest action id; 80 in AVA.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: an empty file, or, with its line: another number of columns, something that is not a number, boxes
             reversed or more than 0.01 outside the frame (pixels, for instance), action ids outside 1 … num_actions,
             seconds outside 0 … 10⁶.
@@ -48,6 +49,7 @@ def read_detections(path: PathLike, *, num_actions: int = ACTIONS) -> Detections
     """Read detections: rows `video,second,x1,y1,x2,y2,action,score`, one for each (box, action) pair.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: as `read_annotations`, and scores that are not finite.
     """
     videos, columns = _joined(read_parts(path, DETECTIONS, num_actions=num_actions))
@@ -81,6 +83,7 @@ def read_proposals(path: PathLike, *, annotations: Boxes | None = None) -> Propo
         annotations: the annotations that these proposals are for; videos that are not in them are an error then.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: as `read_detections`; videos that `annotations` does not have (counted and named).
     """
     if Path(path).suffix in (".pkl", ".pickle"):
@@ -100,6 +103,7 @@ def read_excluded(path: PathLike) -> frozenset[KeyFrameId]:
     """Read timestamps that the evaluation leaves out: rows `video,second`. The file may be empty.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: with its line, a row of another kind, or a second outside 0 … 10⁶; a file that is not UTF-8 text.
     """
     return frozenset(read_places(path))

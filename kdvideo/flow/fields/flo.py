@@ -31,6 +31,7 @@ def read_flo(path: str | os.PathLike[str]) -> Tensor:
     """Read flow (2,H,W) float32 in pixels from a .flo file; `is_known` gives the mask of its known pixels.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the file is not a .flo file, or is truncated (the message names it).
     """
     data = read_limited(Path(path), LARGEST)
