@@ -88,7 +88,7 @@ class StepLog:
             kept = [row for row in self.read(self.path) if row["step"] < start] if start and self.path.exists() else []
             write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
-    def __call__(self, step: int, losses: Mapping[str, float | Tensor]) -> None:
+    def __call__(self, step: int, losses: Mapping[str, Any]) -> None:
         """Append one line, or only check it; tensors of one element count as their number.
 
         Raises:

@@ -152,6 +152,9 @@ class PairedClips(MapDataset[dict[str, Any]]):
         Args:
             seed: of the random views.
             distinct_views: K, after which the training views of a clip repeat; None: never.
+
+        Raises:
+            ValueError: `distinct_views` is below 1.
         """
         _check_distinct_views(distinct_views)
         other = copy.copy(self)

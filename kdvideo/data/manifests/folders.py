@@ -38,9 +38,9 @@ def from_folder(root: str | os.PathLike[str]) -> Dataset:
     if not folders:
         builder.report(0, _why_none(top))
     elif SPLITS.issuperset(folder.name.lower() for folder in folders):
-        found = [folder.name for folder in folders]
-        one = next((name for name in found if name.lower() == "train"), found[0])
-        builder.fail(f"root must hold one folder per class, got the splits {found}: from_folder(root / {one!r})")
+        names = [folder.name for folder in folders]
+        one = next((name for name in names if name.lower() == "train"), names[0])
+        builder.fail(f"root must hold one folder per class, got the splits {names}: from_folder(root / {one!r})")
     rows = []
     skipped: Counter[str] = Counter()
     for folder in folders:
