@@ -67,7 +67,7 @@ class FlowStore:
     ) -> None:
         check_bound(bound)
         if fps is not None and (not hasattr(fps, "__float__") or not 0 < fps < float("inf")):
-            raise ValueError(f"fps must be a positive number, or None where there is no rate, got {fps!r}")
+            raise ValueError(f"fps must be positive, or None where there is no rate, got {fps!r}")
         if size is not None:
             check_size(size)
         if isinstance(codec, type) or not isinstance(codec, FlowCodec):
