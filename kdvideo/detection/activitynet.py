@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdvideo._hints import kind
 from kdvideo.detection.matching import Rows, among, match_rows
 from kdvideo.detection.row_rules import Array
 
@@ -87,9 +88,10 @@ def average_precision(
         Mean and per class, in [0, 1].
 
     Raises:
-        ValueError: columns of unequal length, NaN, reversed boxes, or an evaluation that could only give 0: nothing
-            of the listed classes in truth or detections, no key frame in common, on none a class in common, boxes
-            without area, or one side in pixels and the other in fractions.
+        ValueError: `classes` is no mapping or empty, `iou` or `keep` out of range, columns of unequal length, NaN,
+            reversed boxes, or an evaluation that could only give 0: nothing of the listed classes in truth or
+            detections, no key frame in common, on none a class in common, boxes without area, or one side in pixels and
+            the other in fractions.
 
     Examples:
         >>> box = torch.tensor([[0.1, 0.1, 0.5, 0.9]])
@@ -102,6 +104,7 @@ def average_precision(
         ActivityNet's evaluation of AVA (Gu et al., CVPR 2018, arXiv 1705.08421); Everingham et al., "The PASCAL Visual
         Object Classes Challenge", IJCV 2010.
     """
+    check_names(classes, "classes")
     if not 0 < iou <= 1 or keep < 1 or not classes:
         raise ValueError(f"iou must be in (0, 1], keep >= 1 and classes given, got {iou=}, {keep=}, {classes=}")
     evaluation = Evaluation(truth, classes, empty, iou, keep)
@@ -115,6 +118,12 @@ def average_precision(
                 f"{sizes[0]:g} in the ground truth and {sizes[1]:g} in the detections (medians)"
             )
     return result
+
+
+def check_names(classes: object, name: str) -> None:
+    """Raise ValueError unless classes are named by their ids."""
+    if not isinstance(classes, Mapping):
+        raise ValueError(f"{name} must map ids to names, got {kind(classes)}: dict(enumerate(names, 1)) counts from 1")
 
 
 class Evaluation:

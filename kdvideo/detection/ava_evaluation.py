@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdvideo.detection.activitynet import Evaluation, FrameBoxes, FrameMAP
+from kdvideo.detection.activitynet import Evaluation, FrameBoxes, FrameMAP, check_names
 from kdvideo.detection.annotations import ACTIONS, Annotations, Boxes, Detections, KeyFrameId
 from kdvideo.detection.csv_files import detection_parts, read_annotations, read_detections, read_excluded
 from kdvideo.detection.csv_parts import PathLike
@@ -48,10 +48,11 @@ def frame_map(
         Mean and per class, in [0, 1].
 
     Raises:
-        ValueError: a bad file (see `read_annotations`) or table (by the same rules), ids under 1 in the label map,
-            detections of actions that the label map does not list or of videos that the ground truth does not have, or
-            an evaluation that could only give 0: all key frames excluded, no key frame in common, on none a class in
-            common, boxes without area.
+        FileNotFoundError: there is no such file.
+        ValueError: a bad file (see `read_annotations`) or table (by the same rules), a label map that is none or has
+            ids under 1, detections of actions that the label map does not list or of videos that the ground truth does
+            not have, or an evaluation that could only give 0: all key frames excluded, no key frame in common, on none
+            a class in common, boxes without area.
 
     Examples:
         >>> box, number = torch.tensor([[0.1, 0.1, 0.4, 0.9]]).double(), torch.tensor([0])
@@ -64,6 +65,8 @@ def frame_map(
     Source:
         ActivityNet's evaluation code; Gu et al., CVPR 2018, arXiv 1705.08421.
     """
+    if not isinstance(label_map, (str, os.PathLike)):
+        check_names(label_map, "label_map")
     classes = label_map if isinstance(label_map, Mapping) else read_label_map(label_map)
     if not classes or not all(isinstance(action, int | np.integer) and action >= 1 for action in classes):
         raise ValueError(f"label_map must be id -> name with ids from 1, as read_label_map gives, got {dict(classes)}")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kdvideo._tensors import check_tensor
+
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -19,6 +21,9 @@ def hflip(boxes: Tensor) -> Tensor:
 
     Returns:
         (N, 4).
+
+    Raises:
+        ValueError: boxes that are not float (N, 4) of fractions with x1 <= x2 and y1 <= y2.
 
     Examples:
         >>> hflip(torch.tensor([[0.0, 0.1, 0.25, 0.9]]))
@@ -47,7 +52,8 @@ def crop(
         The M boxes that stay, (M, 4), as fractions of the window, and which they are, (N,) bool.
 
     Raises:
-        ValueError: a window without area or outside the frame, or boxes of another shape.
+        ValueError: a window that is not four numbers, has no area or is outside the frame, `min_visible` outside
+            [0, 1], or boxes that are not float (N, 4) of fractions with x1 <= x2 and y1 <= y2.
 
     Examples:
         >>> boxes = torch.tensor([[0.5, 0.5, 1.0, 1.0], [0.0, 0.0, 0.25, 0.25]])
@@ -55,6 +61,8 @@ def crop(
         (tensor([[0.0000, 0.5000, 1.0000, 1.0000]]), tensor([ True, False]))
     """
     check(boxes)
+    if len(window) != 4:
+        raise ValueError(f"window must be (x1, y1, x2, y2), got {window}: {WHOLE} is the whole frame")
     left, top, right, bottom = window
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1 and 0 <= min_visible <= 1):
         raise ValueError(
@@ -75,13 +83,19 @@ def _area(boxes: Tensor) -> Tensor:
 
 def check(boxes: Tensor) -> None:
     """Raise `ValueError` unless boxes are float (N, 4), x1 <= x2 and y1 <= y2, at most a frame's size outside it."""
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
-        raise ValueError(f"boxes must be float (N, 4): x1, y1, x2, y2, got {tuple(boxes.shape)} of {boxes.dtype}")
-    if not bool((boxes[:, :2] <= boxes[:, 2:]).all()):
-        raise ValueError("boxes must be x1, y1, x2, y2 (not x, y, width, height), got NaN, x1 > x2 or y1 > y2")
+    check_corners(boxes)
     if not bool(((boxes >= -1) & (boxes <= 2)).all()):
         reach = f"{float(boxes.min()):g} … {float(boxes.max()):g}"
         raise ValueError(f"boxes must be fractions of width and height, not pixels, got coordinates in {reach}")
+
+
+def check_corners(boxes: Tensor, name: str = "boxes") -> None:
+    """Raise `ValueError` unless boxes are float (N, 4), x1 <= x2 and y1 <= y2, in any unit."""
+    check_tensor(boxes, name)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
+        raise ValueError(f"{name} must be float (N, 4): x1, y1, x2, y2, got {tuple(boxes.shape)} of {boxes.dtype}")
+    if not bool((boxes[:, :2] <= boxes[:, 2:]).all()):
+        raise ValueError(f"{name} must be x1, y1, x2, y2 (not x, y, width, height), got NaN, x1 > x2 or y1 > y2")
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,9 @@ class BoxCoder:
     Args:
         center: a; 10 in Faster R-CNN's code (offsets of a standard deviation of about 1).
         size: b; 5 there.
+
+    Raises:
+        ValueError: `center` or `size` is not positive and finite.
 
     Examples:
         >>> coder, proposal = BoxCoder(), torch.tensor([[0.0, 0.0, 0.5, 0.5]])
@@ -109,6 +126,10 @@ class BoxCoder:
     center: float = 10.0
     size: float = 5.0
 
+    def __post_init__(self) -> None:
+        if not (0 < self.center < math.inf and 0 < self.size < math.inf):
+            raise ValueError(f"center and size must be positive and finite, got {self.center} and {self.size}")
+
     def encode(self, proposals: Tensor, boxes: Tensor) -> Tensor:
         """Compute the offsets that turn proposals into boxes.
 
@@ -118,7 +139,14 @@ class BoxCoder:
 
         Returns:
             (N, 4).
+
+        Raises:
+            ValueError: either is not float (N, 4) with x1 <= x2 and y1 <= y2, or they are of another number.
         """
+        check_corners(proposals, "proposals")
+        check_corners(boxes)
+        if len(proposals) != len(boxes):
+            raise ValueError(f"boxes must be one per proposal, got {len(boxes)} for {len(proposals)} proposals")
         (xy_p, wh_p), (xy, wh) = _center_and_size(proposals), _center_and_size(boxes)
         return torch.cat([self.center * (xy - xy_p) / wh_p, self.size * (wh / wh_p).log()], 1)
 
@@ -131,7 +159,13 @@ class BoxCoder:
 
         Returns:
             (N, 4).
+
+        Raises:
+            ValueError: `proposals` and `offsets` are not both (N, 4).
         """
+        if proposals.shape != (len(proposals), 4) or offsets.shape != proposals.shape:
+            shapes = f"{tuple(proposals.shape)} and {tuple(offsets.shape)}"
+            raise ValueError(f"proposals and offsets must both be (N, 4), got {shapes}")
         xy_p, wh_p = _center_and_size(proposals)
         xy = xy_p + offsets[:, :2] / self.center * wh_p
         half = (offsets[:, 2:] / self.size).clamp(max=math.log(1000 / 16)).exp() * wh_p / 2

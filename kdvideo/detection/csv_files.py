@@ -34,6 +34,7 @@ def read_annotations(path: PathLike, *, num_actions: int = ACTIONS) -> Annotatio
         The rows, in the order of the file.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: an empty file, or, with its line: another number of columns, something that is not a number, boxes
             reversed or more than 0.01 outside the frame (pixels, for instance), action ids outside 1 … num_actions,
             seconds outside 0 … 10⁶.
@@ -67,6 +68,7 @@ def read_detections(path: PathLike, *, num_actions: int = ACTIONS) -> Detections
         The rows, in the order of the file.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: as `read_annotations`, and scores that are not finite.
 
     Examples:
@@ -110,6 +112,7 @@ def read_proposals(path: PathLike, *, annotations: Boxes | None = None) -> Propo
         The boxes, each once, in the order of the file.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: as `read_detections`; videos that `annotations` does not have (counted and named).
 
     Examples:
@@ -143,6 +146,7 @@ def read_excluded(path: PathLike) -> frozenset[KeyFrameId]:
         Pairs (video, second).
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: with its line, a row of another kind, or a second outside 0 … 10⁶; a file that is not UTF-8 text.
 
     Examples:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from kdvideo._hints import check_module
 from kdvideo._paths import roles_to_places
 from kdvideo.detection.roi_head import RoIHead, RoIOutput
 from kdvideo.features import FeatureExtractor
@@ -28,7 +29,7 @@ class Detector(nn.Module):
         head: as given; its parameters learn.
 
     Raises:
-        ValueError: no such layer; in forward, what `RoIHead` raises.
+        ValueError: `backbone` or `head` is no module, or no such layer; in forward, what `RoIHead` raises.
 
     Examples:
         >>> import torch
@@ -51,6 +52,8 @@ class Detector(nn.Module):
 
     def __init__(self, backbone: nn.Module, layer: str, head: RoIHead, *, box_layers: Sequence[str] = ()) -> None:
         super().__init__()
+        check_module(backbone, "backbone")
+        check_module(head, "head")
         self.box_layers = [place.path for place in roles_to_places(backbone, list(box_layers)).values()]
         self.features = FeatureExtractor(backbone, {layer: "tapped"}, logits=None, early_exit=True)
         self.head = head

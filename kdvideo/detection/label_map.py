@@ -29,6 +29,7 @@ def read_label_map(path: str | os.PathLike[str]) -> dict[int, str]:
         Action id -> name, in the order of the file.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: not UTF-8 text, no class in the file; with its line, a class without name, id or closing brace, an
             id under 1 or given twice.
 

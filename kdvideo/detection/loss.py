@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdvideo._extras import needed
-from kdvideo.detection.boxes import BoxCoder
+from kdvideo.detection.boxes import BoxCoder, check, check_corners
 from kdvideo.detection.roi_head import RoIOutput
 
 
@@ -42,6 +42,9 @@ def match(proposals: Tensor, boxes: Tensor, *, iou: float = 0.5) -> Tensor:
     Returns:
         The number of the box, (N,) int64; -1 where none overlaps by `iou`.
 
+    Raises:
+        ValueError: boxes that are not float (N, 4) with x1 <= x2 and y1 <= y2, or `iou` outside (0, 1].
+
     Examples:
         >>> proposals = torch.tensor([[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]])
         >>> match(proposals, torch.tensor([[0.6, 0.0, 1.0, 1.0]]))
@@ -50,6 +53,10 @@ def match(proposals: Tensor, boxes: Tensor, *, iou: float = 0.5) -> Tensor:
     with needed("kdvideo.detection"):
         from torchvision.ops import box_iou  # here: its import takes seconds
 
+    check_corners(proposals, "proposals")
+    check_corners(boxes)
+    if not 0 < iou <= 1:
+        raise ValueError(f"iou must be in (0, 1], got {iou}: the least overlap of a match")
     if not len(boxes):
         return proposals.new_full((len(proposals),), -1, dtype=torch.int64)
     best, index = box_iou(proposals, boxes.to(proposals)).max(1)
@@ -83,7 +90,8 @@ def detection_loss(
         The two terms, scalars in float32.
 
     Raises:
-        ValueError: lists of unequal length or parts of the wrong shape.
+        ValueError: lists of unequal length, parts of the wrong shape, boxes that are not fractions with x1 <= x2 and
+            y1 <= y2, or `iou` outside (0, 1].
 
     Examples:
         >>> proposals, labels = [torch.tensor([[0.1, 0.1, 0.4, 0.9]])], [torch.ones(1, 2)]
@@ -99,6 +107,7 @@ def detection_loss(
     if not len(logits):
         return DetectionLoss(logits.sum(), offsets.sum())
     actions, wanted, matched = [], [], []
+    coder = coder or BoxCoder()
     for part, truth, marks in zip(proposals, boxes, labels, strict=True):
         index = match(part, truth, iou=iou)
         has = index >= 0
@@ -106,7 +115,7 @@ def detection_loss(
         target[has] = marks.to(logits)[index[has]]
         actions.append(target)
         matched.append(has)
-        wanted.append((coder or BoxCoder()).encode(part[has].to(offsets), truth.to(offsets)[index[has]]))
+        wanted.append(coder.encode(part[has].to(offsets), truth.to(offsets)[index[has]]))
     found = offsets[torch.cat(matched)]
     regression = F.smooth_l1_loss(found, torch.cat(wanted), reduction="sum") / len(offsets)
     return DetectionLoss(F.binary_cross_entropy_with_logits(logits, torch.cat(actions)), regression)
@@ -125,3 +134,4 @@ def _check(output: RoIOutput, proposals: Sequence[Tensor], boxes: Sequence[Tenso
             raise ValueError(
                 f"boxes and labels must be (M, 4) and (M, {classes}), got {tuple(truth.shape)} and {tuple(marks.shape)}"
             )
+        check(truth)

@@ -50,8 +50,7 @@ class RoIHead(nn.Module):
         >>> output.logits.shape, output.offsets.shape
         (torch.Size([2, 60]), torch.Size([2, 4]))
 
-    Source:
-        He et al., "Mask R-CNN", ICCV 2017, arXiv 1703.06870 (RoIAlign); Gu et al., CVPR 2018, arXiv 1705.08421.
+    Source: He et al., "Mask R-CNN", ICCV 2017, arXiv 1703.06870 (RoIAlign); Gu et al., CVPR 2018, arXiv 1705.08421.
     """
 
     def __init__(
@@ -163,6 +162,9 @@ def decode(
 
     Returns:
         For each clip boxes (N_i, 4) and scores (N_i, K) in [0, 1].
+
+    Raises:
+        ValueError: another number of proposals than the output has rows, or proposals that are not (N, 4).
 
     Examples:
         >>> proposals = [torch.tensor([[0.1, 0.1, 0.4, 0.9]])]

@@ -8,11 +8,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from kdvideo._hints import kind
 from kdvideo.data import VIDEO_EXTENSIONS, ManifestError, find_videos, read_clip_list
 from kdvideo.data.manifests.scanning import describe_skipped
 
 
-def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None = None) -> list[dict[str, Any]]:
+def clips_of(
+    videos: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    leave_out: str | os.PathLike[str] | None = None,
+) -> list[dict[str, Any]]:
     """List the clips of a folder, of a csv list, or of one video, as rows for `extract`.
 
     The ids are those of `data.from_folder` and `data.from_csv`. Listed files need not be there.
@@ -29,6 +35,7 @@ def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None =
 
     Raises:
         ManifestError: there is no video, or a row of the list is wrong; every wrong row is named.
+        ValueError: `videos` is no path.
 
     Examples:
         >>> import tempfile
@@ -38,8 +45,11 @@ def clips_of(videos: Path, *, root: Path | None = None, leave_out: Path | None =
         ...     [(row["clip"], row["label"], row["start"]) for row in clips_of(Path(folder))]
         [('run/1.mp4', 'run', None)]
     """
+    if not isinstance(videos, (str, os.PathLike)):
+        raise ValueError(f"videos must be a folder, a list or a video, got {kind(videos)}: clips_of('videos')")
+    videos = Path(videos)
     if videos.is_dir():
-        return _of_folder(videos, leave_out)
+        return _of_folder(videos, None if leave_out is None else Path(leave_out))
     if not videos.is_file():
         raise ManifestError(os.fspath(videos), [(0, "no such file or folder")])
     if videos.suffix.lower() in VIDEO_EXTENSIONS:

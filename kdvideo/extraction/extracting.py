@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Unpack
 
+from kdvideo._hints import kind
 from kdvideo.extraction.flow_job import FlowJob
 from kdvideo.extraction.job import ClipRow
 from kdvideo.extraction.processing import Running, process
@@ -31,8 +32,9 @@ def extract(
         Counts, and the reason of each failure; printed, it is a summary.
 
     Raises:
-        ValueError: an argument is out of its range, an id is not unique or not a relative path, the estimator cannot
-            run here, or the folder holds flow of other settings (the message names them).
+        ValueError: an argument is of another type or out of its range, an option is none of `Running`, an id is not
+            unique or not a relative path, the estimator cannot run here, or the folder holds flow of other settings
+            (the message names them).
         ExtractionError: the folder cannot be written (a full disk), a worker cannot start, or a device is out of
             memory. What is done stays done.
 
@@ -46,6 +48,8 @@ def extract(
         ...     print(extract(clips, flow.FlowStore(f"{folder}/flow", fps=10), short_side=32))
         2 clips done (6 flows), 0 failed
     """
+    if not isinstance(store, FlowStore):
+        raise ValueError(f"store must be a FlowStore, got {kind(store)}: kdvideo.flow.FlowStore(folder)")
     if store.fps is not None and not 0 < store.fps < 1e4:
         raise ValueError(f"fps must be positive and below 10000, got {store.fps}")
     if short_side is not None and short_side < 1:

@@ -124,7 +124,8 @@ def extract_features(
         Counts, and the reason of each failure; printed, it is a summary.
 
     Raises:
-        ValueError: an argument is out of its range, networks do not fit, or the folder holds other features.
+        ValueError: an argument is out of its range, an option is none of `Running`, networks do not fit, or the folder
+            holds other features.
         ExtractionError: the folder cannot be written, or a device is out of memory. What is done stays done.
 
     Examples:

@@ -18,7 +18,7 @@ from kdvideo.data.manifests.scanning import PREPARED
 from kdvideo.data.video.encoding import write_h264
 from kdvideo.extraction.file_job import FileJob
 from kdvideo.extraction.job import FRAME_BYTES, ClipRow, ExtractionError
-from kdvideo.extraction.processing import Running, process
+from kdvideo.extraction.processing import Running, check_manifest, process
 from kdvideo.extraction.result import JobResult
 from kdvideo.files import write_atomic
 
@@ -70,6 +70,7 @@ def prepare(
         ...     result.done, len(from_csv(f"{place}/small/clips.csv"))
         (6, 6)
     """
+    check_manifest(manifest)
     _check(short_side, fps, crf, gop)
     rows = list(manifest)
     job = PrepareJob(top=Path(folder), short_side=short_side, fps=float(fps), crf=crf, gop=gop)

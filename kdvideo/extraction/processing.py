@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
@@ -69,8 +70,12 @@ def process(
     shard: tuple[int, int] = (1, 1),
     retry_failed: bool = False,
     progress: bool = False,
+    **unknown: object,
 ) -> None:
     """Process all clips and count them in `result`; arguments are those of `Running`, errors those of `extract`."""
+    if unknown:
+        raise ValueError(f"options must be among {list(Running.__annotations__)}, got {list(unknown)}: see Running")
+    check_manifest(manifest)
     _check(workers, devices, deadline, shard)
     rows: list[ClipRow] = [{name: row[name] for name in ("path", "clip", "start", "end")} for row in manifest]
     rows = _check_names(rows, job, result)[shard[0] - 1 :: shard[1]]
@@ -87,6 +92,12 @@ def process(
         raise ExtractionError(job.stop_message(error)) from error
 
 
+def check_manifest(manifest: object) -> None:
+    """Raise ValueError for a path in the place of the rows of its clips."""
+    if isinstance(manifest, (str, os.PathLike)):
+        raise ValueError(f"manifest must be rows of clips, got {manifest!r}: kdvideo.extraction.clips_of(folder)")
+
+
 def _engine(
     job: Job, workers: int, devices: Sequence[str], scheduler: str | int, deadline: float
 ) -> AbstractContextManager[Engine]:
@@ -96,13 +107,15 @@ def _engine(
 
 
 def _check(workers: int, devices: Sequence[str], deadline: float, shard: tuple[int, int]) -> None:
-    if workers < 0:
-        raise ValueError(f"workers must be at least 0, got {workers}")
+    if not hasattr(workers, "__index__") or workers < 0:
+        raise ValueError(f"workers must be at least 0, got {workers!r}: a number of processes")
+    if not isinstance(devices, (tuple, list)):
+        raise ValueError(f"devices must be a tuple of names, got {devices!r}: ({str(devices)!r},)")
     if not devices:
         raise ValueError('devices must name at least one device, such as ("cpu",), got none')
     if not deadline >= 0:
         raise ValueError(f"deadline must be a positive number of seconds, or 0 for none, got {deadline}")
-    if not 1 <= shard[0] <= shard[1]:
+    if not isinstance(shard, (tuple, list)) or len(shard) != 2 or not 1 <= shard[0] <= shard[1]:
         raise ValueError(f"shard must be (i, n) with i in 1..n, got {shard}")
 
 

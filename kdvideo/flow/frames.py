@@ -60,9 +60,14 @@ def check_range(images: Tensor, value_range: tuple[float, float] | None) -> tupl
         raise ValueError(f"frames must be uint8 or floating point, got {images.dtype}")
     if value_range is None:
         raise ValueError("floating point frames need value_range=(black, white), for instance (0, 1) or (0, 255)")
-    if not value_range[0] < value_range[1]:
-        raise ValueError(f"value_range must be (black, white) with black < white, got {value_range}")
+    check_black_and_white(value_range)
     return value_range
+
+
+def check_black_and_white(value_range: object, name: str = "value_range") -> None:
+    """Raise ValueError unless a range is (black, white), two numbers of which the first is lower."""
+    if not isinstance(value_range, (tuple, list)) or len(value_range) != 2 or not value_range[0] < value_range[1]:
+        raise ValueError(f"{name} must be (black, white) with black < white, got {value_range!r}")
 
 
 def to_gray(clips: Tensor, value_range: tuple[float, float] | None, *, unit: str = "frame") -> Tensor:

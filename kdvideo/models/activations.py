@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kdvideo._hints import kind
 from kdvideo.features import FeatureExtractor
 from kdvideo.models.network import Network
 
@@ -31,7 +32,8 @@ def class_activation(network: Network, clip: Tensor, classes: Tensor, *, layer: 
         float (B, T', H', W'), in units of the logit; negative where a place lowers the logit.
 
     Raises:
-        ValueError: the layer has no places, or none of the network's named layers has so many.
+        ValueError: the layer has no places, or none of the network's named layers has so many, or `classes` are not
+            one per clip in 0 … K - 1.
 
     Examples:
         >>> from kdvideo.models import s3dg
@@ -45,8 +47,10 @@ def class_activation(network: Network, clip: Tensor, classes: Tensor, *, layer: 
     """
     with torch.enable_grad():
         tapped = FeatureExtractor(network, [layer] if layer else list(network.layer_names))
-        found = tapped(clip.detach().clone().requires_grad_())
-        tapped.remove()
+        try:
+            found = tapped(clip.detach().clone().requires_grad_())
+        finally:
+            tapped.remove()
         fewest = 1 if layer else FEWEST
         maps = [one for one in found.features.values() if one.ndim == 5 and one.shape[3:].numel() >= fewest]
         if not maps:
@@ -54,7 +58,8 @@ def class_activation(network: Network, clip: Tensor, classes: Tensor, *, layer: 
             raise ValueError(
                 f"a layer must give (B, C, T, H, W) with {fewest} places or more, got {shapes}: name another"
             )
-        logit = found.logits.gather(1, classes[:, None]).sum()
+        _check_classes(classes, found.logits)
+        logit = found.logits.gather(1, classes.to(found.logits.device, torch.int64)[:, None]).sum()
         (slope,) = torch.autograd.grad(logit, maps[-1])
         return (maps[-1] * slope).sum(1).detach()
 
@@ -70,14 +75,34 @@ def highlight(frames: Tensor, activation: Tensor, *, most: float | None = None) 
     Returns:
         uint8 (T, 3, H, W), RGB.
 
+    Raises:
+        ValueError: `frames` is not uint8 (T, 3, H, W), `activation` not (T', H', W'), or `most` not positive.
+
     Examples:
         >>> frames = torch.full((2, 3, 4, 4), 100, dtype=torch.uint8)
         >>> highlight(frames, torch.zeros(1, 2, 2)).unique().tolist()
         [100]
     """
+    if frames.ndim != 4 or frames.shape[1] != 3 or frames.dtype != torch.uint8 or activation.ndim != 3:
+        raise ValueError(
+            "frames must be uint8 (T, 3, H, W) and activation (T', H', W'), got "
+            f"{tuple(frames.shape)} of {frames.dtype} and {tuple(activation.shape)}: frames of one clip, as decoded"
+        )
+    if most is not None and not 0 < most < float("inf"):
+        raise ValueError(f"most must be positive and finite, got {most}: None takes the largest activation")
     size = (len(frames), *frames.shape[2:])
-    heat = F.interpolate(activation[None, None].float(), size=size, mode="trilinear")[0, 0].clamp(min=0)
+    heat = F.interpolate(activation[None, None].to(frames.device, torch.float32), size=size, mode="trilinear")[
+        0, 0
+    ].clamp(min=0)
     share = (heat / (most or float(heat.max()) or 1.0)).clamp(max=1)[:, None] * 0.85  # the frame stays visible
     gray = frames.float().mean(1, keepdim=True)
-    colored = gray * (1 - share) + torch.tensor(ORANGE).view(1, 3, 1, 1) * share
+    colored = gray * (1 - share) + gray.new_tensor(ORANGE).view(1, 3, 1, 1) * share
     return colored.round().to(torch.uint8)
+
+
+def _check_classes(classes: Tensor, logits: Tensor) -> None:
+    if not isinstance(classes, Tensor) or classes.shape != logits.shape[:1] or classes.is_floating_point():
+        got = f"{tuple(classes.shape)} of {classes.dtype}" if isinstance(classes, Tensor) else kind(classes)
+        raise ValueError(f"classes must be integers, one per clip, ({len(logits)},), got {got}: torch.tensor([...])")
+    if not bool(((classes >= 0) & (classes < logits.shape[1])).all()):
+        raise ValueError(f"classes must be in 0..{logits.shape[1] - 1}, got {classes.tolist()}")

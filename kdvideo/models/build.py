@@ -11,7 +11,7 @@ from kdvideo.models.inception.i3d import i3d
 from kdvideo.models.inception.s3d import s3d
 from kdvideo.models.inception.s3dg import s3dg
 from kdvideo.models.inflation import inflated
-from kdvideo.models.network import Network, call_builder
+from kdvideo.models.network import Network, call_builder, check_count
 from kdvideo.models.streaming import causal_of
 
 BUILDERS: dict[str, Callable[..., Network]] = {
@@ -54,8 +54,8 @@ def build(config: Mapping[str, Any]) -> Network:
         raise ValueError(f"the configuration asks for {refused}: only its own file may give a network its weights")
     _check_sizes({**config, "num_classes": 0})  # which the weights have to match
     for key in ("num_classes", "in_channels"):
-        if key in config and (type(config[key]) is not int or config[key] < 1):
-            raise ValueError(f"{key} must be an integer >= 1, got {config[key]!r}")
+        if key in config:
+            check_count(key, config[key])
     try:
         return call_builder(BUILDERS[name], config)
     except MISFITS as error:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdvideo.models.network import Network
+from kdvideo.models.network import Network, check_network
 
 
 class NetworkSummary(TypedDict):
@@ -50,6 +50,9 @@ def summary(model: Network, *more: Tensor) -> NetworkSummary:
     Returns:
         A dict of "parameters", "multiply_adds" of one clip, and "input", that clip's (C, T, H, W) by `input_spec`.
 
+    Raises:
+        ValueError: `model` is no `Network`.
+
     Examples:
         >>> from kdvideo.models import s3dg
         >>> with torch.device("meta"):
@@ -57,6 +60,7 @@ def summary(model: Network, *more: Tensor) -> NetworkSummary:
         >>> summary(model)
         {'parameters': 9518848, 'multiply_adds': 64184810240, 'input': (3, 64, 224, 224)}
     """
+    check_network(model, "multiply_adds(model, clip) counts those of any module")
     spec = model.input_spec
     shape = (model.in_channels, spec.frames, spec.size, spec.size)
     return {

@@ -19,7 +19,7 @@ from kdvideo.files import read_limited, write_atomic
 from kdvideo.models import checkpoints
 from kdvideo.models.checkpoints.native import read_description
 from kdvideo.models.model_card import EMPTY_CARD, Card, check_card, model_card
-from kdvideo.models.network import Network
+from kdvideo.models.network import Network, check_network
 
 __all__ = ["from_pretrained", "push_to_hub", "save_pretrained"]
 
@@ -113,8 +113,8 @@ def from_pretrained(
     Args:
         source: a folder, or "owner/name".
         device: where the network goes.
-        revision: of a download, as in `huggingface_hub.snapshot_download`; so are the next four.
-        token: of the Hub.
+        revision: of a download: a branch, a tag or a commit of the repository; None: its main branch.
+        token: of the Hub; True or None for the one of `hf auth login`, False for none.
         cache_dir: where downloads are kept.
         force_download: download again what is there.
         local_files_only: use only what was downloaded before.
@@ -124,9 +124,13 @@ def from_pretrained(
 
     Raises:
         ImportError: the source is on the Hub, and huggingface_hub is not installed.
-        FileNotFoundError: the folder lacks config.json or model.safetensors.
-        ValueError: neither a folder nor a repository's name; a file that is truncated or foreign; an unknown
-            architecture; class names that do not fit; two files that do not describe the same network.
+        FileNotFoundError: there is no such folder, and the source is no "owner/name" or close to the name of a folder
+            that is there; or the folder lacks config.json or model.safetensors.
+        OSError: of the Hub, which does not know the repository or the revision, or is not reached and nothing was
+            downloaded before.
+        ValueError: `source` is a file, or neither a path nor a name that the Hub allows; a file that is truncated or
+            foreign; an unknown architecture; class names that do not fit; two files that do not describe the same
+            network.
 
     Examples:
         >>> import tempfile
@@ -193,11 +197,7 @@ def _huggingface_hub() -> ModuleType:
 def _write(network: Network, folder: Path, classes: Sequence[str], card: Card, *, repository: str) -> None:
     # Whatever can be wrong with the arguments shows before the first file is written.
     _huggingface_hub()
-    if not isinstance(network, Network):
-        raise ValueError(
-            f"network must be one of kdvideo.models, got {kind(network)}: of others save the state_dict, of a Student "
-            "its model"
-        )
+    check_network(network, "of others save the state_dict, of a Student its model", "network")
     check_card(card)
     spec = network.input_spec.to_dict()
     checkpoints.save(network, folder / WEIGHTS, classes=classes, input_spec=spec)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from kdvideo.models.network import Network
+from kdvideo.models.network import Network, check_count, check_network
 from kdvideo.models.stem import average_filters
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
@@ -34,7 +34,7 @@ def resize_stem(model: AnyNetwork, in_channels: int) -> AnyNetwork:
         The copy, in the mode and on the device of `model`.
 
     Raises:
-        ValueError: C' is not an integer >= 1, or the network no longer fits its configuration.
+        ValueError: `model` is no `Network`, C' is not an integer >= 1, or the network no longer fits its configuration.
 
     Examples:
         >>> from kdvideo.models import s3dg
@@ -46,7 +46,8 @@ def resize_stem(model: AnyNetwork, in_channels: int) -> AnyNetwork:
     Source:
         Wang et al.: Temporal Segment Networks, ECCV 2016, arXiv 1608.00859.
     """
-    _check_count("in_channels", in_channels)
+    check_network(model, f"give others a new first convolution, nn.Conv3d({in_channels}, ...)")
+    check_count("in_channels", in_channels)
     resized, stems = _with_fresh_layers(model, "in_channels", in_channels)
     for path, new in stems.items():
         old = model.get_submodule(path)
@@ -77,8 +78,8 @@ def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | No
         The copy, in the mode and on the device of `model`.
 
     Raises:
-        ValueError: K is not an integer >= 1, `keep` is not K distinct old classes, or the network no longer fits its
-            configuration.
+        ValueError: `model` is no `Network`, K is not an integer >= 1, `keep` is not K distinct old classes, or the
+            network no longer fits its configuration.
 
     Examples:
         >>> from kdvideo.models import s3dg
@@ -90,7 +91,8 @@ def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | No
     Source:
         The usual transfer to another data set, as in Carreira, Zisserman, CVPR 2017, arXiv 1705.07750.
     """
-    _check_count("num_classes", num_classes)
+    check_network(model, f"give others a new last layer, nn.Linear(..., {num_classes})")
+    check_count("num_classes", num_classes)
     if keep is not None:
         _check_kept(keep, num_classes, model.num_classes)
     resized, heads = _with_fresh_layers(model, "num_classes", num_classes)
@@ -127,11 +129,6 @@ def _resized_layers(model: Network, other: Network) -> list[str]:
     if unshared:
         raise ValueError(f"the network no longer fits its configuration: {unshared[:5]}; resize before changing it")
     return list(dict.fromkeys(key.rpartition(".")[0] for key in mine if mine[key].shape != theirs[key].shape))
-
-
-def _check_count(name: str, value: int) -> None:
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
 
 
 def _check_kept(keep: Sequence[int], num_classes: int, old: int) -> None:

@@ -67,18 +67,19 @@ class Checkpoints:
             step: its number, at least 0; a checkpoint of the same step is replaced.
             state: tensors, numbers, text and containers of them. What comes back is plain: NumPy's numbers as
                 Python's, its arrays as tensors, paths and dates as text.
-            finite: refuse tensors that hold NaN or +inf: from such weights no restart recovers.
+            finite: refuse tensors that hold NaN or +inf: from such weights no restart recovers. Tensors of no
+                dimension and Python's floats, such as a best loss so far, may be anything.
 
         Returns:
             The folder of the checkpoint.
 
         Raises:
-            ValueError: a negative `step`, or a value that could not be read back; the message names where it is.
+            ValueError: `step` is not an integer from 0 on, or a value could not be read back; the message names where
+                it is.
             CheckpointError: a tensor is not finite, another process holds the folder, or the files cannot be written;
                 earlier checkpoints are untouched and no temporary file is left.
         """
-        if step < 0:
-            raise ValueError(f"step must be 0 or more, got {step}")
+        folders.check_step(step)
         plain = readable(dict(state))
         bad = list(not_finite(plain)) if finite else []
         if bad:

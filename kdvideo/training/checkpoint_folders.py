@@ -10,6 +10,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,12 @@ class Found(NamedTuple):
     number: int
     step: int
     path: Path
+
+
+def check_step(step: object) -> None:
+    """Raise `ValueError` unless a step is an integer of 0 or more."""
+    if not isinstance(step, Integral) or step < 0:
+        raise ValueError(f"step must be an integer of 0 or more, got {step!r}")
 
 
 def path_of(folder: Path, step: int) -> Path:

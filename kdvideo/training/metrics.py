@@ -21,7 +21,7 @@ def confusion_matrix(predicted: Tensor, label: Tensor, num_classes: int) -> Tens
         The counts, integer (K, K).
 
     Raises:
-        ValueError: different lengths, or a class outside 0 … K-1.
+        ValueError: different lengths, no integers, or a class outside 0 … K-1.
 
     Examples:
         >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2)
@@ -31,6 +31,8 @@ def confusion_matrix(predicted: Tensor, label: Tensor, num_classes: int) -> Tens
     if predicted.shape != label.shape or predicted.dim() != 1:
         raise ValueError(f"predicted and label must be (B,), got {tuple(predicted.shape)} and {tuple(label.shape)}")
     found = torch.cat((predicted, label))
+    if found.is_floating_point():
+        raise ValueError(f"predicted and label must be integers, got {predicted.dtype} and {label.dtype}: argmax(1)")
     if len(found) and not (int(found.min()) >= 0 and int(found.max()) < num_classes):
         raise ValueError(f"classes must be in 0 … {num_classes - 1}, got {int(found.min())} … {int(found.max())}")
     return torch.bincount(label * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -48,7 +50,7 @@ def accuracy(scores: Tensor, label: Tensor, *, top: int = 1) -> float:
         A share in [0, 1].
 
     Raises:
-        ValueError: other shapes, or an empty batch.
+        ValueError: other shapes, an empty batch, `top` outside 1 … K, or a label that is no integer in 0 … K - 1.
 
     Examples:
         >>> accuracy(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1]))
@@ -57,6 +59,11 @@ def accuracy(scores: Tensor, label: Tensor, *, top: int = 1) -> float:
     if scores.dim() != 2 or scores.shape[:1] != label.shape or not len(label):
         shapes = f"{tuple(scores.shape)} and {tuple(label.shape)}"
         raise ValueError(f"scores and label must be (B, K) and (B,) with B ≥ 1, got {shapes}")
+    classes = scores.shape[1]
+    if not 1 <= top <= classes:
+        raise ValueError(f"top must be in 1..{classes}, the number of classes, got {top}")
+    if label.is_floating_point() or not bool(((label >= 0) & (label < classes)).all()):
+        raise ValueError(f"label must be integers in 0..{classes - 1}, got {sorted(set(label.tolist()))[:10]}")
     return float((scores.topk(top, dim=1).indices == label[:, None]).any(1).double().mean())
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from kdvideo.files import write_atomic
 
 SETTINGS = "settings.json"
 
 
-def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
+def claim_folder(folder: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
     """Claim a folder for a training with some settings, so that two trainings never mix in it.
 
     Args:
@@ -32,7 +35,7 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         Traceback (most recent call last):
         ValueError: ... must be empty or hold a training with these settings, got lr 0.1, not 0.2: ...
     """
-    path, wanted = folder / SETTINGS, json.loads(json.dumps(settings, default=str))
+    path, wanted = Path(folder) / SETTINGS, json.loads(json.dumps(settings, default=str))
     if not path.exists():
         write_atomic(path, json.dumps(wanted, indent=2).encode())
         return
@@ -44,7 +47,9 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     differ = "; ".join(_differences(known, wanted))
     if differ:
         advice = "choose another folder, or remove this one"
-        raise ValueError(f"{folder} must be empty or hold a training with these settings, got {differ}: {advice}")
+        raise ValueError(
+            f"{os.fspath(folder)} must be empty or hold a training with these settings, got {differ}: {advice}"
+        )
 
 
 def _differences(known: Mapping[str, Any], wanted: Mapping[str, Any], inside: str = "") -> list[str]:
@@ -77,14 +82,14 @@ class StepLog:
         [1.0, 0.5, 0.3]
     """
 
-    def __init__(self, path: Path | None, start: int = 0) -> None:
-        self.path = path
-        if path:
-            kept = [row for row in self.read(path) if row["step"] < start] if start and path.exists() else []
-            write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+    def __init__(self, path: str | os.PathLike[str] | None, start: int = 0) -> None:
+        self.path = Path(path) if path else None
+        if self.path:
+            kept = [row for row in self.read(self.path) if row["step"] < start] if start and self.path.exists() else []
+            write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
-    def __call__(self, step: int, losses: Mapping[str, float]) -> None:
-        """Append one line, or only check the losses.
+    def __call__(self, step: int, losses: Mapping[str, Any]) -> None:
+        """Append one line, or only check the losses; tensors of one element count as their number.
 
         Args:
             step: of the training.
@@ -93,15 +98,16 @@ class StepLog:
         Raises:
             FloatingPointError: a loss is not finite.
         """
-        if not all(map(math.isfinite, losses.values())):
+        numbers = {name: one.item() if isinstance(one, Tensor) else one for name, one in losses.items()}
+        if not all(map(math.isfinite, numbers.values())):
             advice = "lower the learning rate or check the data"
-            raise FloatingPointError(f"losses must be finite, got {dict(losses)} at step {step}: {advice}")
+            raise FloatingPointError(f"losses must be finite, got {numbers} at step {step}: {advice}")
         if self.path:
             with self.path.open("a") as file:
-                file.write(json.dumps({"step": step, **losses}) + "\n")
+                file.write(json.dumps({"step": step, **numbers}) + "\n")
 
     @staticmethod
-    def read(path: Path) -> list[dict[str, Any]]:
+    def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         """Read the lines of a log.
 
         A line that is not whole is left out: a process was ended, or a disk was full, while it was written.
@@ -113,7 +119,7 @@ class StepLog:
             For each line a dict of `step`, and the losses by name.
         """
         rows = []
-        for line in path.read_text(errors="replace").split("\n"):
+        for line in Path(path).read_text(errors="replace").split("\n"):
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):

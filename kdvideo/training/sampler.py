@@ -44,7 +44,8 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         world_size: the number of processes; each takes every `world_size`-th sample.
 
     Raises:
-        ValueError: `length` is below 1, or `batch_size` is not a positive multiple of `world_size`.
+        ValueError: `length` is below 1, `batch_size` is not a positive multiple of `world_size`, or `rank` is not in
+            0 … `world_size` - 1.
 
     Examples:
         >>> whole = list(StepSampler(4, batch_size=2, steps=3, seed=0))
@@ -67,6 +68,8 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
     ) -> None:
         if length < 1:
             raise ValueError(f"length must be at least 1, got {length}: the data set is empty")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be in 0..world_size-1 = 0..{world_size - 1}, got {rank}: pass world_size= too")
         if batch_size < 1 or batch_size % world_size:
             raise ValueError(f"batch_size must be a positive multiple of world_size={world_size}, got {batch_size}")
         self.length, self.batch_size, self.steps, self.seed = length, batch_size, steps, seed

@@ -73,8 +73,10 @@ class ShardedCheckpoints:
                 the next call of `save` or `finish`.
 
         Raises:
+            ValueError: `step` is not an integer from 0 on.
             CheckpointError: in every process, where one could not write or holds a tensor that is not finite.
         """
+        folders.check_step(step)
         self.finish()
         temporary = Path(self._first(lambda: str(self._open(step))))
         bad = [name for names in self._all(list(not_finite(state))) for name in names]

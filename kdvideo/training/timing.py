@@ -31,6 +31,9 @@ class Timings:
         cpu: arm -> its seconds of processor time in each round.
         last: arm -> what it returned last.
 
+    Raises:
+        ValueError: no arm, or `rounds` is below 1.
+
     Examples:
         >>> times = Timings({"sum": lambda: sum(range(9)), "again": lambda: sum(range(9))}, rounds=3, quiet=True)
         >>> times.last["sum"], len(times.wall["sum"]), sorted(times.cost("sum", "again"))
@@ -40,6 +43,8 @@ class Timings:
     def __init__(
         self, arms: Mapping[str, Arm], rounds: int, *, warm: int = 1, quiet: bool = False, shuffle: bool = False
     ) -> None:
+        if rounds < 1 or not arms:
+            raise ValueError(f"rounds must be at least 1, of one arm or more, got {rounds} of {list(arms)}")
         self.wall: dict[str, list[float]] = {name: [] for name in arms}
         self.cpu: dict[str, list[float]] = {name: [] for name in arms}
         self.last: dict[str, object] = {}

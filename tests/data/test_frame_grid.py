@@ -278,6 +278,10 @@ def test_a_file_replaced_is_read_anew(tmp_path):
         {"start": -1},
         {"start": 2, "end": 1},
         {"fps": float("nan")},
+        {"start": "0"},
+        {"end": "1"},
+        {"fps": "10"},
+        {"short_side": (32, 32)},
     ],
 )
 def test_arguments_out_of_range(clip, bad):
@@ -285,6 +289,19 @@ def test_arguments_out_of_range(clip, bad):
         read_frames(clip, **bad)
     with pytest.raises(ValueError, match=next(iter(bad))):
         probe(clip, **bad)
+
+
+@pytest.mark.parametrize("window", [(0, 4), [0, 1, 2], slice(0, 4)])
+def test_a_window_that_is_no_range_is_refused(clip, window):
+    """Fails when any numbers are taken: of (0, 4) two frames come back, which asks for four."""
+    with pytest.raises(ValueError, match=r"window must be a range of grid frames, got .*range\(10, 74\)"):
+        read_frames(clip, window=window)
+
+
+def test_a_box_of_three_numbers_is_refused(clip):
+    """Fails when the box is not looked at: a TypeError says that an argument is missing."""
+    with pytest.raises(ValueError, match=r"box must be \(top, left, height, width\), got \(0, 0, 8\)"):
+        read_frames(clip, box=(0, 0, 8))
 
 
 @pytest.mark.parametrize("window", [range(0), range(18, 21), range(-1, 2)])

@@ -188,6 +188,9 @@ def test_missing_clips_are_counted_and_left_out_only_when_allowed(tmp_path):
         manifest = from_csv(file, allow_missing=True)
     assert manifest["clip"][:] == ["a.mp4"]
     assert manifest.features["label"].names == ["run", "sit"]
+    for share in ("yes", 2, -0.1):
+        with pytest.raises(ValueError, match=f"allow_missing must be a fraction of the clips, 0 to 1, got {share!r}"):
+            from_csv(file, allow_missing=share)
 
 
 FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)

@@ -1,5 +1,6 @@
 """Streams beside RGB and flow: of the same frames, cut and mirrored alike."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdvideo.data import ArrayStream, AudioSpectrogram, ClipError, FrameDifference, PairedClips, from_folder
+from kdvideo.data import (
+    ArrayStream,
+    AudioSpectrogram,
+    ClipError,
+    FrameDifference,
+    MultiView,
+    PairedClips,
+    from_folder,
+    multi_crop,
+)
 from kdvideo.data.clips.sound import mel_filters
 from tests.data.videos import gradient, write_video
 
@@ -97,6 +107,20 @@ def test_a_difference_is_the_next_frame_less_this_one(root: Path) -> None:
     )
     change = clips[0]["change"][:, :, 40:].mean((0, 2, 3)) * 255
     torch.testing.assert_close(change, torch.full((LENGTH,), 10.0), atol=1.5, rtol=0)
+
+
+def test_all_views_of_a_clip_have_its_streams(root: Path, arrays: Path) -> None:
+    """Fails when `MultiView` leaves them out, or gives every view those of the first."""
+    streams = {
+        "depth": ArrayStream(arrays, fps=FPS, spatial=True),
+        "joints": ArrayStream(arrays / "joints", fps=FPS, mirror=mirrored),
+    }
+    clips = PairedClips(from_folder(root), train=False, streams=streams, **SIZE)
+    item = MultiView(clips, partial(multi_crop, clips=3, crops=2))[0]
+    assert item["depth"].shape == (6, 2, 6, 40, 40)
+    assert item["joints"].shape == (6, 6, 1, 2)
+    assert item["depth"][:, 1, 0, 0, 0].tolist() == item["joints"][:, 0, 0, 0].tolist() == [0, 0, 4, 4, 8, 8]
+    assert item["depth"][:, 0, 0, 0, 0].tolist() == [0, 24] * 3  # the left edges of the crops
 
 
 def test_streams_alone_need_no_rgb(root: Path, arrays: Path) -> None:

@@ -226,6 +226,10 @@ UNEVEN = frame_boxes(TRUTH)._replace(boxes=torch.zeros(2, 4))
         (lambda: ours(TRUTH, TRUTH, keep=0), "keep=0"),
         (lambda: average_precision(frame_boxes(TRUTH), frame_boxes(TRUTH), classes={}), "classes={}"),
         (
+            lambda: average_precision(frame_boxes(TRUTH), frame_boxes(TRUTH), classes=["sit"]),
+            r"classes must map ids to names, got a list of length 1: dict\(enumerate\(names, 1\)\)",
+        ),
+        (
             lambda: average_precision(frame_boxes(TRUTH), frame_boxes(TRUTH, scored=False), classes=CLASSES),
             "must have a score",
         ),

@@ -241,6 +241,12 @@ def test_label_maps_count_from_1(classes: dict) -> None:
         frame_map(*tables(noise=0.1, dense=False), classes)
 
 
+def test_a_list_of_names_is_no_label_map() -> None:
+    """Fails when its kind is not looked at: a TypeError says that a path was expected."""
+    with pytest.raises(ValueError, match=r"label_map must map ids to names, got a list of length 1: dict\(enumerate"):
+        frame_map(*tables(noise=0.1, dense=False), ["sit"])
+
+
 def test_a_detector_that_finds_nothing_right_has_zero(tmp_path: Path) -> None:
     result = frame_map(write(tmp_path, "g", f"a,1,{BOX},7,0"), write(tmp_path, "d", f"a,1,{OTHER},7,0.5"), CLASSES)
     assert result.mean == 0

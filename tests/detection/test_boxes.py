@@ -78,6 +78,8 @@ def test_boxes_follow_the_pixels_of_a_view() -> None:
 def test_bad_windows(window: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="window"):
         crop(torch.zeros(1, 4), window)
+    with pytest.raises(ValueError, match=r"window must be \(x1, y1, x2, y2\), got \(0, 0, 1\)"):
+        crop(torch.zeros(1, 4), (0, 0, 1))
     with pytest.raises(ValueError, match="min_visible=2"):
         crop(torch.zeros(1, 4), WHOLE, min_visible=2)
 
@@ -116,6 +118,28 @@ def test_decoding_undoes_encoding(boxes: Tensor, seed: int) -> None:
     proposals = torch.cat([corner, corner + 0.1 + corner.flip(1)], 1)
     torch.testing.assert_close(BoxCoder().decode(proposals, BoxCoder().encode(proposals, boxes)), boxes)
     torch.testing.assert_close(BoxCoder().decode(proposals, torch.zeros_like(boxes)), proposals)
+
+
+@pytest.mark.parametrize("numbers", [{"center": 0}, {"size": 0}, {"center": -1}, {"size": math.inf}])
+def test_a_coder_of_no_scale_is_refused(numbers: dict[str, float]) -> None:
+    """Fails when the numbers are not checked: boxes decoded by `center=0` are inf."""
+    with pytest.raises(ValueError, match="center and size must be positive and finite"):
+        BoxCoder(**numbers)
+
+
+def test_what_has_no_offsets_is_refused() -> None:
+    """Fails when the coder takes any boxes: offsets of x, y, width, height lead to another box."""
+    boxes = torch.tensor([[0.1, 0.2, 0.4, 0.6], [0.3, 0.3, 0.5, 0.7]])
+    sizes = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+    with pytest.raises(ValueError, match="boxes must be x1, y1, x2, y2"):
+        BoxCoder().encode(boxes, sizes)
+    with pytest.raises(ValueError, match="proposals must be x1, y1, x2, y2"):
+        BoxCoder().encode(sizes, boxes)
+    with pytest.raises(ValueError, match="one per proposal, got 1 for 2"):
+        BoxCoder().encode(boxes, boxes[:1])
+    for proposals, offsets in ((boxes, boxes[:1]), (boxes[0], boxes[0])):
+        with pytest.raises(ValueError, match=r"proposals and offsets must both be \(N, 4\)"):
+            BoxCoder().decode(proposals, offsets)
 
 
 def test_offsets_stay_finite() -> None:

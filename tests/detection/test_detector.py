@@ -1,5 +1,7 @@
 """A network and a head on one of its layers."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -64,6 +66,16 @@ def test_layers_behind_the_tapped_one_do_not_run() -> None:
 def test_unknown_layers() -> None:
     with pytest.raises(ValueError, match="nowhere"):
         Detector(Tiny(), "nowhere", RoIHead(4, 5))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head", "words"),
+    [(Tiny(), "roi", "head must be a torch module, got a str"), ("i3d", RoIHead(4, 5), "backbone must be a torch")],
+)
+def test_parts_that_are_no_modules_are_refused(backbone: Any, head: Any, words: str) -> None:
+    """Fails when the detector takes them: the first batch raises an AttributeError then."""
+    with pytest.raises(ValueError, match=words):
+        Detector(backbone, "top", head)
 
 
 def test_layers_run_on_the_features_of_each_box() -> None:

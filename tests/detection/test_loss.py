@@ -80,8 +80,27 @@ def test_half_precision_is_summed_in_float32() -> None:
         (PROPOSALS, TRUTH, [LABELS[0][:1], LABELS[1]], r"must be \(M, 4\) and \(M, 3\), got \(2, 4\) and \(1, 3\)"),
         (PROPOSALS, TRUTH, [torch.zeros(2, 80), LABELS[1]], r"and \(2, 80\)"),
         (PROPOSALS, [torch.zeros(2, 5), TRUTH[1]], LABELS, r"got \(2, 5\)"),
+        (PROPOSALS, [TRUTH[0].flip(1), TRUTH[1]], LABELS, r"not x, y, width, height"),
+        (PROPOSALS, [TRUTH[0] * 256, TRUTH[1]], LABELS, r"not pixels"),
     ],
 )
 def test_bad_input(proposals: list[Tensor], truth: list[Tensor], labels: list[Tensor], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         detection_loss(output(), proposals, truth, labels)
+
+
+@pytest.mark.parametrize(
+    ("proposals", "boxes", "iou", "message"),
+    [
+        (torch.rand(4), TRUTH[0], 0.5, r"proposals must be float \(N, 4\).*got \(4,\)"),
+        (PROPOSALS[0].flip(1), TRUTH[0], 0.5, r"proposals must be x1, y1, x2, y2 \(not"),
+        (PROPOSALS[0], TRUTH[0].flip(1), 0.5, r"boxes must be x1, y1, x2, y2 \(not"),
+        (PROPOSALS[0], TRUTH[0], 2, r"iou must be in \(0, 1\], got 2"),
+        (PROPOSALS[0], TRUTH[1], 0, r"iou must be in \(0, 1\], got 0"),
+        (PROPOSALS[0].tolist(), TRUTH[0], 0.5, "proposals must be a tensor, got a list"),
+    ],
+)
+def test_what_cannot_be_matched(proposals: Tensor, boxes: Tensor, iou: float, message: str) -> None:
+    """Fails when `match` takes everything: an overlap of 2 is never reached, and no proposal learns an action."""
+    with pytest.raises(ValueError, match=message):
+        match(proposals, boxes, iou=iou)

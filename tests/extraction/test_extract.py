@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import kdvideo.files
-from kdvideo import data
+from kdvideo import data, models
 from kdvideo import flow as kf
-from kdvideo.extraction import ExtractionError, extract, flow_job
+from kdvideo.extraction import ExtractionError, extract, extract_features, flow_job, prepare
 from kdvideo.files import remove_abandoned, temporary, write_atomic
 from kdvideo.flow.store import flow_store
 from tests.extraction.fakes import Fake, clips, files, row, store, write_clip
@@ -153,6 +153,10 @@ def test_damaged_settings_are_named(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"workers": -1}, "workers must be at least 0"),
+        ({"workers": "2"}, "workers must be at least 0, got '2'"),
+        ({"worker": 2}, r"options must be among \['workers', .*'progress'\], got \['worker'\]: see Running"),
+        ({"devices": "cpu"}, r"devices must be a tuple of names, got 'cpu': \('cpu',\)"),
+        ({"shard": 2}, r"shard must be \(i, n\) with i in 1..n, got 2"),
         ({"devices": ()}, "devices"),
         ({"deadline": -1.0}, "deadline must be a positive number"),
         ({"shard": (0, 2)}, r"shard must be \(i, n\) with i in 1..n, got \(0, 2\)"),
@@ -163,6 +167,18 @@ def test_damaged_settings_are_named(tmp_path: Path) -> None:
 def test_bad_arguments(tmp_path: Path, options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         extract([], store(tmp_path / "flow"), **options)
+    assert not (tmp_path / "flow").exists()
+
+
+def test_folders_in_the_place_of_clips_and_store_are_named(tmp_path: Path) -> None:
+    """Fails when they are not looked at: the letters of the path are taken for clips."""
+    for function in (extract, prepare, extract_features):
+        where = store(tmp_path / "flow") if function is extract else tmp_path / "flow"
+        more = {"weights": models.i3d(2, depth_multiplier=0.125, min_depth=8)} if function is extract_features else {}
+        with pytest.raises(ValueError, match=r"manifest must be rows of clips, got 'videos': .*clips_of\(folder\)"):
+            function("videos", where, **more)
+    with pytest.raises(ValueError, match=r"store must be a FlowStore, got a str: kdvideo.flow.FlowStore\(folder\)"):
+        extract([], "flow")
     assert not (tmp_path / "flow").exists()
 
 

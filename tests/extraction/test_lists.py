@@ -46,6 +46,14 @@ def test_a_list_gives_the_ids_of_from_csv(tmp_path: Path, labels: tuple[str, str
         assert [clip[name] for clip in found] == manifest[name]
 
 
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    """Fails when they are used as they are: text has no `is_dir`."""
+    touch(tmp_path, "a/a.mp4", "flow/b.mp4")
+    assert [one["clip"] for one in clips_of(str(tmp_path), leave_out=str(tmp_path / "flow"))] == ["a/a.mp4"]
+    with pytest.raises(ValueError, match="videos must be a folder, a list or a video, got None"):
+        clips_of(None)
+
+
 def test_a_listed_file_need_not_be_there(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_text("path,label\ngone.mp4,run\n")

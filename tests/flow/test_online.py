@@ -110,9 +110,15 @@ def test_its_fingerprint_is_that_of_the_estimator() -> None:
         (torch.zeros(3, 4, 8, 8), torch.tensor([4]), "windows"),
         (torch.zeros(2, 3, 4, 8, 8), torch.tensor([4]), "lengths"),
         (torch.full((1, 3, 4, 8, 8), float("nan")), torch.tensor([4]), "NaN"),
+        (torch.zeros(1, 3, 4, 8, 8), [4], "lengths must be a tensor, got a list"),
+        (torch.zeros(2, 3, 4, 8, 8), torch.tensor([4, 5]), r"lengths must be in 1\.\.4.*got \[4, 5\]"),
+        (torch.zeros(2, 3, 4, 8, 8), torch.tensor([0, 4]), r"lengths must be in 1\.\.4.*got \[0, 4\]"),
+        (torch.full((1, 3, 4, 8, 8), 255.0), torch.tensor([4]), "pixels must be in value_range, -1 to 1, got 255 to"),
+        (torch.full((1, 3, 4, 8, 8), -4.0), torch.tensor([4]), "pixels must be in value_range, -1 to 1, got -4 to -4"),
     ],
 )
 def test_other_input_is_refused(rgb: Tensor, lengths: Tensor, message: str) -> None:
+    """Fails when lengths are clamped, or pixels of another range are taken: TV-L1 finds other motion in these."""
     with pytest.raises(ValueError, match=message):
         kf.OnlineFlow()(rgb, lengths)
 

@@ -54,6 +54,59 @@ def test_a_layer_without_places_is_refused(network: models.Network) -> None:
         class_activation(network, CLIP, torch.tensor([0, 0]), layer="head")
 
 
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (torch.tensor([2]), r"one per clip, \(2,\), got \(1,\) of torch.int64"),
+        (torch.tensor([2.0, 1.0]), r"got \(2,\) of torch.float32"),
+        (2, r"got an int: torch.tensor"),
+        (torch.tensor([1, 5]), r"in 0\.\.4, got \[1, 5\]"),
+        (torch.tensor([-1, 2]), r"in 0\.\.4, got \[-1, 2\]"),
+    ],
+)
+def test_classes_that_are_not_of_the_clips_are_refused(
+    network: models.Network, classes: torch.Tensor, words: str
+) -> None:
+    """Fails when classes are not checked: one class for two clips leaves the map of the second at 0."""
+    with pytest.raises(ValueError, match=words):
+        class_activation(network, CLIP, classes)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
+def test_classes_may_be_any_integers(network: models.Network, dtype: torch.dtype) -> None:
+    """Fails when the classes are gathered as they are: torch takes int64 alone."""
+    expected = class_activation(network, CLIP, torch.tensor([3, 1]))
+    torch.testing.assert_close(class_activation(network, CLIP, torch.tensor([3, 1], dtype=dtype)), expected)
+
+
+def test_a_clip_that_does_not_fit_leaves_no_hooks(network: models.Network) -> None:
+    """Fails when the taps are removed only after a forward that succeeds."""
+    with pytest.raises(ValueError, match="clip"):
+        class_activation(network, CLIP[:, :2], torch.tensor([0, 0]))
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+FRAMES, ACTIVATION = torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("frames", "activation", "most", "words"),
+    [
+        (FRAMES.float(), ACTIVATION, None, r"uint8 \(T, 3, H, W\).*got \(2, 3, 8, 8\) of torch.float32"),
+        (FRAMES.movedim(1, -1), ACTIVATION, None, r"got \(2, 8, 8, 3\)"),
+        (FRAMES, ACTIVATION[None], None, r"and \(1, 1, 2, 2\)"),
+        (FRAMES, ACTIVATION, 0, r"most must be positive and finite, got 0"),
+        (FRAMES, ACTIVATION, -1.0, r"got -1.0: None takes"),
+    ],
+)
+def test_what_cannot_be_colored_is_refused(
+    frames: torch.Tensor, activation: torch.Tensor, most: float | None, words: str
+) -> None:
+    """Fails when `highlight` takes float frames, whose colors are all but black, or a scale of 0 as None."""
+    with pytest.raises(ValueError, match=words):
+        highlight(frames, activation, most=most)
+
+
 def test_color_is_where_the_activation_is() -> None:
     """Fails when negative places are colored, the scale is not the given one, or the places are mirrored."""
     frames = torch.full((2, 3, 8, 8), 100, dtype=torch.uint8)

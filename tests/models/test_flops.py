@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks import record
 from benchmarks.speed import networks as networks_table
@@ -71,3 +72,9 @@ def test_speeds_are_joined_by_row(committed):
     assert (ends["I3D"], ends["S3D"], ends["S3D-G"]) == ("12.3 |", "not run |", "not run |")
     assert "a GPU" in table
     assert "a GPU" not in networks_table.markdown(committed, {})
+
+
+def test_the_summary_of_what_is_no_network_is_refused():
+    """Fails when the model is not looked at: an AttributeError names nothing that a user wrote."""
+    with pytest.raises(ValueError, match=r"one of kdvideo.models, got a Linear: multiply_adds\(model, clip\)"):
+        models.summary(nn.Linear(3, 2))

@@ -198,3 +198,11 @@ def test_a_new_head_leaves_the_input_alone():
     model = models.pytorchvideo("x3d_xs", num_classes=2)
     model.input_spec = dataclasses.replace(model.input_spec, value_range=(-1.0, 1.0), frames=6)
     assert resize_head(model, 3).input_spec == model.input_spec
+
+
+@pytest.mark.parametrize("change", [resize_head, resize_stem])
+@pytest.mark.parametrize("model", [nn.Linear(3, 2), "s3dg", models.s3dg])
+def test_what_is_no_network_is_refused(change, model):
+    """Fails when the model is not looked at: an AttributeError names nothing that a user wrote."""
+    with pytest.raises(ValueError, match=r"model must be one of kdvideo.models, got (a Linear|a str|the class|a func)"):
+        change(model, 2)

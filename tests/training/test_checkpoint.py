@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdvideo.training import CheckpointError, Checkpoints
+from kdvideo.training import CheckpointError, Checkpoints, ShardedCheckpoints
 
 
 def state(step: int) -> dict[str, object]:
@@ -108,6 +108,15 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
 def test_keep_must_be_positive(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="keep"):
         Checkpoints(tmp_path, keep=0)
+
+
+@pytest.mark.parametrize("step", [-1, 1.5, "3"])
+def test_a_step_is_a_number_from_0_on(tmp_path: Path, step: int) -> None:
+    """Fails when the step is not checked: its folder could not be named."""
+    for checkpoints in (Checkpoints(tmp_path), ShardedCheckpoints(tmp_path)):
+        with pytest.raises(ValueError, match=rf"step must be an integer of 0 or more, got {step!r}"):
+            checkpoints.save(step, {})
+    assert not any(tmp_path.iterdir())
 
 
 def _save_forever(folder: Path) -> None:

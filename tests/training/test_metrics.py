@@ -34,6 +34,28 @@ def test_accuracy_top_k() -> None:
         accuracy(scores, torch.tensor([1]))
 
 
+@pytest.mark.parametrize(
+    ("label", "top", "words"),
+    [
+        ([1, 2], 0, r"top must be in 1\.\.3, the number of classes, got 0"),
+        ([1, 2], 9, r"top must be in 1\.\.3, .* got 9"),
+        ([1, 3], 1, r"label must be integers in 0\.\.2, got \[1, 3\]"),
+        ([-1, 2], 1, r"label must be integers in 0\.\.2, got \[-1, 2\]"),
+        ([0.5, 1.0], 1, r"label must be integers in 0\.\.2, got \[0.5, 1.0\]"),
+    ],
+)
+def test_accuracy_refuses_what_no_score_can_hit(label: list[float], top: int, words: str) -> None:
+    """Fails when a label outside the classes counts as a wrong prediction, or `top=0` as an accuracy of 0."""
+    with pytest.raises(ValueError, match=words):
+        accuracy(torch.rand(2, 3), torch.tensor(label), top=top)
+
+
+def test_confusion_refuses_scores() -> None:
+    """Fails when torch's own error is raised."""
+    with pytest.raises(ValueError, match=r"must be integers, got torch.float32 and torch.int64: argmax"):
+        confusion_matrix(torch.rand(2), torch.tensor([0, 1]), 3)
+
+
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20))
 @settings(deadline=None, max_examples=30)
 def test_standard_error_is_the_textbook_one(values: list[float]) -> None:

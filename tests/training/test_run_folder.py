@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from kdvideo.training import StepLog, claim_folder
 
@@ -127,3 +128,13 @@ def test_a_torn_log_stops_no_restart(tmp_path: Path, torn: bytes) -> None:
     StepLog(path, start=3)(3, {"action": 2.0})
     assert [row["step"] for row in StepLog.read(path)] == [0, 1, 2, 3]
     assert path.read_bytes().count(b"\n") == 4
+
+
+def test_paths_may_be_text_and_losses_tensors(tmp_path: Path) -> None:
+    """Fails when they are used as they are: text has no `/`, and a tensor is no JSON."""
+    claim_folder(str(tmp_path), SETTINGS)
+    path = str(tmp_path / "log.jsonl")
+    StepLog(path)(0, {"action": torch.tensor(0.5, requires_grad=True), "steps": 3})
+    assert StepLog.read(path) == [{"step": 0, "action": 0.5, "steps": 3}]
+    with pytest.raises(FloatingPointError, match=r"got \{'action': nan\} at step 1"):
+        StepLog(path, start=1)(1, {"action": torch.tensor(math.nan)})

@@ -49,6 +49,13 @@ def test_bad_sizes_are_refused() -> None:
         StepSampler(5, batch_size=3, steps=1, seed=0, world_size=2)
 
 
+@pytest.mark.parametrize(("rank", "world_size"), [(1, 1), (5, 2), (-1, 2), (0, 0)])
+def test_a_rank_outside_the_world_is_refused(rank: int, world_size: int) -> None:
+    """Fails when the rank is not checked: batches of a forgotten `world_size` begin late, or are empty."""
+    with pytest.raises(ValueError, match=rf"0\.\.{world_size - 1}, got {rank}: pass world_size= too"):
+        StepSampler(8, batch_size=2, steps=1, seed=0, rank=rank, world_size=world_size)
+
+
 def test_step_seeds_do_not_collide() -> None:
     seeds = {step_seed(seed, step, rank) for seed in range(10) for step in range(1000) for rank in range(4)}
     assert len(seeds) == 40_000

@@ -31,6 +31,13 @@ def test_a_shuffled_order_is_drawn_anew_for_every_round_and_the_same_in_every_ru
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(("arms", "rounds"), [({"a": int}, 0), ({}, 3)])
+def test_nothing_to_time_is_refused(arms, rounds):
+    """Fails when it is not looked at: the first ratio raises an error of `statistics`."""
+    with pytest.raises(ValueError, match=f"rounds must be at least 1, of one arm or more, got {rounds} of"):
+        Timings(arms, rounds)
+
+
 def test_ratios_are_formed_within_a_round():
     _, times = ran(3, quiet=True)
     times.wall.update(a=[1.0, 2.0, 4.0], b=[2.0, 2.0, 2.0])

@@ -28,6 +28,9 @@ def unreadable_clips(
     Returns:
         Id -> reason of every clip that cannot be read, in the order of the manifest.
 
+    Raises:
+        ValueError: `manifest` is a path, or a row's `start` or `end` is out of range.
+
     Examples:
         >>> import tempfile
         >>> from pathlib import Path
@@ -38,6 +41,8 @@ def unreadable_clips(
         ...     unreadable_clips(from_folder(root / "train"))
         {'orbit/0000.mp4': 'the file is empty'}
     """
+    if isinstance(manifest, (str, os.PathLike)):
+        raise ValueError(f"manifest must be rows of clips, got {manifest!r}: kdvideo.data.from_folder(folder)")
     from tqdm import tqdm
 
     def reason(row: Mapping[str, Any]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from kdvideo.flow import FlowSource
+from kdvideo.flow import FlowSource, OnlineFlow
 
 
 @runtime_checkable
@@ -54,11 +56,16 @@ def check_sources(manifest: object, flow: object) -> None:
         )
     if flow is None:
         return
-    if isinstance(flow, type) or not callable(flow) or hasattr(flow, "preset"):
+    if isinstance(flow, (type, OnlineFlow)) or not callable(flow) or _is_estimator(flow):
         raise ValueError(
-            f"flow must be a flow source, got {flow!r:.200}: kdvideo.flow.EstimatorSource() computes TV-L1 from the "
-            "frames, a FlowStore reads what was stored"
+            f"flow must be a flow source, got {flow!r:.200}: kdvideo.flow.EstimatorSource(estimator) computes flow "
+            "from the frames, EstimatorSource() TV-L1, a FlowStore reads what was stored"
         )
+
+
+def _is_estimator(flow: Callable[..., object]) -> bool:
+    """Return whether this is a `FlowEstimator`, which takes frames and their range in the place of an id and frames."""
+    return hasattr(flow, "fingerprint") and "value_range" in inspect.signature(flow).parameters
 
 
 def check_rate(flow: FlowSource | None, fps: float) -> None:

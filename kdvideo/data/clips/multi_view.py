@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as MapDataset
 
-from kdvideo._hints import represented
+from kdvideo._hints import kind, represented
 from kdvideo.data.clips.paired import PairedClips
 from kdvideo.data.clips.sampling import Window, spread
 from kdvideo.data.video.frame_grid import ClipInfo
@@ -146,6 +146,7 @@ class MultiView(MapDataset[dict[str, Any]]):
     Item n is the n-th clip of the manifest, a dict of
 
     - `rgb`: float (V, 3, T, crop, crop); `flow`: float (V, 2, T, crop, crop): as in `PairedClips`, V first;
+    - what `streams` of the clips give, V first;
     - `length`: with `rgb`, (V,): how many different frames each view shows; what `flow.OnlineFlow` needs;
     - `clip`: its id; `label`, `index`: int.
 
@@ -158,7 +159,8 @@ class MultiView(MapDataset[dict[str, Any]]):
             with `functools.partial`, or one's own; all views of a clip have the same number of frames and crop.
 
     Raises:
-        ValueError: `clips` draws random views or has several itself; on access, the protocol gives no view, views
+        ValueError: `clips` is no `PairedClips`, draws random views or has several itself, or `protocol` is no
+            function; on access, the protocol gives no view, views
             of different sizes or a view outside the clip.
         ClipError: on access, when a clip cannot be read.
 
@@ -174,6 +176,13 @@ class MultiView(MapDataset[dict[str, Any]]):
     """
 
     def __init__(self, clips: PairedClips, protocol: ViewProtocol) -> None:
+        if not isinstance(clips, PairedClips):
+            raise ValueError(f"clips must be PairedClips, got {kind(clips)}: PairedClips(manifest, train=False, ...)")
+        if not callable(protocol):
+            raise ValueError(
+                f"protocol must be a function of (L, H, W, T, crop), got {protocol!r:.200}: multi_crop, or "
+                "functools.partial(multi_crop, clips=5)"
+            )
         if clips.train or clips.views != 1:
             raise ValueError(
                 f"clips must have train=False and views=1, got train={clips.train} and views={clips.views}: "
@@ -191,7 +200,7 @@ class MultiView(MapDataset[dict[str, Any]]):
         if not 0 <= index < len(self):
             raise IndexError(f"item {index} of {len(self)}")
         views = self.clips.reader.views(index, self._windows)
-        names = [name for name in ("rgb", "flow") if name in views[0]]
+        names = [name for name in ("rgb", "flow", *self.clips.reader.streams) if name in views[0]]
         out: dict[str, Any] = {name: torch.stack([view[name] for view in views]) for name in names}
         if "rgb" in out:
             out["length"] = torch.tensor([view["length"] for view in views])

@@ -156,6 +156,9 @@ class PairedClips(MapDataset[dict[str, Any]]):
 
         Returns:
             The copy.
+
+        Raises:
+            ValueError: `distinct_views` is below 1.
         """
         _check_distinct_views(distinct_views)
         other = copy.copy(self)

@@ -25,11 +25,12 @@ from kdvideo.data.clips.flow_sources import (
     check_sources,
 )
 from kdvideo.data.clips.sampling import Window, flow_positions, window_positions
-from kdvideo.data.clips.streams import ClipSource, Stream, cut_stream
+from kdvideo.data.clips.streams import ClipSource, Stream, check_streams, cut_stream
 from kdvideo.data.video.frame_grid import ClipInfo, probe, read_frames
 from kdvideo.data.video.placing import Box
 from kdvideo.data.video.retrying import retried
 from kdvideo.flow import FlowSource, to_unit
+from kdvideo.flow.frames import check_black_and_white
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -127,6 +128,9 @@ class ClipReader:
             raise ValueError(f"dtype must be torch.float32, or torch.uint8 for `to_float`, got {dtype}")
         if flow is None and not rgb and not streams:
             raise ValueError("rgb must be True where flow is None, got False: pass a flow source, or items are empty")
+        if streams is not None:
+            check_streams(streams)
+        check_black_and_white(input_range, "input_range")
         if taken := sorted(set(streams or ()) & TAKEN):
             raise ValueError(f"streams must have names of their own, got {taken}: items have these already")
         ids = manifest["clip"][:]  # at once: going through the column itself reads row by row
@@ -178,6 +182,10 @@ class ClipReader:
 
         Returns:
             The segment, from one reading.
+
+        Raises:
+            ValueError: `frames` are not within the clip, or the flow does not fit them.
+            ClipError: the clip cannot be read.
         """
         info = self.info(index)
         return self._segment(index, info, frames[0], frames[-1], Box(0, 0, info.height, info.width))
@@ -194,7 +202,8 @@ class ClipReader:
             `clip`, which say which clip it shows.
 
         Raises:
-            ValueError: `choose` gives no view, or one that is not within the clip.
+            ValueError: `choose` gives no view, or one that is not within the clip, or flow or a stream does not fit.
+            ClipError: the clip cannot be read.
         """
         info = self.info(index)
         windows = choose(info)

@@ -5,15 +5,16 @@ Legend: L grid frames of a clip, S frames of a segment, T frames of a view, C ch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kdvideo._hints import kind
 from kdvideo.data.clips.sampling import Window
 from kdvideo.data.video.frame_grid import ClipInfo, read_frames
 from kdvideo.files import check_regular, closest_ids
@@ -50,6 +51,7 @@ class ClipSource:
     info: ClipInfo
 
 
+@runtime_checkable
 class Stream(Protocol):
     """Values at every frame of a clip.
 
@@ -225,6 +227,18 @@ class FrameDifference:
             The same values.
         """
         return values
+
+
+def check_streams(streams: object) -> None:
+    """Raise ValueError unless these are streams by name."""
+    if not isinstance(streams, Mapping):
+        raise ValueError(f"streams must map names to streams, got {kind(streams)}: {{'depth': ArrayStream(...)}}")
+    for name, stream in streams.items():
+        if isinstance(stream, type) or not isinstance(stream, Stream):
+            raise ValueError(
+                f"streams must have `read`, `mirrored` and `spatial`, got {kind(stream)} as {name!r}: "
+                "ArrayStream(folder, fps=25), FrameDifference(), AudioSpectrogram() ..."
+            )
 
 
 def cut_stream(name: str, stream: Stream, source: ClipSource, window: Window, values: Tensor, at: Tensor) -> Tensor:

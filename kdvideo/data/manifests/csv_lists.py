@@ -46,7 +46,8 @@ def from_csv(
         The manifest, a `datasets.Dataset` with the columns `path`, `label`, `clip`, `start`, `end` and `bytes`.
 
     Raises:
-        ManifestError: names every bad row by its line number.
+        ManifestError: names every bad row by its line number; or there is no such file.
+        ValueError: `allow_missing` is no fraction of the clips, 0 to 1.
 
     Examples:
         >>> import tempfile

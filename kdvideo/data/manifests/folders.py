@@ -16,6 +16,8 @@ from kdvideo.data.manifests.scanning import VIDEO_EXTENSIONS, describe_skipped, 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+SPLITS = {"train", "val", "validation", "test"}
+
 
 def from_folder(root: str | os.PathLike[str]) -> Dataset:
     """Read the manifest of a folder that holds one folder of clips per class.
@@ -31,7 +33,8 @@ def from_folder(root: str | os.PathLike[str]) -> Dataset:
         The manifest, a `datasets.Dataset` with the columns `path`, `label`, `clip`, `start`, `end` and `bytes`.
 
     Raises:
-        ManifestError: no class folder in `root`, or a class folder without a clip.
+        ManifestError: no class folder in `root`, a class folder without a clip, or a folder per split.
+        ValueError: `root` is not a path.
 
     Examples:
         >>> import tempfile
@@ -50,6 +53,10 @@ def from_folder(root: str | os.PathLike[str]) -> Dataset:
     folders = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith(".")) if top.is_dir() else []
     if not folders:
         builder.report(0, _why_none(top))
+    elif SPLITS.issuperset(folder.name.lower() for folder in folders):
+        names = [folder.name for folder in folders]
+        one = next((name for name in names if name.lower() == "train"), names[0])
+        builder.fail(f"root must hold one folder per class, got the splits {names}: from_folder(root / {one!r})")
     rows = []
     skipped: Counter[str] = Counter()
     for folder in folders:

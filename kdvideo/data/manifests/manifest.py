@@ -113,6 +113,7 @@ class ManifestBuilder:
 
         Raises:
             ManifestError: names everything wrong, in one report.
+            ValueError: `allow_missing` is no fraction.
         """
         clips = rows if isinstance(rows, ListedClips) else ListedClips.of(rows)
         names = self._classes(clips) if classes is None else list(classes)
@@ -206,8 +207,8 @@ class ManifestBuilder:
 
     def _existing(self, clips: ListedClips) -> tuple[ListedClips, list[int | None]]:
         """Return the clips with the sizes of their files; leave out the missing ones, or report them."""
-        if not 0 <= self.allow_missing <= 1:
-            raise ValueError(f"allow_missing must be a fraction of the clips, 0 to 1, got {self.allow_missing}")
+        if not isinstance(self.allow_missing, (int, float)) or not 0 <= self.allow_missing <= 1:
+            raise ValueError(f"allow_missing must be a fraction of the clips, 0 to 1, got {self.allow_missing!r}")
         files = dict.fromkeys(clips.path)
         known = dict(zip(files, file_sizes(os.path.join(self.root, path) for path in files), strict=True))
         sizes = [known[path] for path in clips.path]

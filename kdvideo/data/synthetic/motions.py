@@ -143,11 +143,16 @@ def encode(clip: Tensor, *, fps: float = 25.0) -> bytes:
     Returns:
         The bytes of the file.
 
+    Raises:
+        ValueError: `clip` has another type or shape, or no frame.
+
     Examples:
         >>> len(encode(render("spin", seed=1, frames=4))) > 1000
         True
     """
-    check("clip", (clip.dtype, tuple(clip.shape)), clip.dtype == torch.uint8 and clip.ndim == 4, "uint8 (T, 3, H, W)")
+    even = clip.ndim == 4 and clip.shape[1] == 3 and len(clip) > 0 and not any(side % 2 for side in clip.shape[2:])
+    valid = clip.dtype == torch.uint8 and even and 0 not in clip.shape
+    check("clip", (clip.dtype, tuple(clip.shape)), valid, "uint8 (T, 3, H, W) with even H and W")
     file = io.BytesIO()
     write_h264(file, clip, fps=fps, options={"crf": "16", "preset": "veryfast"})
     return file.getvalue()

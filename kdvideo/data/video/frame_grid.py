@@ -126,8 +126,8 @@ def read_frames(
     Raises:
         ClipError: the file is missing, damaged, truncated, holds no video, or ends before `start`. Errors of the
             disk that may pass are waited for, up to two seconds.
-        ValueError: `window` is not within the grid, `box` not within the frames, or another argument is out of its
-            range.
+        ValueError: `window` is no range or not within the grid, `box` not four numbers or not within the frames, or
+            another argument is no number or out of its range.
 
     Examples:
         >>> import tempfile
@@ -142,10 +142,14 @@ def read_frames(
     line = timeline(path)
     grid = _grid(line, start, end, fps)
     if window is not None:
+        if not isinstance(window, range):
+            raise ValueError(f"window must be a range of grid frames, got {window!r}: range(10, 74)")
         if len(window) == 0 or min(window) < 0 or max(window) >= len(grid):
             raise ValueError(f"window must be within the {len(grid)} grid frames of {line.path}, got {window}")
         grid = grid[np.asarray(window)]
     height, width = _size(line, short_side)
+    if box is not None and len(box) != 4:
+        raise ValueError(f"box must be (top, left, height, width), got {box}")
     part = Box(0, 0, height, width) if box is None else Box(*box)
     if not (0 <= part.top < part.top + part.height <= height and 0 <= part.left < part.left + part.width <= width):
         raise ValueError(f"box must be within the frames of {height} x {width} pixels of {line.path}, got {box}")
@@ -160,6 +164,9 @@ def timeline(path: PathLike) -> Timeline:
 
 
 def _check_arguments(start: float | None, end: float | None, fps: float | None, side: int | None) -> None:
+    for name, number in (("start", start), ("end", end), ("fps", fps), ("short_side", side)):
+        if number is not None and not hasattr(number, "__float__"):
+            raise ValueError(f"{name} must be a number, got {number!r}")
     if fps is not None and not 0 < fps < 1e4:
         raise ValueError(f"fps must be positive, got {fps}")
     if side is not None and side < 1:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kdvideo._hints import check_module
 from kdvideo.cache import weights_fingerprint
 from kdvideo.flow.frames import as_clips, check_finite, check_range, to_gray
 
@@ -29,6 +30,7 @@ class NetworkEstimator:
     """
 
     def __init__(self, model: nn.Module, pairs: int, settings: str) -> None:
+        check_module(model)
         if pairs < 1:
             raise ValueError(f"pairs must be at least 1, got {pairs}")
         self.model, self.pairs = model.eval(), pairs

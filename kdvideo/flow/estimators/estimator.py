@@ -57,6 +57,9 @@ class TVL1Estimator:
         preset: the settings, or one of the names in `PRESETS`; they are the fingerprint.
         backend: as in `tvl1`; backends agree up to rounding and are not part of the fingerprint.
 
+    Raises:
+        ValueError: an unknown preset or backend; when called, what `tvl1` raises.
+
     Examples:
         >>> TVL1Estimator().fingerprint.startswith("TVL1(tau=0.25")
         True

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from kdvideo._hints import represented
+from kdvideo._tensors import check_tensor
 from kdvideo.flow.estimators.estimator import FlowEstimator, estimator_of
 from kdvideo.flow.fields.transforms import check_bound, to_unit
+from kdvideo.flow.frames import check_black_and_white
 
 
 class OnlineFlow:
@@ -26,7 +28,8 @@ class OnlineFlow:
         value_range: (black, white) of the windows.
 
     Raises:
-        ValueError: the bound is not positive; on a call, another shape, or a pixel that is NaN or infinite.
+        ValueError: the estimator is none, the bound is not positive, or the range not (black, white); on a call,
+            another shape, lengths outside 1 … T, or a pixel that is NaN, infinite, or far outside the range.
 
     Examples:
         >>> rgb = torch.zeros(2, 3, 5, 24, 24)
@@ -42,6 +45,7 @@ class OnlineFlow:
         value_range: tuple[float, float] = (-1.0, 1.0),
     ) -> None:
         check_bound(bound)
+        check_black_and_white(value_range)
         self.estimator = estimator_of(estimator)
         self.bound, self.value_range = bound, value_range
 
@@ -67,16 +71,29 @@ class OnlineFlow:
         """
         if rgb.ndim != 5 or rgb.shape[1] != 3 or not rgb.is_floating_point():
             raise ValueError(f"windows must be floating point (B,3,T,H,W), got {rgb.dtype} {tuple(rgb.shape)}")
+        check_tensor(lengths, "lengths")
         if lengths.shape != rgb.shape[:1]:
             raise ValueError(f"lengths must be ({len(rgb)},), one for each window, got {tuple(lengths.shape)}")
         batch, _, frames = rgb.shape[:3]
+        if not bool(((lengths >= 1) & (lengths <= frames)).all()):
+            raise ValueError(f"lengths must be in 1..{frames}, the frames of the windows, got {lengths.tolist()}")
+        self._check_pixels(rgb)
         if frames == 1:
             return rgb.new_zeros((batch, 2, *rgb.shape[2:]), dtype=torch.float32)
         with torch.autocast(rgb.device.type, enabled=False):
             flow = self.estimator(rgb.transpose(1, 2).float(), value_range=self.value_range)
-            lengths = lengths.to(rgb.device)[:, None].clamp(1, frames)
+            lengths = lengths.to(rgb.device)[:, None]
             # The flow from the last frame back to the first one is the seam: the flow before it stands in. In a clip
             # of one frame that gives -1, any flow will do, and it is multiplied by zero.
             at = torch.minimum(torch.arange(frames, device=rgb.device) % lengths, lengths - 2)
             flow = flow[torch.arange(batch, device=rgb.device)[:, None], at] * (lengths > 1)[..., None, None, None]
             return to_unit(flow, self.bound).transpose(1, 2).contiguous()
+
+    def _check_pixels(self, rgb: Tensor) -> None:
+        """Raise ValueError for another range of pixels; those a little outside, as of augmentations, are none."""
+        (black, white), (low, high) = self.value_range, (float(end) for end in rgb.aminmax())
+        if low < black - (white - black) or high > white + (white - black):
+            raise ValueError(
+                f"pixels must be in value_range, {black:g} to {white:g}, got {low:g} to {high:g}: "
+                "OnlineFlow(value_range=(black, white))"
+            )

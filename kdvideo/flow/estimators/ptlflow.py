@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kdvideo._hints import represented
+from kdvideo._hints import check_module, represented
 from kdvideo.flow.estimators.by_pairs import NetworkEstimator
 
 
@@ -18,7 +18,8 @@ class PTLFlowEstimator(NetworkEstimator):
         pairs: most pairs that go through the network at a time, for memory.
 
     Raises:
-        ValueError: a number out of its range; when called, bad frames as in `tvl1`, or a model without "flows".
+        ValueError: `model` is no module, or a number out of its range; when called, bad frames as in `tvl1`, or a
+            model without "flows".
 
     Examples:
         >>> class Still(nn.Module):
@@ -33,6 +34,7 @@ class PTLFlowEstimator(NetworkEstimator):
     """
 
     def __init__(self, model: nn.Module, *, pairs: int = 8) -> None:
+        check_module(model)
         # Its settings, such as the number of recurrent updates, are plain attributes and decide the numbers too.
         plain = {name: value for name, value in sorted(vars(model).items()) if _is_setting(name, value)}
         super().__init__(model, pairs, "".join(f"{name}={value!r}, " for name, value in plain.items()))

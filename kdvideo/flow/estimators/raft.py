@@ -18,7 +18,7 @@ class RAFTEstimator(NetworkEstimator):
         pairs: most pairs that go through the network at a time, for memory.
 
     Raises:
-        ValueError: a number out of its range; when called, bad frames as in `tvl1`.
+        ValueError: `model` is no module, or a number out of its range; when called, bad frames as in `tvl1`.
 
     Examples:
         >>> import torch

@@ -10,6 +10,7 @@ from torch import Tensor
 from kdvideo._hints import represented
 from kdvideo.flow.estimators.estimator import FlowEstimator, estimator_of
 from kdvideo.flow.fields.quantize import dequantize, quantize
+from kdvideo.flow.fields.transforms import check_bound
 
 
 class FlowSource(Protocol):
@@ -42,6 +43,9 @@ class EstimatorSource:
         estimator: what computes it; the default is TV-L1.
         bound: in pixels, rounds the flow to 8 bit as a `FlowStore` with this bound does; None: no rounding.
 
+    Raises:
+        ValueError: the estimator is none, or the bound not positive.
+
     Examples:
         >>> import torch
         >>> EstimatorSource()("any", torch.zeros(5, 3, 24, 24, dtype=torch.uint8)).shape
@@ -49,6 +53,8 @@ class EstimatorSource:
     """
 
     def __init__(self, estimator: FlowEstimator | None = None, *, bound: float | None = None) -> None:
+        if bound is not None:
+            check_bound(bound)
         self.estimator, self.bound = estimator_of(estimator), bound
 
     def __repr__(self) -> str:

@@ -43,6 +43,7 @@ def read_flo(path: str | os.PathLike[str]) -> Tensor:
         (2,H,W), float32 pixels, u first.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the file is not a .flo file, or is truncated (the message names it).
 
     Examples:

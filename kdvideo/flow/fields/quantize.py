@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from kdvideo._hints import kind
+from kdvideo._tensors import check_tensor
 from kdvideo.flow.fields.transforms import check_bound, truncate
 
 
@@ -46,6 +47,9 @@ def dequantize(values: Tensor, bound: float = 20.0) -> Tensor:
     Returns:
         float32 pixels, of the same shape.
 
+    Raises:
+        ValueError: the values are not uint8, or the bound is not positive.
+
     Examples:
         >>> dequantize(torch.tensor([1, 128, 255], dtype=torch.uint8))
         tensor([-20.,   0.,  20.])
@@ -67,6 +71,9 @@ def dequantize_tsn(values: Tensor, bound: float = 20.0) -> Tensor:
     Returns:
         float32 pixels, of the same shape.
 
+    Raises:
+        ValueError: the values are not uint8, or the bound is not positive.
+
     Examples:
         >>> dequantize_tsn(torch.tensor([0, 128, 255], dtype=torch.uint8))
         tensor([-20.0000,   0.0784,  20.0000])
@@ -80,5 +87,6 @@ def dequantize_tsn(values: Tensor, bound: float = 20.0) -> Tensor:
 
 
 def _check_bytes(values: Tensor) -> None:
+    check_tensor(values, "quantized flow")
     if values.dtype != torch.uint8:
         raise ValueError(f"quantized flow must be uint8, got {values.dtype}")

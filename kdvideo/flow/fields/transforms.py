@@ -6,9 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kdvideo._tensors import check_tensor
+
 
 def check_flow(flow: Tensor, *, dim: int = -3) -> None:
     """Raise ValueError unless `flow` is floating point with its two components along `dim`."""
+    check_tensor(flow, "flow")
     axes = range(-flow.ndim, flow.ndim)
     if dim not in axes or flow.shape[dim] != 2 or flow.ndim < 3:
         raise ValueError(f"flow must be (...,2,H,W) with u and v along dimension {dim}, got {tuple(flow.shape)}")
@@ -18,8 +21,18 @@ def check_flow(flow: Tensor, *, dim: int = -3) -> None:
 
 def check_bound(bound: float) -> None:
     """Raise ValueError unless `bound` is a positive number of pixels."""
-    if not 0 < bound < float("inf"):
-        raise ValueError(f"bound must be a positive number of pixels, got {bound}")
+    if not hasattr(bound, "__float__") or not 0 < bound < float("inf"):
+        raise ValueError(f"bound must be a positive number of pixels, got {bound!r}")
+
+
+def check_size(size: object) -> None:
+    """Raise ValueError unless `size` is (H, W) in pixels."""
+    if (
+        not isinstance(size, (tuple, list))
+        or len(size) != 2
+        or not all(isinstance(n, (int, torch.SymInt)) and n > 0 for n in size)
+    ):
+        raise ValueError(f"size must be (H, W) in whole pixels, got {size!r}")
 
 
 def truncate(flow: Tensor, bound: float = 20.0) -> Tensor:
@@ -31,6 +44,9 @@ def truncate(flow: Tensor, bound: float = 20.0) -> Tensor:
 
     Returns:
         The flow, of the same shape and dtype.
+
+    Raises:
+        ValueError: the bound is not positive.
 
     Examples:
         >>> truncate(torch.tensor([-30.0, 0.5, 21.0]))
@@ -49,6 +65,9 @@ def to_unit(flow: Tensor, bound: float = 20.0) -> Tensor:
 
     Returns:
         The flow in [-1, 1], of the same shape and dtype.
+
+    Raises:
+        ValueError: the bound is not positive.
 
     Examples:
         >>> to_unit(torch.tensor([-30.0, 0.0, 10.0]))
@@ -69,7 +88,7 @@ def hflip(flow: Tensor, *, channel_dim: int = -3) -> Tensor:
         The flow of the mirrored frames, of the same shape.
 
     Raises:
-        ValueError: `channel_dim` does not have size 2, or is the width.
+        ValueError: the flow is no floating-point tensor, or `channel_dim` does not have size 2, or is the width.
 
     Examples:
         >>> hflip(torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]))
@@ -94,11 +113,15 @@ def resize(flow: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         (...,2,*size), in pixels of the new frames.
 
+    Raises:
+        ValueError: the flow has another shape or type, or `size` is not (H, W).
+
     Examples:
         >>> resize(torch.ones(2, 4, 4), (4, 8))[:, 0, 0]
         tensor([2., 1.])
     """
     check_flow(flow)
+    check_size(size)
     height, width = flow.shape[-2:]
     flat = flow.reshape(-1, 2, height, width)
     out = F.interpolate(flat, size, mode="bilinear", align_corners=False)
@@ -120,13 +143,14 @@ def area_pool(flow: Tensor, size: tuple[int, int]) -> Tensor:
         (...,2,*size), in pixels of the input.
 
     Raises:
-        ValueError: the flow has another shape, or `size` is larger.
+        ValueError: the flow has another shape or type, or `size` is not (H, W) or larger.
 
     Examples:
         >>> area_pool(torch.ones(2, 4, 4), (2, 2)).shape
         torch.Size([2, 2, 2])
     """
     check_flow(flow)
+    check_size(size)
     if size[0] > flow.shape[-2] or size[1] > flow.shape[-1]:
         raise ValueError(
             f"size must not be larger than the flow's {tuple(flow.shape[-2:])}, got {tuple(size)}: use resize"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Protocol
+from typing import BinaryIO, ClassVar, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +20,7 @@ from kdvideo.flow.store import gray_video
 from kdvideo.flow.store.zstd import Zstd
 
 
+@runtime_checkable
 class FlowCodec(Protocol):
     """One way to store quantized flow; `str()` of it, which sidecars hold, says everything that decides the bytes.
 

@@ -13,7 +13,7 @@ from kdvideo._hints import represented
 from kdvideo.files import closest_ids, publish, sync, temporary
 from kdvideo.flow.estimators.estimator import FlowEstimator, estimator_of
 from kdvideo.flow.fields.quantize import dequantize, quantize
-from kdvideo.flow.fields.transforms import check_bound, check_flow
+from kdvideo.flow.fields.transforms import check_bound, check_flow, check_size
 from kdvideo.flow.store import sidecars
 from kdvideo.flow.store.codecs import LOSSLESS, READERS, FlowCodec
 from kdvideo.flow.store.origins import Origin, place_of, what_changed
@@ -51,6 +51,10 @@ class FlowStore:
         estimator: as given.
         fingerprint: of the estimator; clips that were made with another one are refused.
 
+    Raises:
+        ValueError: `bound` or `fps` is not positive, `size` not (H, W), `codec` or `estimator` is none; in use, what
+            each method says.
+
     Examples:
         >>> import tempfile, torch
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -71,8 +75,15 @@ class FlowStore:
         codec: FlowCodec = LOSSLESS,
     ) -> None:
         check_bound(bound)
+        if fps is not None and (not hasattr(fps, "__float__") or not 0 < fps < float("inf")):
+            raise ValueError(f"fps must be positive, or None where there is no rate, got {fps!r}")
+        if size is not None:
+            check_size(size)
+        if isinstance(codec, type) or not isinstance(codec, FlowCodec):
+            raise ValueError(f"codec must be a FlowCodec, got {codec!r}: kdvideo.flow.LOSSLESS, GrayH264(crf=16) ...")
         self.folder = Path(folder)
-        self.bound, self.fps, self.size, self.codec = float(bound), fps, size, codec
+        self.bound, self.fps, self.codec = float(bound), fps, codec
+        self.size = None if size is None else tuple(size)
         self.estimator: FlowEstimator = estimator_of(estimator)
         self.fingerprint = self.estimator.fingerprint
 
@@ -110,6 +121,8 @@ class FlowStore:
         return self._file(clip_id, SUFFIX)
 
     def _file(self, clip_id: str, suffix: str) -> Path:
+        if not isinstance(clip_id, str):
+            raise ValueError(f"clip id must be text, got {clip_id!r}: the column `clip` of the manifest")
         parts = clip_id.split("/")
         if any(part in ("", ".", "..") for part in parts) or "\0" in clip_id or "\\" in clip_id:
             raise ValueError(
@@ -155,7 +168,8 @@ class FlowStore:
             flow: (T-1,2,H,W) in pixels, u first.
 
         Raises:
-            ValueError: the flow has another shape or size, or a component that is NaN or infinite.
+            ValueError: the id is not a plain relative path, or the flow is no floating-point tensor, has another
+                shape or size, or a component that is NaN or infinite.
         """
         check_flow(flow)
         if flow.ndim != 4:
@@ -218,6 +232,9 @@ class FlowStore:
             clip_id: the clip.
             reason: in words; `read` raises it.
             origin: as in `writer`.
+
+        Raises:
+            ValueError: the id is not a plain relative path.
         """
         sidecar = self.sidecar(clip_id)
         with temporary(sidecar.parent) as status:
@@ -232,6 +249,9 @@ class FlowStore:
 
         Args:
             clip_id: the clip.
+
+        Raises:
+            ValueError: the id is not a plain relative path.
         """
         self.sidecar(clip_id).unlink(missing_ok=True)
         self._remove_files(clip_id)
@@ -283,6 +303,10 @@ class FlowStore:
 
         Returns:
             One less than the frames of the clip.
+
+        Raises:
+            KeyError: the store has no such clip.
+            ValueError: what `read` raises, or `path` was replaced.
         """
         info = self._info_of_done(clip_id)
         origin = info.get("origin")
@@ -320,6 +344,10 @@ class FlowStore:
 
         Returns:
             (T-1,2,H,W), float32 pixels.
+
+        Raises:
+            KeyError: the store has no such clip.
+            ValueError: what `read` raises, or the flow is not that of the frames by number and size.
         """
         return check_frames(clip_id, self.read(clip_id), frames)
 

@@ -1,5 +1,6 @@
 """The 3D Inception-v1 skeleton that S3D-G, S3D and I3D share."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ import torch.fx
 from torch import Tensor, nn
 
 from kdvideo.models.inception.layers import SameMaxPool3d
-from kdvideo.models.network import InputSpec, Network, Triple, check_clip
+from kdvideo.models.network import InputSpec, Network, Triple, check_clip, check_count
 
 ConvFactory = Callable[[str, int, int, int], nn.Module]  # (layer, in_channels, out_channels, kernel) -> module
 PoolFactory = Callable[[Triple, Triple], nn.Module]  # (kernel, stride) -> module
@@ -51,12 +52,16 @@ def module_path(layer: str) -> str:
 def scaled_depth(channels: int, *, multiplier: float, minimum: int) -> int:
     """Return `channels` scaled by `multiplier`, at least `minimum`.
 
+    Raises:
+        ValueError: `multiplier` is not positive and finite, or `minimum` not an integer >= 1.
+
     Examples:
         >>> scaled_depth(192, multiplier=0.25, minimum=16), scaled_depth(32, multiplier=0.25, minimum=16)
         (48, 16)
     """
-    if multiplier <= 0 or minimum < 1:
-        raise ValueError(f"depth_multiplier must be > 0 and min_depth >= 1, got {multiplier} and {minimum}")
+    if not isinstance(multiplier, (int, float)) or not 0 < multiplier < math.inf:
+        raise ValueError(f"depth_multiplier must be a finite number > 0, got {multiplier!r}")
+    check_count("min_depth", minimum)
     return max(int(channels * multiplier), minimum)
 
 
@@ -96,7 +101,12 @@ def inception_layers(
     tail: TailFactory = lambda layer, channels: {},
     pool: PoolFactory = SameMaxPool3d,
 ) -> tuple[dict[str, nn.Module], dict[str, int]]:
-    """Build the skeleton's layers by module path, in order, and count the channels that each of them gives."""
+    """Build the skeleton's layers by module path, in order, and count the channels that each of them gives.
+
+    Raises:
+        ValueError: `in_channels` is not an integer >= 1, or a width of `depth` is out of range.
+    """
+    check_count("in_channels", in_channels)
     layers: dict[str, nn.Module] = {}
     widths: dict[str, int] = {}
     channels = in_channels

@@ -6,7 +6,7 @@ import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdvideo.models.network import Triple
+from kdvideo.models.network import Triple, check_count
 
 
 class ShrinkingAvgPool3d(nn.Module):
@@ -54,7 +54,14 @@ class BasicHead(nn.Module):
 
 
 def basic_head(in_channels: int, num_classes: int, *, dropout: float) -> BasicHead:
-    """Build the head: pool (2, 7, 7), dropout, linear with bias by Glorot's uniform start, mean over positions."""
+    """Build the head: pool (2, 7, 7), dropout, linear with bias by Glorot's uniform start, mean over positions.
+
+    Raises:
+        ValueError: `num_classes` is not an integer >= 1, or `dropout` not in [0, 1].
+    """
+    check_count("num_classes", num_classes)
+    if not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
+        raise ValueError(f"dropout must be a probability, 0 to 1, got {dropout!r}")
     proj = nn.Linear(in_channels, num_classes)
     bound = math.sqrt(6 / (in_channels + num_classes))
     nn.init.uniform_(proj.weight, -bound, bound)

@@ -108,6 +108,8 @@ def s3dg(
     if first_temporal_kernel not in (1, 3, 5, 7):
         raise ValueError(f"first_temporal_kernel must be 1, 3, 5 or 7, got {first_temporal_kernel}")
     temporal, gates = _starts(temporal_from, "temporal_from"), _starts(gates_from, "gates_from")
+    if isinstance(non_local, str):
+        raise ValueError(f"non_local must be a tuple of layers, got {non_local!r}: ({non_local!r},)")
     attention = {_layer_key(layer) for layer in non_local}
 
     depth = partial(scaled_depth, multiplier=depth_multiplier, minimum=min_depth)

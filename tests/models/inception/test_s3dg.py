@@ -1,6 +1,7 @@
 """Initialisation, options, input errors, head, gates and non-local blocks of S3D-G and I3D."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -130,11 +131,32 @@ def test_bad_input(build, clip, words):
         {"gates_from": "2Z"},
         {"non_local": ("3A",)},
         {"depth_multiplier": 0.0},
+        {"depth_multiplier": "1"},
+        {"depth_multiplier": math.inf},
+        {"min_depth": 0},
+        {"min_depth": 8.0},
+        {"in_channels": 0},
+        {"in_channels": "3"},
+        {"num_classes": 0},
+        {"num_classes": "5"},
+        {"dropout": -0.1},
+        {"dropout": 2},
     ],
 )
 def test_bad_options(kwargs):
-    with pytest.raises(ValueError, match=next(iter(kwargs))):
-        models.s3dg(3, **kwargs)
+    """Fails when an option is not checked, such as a classifier of no class, which is built silently."""
+    with pytest.raises(ValueError, match=next(iter(kwargs)) + " must be"):
+        models.s3dg(**{"num_classes": 3} | kwargs)
+    if kwargs.keys() <= {"num_classes", "in_channels", "depth_multiplier", "min_depth", "dropout"}:
+        for build in (models.s3d, models.i3d):
+            with pytest.raises(ValueError, match=next(iter(kwargs)) + " must be"):
+                build(**{"num_classes": 3} | kwargs)
+
+
+def test_one_layer_as_text_is_refused():
+    """Fails when the text is read letter by letter: the error names the layer '4', which nobody wrote."""
+    with pytest.raises(ValueError, match=r"non_local must be a tuple of layers, got '4C': \('4C',\)"):
+        models.s3dg(3, non_local="4C")
 
 
 def test_options():
