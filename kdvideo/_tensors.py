@@ -86,6 +86,22 @@ def check_tensor(tensor: Tensor, name: str) -> None:
         raise ValueError(f"{name} must be a tensor, got {kind(tensor)}: pass torch.as_tensor({name})")
 
 
+def check_device(device: torch.device | str | int) -> torch.device:
+    """Return a device; ValueError unless torch knows it, and this machine has one."""
+    try:
+        known = torch.device(device)
+        torch.empty(0, device=known)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(f"device must be one of this machine, got {device!r}: 'cpu', or 'cuda' with a GPU") from error
+    return known
+
+
+def check_dtype(dtype: torch.dtype) -> None:
+    """Raise ValueError unless it is a floating-point dtype."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a torch.dtype, got {dtype!r}: one of floating point, as torch.bfloat16")
+
+
 def check_classes(logits: Tensor, dim: int) -> None:
     """Raise ValueError for a single class, whose softmax is 1 whatever the logit."""
     if logits.shape[dim] < 2:
