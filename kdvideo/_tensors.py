@@ -127,9 +127,16 @@ def reduced(
         dim: the class axis.
         mask: as in `over_positions`; with "none" the elements of other positions are 0.
         normalizer: as in `over_positions`.
+
+    Raises:
+        ValueError: an unknown reduction, a normalizer with "none"; otherwise as `over_positions`.
     """
     check_reduction(reduction)
     if reduction == "none":
+        if normalizer is not None:
+            raise ValueError(
+                "normalizer= divides a sum, but reduction='none' takes none: leave it out, and divide what you add up"
+            )
         if mask is None:
             return elements
         shape = elements.sum(dim).shape
@@ -176,6 +183,25 @@ def valid(mask: Tensor, shape: torch.Size) -> Tensor:
     if mask.is_floating_point():
         raise ValueError(f"mask must be bool, or integers 0 and 1, got {mask.dtype}: pass mask.bool()")
     return mask.bool()
+
+
+def check_mask_values(mask: Tensor) -> None:
+    """Raise ValueError for an integer mask that holds other numbers than 0 and 1; this waits for the device."""
+    if mask.dtype != torch.bool and any_seen((mask != 0) & (mask != 1)):
+        raise ValueError(
+            f"mask must be bool, or integers 0 and 1, got {mask.min().item()} to {mask.max().item()}: of labels pass "
+            "labels != ignored, such as -100"
+        )
+
+
+def any_seen(wrong: Tensor) -> bool:
+    """Tell whether an entry is True; False where there are no values to look at, as in a compiled graph or vmap."""
+    if torch.compiler.is_compiling() or type(wrong) is not Tensor or wrong.is_meta:
+        return False
+    try:
+        return bool(wrong.any())
+    except RuntimeError:
+        return False
 
 
 def squared_error(

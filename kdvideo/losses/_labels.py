@@ -11,8 +11,12 @@ from torch.nn import functional as F
 
 from kdvideo._tensors import check_tensor, valid
 
+MASK = "pass mask=labels != ignored"
 
-def checked_labels(labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None = None) -> Tensor:
+
+def checked_labels(
+    labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None = None, *, otherwise: str = MASK
+) -> Tensor:
     """Check the true classes of logits and return them with a class axis of size 1, as `gather` takes them.
 
     Args:
@@ -20,6 +24,7 @@ def checked_labels(labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None
         logits: of the student, already checked.
         dim: the class axis.
         mask: of valid positions.
+        otherwise: what to do with a position that has no class.
 
     Raises:
         ValueError: labels of another shape, of no integer dtype, or out of range.
@@ -37,7 +42,7 @@ def checked_labels(labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None
     if not torch.compiler.is_compiling() and ((labels < 0) | (labels >= classes)).any():
         raise ValueError(
             f"labels must be from 0 to {classes - 1}, got {labels.min().item()} to {labels.max().item()}: where a "
-            "position has no class, pass mask=labels != ignored"
+            f"position has no class, {otherwise}"
         )
     return labels.unsqueeze(dim)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import matched, over_positions, valid, without_excluded
+from kdvideo._tensors import any_seen, matched, over_positions, valid, without_excluded
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss
 
@@ -87,6 +87,17 @@ def attention_kl(
     return over_positions(elements.sum(-1).mean(1), mask, normalizer)
 
 
+def _check_probabilities(student: Tensor, teacher: Tensor, mask: Tensor | None) -> None:
+    student, teacher, _ = _maps(student, teacher, mask)
+    for who, probabilities in (("student", student), ("teacher", teacher)):
+        # Dropout, which scales them, is no fault: up to 2.
+        if any_seen((probabilities < 0) | (probabilities > 2)):
+            raise ValueError(
+                f"attention maps must be probabilities, got scores of the {who}: apply softmax(-1), or use "
+                "attention_mse"
+            )
+
+
 def _maps(student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Check two maps and set what concerns other than valid keys to 0 in both; return the keys as (B, 1, 1, N)."""
     student, teacher = matched(student, teacher)
@@ -137,7 +148,8 @@ class AttentionKL(FeatureLoss):
         name: of the term; None: "attention_kl[roles]".
 
     Raises:
-        ValueError: in forward, as `attention_kl`, or an output without that role.
+        ValueError: in forward, as `attention_kl`, maps that are no probabilities (looked at in the first call), or an
+            output without that role.
 
     Examples:
         >>> import torch
@@ -148,7 +160,12 @@ class AttentionKL(FeatureLoss):
     """
 
     kind = "attention_kl"
+    _looked = False
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `attention_kl`."""
+        # Looking waits for the device: the first call is enough, and a compiled graph must not.
+        if not torch.compiler.is_compiling() and not self._looked:
+            _check_probabilities(student, teacher, given.mask)
+            self._looked = True
         return attention_kl(student, teacher, mask=given.mask, normalizer=given.normalizer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import types
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kdvideo._hints import kind
-from kdvideo._tensors import check_tensor
+from kdvideo._tensors import check_mask_values, check_tensor
 from kdvideo.features import Output
 from kdvideo.losses._weights import Weight, check_weight, term_name, weighted
 
@@ -116,6 +117,7 @@ class Loss(nn.Module):
     """
 
     name: str
+    _mask_seen = _outputs_seen = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -158,9 +160,25 @@ class Loss(nn.Module):
 
         Raises:
             ValueError: the loss, or a weight, needs what was not given, or takes no mask or normalizer and one is given
-                (the message names it).
+                (the message names it); or a mask, looked at in the first call, of other numbers than 0 and 1.
+
+        Warns:
+            UserWarning: in the first call, a teacher's output that has a gradient beside a student's that has none.
         """
-        return Given(labels, mask, index, step, normalizer).measured(self, student, teacher)
+        given = Given(labels, mask, index, step, normalizer)
+        self._look_at_call(student, teacher, mask)
+        return given.measured(self, student, teacher)
+
+    def _look_at_call(self, student: Output, teacher: Output, mask: Tensor | None) -> None:
+        # Looking waits for the device: the first call is enough, and a compiled graph must not.
+        if torch.compiler.is_compiling():
+            return
+        if mask is not None and not self._mask_seen:
+            check_mask_values(mask)
+            self._mask_seen = True
+        if not self._outputs_seen:
+            self._outputs_seen = True
+            warn_of_order(student, teacher)
 
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
         """Compute the loss of a subclass."""
@@ -177,7 +195,9 @@ class Loss(nn.Module):
         normalizer: float | Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute every weighted term by name; their sum is the value of the loss. Arguments as in `forward`."""
-        return self._terms(student, teacher, Given(labels, mask, index, step, normalizer))
+        given = Given(labels, mask, index, step, normalizer)
+        self._look_at_call(student, teacher, mask)
+        return self._terms(student, teacher, given)
 
     def _terms(self, student: Output, teacher: Output, given: Given) -> dict[str, Tensor]:
         return {self.name: given.measured(self, student, teacher)}
@@ -280,6 +300,21 @@ class WeightedSum(Loss):
     def extra_repr(self) -> str:
         """Return the sum as it is written."""
         return self.name
+
+
+def warn_of_order(student: Output, teacher: Output) -> None:
+    """Warn if it is the teacher's output that learns and not the student's, as where they are swapped."""
+    if torch.is_grad_enabled() and _learns(teacher) and not _learns(student):
+        warnings.warn(
+            "the teacher's output has a gradient and the student's has none: pass criterion(student(x), teacher(x)) in "
+            "this order, or silence this warning if this is meant",
+            stacklevel=4,
+        )
+
+
+def _learns(output: Output) -> bool:
+    tensors = [getattr(output, "logits", None), *getattr(output, "features", {}).values()]
+    return any(isinstance(one, Tensor) and one.requires_grad for one in tensors)
 
 
 def _shown(value: Any) -> str:

@@ -62,6 +62,8 @@ def cwd(
 class CWD(FeatureLoss):
     """Loss object for `cwd` between dense features; `Student` holds a projector where one is needed.
 
+    A `normalizer=` has no meaning here and raises ValueError.
+
     Args:
         roles: of the layers; several, whose losses are added up; or a mapping from the student's to the teacher's.
         temperature: as in `cwd`.

@@ -103,7 +103,7 @@ class FeatureLoss(Loss):
         name: of the term; None: the kind and the roles, as in "feature_mse[2c,4c]".
 
     Raises:
-        ValueError: no role.
+        ValueError: no role, a set of roles, which has no order, or roles that are no texts.
     """
 
     kind: str
@@ -111,7 +111,9 @@ class FeatureLoss(Loss):
     def __init__(self, roles: Roles, *, masked: bool = True, name: str | None = None) -> None:
         if isinstance(roles, str):
             roles = (roles,)
-        if not isinstance(roles, (Sequence, Set, Mapping)) or not all(isinstance(role, str) for role in roles):
+        if isinstance(roles, Set):
+            raise ValueError(f"roles must be in an order, got a set: a tuple, {tuple(sorted(map(str, roles)))}")
+        if not isinstance(roles, (Sequence, Mapping)) or not all(isinstance(role, str) for role in roles):
             raise ValueError(f'roles must be names of features, got {in_words(roles)}: "4c", as layers= has it')
         self_roles = dict(roles) if isinstance(roles, Mapping) else {role: role for role in roles}
         if not self_roles:
