@@ -15,7 +15,7 @@ from torch import Tensor
 from kdvideo._encoding import SCALE, alike, broken_row, decode, encode
 from kdvideo._hints import kind
 from kdvideo._shards import ANY, LENGTH, MAX_VIEW, write_shard
-from kdvideo._tensors import check_tensor, valid
+from kdvideo._tensors import check_mask_values, check_tensor, valid
 from kdvideo.features import Output
 from kdvideo.losses import top_k
 
@@ -77,7 +77,7 @@ class CacheWriter:
         owners = torch.arange(len(ids))
         parts: dict[str, Tensor] = {}
         if mask is not None:
-            kept = valid(mask, mask.shape)
+            kept = valid(mask, mask.shape, mask.device)
             values = {name: value[kept.to(value.device)] for name, value in values.items()}
             length, parts[LENGTH] = (ANY,), kept.sum(1).cpu()
             owners = owners.repeat_interleave(parts[LENGTH])
@@ -114,6 +114,7 @@ class CacheWriter:
             check_tensor(mask, "mask")
             if mask.ndim != 2 or len(mask) != items:
                 raise ValueError(f"mask must be (B, N), a row for each of {items} items, got {tuple(mask.shape)}")
+            check_mask_values(mask)
             leading = tuple(mask.shape)
         values = {} if output.logits is None else {LOGITS: output.logits}
         values |= {FEATURE + role: output.features[role] for role in self._cache.features}

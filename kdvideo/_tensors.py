@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdvideo._hints import kind
+from kdvideo._numbers import check_numbers, positive
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -35,7 +36,8 @@ def matched(
     student, teacher = at_least_float32(student), at_least_float32(teacher)
     if mask is None:
         return student, teacher
-    keep = valid(mask, student.shape[: dim % student.ndim] + student.shape[dim % student.ndim + 1 :]).unsqueeze(dim)
+    positions = student.shape[: dim % student.ndim] + student.shape[dim % student.ndim + 1 :]
+    keep = valid(mask, positions, student.device).unsqueeze(dim)
     return torch.where(keep, student, student.new_zeros(())), torch.where(keep, teacher, teacher.new_zeros(()))
 
 
@@ -51,10 +53,15 @@ def check_pair(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int =
         advice = "Regression takes outputs (batch,)" if student.ndim < minimum else "skip an empty batch"
         shape = tuple(student.shape)
         raise ValueError(f"expected a non-empty (batch, classes, ...) tensor, got shape {shape}: {advice}")
-    if not -student.ndim <= dim < student.ndim:
-        raise ValueError(f"dim must name an axis of shape {tuple(student.shape)}, got {dim}")
+    check_axis(student, dim)
     if not (student.is_floating_point() and teacher.is_floating_point()):
         raise ValueError(f"expected floating-point tensors, got {student.dtype} and {teacher.dtype}: tensor.float()")
+
+
+def check_axis(tensor: Tensor, dim: int) -> None:
+    """Raise ValueError unless `dim` is an axis."""
+    if not isinstance(dim, int) or not -tensor.ndim <= dim < tensor.ndim:
+        raise ValueError(f"dim must name an axis of shape {tuple(tensor.shape)}, got {dim!r}")
 
 
 def _advice(student: Tensor, teacher: Tensor) -> str:
@@ -102,6 +109,14 @@ def check_dtype(dtype: torch.dtype) -> None:
         raise ValueError(f"dtype must be a torch.dtype, got {dtype!r}: one of floating point, as torch.bfloat16")
 
 
+def check_together(tensor: Tensor, name: str, device: torch.device) -> None:
+    """Raise ValueError unless an argument is on the device of the outputs."""
+    if tensor.device != device:
+        raise ValueError(
+            f"{name} must be on the device of the outputs, {device}, got {tensor.device}: {name}.to({str(device)!r})"
+        )
+
+
 def check_classes(logits: Tensor, dim: int) -> None:
     """Raise ValueError for a single class, whose softmax is 1 whatever the logit."""
     if logits.shape[dim] < 2:
@@ -140,7 +155,7 @@ def reduced(
         if mask is None:
             return elements
         shape = elements.sum(dim).shape
-        return torch.where(valid(mask, shape).unsqueeze(dim), elements, elements.new_zeros(()))
+        return torch.where(valid(mask, shape, elements.device).unsqueeze(dim), elements, elements.new_zeros(()))
     if reduction == "mean" and mask is None and normalizer is None:
         return elements.mean()
     return over_positions(elements.mean(dim) if reduction == "mean" else elements.sum(dim), mask, normalizer)
@@ -161,7 +176,7 @@ def over_positions(values: Tensor, mask: Tensor | None = None, normalizer: float
     if mask is None and normalizer is None:
         return values.mean()
     if mask is not None:
-        valid_positions = valid(mask, values.shape)
+        valid_positions = valid(mask, values.shape, values.device)
         values = torch.where(valid_positions, values, values.new_zeros(()))
     if normalizer is None:
         assert mask is not None
@@ -175,9 +190,10 @@ def over_positions(values: Tensor, mask: Tensor | None = None, normalizer: float
     return values.sum() / normalizer
 
 
-def valid(mask: Tensor, shape: torch.Size) -> Tensor:
-    """Check a mask of valid positions and return it as bool."""
+def valid(mask: Tensor, shape: torch.Size, device: torch.device) -> Tensor:
+    """Check a mask of valid positions, for tensors of a device, and return it as bool."""
     check_tensor(mask, "mask")
+    check_together(mask, "mask", device)
     if mask.shape != shape:
         raise ValueError(f"mask must have one entry for each position, {tuple(shape)}, got {tuple(mask.shape)}")
     if mask.is_floating_point():
@@ -237,8 +253,7 @@ def check_reduction(reduction: str) -> None:
 
 def check_temperature(temperature: float) -> None:
     """Raise ValueError unless the temperature is positive and finite."""
-    if isinstance(temperature, (str, list, tuple, dict, type(None))) or not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be positive and finite, got {temperature!r}")
+    check_numbers("positive and finite", positive, temperature=temperature)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -10,6 +10,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from kdvideo._hints import kind
+from kdvideo._numbers import check_numbers, is_number
+
 
 @dataclass(frozen=True)
 class Constant:
@@ -21,6 +24,9 @@ class Constant:
     """
 
     value: float
+
+    def __post_init__(self) -> None:
+        _check_numbers(value=self.value)
 
     def __call__(self, step: int) -> float:
         """Return the value at a step ≥ 0."""
@@ -42,6 +48,7 @@ class Linear:
     steps: int
 
     def __post_init__(self) -> None:
+        _check_numbers(start=self.start, stop=self.stop)
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
@@ -67,6 +74,7 @@ class Cosine:
     steps: int
 
     def __post_init__(self) -> None:
+        _check_numbers(start=self.start, stop=self.stop)
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
@@ -89,6 +97,13 @@ class Milestones:
     start: float
     values: Mapping[int, float]
 
+    def __post_init__(self) -> None:
+        _check_numbers(start=self.start)
+        if not isinstance(self.values, Mapping):
+            raise ValueError(f"values must map steps to values, got {kind(self.values)}: {{60_000: 0.01}}")
+        for milestone, value in self.values.items():
+            _check_numbers(milestone=milestone, value=value)
+
     def __call__(self, step: int) -> float:
         """Return the value at a step ≥ 0."""
         _check(step)
@@ -109,6 +124,8 @@ class Warmup:
     then: Callable[[int], float]
 
     def __post_init__(self) -> None:
+        if isinstance(self.then, type) or not callable(self.then):
+            raise ValueError(f"then must be a schedule, got {kind(self.then)}: Constant(0.1) for a number")
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
@@ -117,11 +134,14 @@ class Warmup:
         return self.then(step) * min(1.0, (step + 1) / self.steps)
 
 
+def _check_numbers(**values: float) -> None:
+    check_numbers("a number", is_number, **values)
+
+
 def _check(step: int) -> None:
     if not step >= 0:
         raise ValueError(f"step must be at least 0, got {step}")
 
 
 def _check_length(steps: float) -> None:
-    if not steps >= 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    check_numbers("at least 1", lambda value: value >= 1, steps=steps)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import check_tensor, valid
+from kdvideo._numbers import check_numbers, not_negative
+from kdvideo._tensors import check_tensor, check_together, valid
 
 MASK = "pass mask=labels != ignored"
 
@@ -27,7 +28,7 @@ def checked_labels(
         otherwise: what to do with a position that has no class.
 
     Raises:
-        ValueError: labels of another shape, of no integer dtype, or out of range.
+        ValueError: labels of another shape or device, of no integer dtype, or out of range.
     """
     check_tensor(labels, "labels")
     shape, classes = logits.select(dim, 0).shape, logits.shape[dim]
@@ -35,9 +36,10 @@ def checked_labels(
         raise ValueError(f"labels must have one class for each position, {tuple(shape)}, got {tuple(labels.shape)}")
     if labels.is_floating_point() or labels.dtype == torch.bool:
         raise ValueError(f"labels must be integers, the numbers of the true classes, got {labels.dtype}")
+    check_together(labels, "labels", logits.device)
     labels = labels.long()
     if mask is not None:
-        labels = labels.where(valid(mask, shape), labels.new_zeros(()))
+        labels = labels.where(valid(mask, shape, labels.device), labels.new_zeros(()))
     # A compiled graph cannot look at values; there gather itself refuses them.
     if not torch.compiler.is_compiling() and ((labels < 0) | (labels >= classes)).any():
         raise ValueError(
@@ -66,6 +68,4 @@ def cross_entropy_elements(student: Tensor, weights: Tensor, dim: int) -> Tensor
 
 def check_weights(**weights: float) -> None:
     """Raise ValueError unless every named weight is finite and at least 0."""
-    for name, weight in weights.items():
-        if isinstance(weight, (str, list, tuple, dict, type(None))) or not 0 <= weight < float("inf"):
-            raise ValueError(f"{name} must be finite and at least 0, got {weight!r}")
+    check_numbers("finite and at least 0", not_negative, **weights)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._numbers import check_numbers
 from kdvideo._tensors import at_least_float32, check_tensors, valid
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
@@ -83,9 +84,17 @@ def transposed_of(axes: int) -> Callable[..., nn.Module]:
 
 def check_positive(**sizes: float) -> None:
     """Raise ValueError for a size that is not positive."""
-    for name, size in sizes.items():
-        if not size > 0:
-            raise ValueError(f"{name} must be positive, got {size}")
+    check_numbers("positive", lambda size: size > 0, **sizes)
+
+
+def check_channels(roles: Sequence[str], channels: Sequence[int]) -> None:
+    """Raise ValueError unless there are positive numbers of channels, one for each role."""
+    if not isinstance(channels, Sequence) or isinstance(channels, str) or len(channels) != len(roles):
+        raise ValueError(
+            f"there must be channels for each of {len(roles)} roles, got {channels!r}: a tuple, as (8,) for one"
+        )
+    for number in channels:
+        check_positive(channels=number)
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:
@@ -135,7 +144,7 @@ def over_examples(error: Tensor, reduction: Whole, *, dim: int = 1, mask: Tensor
     """
     if mask is None:
         return error.mean() if reduction == "mean" else error.sum() / len(error)
-    where = valid(mask, error.sum(dim).shape)
+    where = valid(mask, error.sum(dim).shape, error.device)
     total = torch.where(where.unsqueeze(dim), error, error.new_zeros(())).sum()
     return total / (len(error) if reduction == "sum" else (where.sum() * error.shape[dim]).clamp(min=1))
 

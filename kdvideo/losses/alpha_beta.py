@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._numbers import is_number, not_negative
 from kdvideo._tensors import Reduction, reduced
 from kdvideo.losses._divergences import DivergenceLoss, kl_terms, log_probabilities
 from kdvideo.losses.base import Given
@@ -82,8 +83,8 @@ def _limit(log_a: Tensor, log_b: Tensor) -> Tensor:
 
 def check_exponents(alpha: float, beta: float) -> None:
     """Raise ValueError unless α and β are finite, not negative and not both 0."""
-    if not (0 <= alpha < float("inf") and 0 <= beta < float("inf") and alpha + beta > 0):
-        raise ValueError(f"alpha and beta must be finite, not negative and not both 0, got {alpha} and {beta}")
+    if not (is_number(alpha) and is_number(beta) and not_negative(alpha) and not_negative(beta) and alpha + beta > 0):
+        raise ValueError(f"alpha and beta must be finite, not negative and not both 0, got {alpha!r} and {beta!r}")
 
 
 class AlphaBeta(DivergenceLoss):

@@ -107,7 +107,7 @@ def _maps(student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor
         return student, teacher, None
     if student.shape[2] != student.shape[3]:
         raise ValueError(f"a mask needs maps of as many queries as keys, got {tuple(student.shape)}")
-    tokens = valid(mask, torch.Size((student.shape[0], student.shape[3])))
+    tokens = valid(mask, torch.Size((student.shape[0], student.shape[3])), student.device)
     keep = tokens[:, None, :, None] & tokens[:, None, None, :]
     student, teacher = torch.where(keep, student, 0.0), torch.where(keep, teacher, 0.0)
     return student, teacher, tokens[:, None, None, :]

@@ -105,7 +105,8 @@ class Loss(nn.Module):
     A weight is a number or a schedule, that is a function of the step (see `kdvideo.schedules`).
 
     Args:
-        name: of the term; None keeps the name of the class. Two losses of one kind in a sum need names of their own.
+        name: of the term; None keeps the name of the class: its `name`, or what it is called, in lower case. Two losses
+            of one kind in a sum need names of their own.
 
     Examples:
         >>> import torch
@@ -133,8 +134,8 @@ class Loss(nn.Module):
 
     def __init__(self, *, name: str | None = None) -> None:
         super().__init__()
-        if name is not None:
-            self.name = name
+        if name is not None or not hasattr(type(self), "name"):
+            self.name = name or type(self).__name__.lower()
 
     def forward(
         self,
@@ -300,6 +301,13 @@ class WeightedSum(Loss):
     def extra_repr(self) -> str:
         """Return the sum as it is written."""
         return self.name
+
+
+def check_loss(loss: object) -> None:
+    """Raise ValueError unless an option is a loss object."""
+    if not isinstance(loss, Loss):
+        advice = f"{loss.__name__}(...)" if isinstance(loss, type) else "SoftTarget() for instance"
+        raise ValueError(f"loss must be a Loss, got {kind(loss)}: {advice}")
 
 
 def warn_of_order(student: Output, teacher: Output) -> None:

@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._numbers import check_numbers, not_negative
 from kdvideo._tensors import check_temperature, check_tensor, matched
 from kdvideo.losses._parametric import OneLayerLoss, check_positive, full_precision, paired, pooled
 from kdvideo.losses.base import Given
@@ -167,8 +168,8 @@ class CRD(OneLayerLoss):
         super().__init__(roles, name=name)
         check_positive(samples=samples, dim=dim, negatives=negatives)
         check_temperature(temperature)
-        if not 0 <= momentum <= 1 or constant < 0:
-            raise ValueError(f"momentum must be from 0 to 1 and constant at least 0, got {momentum} and {constant}")
+        check_numbers("from 0 to 1", lambda value: 0 <= value <= 1, momentum=momentum)
+        check_numbers("at least 0", not_negative, constant=constant)
         self.channels = student_channels, teacher_channels
         self.negatives, self.temperature, self.momentum = negatives, temperature, momentum
         self.embed_student, self.embed_teacher = nn.Linear(student_channels, dim), nn.Linear(teacher_channels, dim)
@@ -179,6 +180,8 @@ class CRD(OneLayerLoss):
 
     def _sort(self, classes: Tensor | None, samples: int) -> None:
         """Sort the samples by class: those of other classes are then all but one run."""
+        if classes is not None:
+            check_tensor(classes, "classes")
         classes = torch.arange(samples) if classes is None else classes.detach().cpu()
         if classes.shape != (samples,):
             raise ValueError(f"classes must have one entry for each of {samples} samples, got {tuple(classes.shape)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._numbers import check_numbers, not_negative, positive
 from kdvideo._tensors import matched, over_positions
 from kdvideo.losses.base import Given
 from kdvideo.losses.feature_cosine import cosine_distance
@@ -60,13 +61,10 @@ def foundation_feature(
 
 
 def _check(cosine: float, smooth_l1: float, beta: float) -> None:
-    for name, weight in (("cosine", cosine), ("smooth_l1", smooth_l1)):
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"{name} must be a weight of at least 0, got {weight}")
+    check_numbers("a weight of at least 0", not_negative, cosine=cosine, smooth_l1=smooth_l1)
     if cosine == smooth_l1 == 0:
         raise ValueError("one of cosine and smooth_l1 must be positive, got 0 and 0")
-    if not 0 < beta < float("inf"):
-        raise ValueError(f"beta must be positive and finite, got {beta}")
+    check_numbers("positive and finite", positive, beta=beta)
 
 
 class FoundationFeature(FeatureLoss):

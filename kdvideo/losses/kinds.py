@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from kdvideo._hints import kind as in_words
+from kdvideo._numbers import check_numbers
 from kdvideo.features import Output
-from kdvideo.losses.base import Given, Loss
+from kdvideo.losses.base import Given, Loss, WeightedSum, check_loss
 
 Roles = str | Sequence[str] | Mapping[str, str]
 
@@ -24,6 +25,7 @@ class _OnLogits(Loss):
 
     def __init__(self, *, dim: int = 1, name: str | None = None) -> None:
         super().__init__(name=name)
+        check_numbers("a whole number", lambda axis: isinstance(axis, int), advice="1, or -1 for tokens", dim=dim)
         self.dim = dim
 
     def _look(self, student: Tensor, teacher: Tensor | None = None) -> None:
@@ -116,6 +118,11 @@ class FeatureLoss(Loss):
         if not isinstance(roles, (Sequence, Mapping)) or not all(isinstance(role, str) for role in roles):
             raise ValueError(f'roles must be names of features, got {in_words(roles)}: "4c", as layers= has it')
         self_roles = dict(roles) if isinstance(roles, Mapping) else {role: role for role in roles}
+        if not all(isinstance(role, str) for role in self_roles.values()):
+            raise ValueError(
+                f"roles must map each role of the student to one of the teacher, got {self_roles}: add up one loss for "
+                "each pair"
+            )
         if not self_roles:
             raise ValueError("roles must name at least one feature, got none")
         shown = [a if a == b else f"{a}:{b}" for a, b in self_roles.items()]
@@ -149,6 +156,19 @@ class FeatureLoss(Loss):
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute the loss between two features of one role."""
         raise NotImplementedError
+
+
+def check_on_logits(loss: object, kinds: tuple[type[Loss], ...], around: str) -> None:
+    """Raise ValueError unless a loss is one of the kinds that another, `around` it, takes."""
+    check_loss(loss)
+    if isinstance(loss, kinds):
+        return
+    advice = "choose one such as SoftTarget"
+    if isinstance(loss, WeightedSum):
+        advice = f"put {around} around the terms of a sum one by one"
+    elif isinstance(getattr(loss, "loss", None), Loss):
+        advice = f"put {around} inside, {type(loss).__name__}({around}(...), ...)"
+    raise ValueError(f"loss must be one loss on logits, got {type(loss).__name__}: {advice}")
 
 
 def without_logits(who: str) -> ValueError:

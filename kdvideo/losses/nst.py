@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from kdvideo._numbers import check_count, check_numbers, not_negative
 from kdvideo.losses._relations import channel_maps, paired_positions, product, unit
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
@@ -49,10 +50,8 @@ def nst(student: Tensor, teacher: Tensor, *, degree: int = 2, offset: float = 0.
 
 
 def _check(degree: int, offset: float) -> None:
-    if not isinstance(degree, int) or degree < 1:
-        raise ValueError(f"degree must be a positive integer, got {degree}")
-    if not 0 <= offset < float("inf"):
-        raise ValueError(f"offset must be at least 0 and finite, got {offset}")
+    check_count(degree=degree)
+    check_numbers("at least 0 and finite", not_negative, offset=offset)
 
 
 class NST(FeatureLoss):

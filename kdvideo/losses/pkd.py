@@ -6,6 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from kdvideo._numbers import check_numbers, positive
 from kdvideo._tensors import matched
 from kdvideo.losses._relations import check_dim
 from kdvideo.losses.base import Given
@@ -63,8 +64,7 @@ def _standardized(feature: Tensor, weights: Tensor, eps: float, dim: int) -> Ten
 
 
 def _check(eps: float) -> None:
-    if not 0 < eps < float("inf"):
-        raise ValueError(f"eps must be positive and finite, got {eps}")
+    check_numbers("positive and finite", positive, eps=eps)
 
 
 class PKD(FeatureLoss):

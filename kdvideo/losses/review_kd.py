@@ -10,7 +10,15 @@ from torch.nn import functional as F
 
 from kdvideo._tensors import matched
 from kdvideo.features import Output
-from kdvideo.losses._parametric import check_positive, conv_of, full_precision, norm_of, paired, pooled_to
+from kdvideo.losses._parametric import (
+    check_channels,
+    check_positive,
+    conv_of,
+    full_precision,
+    norm_of,
+    paired,
+    pooled_to,
+)
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles, feature_of
 
@@ -129,16 +137,14 @@ class ReviewKD(FeatureLoss):
     ) -> None:
         super().__init__(roles, name=name)
         stages = len(self.roles)
-        if not stages == len(student_channels) == len(teacher_channels):
-            raise ValueError(
-                f"there must be channels for each of {stages} roles, got {student_channels} and {teacher_channels}"
-            )
-        check_positive(middle=middle, channels=min(*student_channels, *teacher_channels))
+        for channels in (student_channels, teacher_channels):
+            check_channels(list(self.roles), channels)
+        check_positive(middle=middle)
         self.channels = list(zip(student_channels, teacher_channels, strict=True))
         self.axes, self.levels = axes, tuple(levels)
         self.fusions = nn.ModuleList(
-            Fusion(*channels, middle=middle, axes=axes, last=stage == stages - 1)
-            for stage, channels in enumerate(self.channels)
+            Fusion(*both, middle=middle, axes=axes, last=stage == stages - 1)
+            for stage, both in enumerate(self.channels)
         )
 
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdvideo._hints import kind
-from kdvideo._tensors import any_seen, at_least_float32, check_temperature, over_positions, valid
+from kdvideo._tensors import any_seen, at_least_float32, check_temperature, check_tensor, over_positions, valid
 from kdvideo.features import Output
 from kdvideo.losses._divergences import kl_terms
 from kdvideo.losses.base import Given, Loss
@@ -68,8 +68,9 @@ def top_k(logits: Tensor, k: int, *, temperature: float = 1.0) -> TopK:
         ValueError: k is not between 1 and V - 1, or a temperature that is not positive.
     """
     check_temperature(temperature)
-    if not 1 <= k < logits.shape[-1]:
-        raise ValueError(f"k must be between 1 and {logits.shape[-1] - 1}, one less than the classes, got {k}")
+    check_tensor(logits, "logits")
+    if not isinstance(k, int) or not 1 <= k < logits.shape[-1]:
+        raise ValueError(f"k must be between 1 and {logits.shape[-1] - 1}, one less than the classes, got {k!r}")
     log_p = F.log_softmax(at_least_float32(logits) / temperature, -1)
     values, indices = log_p.topk(k, -1)
     return TopK(values.clamp(min=_LEAST), indices, _rest(log_p, indices).clamp(min=_LEAST), temperature)
@@ -117,7 +118,9 @@ def soft_target_top_k(
         check_indices(teacher, student.shape[-1])
     student = at_least_float32(student)
     if mask is not None:
-        student = torch.where(valid(mask, student.shape[:-1]).unsqueeze(-1), student, student.new_zeros(()))
+        student = torch.where(
+            valid(mask, student.shape[:-1], student.device).unsqueeze(-1), student, student.new_zeros(())
+        )
     log_q = F.log_softmax(student / teacher.temperature, -1)
     theirs = torch.cat([teacher.values, teacher.rest.unsqueeze(-1)], -1).to(log_q)
     ours = torch.cat([log_q.gather(-1, teacher.indices), _rest(log_q, teacher.indices).unsqueeze(-1)], -1)
