@@ -23,6 +23,9 @@ LOGITS, FEATURE = "logits", "feature."
 TOP, CLASS, REST = "top.value", "top.class", "top.rest"
 
 
+Place = tuple[dict[str, Tensor], Tensor]  # a batch as it is stored, and its rows that belong to an item
+
+
 class Target(Protocol):
     """What a writer knows of the `TeacherCache` that it fills."""
 
@@ -51,7 +54,7 @@ class CacheWriter:
         self._ids: list[str] = []
         self._views: list[int] = []
         self._batches: list[dict[str, Tensor]] = []
-        self._places: dict[tuple[str, int], tuple[dict[str, Tensor], Tensor]] = {}
+        self._places: dict[tuple[str, int], Place] = {}
 
     def add(
         self, ids: Sequence[str], views: Sequence[int] | Tensor, output: Output, *, mask: Tensor | None = None
@@ -128,9 +131,10 @@ class CacheWriter:
 
     def _checked(
         self, ids: Sequence[str], views: Sequence[int], parts: dict[str, Tensor], owners: Tensor
-    ) -> dict[tuple[str, int], tuple[dict[str, Tensor], Tensor]]:
+    ) -> dict[tuple[str, int], Place]:
         """Return where the values of each pair are; ValueError for one that was added before with other values."""
-        stored, new = self._cache.stored(ids, views), {}
+        stored = self._cache.stored(ids, views)
+        new: dict[tuple[str, int], Place] = {}
         for k, pair in enumerate(zip(ids, views, strict=True)):
             here = parts, owners == k
             there = new.get(pair) or self._places.get(pair)

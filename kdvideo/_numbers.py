@@ -21,7 +21,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) or hasattr(value, "__float__")
 
 
-def check_numbers(wanted: str, fits: Callable[[Any], bool], *, advice: str = "", **options: Any) -> None:
+def check_numbers(wanted: str, fits: Callable[[Any], bool], advice: str = "", /, **options: Any) -> None:
     """Raise ValueError unless every named option is a number that fits.
 
     Examples:

@@ -107,7 +107,7 @@ class EMATeacher(Teacher):
         return _check(self.momentum(step))
 
 
-def _check(momentum: float) -> float:
+def _check(momentum: Any) -> Any:
     advice = f"{momentum.__name__}(...) for a schedule" if isinstance(momentum, type) else "0.999"
     if not is_number(momentum) or not 0.0 <= momentum <= 1.0:
         raise ValueError(f"momentum must be between 0 and 1, got {momentum!r}: {advice}")

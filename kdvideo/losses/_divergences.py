@@ -106,4 +106,4 @@ class SkewedLoss(DivergenceLoss):
 def check_skew(skew: float) -> None:
     """Raise ValueError unless 0 ≤ λ < 1."""
     advice = "0 is no mixture, 1 would leave nothing to learn"
-    check_numbers("in [0, 1)", lambda value: 0 <= value < 1, advice=advice, skew=skew)
+    check_numbers("in [0, 1)", lambda value: 0 <= value < 1, advice, skew=skew)

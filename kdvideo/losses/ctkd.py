@@ -116,7 +116,7 @@ class CTKD(LogitLoss):
         super().__init__(dim=dim, name=name)
         _check_range(start, span)
         if isinstance(strength, type) or not callable(strength):
-            check_weights(strength=strength)
+            check_weights(strength=strength)  # type: ignore[arg-type]
         self.strength, self.start, self.span = strength, start, span
         # Not a scalar, which FSDP cannot shard.
         self.theta = nn.Parameter(torch.tensor([float(theta)]))

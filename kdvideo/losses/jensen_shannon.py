@@ -72,7 +72,7 @@ def jensen_shannon(
 def check_beta(beta: float) -> None:
     """Raise ValueError unless 0 ≤ β ≤ 1."""
     advice = "0 is forward KL, 1 is reverse KL"
-    check_numbers("in [0, 1]", lambda value: 0 <= value <= 1, advice=advice, beta=beta)
+    check_numbers("in [0, 1]", lambda value: 0 <= value <= 1, advice, beta=beta)
 
 
 class JensenShannon(DivergenceLoss):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence, Set
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class _OnLogits(Loss):
 
     def __init__(self, *, dim: int = 1, name: str | None = None) -> None:
         super().__init__(name=name)
-        check_numbers("a whole number", lambda axis: isinstance(axis, int), advice="1, or -1 for tokens", dim=dim)
+        check_numbers("a whole number", lambda axis: isinstance(axis, int), "1, or -1 for tokens", dim=dim)
         self.dim = dim
 
     def _look(self, student: Tensor, teacher: Tensor | None = None) -> None:
@@ -38,6 +39,9 @@ class _OnLogits(Loss):
         for who, logits in (("student", student), ("teacher", teacher)):
             if self.softmax and logits is not None:
                 warn_of_probabilities(logits, who, self.dim)
+
+
+OnLogits = TypeVar("OnLogits", bound=_OnLogits)
 
 
 class LogitLoss(_OnLogits):
@@ -158,11 +162,11 @@ class FeatureLoss(Loss):
         raise NotImplementedError
 
 
-def check_on_logits(loss: object, kinds: tuple[type[Loss], ...], around: str) -> None:
-    """Raise ValueError unless a loss is one of the kinds that another, `around` it, takes."""
+def on_logits(loss: object, kinds: tuple[type[OnLogits], ...], around: str) -> OnLogits:
+    """Return a loss; ValueError unless it is one of the kinds that another, `around` it, takes."""
     check_loss(loss)
     if isinstance(loss, kinds):
-        return
+        return loss
     advice = "choose one such as SoftTarget"
     if isinstance(loss, WeightedSum):
         advice = f"put {around} around the terms of a sum one by one"

@@ -10,7 +10,7 @@ from torch import Tensor
 from kdvideo._tensors import check_axis, check_tensors
 from kdvideo.features import Output
 from kdvideo.losses.base import Given, Loss
-from kdvideo.losses.kinds import LogitLoss, StudentLogitLoss, check_on_logits
+from kdvideo.losses.kinds import LogitLoss, StudentLogitLoss, on_logits
 
 Classes = Sequence[int] | Tensor
 
@@ -102,9 +102,9 @@ class OnClasses(Loss):
     """
 
     def __init__(self, loss: Loss, *, student: Classes, teacher: Classes, name: str | None = None) -> None:
-        check_on_logits(loss, (LogitLoss, StudentLogitLoss), "OnClasses")
+        checked = on_logits(loss, (LogitLoss, StudentLogitLoss), "OnClasses")
         super().__init__(name=name or f"on_classes({loss.name})")
-        self.loss = loss
+        self.loss = checked
         self.classes = _checked(student, teacher)
         # Not part of a checkpoint: the arguments say it.
         self.register_buffer("student_index", torch.tensor(self.classes[0]), persistent=False)

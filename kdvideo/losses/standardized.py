@@ -8,7 +8,7 @@ from torch import Tensor
 from kdvideo._numbers import check_numbers, not_negative
 from kdvideo._tensors import at_least_float32, check_axis, check_tensor, matched
 from kdvideo.losses.base import Given
-from kdvideo.losses.kinds import LogitLoss, check_on_logits
+from kdvideo.losses.kinds import LogitLoss, on_logits
 
 
 def standardize(logits: Tensor, *, dim: int = 1, eps: float = 1e-7) -> Tensor:
@@ -77,7 +77,7 @@ class Standardized(LogitLoss):
     """
 
     def __init__(self, loss: LogitLoss, *, eps: float = 1e-7, name: str | None = None) -> None:
-        check_on_logits(loss, (LogitLoss,), "Standardized")
+        loss = on_logits(loss, (LogitLoss,), "Standardized")
         _check_eps(eps)
         super().__init__(dim=loss.dim, name=name or f"standardized_{loss.name}")
         self.loss, self.eps = loss, eps

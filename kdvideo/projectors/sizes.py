@@ -32,7 +32,7 @@ def pool(size: Size) -> Pool:
 
 def checked_size(size: Size, *, keeps: bool = False) -> tuple[Any, ...]:
     """Return the size of a grid as a tuple; None, which keeps an axis, only where it may be there."""
-    axes = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else ()
+    axes: tuple[Any, ...] = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else ()
     if len(axes) not in _AXES or not all((keeps and n is None) or (hasattr(n, "__index__") and n > 0) for n in axes):
         advice = f": ({size}, {size}) for (B, C, H, W)" if hasattr(size, "__index__") else ""
         wanted = "1 to 3 positive integers" + (" or None" if keeps else "")
