@@ -18,6 +18,9 @@ from kdvideo._numbers import check_numbers, is_number
 class Constant:
     """The same value at every step.
 
+    Raises:
+        ValueError: a value that is no number; when called, a negative step.
+
     Examples:
         >>> Constant(0.5)(100)
         0.5
@@ -37,6 +40,9 @@ class Constant:
 @dataclass(frozen=True)
 class Linear:
     """A straight line from `start` at step 0 to `stop` at step `steps`, and `stop` from there on.
+
+    Raises:
+        ValueError: values that are no numbers, or fewer than 1 step; when called, a negative step.
 
     Examples:
         >>> [Linear(0.0, 1.0, steps=4)(step) for step in (0, 1, 4, 9)]
@@ -60,6 +66,9 @@ class Linear:
 @dataclass(frozen=True)
 class Cosine:
     """Half a cosine wave from `start` at step 0 to `stop` at step `steps`, and `stop` from there on.
+
+    Raises:
+        ValueError: values that are no numbers, or fewer than 1 step; when called, a negative step.
 
     Examples:
         >>> [round(Cosine(1.0, 0.0, steps=4)(step), 3) for step in (0, 1, 2, 4, 9)]
@@ -88,6 +97,9 @@ class Cosine:
 class Milestones:
     """`start`, until a milestone is reached; from each milestone on, its value.
 
+    Raises:
+        ValueError: values that are no numbers, or no mapping of them; when called, a negative step.
+
     Examples:
         >>> rate = Milestones(0.1, {60_000: 0.01, 70_000: 0.001})
         >>> [rate(step) for step in (0, 59_999, 60_000, 80_000)]
@@ -114,6 +126,9 @@ class Milestones:
 @dataclass(frozen=True)
 class Warmup:
     """`then(step)`, scaled by (step + 1) / steps during the first `steps` steps, which may be a fraction such as 14.3.
+
+    Raises:
+        ValueError: fewer than 1 step, or a `then` that is no schedule; when called, a negative step.
 
     Examples:
         >>> [Warmup(4, then=Constant(2.0))(step) for step in (0, 1, 3, 9)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Any, Literal, get_args
 
 import torch
@@ -87,14 +87,9 @@ def check_positive(**sizes: float) -> None:
     check_numbers("positive", lambda size: size > 0, **sizes)
 
 
-def check_channels(roles: Sequence[str], channels: Sequence[int]) -> None:
-    """Raise ValueError unless there are positive numbers of channels, one for each role."""
-    if not isinstance(channels, Sequence) or isinstance(channels, str) or len(channels) != len(roles):
-        raise ValueError(
-            f"there must be channels for each of {len(roles)} roles, got {channels!r}: a tuple, as (8,) for one"
-        )
-    for number in channels:
-        check_positive(channels=number)
+def one_for_each(roles: Sized, channels: object) -> bool:
+    """Tell whether there is a sequence of channels, one number for each role."""
+    return isinstance(channels, Sequence) and not isinstance(channels, str) and len(channels) == len(roles)
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:

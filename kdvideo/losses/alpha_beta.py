@@ -50,8 +50,9 @@ def alpha_beta(
         logits of -inf in one network or in both, if α > 0 and β > 0.
 
     Raises:
-        ValueError: a negative α or β or both 0, a temperature that is not positive, shapes that differ, a single
-            class, an empty batch, integer tensors, an unknown reduction, or a mask of another shape.
+        ValueError: a negative α or β or both 0, a temperature that is not positive, shapes that differ, a single class,
+            an empty batch, integer tensors, an unknown reduction, a mask of another shape, a `dim` that is no such
+            axis, or a normalizer that is not positive.
 
     Examples:
         >>> import torch

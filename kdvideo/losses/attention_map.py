@@ -32,8 +32,8 @@ def attention_mse(
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ, no (B, A, N, N) map, an empty batch, integer tensors, or a mask of another
-            shape.
+        ValueError: shapes that differ, no (B, A, N, N) map, an empty batch, integer tensors, a mask of another shape,
+            or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -69,8 +69,8 @@ def attention_kl(
         A scalar; float32, or float64 for float64. A probability of the student below 1e-12 counts as 1e-12.
 
     Raises:
-        ValueError: shapes that differ, no (B, A, N, N) map, an empty batch, integer tensors, or a mask of another
-            shape.
+        ValueError: shapes that differ, no (B, A, N, N) map, an empty batch, integer tensors, a mask of another shape,
+            or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -122,7 +122,7 @@ class AttentionMSE(FeatureLoss):
         name: of the term; None: "attention_mse[roles]".
 
     Raises:
-        ValueError: in forward, as `attention_mse`, or an output without that role.
+        ValueError: no role, or a set of them; in forward, as `attention_mse`, or an output without that role.
 
     Examples:
         >>> import torch
@@ -148,8 +148,8 @@ class AttentionKL(FeatureLoss):
         name: of the term; None: "attention_kl[roles]".
 
     Raises:
-        ValueError: in forward, as `attention_kl`, maps that are no probabilities (looked at in the first call), or an
-            output without that role.
+        ValueError: no role, or a set of them; in forward, as `attention_kl`, maps that are no probabilities (looked at
+            in the first call), or an output without that role.
 
     Examples:
         >>> import torch

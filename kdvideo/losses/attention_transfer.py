@@ -41,7 +41,8 @@ def attention_transfer(
 
     Raises:
         ValueError: another batch or other positions, a single position, a power below 1, `per_frame` for what has no
-            frames, a mask of another shape, an empty batch, or integer tensors.
+            frames, a mask of another shape, an empty batch, integer tensors, a `dim` that is no such axis, or a
+            normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -91,7 +92,8 @@ class AttentionTransfer(FeatureLoss):
         name: of the term; None: "attention_transfer[roles]".
 
     Raises:
-        ValueError: a power below 1; in forward, as `attention_transfer`, or an output without that role.
+        ValueError: no role, or a set of them; a power below 1; in forward, as `attention_transfer`, or an output
+            without that role.
 
     Examples:
         >>> import torch

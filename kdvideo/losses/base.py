@@ -24,6 +24,9 @@ class Given:
     """What a criterion is given besides the two outputs; see `Loss.forward`.
 
     It notes whether mask and normalizer were read: one that a loss does not read would be ignored silently.
+
+    Raises:
+        ValueError: labels, mask or index that are no tensors.
     """
 
     __slots__ = ("_mask", "_normalizer", "index", "labels", "step", "unread")

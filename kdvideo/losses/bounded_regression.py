@@ -40,7 +40,8 @@ def bounded_regression(
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: a negative margin, shapes that differ, an empty batch, integer tensors, or a mask of another shape.
+        ValueError: a negative margin, shapes that differ, an empty batch, integer tensors, a mask of another shape, a
+            `dim` that is no such axis, or a normalizer that is not positive.
 
     Examples:
         >>> import torch

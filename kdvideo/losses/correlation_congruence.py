@@ -73,8 +73,8 @@ class CorrelationCongruence(FeatureLoss):
         name: of the term; None: "correlation_congruence[roles]".
 
     Raises:
-        ValueError: gamma or order that is not positive; in forward, as `correlation_congruence`, or an output
-            without that role.
+        ValueError: no role, or a set of them; gamma or order that is not positive; in forward, as
+            `correlation_congruence`, or an output without that role.
 
     Examples:
         >>> import torch

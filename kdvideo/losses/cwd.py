@@ -32,7 +32,7 @@ def cwd(
 
     Raises:
         ValueError: shapes that differ, a single position, a temperature that is not positive, a mask of another shape,
-            an empty batch, or integer tensors.
+            an empty batch, integer tensors, or a `dim` that is no such axis.
 
     Examples:
         >>> import torch
@@ -72,7 +72,8 @@ class CWD(FeatureLoss):
         name: of the term; None: "cwd[roles]".
 
     Raises:
-        ValueError: a temperature that is not positive; in forward, as `cwd`, or an output without that role.
+        ValueError: no role, or a set of them; a temperature that is not positive; in forward, as `cwd`, or an output
+            without that role.
 
     Examples:
         >>> import torch

@@ -42,8 +42,8 @@ def foundation_feature(
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ, weights or beta out of range, an empty batch, integer tensors, or a mask of
-            another shape.
+        ValueError: shapes that differ, weights or beta out of range, an empty batch, integer tensors, a mask of another
+            shape, a `dim` that is no such axis, or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -80,7 +80,8 @@ class FoundationFeature(FeatureLoss):
         name: of the term; None: "foundation_feature[roles]".
 
     Raises:
-        ValueError: weights or beta out of range; in forward, as `foundation_feature`, or an output without that role.
+        ValueError: no role, or a set of them; weights or beta out of range; in forward, as `foundation_feature`, or an
+            output without that role.
 
     Examples:
         >>> import torch

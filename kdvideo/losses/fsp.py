@@ -29,7 +29,7 @@ def fsp(student: Layers, teacher: Layers, *, dim: int = 1) -> Tensor:
 
     Raises:
         ValueError: a tensor, or not two, in the place of two layers, another batch or other channels, two layers of a
-            network with different positions, no element, or integer tensors.
+            network with different positions, no element, integer tensors, or a `dim` that is no such axis.
 
     Examples:
         >>> import torch

@@ -28,7 +28,7 @@ def nst(student: Tensor, teacher: Tensor, *, degree: int = 2, offset: float = 0.
 
     Raises:
         ValueError: another batch or other positions, a single position, a degree that is no positive integer, a
-            negative offset, no element, or integer tensors.
+            negative offset, no element, integer tensors, or a `dim` that is no such axis.
 
     Examples:
         >>> import torch
@@ -67,7 +67,8 @@ class NST(FeatureLoss):
         name: of the term; None: "nst[roles]".
 
     Raises:
-        ValueError: a degree or offset out of range; in forward, as `nst`, or an output without that role.
+        ValueError: no role, or a set of them; a degree or offset out of range; in forward, as `nst`, or an output
+            without that role.
 
     Examples:
         >>> import torch

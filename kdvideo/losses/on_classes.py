@@ -34,7 +34,8 @@ def common_classes(
         conditional on the common classes.
 
     Raises:
-        ValueError: indices of different lengths, fewer than 1 class, a class twice, or one that there is not.
+        ValueError: indices of different lengths, fewer than 1 class, a class twice, one that there is not, or a `dim`
+            that is no such axis.
 
     Examples:
         >>> import torch

@@ -22,6 +22,9 @@ class PHIS(nn.Module):
         rotation: R, (C, C), orthogonal.
         scale: α > 0.
 
+    Raises:
+        ValueError: a mean, a rotation and a scale whose shapes do not belong together.
+
     Examples:
         >>> import torch
         >>> features = torch.randn(1000, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2, 3, 9])

@@ -31,7 +31,7 @@ def pkd(student: Tensor, teacher: Tensor, *, eps: float = 1e-6, dim: int = 1, ma
 
     Raises:
         ValueError: shapes that differ, one value in a channel, eps that is not positive, a mask of another shape, an
-            empty batch, or integer tensors.
+            empty batch, integer tensors, or a `dim` that is no such axis.
 
     Examples:
         >>> import torch
@@ -78,7 +78,8 @@ class PKD(FeatureLoss):
         name: of the term; None: "pkd[roles]".
 
     Raises:
-        ValueError: eps that is not positive; in forward, as `pkd`, or an output without that role.
+        ValueError: no role, or a set of them; eps that is not positive; in forward, as `pkd`, or an output without that
+            role.
 
     Examples:
         >>> import torch

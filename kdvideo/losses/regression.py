@@ -45,7 +45,7 @@ def regression(
 
     Raises:
         ValueError: shapes that differ, an empty batch, integer tensors, an unknown reduction, an error that reduces or
-            is no function, or a mask of another shape.
+            is no function, a mask of another shape, a `dim` that is no such axis, or a normalizer that is not positive.
 
     Examples:
         >>> import torch

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from kdvideo._tensors import matched
 from kdvideo.features import Output
 from kdvideo.losses._parametric import (
-    check_channels,
     check_positive,
     conv_of,
     full_precision,
     norm_of,
+    one_for_each,
     paired,
     pooled_to,
 )
@@ -137,14 +137,17 @@ class ReviewKD(FeatureLoss):
     ) -> None:
         super().__init__(roles, name=name)
         stages = len(self.roles)
-        for channels in (student_channels, teacher_channels):
-            check_channels(list(self.roles), channels)
-        check_positive(middle=middle)
+        if not (one_for_each(self.roles, student_channels) and one_for_each(self.roles, teacher_channels)):
+            raise ValueError(
+                f"there must be channels for each of {stages} roles, got {student_channels} and {teacher_channels}: a "
+                "tuple, as (8,) for one"
+            )
+        check_positive(middle=middle, channels=min(*student_channels, *teacher_channels))
         self.channels = list(zip(student_channels, teacher_channels, strict=True))
         self.axes, self.levels = axes, tuple(levels)
         self.fusions = nn.ModuleList(
-            Fusion(*both, middle=middle, axes=axes, last=stage == stages - 1)
-            for stage, both in enumerate(self.channels)
+            Fusion(*channels, middle=middle, axes=axes, last=stage == stages - 1)
+            for stage, channels in enumerate(self.channels)
         )
 
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from kdvideo._tensors import check_tensor, matched
 from kdvideo.features import Output
 from kdvideo.losses._parametric import (
-    check_channels,
     check_positive,
     conv_of,
     full_precision,
     norm_of,
+    one_for_each,
     paired,
     pooled_to,
 )
@@ -113,10 +113,10 @@ class SemCKD(Loss):
         )
         super().__init__(name=name or f"sem_ckd[{','.join(student_roles)}:{','.join(teacher_roles)}]")
         for roles, channels in ((student_roles, student_channels), (teacher_roles, teacher_channels)):
-            if not roles:
-                raise ValueError("roles must name at least one feature of each network, got none")
-            check_channels(roles, channels)
-        check_positive(batch_size=batch_size, factor=factor)
+            if not roles or not one_for_each(roles, channels):
+                got = tuple(channels) if isinstance(channels, Sequence) else channels
+                raise ValueError(f"there must be channels for each role, got {got} for {roles}: a tuple of both")
+        check_positive(batch_size=batch_size, factor=factor, channels=min(*student_channels, *teacher_channels))
         self.student_roles, self.teacher_roles = student_roles, teacher_roles
         self.student_channels, self.teacher_channels = tuple(student_channels), tuple(teacher_channels)
         self.batch_size, self.axes = batch_size, axes

@@ -29,7 +29,8 @@ def simkd(
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ, an empty batch, integer tensors, or a mask of another shape.
+        ValueError: shapes that differ, an empty batch, integer tensors, a mask of another shape, or a normalizer that
+            is not positive.
 
     Examples:
         >>> import torch

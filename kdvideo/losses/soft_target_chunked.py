@@ -55,7 +55,7 @@ def soft_target_chunked(
 
     Raises:
         ValueError: a temperature or a number of chunks that is not positive, shapes that differ, a single class, an
-            empty batch, integer tensors, or a mask of another shape.
+            empty batch, integer tensors, a mask of another shape, or a normalizer that is not positive.
 
     Examples:
         >>> import torch

@@ -50,7 +50,7 @@ def soft_target_from_hidden(
 
     Raises:
         ValueError: a temperature or a number of chunks that is not positive, positions or classes that differ, a single
-            class, an empty batch, or a mask of another shape.
+            class, an empty batch, a mask of another shape, or a normalizer that is not positive.
 
     Examples:
         >>> import torch

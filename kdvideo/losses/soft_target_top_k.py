@@ -92,8 +92,8 @@ def soft_target_top_k(
         normalizer: what the sum over valid positions is divided by; None: their number.
 
     Raises:
-        ValueError: no tensor or no `TopK`, positions that differ, or class numbers that the student does not have
-            (looked at where they are on the CPU).
+        ValueError: no tensor or no `TopK`, positions that differ, class numbers that the student does not have (looked
+            at where they are on the CPU), a mask of another shape, or a normalizer that is not positive.
 
     Examples:
         >>> logits = torch.tensor([[3.0, 1.0, 0.0, -1.0]])

@@ -41,7 +41,7 @@ def value_relation(
 
     Raises:
         ValueError: another batch or other tokens, a size that `heads` does not divide, a single token, no element,
-            integer tensors, or a mask of another shape.
+            integer tensors, a mask of another shape, or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -87,7 +87,8 @@ class ValueRelation(FeatureLoss):
         name: of the term; None: "value_relation[roles]".
 
     Raises:
-        ValueError: heads that are not positive; in forward, as `value_relation`, or an output without that role.
+        ValueError: no role, or a set of them; heads that are not positive; in forward, as `value_relation`, or an
+            output without that role.
 
     Examples:
         >>> import torch

@@ -49,7 +49,8 @@ def vid(
 
     Raises:
         ValueError: ε that is not positive, shapes that differ, another number of scales than of channels, an empty
-            batch, integer tensors, an unknown reduction, or a mask of another shape.
+            batch, integer tensors, an unknown reduction, a mask of another shape, a `dim` that is no such axis, or a
+            normalizer that is not positive.
 
     Examples:
         >>> import torch

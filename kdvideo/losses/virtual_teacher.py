@@ -56,7 +56,8 @@ def virtual_teacher(
 
     Raises:
         ValueError: labels of another shape or out of range, an a or temperature out of range, a single class, an empty
-            batch, integer logits, an unknown reduction, or a mask of another shape.
+            batch, integer logits, an unknown reduction, a mask of another shape, a `dim` that is no such axis, or a
+            normalizer that is not positive.
 
     Examples:
         >>> import torch

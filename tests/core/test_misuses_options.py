@@ -128,11 +128,11 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "one width of a review": (
         lambda: kd.ReviewKD("a", 8, 16),
-        r"there must be channels for each of 1 roles, got 8: a tuple, as \(8,\) for one",
+        r"there must be channels for each of 1 roles, got 8 and 16: a tuple, as \(8,\) for one",
     ),
     "one width of layers": (
         lambda: kd.SemCKD("a", "a", 8, 16, batch_size=2),
-        r"there must be channels for each of 1 roles, got 8",
+        r"there must be channels for each role, got 8 for \('a',\): a tuple of both",
     ),
     "layers without a partner": (
         lambda: functional.sem_ckd([[X, X]], [[X]], attention=torch.ones(2, 1, 2)),
