@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdvideo._hints import kind
-from kdvideo._tensors import any_seen, at_least_float32, check_temperature
+from kdvideo._tensors import any_seen, at_least_float32, check_axis, check_temperature
 from kdvideo.features import Output
 from kdvideo.losses._labels import checked_labels
 
@@ -99,7 +99,7 @@ def mean_probabilities(
         A tensor of the shape of the logits; float32, or float64 for float64.
 
     Raises:
-        ValueError: as `mean_logits`, or a temperature that is not positive.
+        ValueError: as `mean_logits`, no such axis, or a temperature that is not positive.
 
     Examples:
         >>> teachers = [torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.5, 0.5]]).log()]
@@ -111,6 +111,7 @@ def mean_probabilities(
     """
     check_temperature(temperature)
     logits = _matched(logits)
+    check_axis(logits[0], dim)
     total = torch.full_like(logits[0], -torch.inf)
     for weight, values in zip(_normalized(weights, logits), logits, strict=True):
         total = torch.logaddexp(total, weight.log() + F.log_softmax(values / temperature, dim))

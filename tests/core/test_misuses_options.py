@@ -53,6 +53,10 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
     "an axis of features": (lambda: kd.FeatureMSE("a", dim="c")(OUT, OUT), r"dim must name an axis of .*got 'c'"),
     "an axis of maps": (lambda: functional.cwd(X, X, dim="c"), r"dim must name (an|the channel) axis.*got 'c'"),
     "an axis that is not there": (lambda: functional.standardize(X, dim=3), r"dim must name an axis of shape \(2, 3\)"),
+    "an axis of a mean": (
+        lambda: kd.ensemble.mean_probabilities([X, X], dim=2),
+        r"dim must name an axis of shape \(2, 3\), got 2",
+    ),
     "half a class": (lambda: functional.top_k(X, 1.5), r"k must be between 1 and 2, .*got 1\.5"),
     "a strength as class": (lambda: kd.CTKD(strength=schedules.Linear), r"strength must be.*: Linear\(\.\.\.\)"),
     "a strength of None": (lambda: kd.CTKD(strength=None), r"strength must be finite and at least 0, got None"),
