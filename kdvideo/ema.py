@@ -66,7 +66,7 @@ class EMATeacher(Teacher):
         # With a dtype the teacher makes a copy by itself.
         super().__init__(network if options.get("dtype") else copy.deepcopy(network), layers, **options)
         if isinstance(momentum, type) or not callable(momentum):
-            _check(momentum)
+            _check(momentum)  # type: ignore[arg-type]
         self.momentum, self.average_buffers = momentum, average_buffers
 
     @torch.no_grad()
@@ -107,7 +107,7 @@ class EMATeacher(Teacher):
         return _check(self.momentum(step))
 
 
-def _check(momentum: Any) -> Any:
+def _check(momentum: float) -> float:
     advice = f"{momentum.__name__}(...) for a schedule" if isinstance(momentum, type) else "0.999"
     if not is_number(momentum) or not 0.0 <= momentum <= 1.0:
         raise ValueError(f"momentum must be between 0 and 1, got {momentum!r}: {advice}")

@@ -43,8 +43,8 @@ class FromTeacher(Loss):
         output = outputs.get(self.teacher)
         if self.teacher in outputs and not isinstance(output, Output):
             raise ValueError(
-                f"the output of {self.teacher!r} must be an Output, got {kind(output)}: wrap the model in kd.Teacher and "
-                "pass ensemble.merge of what it returns"
+                f"the output of {self.teacher!r} must be an Output, got {kind(output)}: wrap the model in kd.Teacher "
+                "and pass ensemble.merge of what it returns"
             )
         if not isinstance(output, Output):
             raise ValueError(
