@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from kdvideo._hints import kind
 from kdvideo._tensors import check_mask_values, check_tensor
 from kdvideo.features import Output
+from kdvideo.losses._order import warn_of_order
 from kdvideo.losses._weights import Weight, check_weight, term_name, weighted
 
 Part = tuple[tuple[Weight, ...], "Loss"]
@@ -311,21 +311,6 @@ def check_loss(loss: object) -> None:
     if not isinstance(loss, Loss):
         advice = f"{loss.__name__}(...)" if isinstance(loss, type) else "SoftTarget() for instance"
         raise ValueError(f"loss must be a Loss, got {kind(loss)}: {advice}")
-
-
-def warn_of_order(student: Output, teacher: Output) -> None:
-    """Warn if it is the teacher's output that learns and not the student's, as where they are swapped."""
-    if torch.is_grad_enabled() and _learns(teacher) and not _learns(student):
-        warnings.warn(
-            "the teacher's output has a gradient and the student's has none: pass criterion(student(x), teacher(x)) in "
-            "this order, or silence this warning if this is meant",
-            stacklevel=4,
-        )
-
-
-def _learns(output: Output) -> bool:
-    tensors = [getattr(output, "logits", None), *getattr(output, "features", {}).values()]
-    return any(isinstance(one, Tensor) and one.requires_grad for one in tensors)
 
 
 def _shown(value: Any) -> str:
