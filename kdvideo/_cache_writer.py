@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,15 +12,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from kdvideo._encoding import broken_row, encode
+from kdvideo._encoding import SCALE, alike, broken_row, decode, encode
 from kdvideo._hints import kind
 from kdvideo._shards import ANY, LENGTH, MAX_VIEW, write_shard
-from kdvideo._tensors import valid
+from kdvideo._tensors import check_mask_values, check_tensor, valid
 from kdvideo.features import Output
 from kdvideo.losses import top_k
 
 LOGITS, FEATURE = "logits", "feature."
 TOP, CLASS, REST = "top.value", "top.class", "top.rest"
+
+
+Place = tuple[dict[str, Tensor], Tensor]  # a batch as it is stored, and its rows that belong to an item
 
 
 class Target(Protocol):
@@ -34,6 +38,12 @@ class Target(Protocol):
 
     def expect_shapes(self, shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
         """Raise ValueError for shapes that are not those of the items before."""
+
+    def stored(self, ids: Sequence[str], views: Sequence[int]) -> dict[tuple[str, int], dict[str, Tensor]]:
+        """Return the values of those of the pairs that a finished file is known to hold."""
+
+    def take(self, path: Path) -> None:
+        """Index a file that was written."""
 
 
 class CacheWriter:
@@ -61,6 +71,7 @@ class CacheWriter:
         self._ids: list[str] = []
         self._views: list[int] = []
         self._batches: list[dict[str, Tensor]] = []
+        self._places: dict[tuple[str, int], Place] = {}
 
     def add(
         self, ids: Sequence[str], views: Sequence[int] | Tensor, output: Output, *, mask: Tensor | None = None
@@ -76,28 +87,17 @@ class CacheWriter:
 
         Raises:
             ValueError: there is not one row for each pair, a feature is not in `output`, shapes are not those
-                of the items before, or a value is not finite or beyond what the dtype holds (±65504 for float16).
+                of the items before, the mask is not (B, N), a pair was added or stored before with other values (those
+                that differ by rounding are the same), or a value is not finite or beyond what the dtype holds (±65504
+                for float16).
         """
         ids, views = pairs(ids, views)
-        if not isinstance(output, Output):
-            raise ValueError(f"output must be an Output, got {kind(output)}: add what Teacher returns")
-        absent = [role for role in self._cache.features if role not in output.features]
-        if absent:
-            raise ValueError(
-                f"the output has no features {absent}, only {list(output.features)}: tap layers with these roles in "
-                "the Teacher, or leave them out of features="
-            )
-        values = {} if output.logits is None else {LOGITS: output.logits}
-        values |= {FEATURE + role: output.features[role] for role in self._cache.features}
-        leading = (len(ids),) if mask is None else (len(ids), *mask.shape[1:2])
-        if not values or any(value.shape[: len(leading)] != leading for value in values.values()):
-            sizes = {name: tuple(value.shape) for name, value in values.items()}
-            raise ValueError(f"expected logits or features with a row for each of {len(ids)} items, got {sizes}")
+        values = self._values(output, len(ids), mask)
         length: tuple[int, ...] = ()
         owners = torch.arange(len(ids))
         parts: dict[str, Tensor] = {}
         if mask is not None:
-            kept = valid(mask, torch.Size(leading))
+            kept = valid(mask, mask.shape, mask.device)
             values = {name: value[kept.to(value.device)] for name, value in values.items()}
             length, parts[LENGTH] = (ANY,), kept.sum(1).cpu()
             owners = owners.repeat_interleave(parts[LENGTH])
@@ -109,13 +109,60 @@ class CacheWriter:
                 k = int(owners[row])
                 raise ValueError(_broken(f"{name} of clip {ids[k]!r}, view {views[k]}", value[row], encoded[name]))
             parts |= encoded
+        new = self._checked(ids, views, parts, owners)
         self._cache.expect_shapes(
             {name: length + tuple(value.shape[1:]) for name, value in values.items()}, "the outputs added"
         )
+        self._places |= new
         self._ids, self._views = self._ids + ids, self._views + views
         self._batches.append(parts)
         if len(self._ids) >= self._items:
             self.flush()
+
+    def _values(self, output: Output, items: int, mask: Tensor | None) -> dict[str, Tensor]:
+        """Check what is to be added and return it by name."""
+        if not isinstance(output, Output):
+            raise ValueError(f"output must be an Output, got {kind(output)}: add what Teacher returns")
+        absent = [role for role in self._cache.features if role not in output.features]
+        if absent:
+            raise ValueError(
+                f"the output has no features {absent}, only {list(output.features)}: tap layers with these roles in "
+                "the Teacher, or leave them out of features="
+            )
+        leading: tuple[int, ...] = (items,)
+        if mask is not None:
+            check_tensor(mask, "mask")
+            if mask.ndim != 2 or len(mask) != items:
+                raise ValueError(f"mask must be (B, N), a row for each of {items} items, got {tuple(mask.shape)}")
+            check_mask_values(mask)
+            leading = tuple(mask.shape)
+        values = {} if output.logits is None else {LOGITS: output.logits}
+        values |= {FEATURE + role: output.features[role] for role in self._cache.features}
+        for name, value in values.items():
+            check_tensor(value, name)
+        if not values or any(value.shape[: len(leading)] != leading for value in values.values()):
+            sizes = {name: tuple(value.shape) for name, value in values.items()}
+            rows = f"{items} items" if mask is None else f"{items} items, (B, N) = {leading} as the mask"
+            raise ValueError(f"expected logits or features with a row for each of {rows}, got {sizes}")
+        return values
+
+    def _checked(
+        self, ids: Sequence[str], views: Sequence[int], parts: dict[str, Tensor], owners: Tensor
+    ) -> dict[tuple[str, int], Place]:
+        """Return where the values of each pair are; ValueError for one that was added before with other values."""
+        stored = self._cache.stored(ids, views)
+        new: dict[tuple[str, int], Place] = {}
+        for k, pair in enumerate(zip(ids, views, strict=True)):
+            here = parts, owners == k
+            there = new.get(pair) or self._places.get(pair)
+            before = stored.get(pair) if there is None else _item(*there)
+            if before is not None and not alike(_item(*here), before):
+                raise ValueError(
+                    f"(id, view) pairs must be new, got {pair} twice with different values: pass the view number of "
+                    "the item, item['view']"
+                )
+            new[pair] = here
+        return new
 
     def _topped(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         if self._cache.top_k is None or LOGITS not in values:
@@ -127,8 +174,12 @@ class CacheWriter:
         """Write what was added since the last file."""
         if self._ids:
             rows = {name: torch.cat([batch[name] for batch in self._batches]) for name in self._batches[0]}
-            write_shard(self._cache.folder, rows, self._ids, self._views, self._cache.fingerprint)
-        self._ids, self._views, self._batches = [], [], []
+            path = write_shard(self._cache.folder, rows, self._ids, self._views, self._cache.fingerprint)
+            self._cache.take(path)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._ids, self._views, self._batches, self._places = [], [], [], {}
 
     def __enter__(self) -> CacheWriter:
         return self
@@ -136,7 +187,28 @@ class CacheWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()
+        try:
+            self.flush()
+        finally:
+            self._forget()
+
+    def __del__(self) -> None:
+        if getattr(self, "_ids", None):
+            warnings.warn(
+                f"a writer of {self._cache.folder} was dropped with {len(self._ids)} items that are in no file: use "
+                "it in a with statement, or call flush() at the end",
+                stacklevel=2,
+            )
+
+
+def compared(name: str) -> bool:
+    """Tell whether a tensor says what an item is: no scale, and no class number, whose order rounding may change."""
+    return name not in (LENGTH, CLASS, REST) and not name.startswith(SCALE)
+
+
+def _item(parts: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    scales = {name: parts[SCALE + name][rows] if SCALE + name in parts else None for name in parts}
+    return {name: decode(values[rows], scales[name]) for name, values in parts.items() if compared(name)}
 
 
 def pairs(ids: Sequence[str], views: Sequence[int] | Tensor) -> tuple[list[str], list[int]]:

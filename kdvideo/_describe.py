@@ -21,6 +21,9 @@ def describe(model: nn.Module, *inputs: Any, **kwargs: Any) -> None:
         inputs: what its forward takes.
         kwargs: what it takes by keyword, such as `input_ids`.
 
+    Raises:
+        ValueError: a model that is no module.
+
     Examples:
         >>> describe(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), torch.zeros(2, 3))
         path  type        output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -27,6 +27,15 @@ def encode(name: str, values: Tensor, dtype: torch.dtype | None) -> dict[str, Te
 def decode(values: Tensor, scale: Tensor | None) -> Tensor:
     """Return rows as they were given to `encode`, up to rounding."""
     return values if scale is None else values * scale.reshape(-1, *[1] * (values.ndim - 1))
+
+
+def alike(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Tell whether two items hold the same values, up to a tenth of their norm, as dtypes and batches round them."""
+    return all(
+        values.shape == other[name].shape
+        and bool(torch.dist(values.double(), other[name].double()) <= 0.1 * values.double().norm())
+        for name, values in one.items()
+    )
 
 
 def _stored(values: Tensor) -> Tensor:

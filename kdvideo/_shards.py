@@ -94,6 +94,10 @@ class Shard:
             raise damaged(self.path, f"{name} of its item {number} is not what was written")
         return rows
 
+    def checks_of(self, number: int) -> dict[str, int]:
+        """Return the checksums of one item; none in an old file."""
+        return {name: int(values[number]) for name, values in self.checks.items()}
+
     def verify(self) -> None:
         """Raise ValueError unless every byte is the one that was written."""
         if _digest(self.path.read_bytes()) + SUFFIX != self.path.name:
@@ -192,17 +196,29 @@ class Index:
         places: list[int] = torch.where(self._keys[at] == keys, self._places[at], -1).tolist()
         return places
 
+    def twice(self) -> list[tuple[tuple[str, int], int, int]]:
+        """Take in what was added since the last call; return the pairs that were there already and both places."""
+        keys, first, other = self._sort()
+        names = list(self._number) if len(keys) else []
+        return [
+            ((names[key >> BITS], key % 2**BITS), one, two)
+            for key, one, two in zip(keys.tolist(), first.tolist(), other.tolist(), strict=True)
+        ]
+
     def views(self, clip: str) -> list[int]:
         """Return all views of a clip, ascending."""
         number = self._number.get(clip, -1)
         views: list[int] = (self._keys[self._keys >> BITS == number] % 2**BITS).tolist()
         return views
 
-    def _sort(self) -> None:
+    def _sort(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Merge what is new; return the keys that come more than once, the place that counts, and the other one."""
         if not self._new:
-            return
+            return self._keys[:0], self._keys[:0], self._keys[:0]
         keys, places = (torch.cat(parts) for parts in zip((self._keys, self._places), *self._new, strict=True))
         keys, order = torch.sort(keys, stable=True)
-        first = torch.ones_like(keys, dtype=torch.bool)  # of two equal keys the one found earlier counts
+        places = places[order]
+        first = torch.ones_like(keys, dtype=torch.bool)  # of equal keys the one found earlier counts
         first[1:] = keys[1:] != keys[:-1]
-        self._keys, self._places, self._new = keys[first], places[order][first], []
+        self._keys, self._places, self._new = keys[first], places[first], []
+        return keys[~first], self._places[first.cumsum(0) - 1][~first], places[~first]

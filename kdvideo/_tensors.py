@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdvideo._hints import kind
+from kdvideo._numbers import check_numbers, positive
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -35,7 +36,8 @@ def matched(
     student, teacher = at_least_float32(student), at_least_float32(teacher)
     if mask is None:
         return student, teacher
-    keep = valid(mask, student.shape[: dim % student.ndim] + student.shape[dim % student.ndim + 1 :]).unsqueeze(dim)
+    positions = student.shape[: dim % student.ndim] + student.shape[dim % student.ndim + 1 :]
+    keep = valid(mask, positions, student.device).unsqueeze(dim)
     return torch.where(keep, student, student.new_zeros(())), torch.where(keep, teacher, teacher.new_zeros(()))
 
 
@@ -51,10 +53,15 @@ def check_pair(student: Tensor, teacher: Tensor, *, dim: int = 1, minimum: int =
         advice = "Regression takes outputs (batch,)" if student.ndim < minimum else "skip an empty batch"
         shape = tuple(student.shape)
         raise ValueError(f"expected a non-empty (batch, classes, ...) tensor, got shape {shape}: {advice}")
-    if not -student.ndim <= dim < student.ndim:
-        raise ValueError(f"dim must name an axis of shape {tuple(student.shape)}, got {dim}")
+    check_axis(student, dim)
     if not (student.is_floating_point() and teacher.is_floating_point()):
         raise ValueError(f"expected floating-point tensors, got {student.dtype} and {teacher.dtype}: tensor.float()")
+
+
+def check_axis(tensor: Tensor, dim: int) -> None:
+    """Raise ValueError unless `dim` is an axis."""
+    if not isinstance(dim, int) or not -tensor.ndim <= dim < tensor.ndim:
+        raise ValueError(f"dim must name an axis of shape {tuple(tensor.shape)}, got {dim!r}")
 
 
 def _advice(student: Tensor, teacher: Tensor) -> str:
@@ -86,6 +93,30 @@ def check_tensor(tensor: Tensor, name: str) -> None:
         raise ValueError(f"{name} must be a tensor, got {kind(tensor)}: pass torch.as_tensor({name})")
 
 
+def check_device(device: torch.device | str | int) -> torch.device:
+    """Return a device; ValueError unless torch knows it, and this machine has one."""
+    try:
+        known = torch.device(device)
+        torch.empty(0, device=known)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(f"device must be one of this machine, got {device!r}: 'cpu', or 'cuda' with a GPU") from error
+    return known
+
+
+def check_dtype(dtype: torch.dtype) -> None:
+    """Raise ValueError unless it is a floating-point dtype."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a torch.dtype, got {dtype!r}: one of floating point, as torch.bfloat16")
+
+
+def check_together(tensor: Tensor, name: str, device: torch.device) -> None:
+    """Raise ValueError unless an argument is on the device of the outputs."""
+    if tensor.device != device:
+        raise ValueError(
+            f"{name} must be on the device of the outputs, {device}, got {tensor.device}: {name}.to({str(device)!r})"
+        )
+
+
 def check_classes(logits: Tensor, dim: int) -> None:
     """Raise ValueError for a single class, whose softmax is 1 whatever the logit."""
     if logits.shape[dim] < 2:
@@ -111,13 +142,20 @@ def reduced(
         dim: the class axis.
         mask: as in `over_positions`; with "none" the elements of other positions are 0.
         normalizer: as in `over_positions`.
+
+    Raises:
+        ValueError: an unknown reduction, a normalizer with "none"; otherwise as `over_positions`.
     """
     check_reduction(reduction)
     if reduction == "none":
+        if normalizer is not None:
+            raise ValueError(
+                "normalizer= divides a sum, but reduction='none' takes none: leave it out, and divide what you add up"
+            )
         if mask is None:
             return elements
         shape = elements.sum(dim).shape
-        return torch.where(valid(mask, shape).unsqueeze(dim), elements, elements.new_zeros(()))
+        return torch.where(valid(mask, shape, elements.device).unsqueeze(dim), elements, elements.new_zeros(()))
     if reduction == "mean" and mask is None and normalizer is None:
         return elements.mean()
     return over_positions(elements.mean(dim) if reduction == "mean" else elements.sum(dim), mask, normalizer)
@@ -138,7 +176,7 @@ def over_positions(values: Tensor, mask: Tensor | None = None, normalizer: float
     if mask is None and normalizer is None:
         return values.mean()
     if mask is not None:
-        valid_positions = valid(mask, values.shape)
+        valid_positions = valid(mask, values.shape, values.device)
         values = torch.where(valid_positions, values, values.new_zeros(()))
     if normalizer is None:
         assert mask is not None
@@ -152,14 +190,34 @@ def over_positions(values: Tensor, mask: Tensor | None = None, normalizer: float
     return values.sum() / normalizer
 
 
-def valid(mask: Tensor, shape: torch.Size) -> Tensor:
-    """Check a mask of valid positions and return it as bool."""
+def valid(mask: Tensor, shape: torch.Size, device: torch.device) -> Tensor:
+    """Check a mask of valid positions, for tensors of a device, and return it as bool."""
     check_tensor(mask, "mask")
+    check_together(mask, "mask", device)
     if mask.shape != shape:
         raise ValueError(f"mask must have one entry for each position, {tuple(shape)}, got {tuple(mask.shape)}")
     if mask.is_floating_point():
         raise ValueError(f"mask must be bool, or integers 0 and 1, got {mask.dtype}: pass mask.bool()")
     return mask.bool()
+
+
+def check_mask_values(mask: Tensor) -> None:
+    """Raise ValueError for an integer mask that holds other numbers than 0 and 1; this waits for the device."""
+    if mask.dtype != torch.bool and any_seen((mask != 0) & (mask != 1)):
+        raise ValueError(
+            f"mask must be bool, or integers 0 and 1, got {mask.min().item()} to {mask.max().item()}: of labels pass "
+            "labels != ignored, such as -100"
+        )
+
+
+def any_seen(wrong: Tensor) -> bool:
+    """Tell whether an entry is True; False where there are no values to look at, as in a compiled graph or vmap."""
+    if torch.compiler.is_compiling() or type(wrong) is not Tensor or wrong.is_meta:
+        return False
+    try:
+        return bool(wrong.any())
+    except RuntimeError:
+        return False
 
 
 def squared_error(
@@ -195,8 +253,7 @@ def check_reduction(reduction: str) -> None:
 
 def check_temperature(temperature: float) -> None:
     """Raise ValueError unless the temperature is positive and finite."""
-    if isinstance(temperature, (str, list, tuple, dict, type(None))) or not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be positive and finite, got {temperature!r}")
+    check_numbers("positive and finite", positive, temperature=temperature)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdvideo._cache_writer import CLASS, FEATURE, LOGITS, REST, TOP, CacheWriter, pairs
-from kdvideo._encoding import DTYPES, SCALE, decode, padded
-from kdvideo._hints import represented
+from kdvideo._cache_writer import CLASS, FEATURE, LOGITS, REST, TOP, CacheWriter, compared, pairs
+from kdvideo._encoding import DTYPES, SCALE, alike, decode, padded
+from kdvideo._hints import check_module, kind, represented
 from kdvideo._shards import ANY, BITS, SUFFIX, Index, Shard, open_shard, tensor_bytes
-from kdvideo._tensors import check_temperature
-from kdvideo.features import Output
+from kdvideo._tensors import check_device, check_dtype, check_temperature
+from kdvideo.features import FeatureExtractor, Output
 from kdvideo.losses import TopK
 
 
@@ -30,10 +30,16 @@ def weights_fingerprint(module: nn.Module) -> str:
     Returns:
         64 hexadecimal digits.
 
+    Raises:
+        ValueError: no module, or a `Teacher` or `Student`, whose names differ from those of the network in it.
+
     Examples:
         >>> weights_fingerprint(nn.Linear(2, 3)) == weights_fingerprint(nn.Linear(2, 3))  # other random weights
         False
     """
+    check_module(module, "module")
+    if isinstance(module, FeatureExtractor):
+        raise ValueError(f"module must be the bare network, got {kind(module)} around it: weights_fingerprint(net)")
     digest = hashlib.sha256()
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -73,7 +79,9 @@ class TeacherCache:
 
     Raises:
         ValueError: files of the folder have another fingerprint or `top_k` (each difference is named), lack a feature,
-            differ in shape, or are damaged; or a dtype that is not among those above.
+            differ in shape, are damaged, or hold two values of one pair; an empty fingerprint or one that holds other
+            than texts; `features` as one text; a `top_k` that is no whole number of at least 1, or its temperature not
+            positive; or a dtype that is not among those above.
 
     Examples:
         >>> import tempfile
@@ -117,8 +125,10 @@ class TeacherCache:
         self.folder, self.fingerprint, self.features = Path(folder), dict(fingerprint), tuple(features)
         self.dtype, self.top_k, self.temperature = dtype, top_k, temperature
         if top_k is not None:
-            if top_k < 1:
-                raise ValueError(f"top_k must be at least 1, got {top_k}: leave it out to keep all logits")
+            if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
+                raise ValueError(
+                    f"top_k must be at least 1, got {top_k!r}: leave it out to keep all logits, or pass an int"
+                )
             check_temperature(temperature)
             self.fingerprint["top_k"] = f"{top_k} at temperature {temperature:g}"
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -153,6 +163,9 @@ class TeacherCache:
 
         Returns:
             A `CacheWriter`.
+
+        Raises:
+            ValueError: items is less than 1; the writer's `add`, as it says.
         """
         if items < 1:
             raise ValueError(f"items must be at least 1, got {items}")
@@ -199,8 +212,10 @@ class TeacherCache:
         Raises:
             KeyError: the cache does not hold them all; says what is missing and what is there.
             ValueError: items of other lengths than the mask says, or of different lengths and no mask; an item that is
-                not the one that was written.
+                not the one that was written; a device that this machine lacks, or a dtype that is none.
         """
+        check_device(device)
+        check_dtype(dtype)
         ids, views = pairs(ids, views)
         places = self._index.find(ids, views)
         if min(places, default=0) < 0:
@@ -221,11 +236,7 @@ class TeacherCache:
 
     def _rows(self, name: str, places: Sequence[int], ids: Sequence[str], mask: Tensor | None) -> Tensor:
         """Return one row for each place, or (B, N, ...) for items that have lengths."""
-        found = []
-        for place in places:
-            shard, number = self._shards[place >> BITS], place % 2**BITS
-            scale = shard.rows(SCALE + name, number) if SCALE + name in shard.shapes else None
-            found.append(decode(shard.rows(name, number), scale))
+        found = [self._row(name, place) for place in places]
         shape = self._shapes[name]
         if not found:
             return torch.empty(0, *(max(size, 0) for size in shape))
@@ -251,6 +262,40 @@ class TeacherCache:
                 self._compare(shard)
                 self._index.add(len(self._shards), ids, views)
                 self._shards.append(shard)
+        for pair, one, other in self._index.twice():
+            self._check_twice(pair, one, other)
+
+    def take(self, path: Path) -> None:
+        """Index a file that a writer of this cache has finished, so that it writes no pair of it again."""
+        if all(path != shard.path for shard in self._shards):
+            shard, ids, views = open_shard(path)
+            self._index.add(len(self._shards), ids, views)
+            self._shards.append(shard)
+
+    def stored(self, ids: Sequence[str], views: Sequence[int]) -> dict[tuple[str, int], dict[str, Tensor]]:
+        """Return the values of those of the pairs that a finished file is known to hold."""
+        places = self._index.find(ids, views)
+        return {(clip, view): self._item(at) for clip, view, at in zip(ids, views, places, strict=True) if at >= 0}
+
+    def _item(self, place: int) -> dict[str, Tensor]:
+        return {name: self._row(name, place) for name in self._shards[place >> BITS].shapes if compared(name)}
+
+    def _row(self, name: str, place: int) -> Tensor:
+        """Return (1, ...), or (length, ...) for items that have lengths."""
+        shard, number = self._shards[place >> BITS], place % 2**BITS
+        scale = shard.rows(SCALE + name, number) if SCALE + name in shard.shapes else None
+        return decode(shard.rows(name, number), scale)
+
+    def _check_twice(self, pair: tuple[str, int], one: int, other: int) -> None:
+        """Raise ValueError where two files hold one pair and do not agree."""
+        first, second = (self._shards[place >> BITS] for place in (one, other))
+        sums = first.checks_of(one % 2**BITS)
+        if (sums and sums == second.checks_of(other % 2**BITS)) or alike(self._item(one), self._item(other)):
+            return
+        raise ValueError(
+            f"(id, view) pairs must have one value, got two of {pair}, in {first.path} and {second.path.name}: delete "
+            "the wrong file, and write again what is then missing"
+        )
 
     def _compare(self, shard: Shard) -> None:
         names = sorted({*self.fingerprint, *shard.fingerprint})

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from kdvideo._hints import check_module
+from kdvideo._numbers import is_number
 from kdvideo._paths import Layers
 from kdvideo.features import FeatureExtractor
 from kdvideo.teacher import Teacher
@@ -69,8 +70,8 @@ class EMATeacher(Teacher):
         network = _bare(model)
         # With a dtype the teacher makes a copy by itself.
         super().__init__(network if options.get("dtype") else copy.deepcopy(network), layers, **options)
-        if not callable(momentum):
-            _check(momentum)
+        if isinstance(momentum, type) or not callable(momentum):
+            _check(momentum)  # type: ignore[arg-type]
         self.momentum, self.average_buffers = momentum, average_buffers
 
     @torch.no_grad()
@@ -112,8 +113,9 @@ class EMATeacher(Teacher):
 
 
 def _check(momentum: float) -> float:
-    if not hasattr(momentum, "__float__") or not 0.0 <= momentum <= 1.0:
-        raise ValueError(f"momentum must be between 0 and 1, got {momentum!r}")
+    advice = f"{momentum.__name__}(...) for a schedule" if isinstance(momentum, type) else "0.999"
+    if not is_number(momentum) or not 0.0 <= momentum <= 1.0:
+        raise ValueError(f"momentum must be between 0 and 1, got {momentum!r}: {advice}")
     return momentum
 
 

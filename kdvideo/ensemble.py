@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdvideo._hints import kind
-from kdvideo._tensors import at_least_float32, check_temperature
+from kdvideo._tensors import any_seen, at_least_float32, check_axis, check_temperature
 from kdvideo.features import Output
+from kdvideo.losses._labels import checked_labels
 
 Weights = Sequence[float] | Tensor
 
@@ -31,7 +32,7 @@ def merge(outputs: Mapping[str, Output], *, logits: Tensor | None = None) -> Out
         `FromTeacher(name, loss)` finds those of one teacher.
 
     Raises:
-        ValueError: no output.
+        ValueError: no mapping of Outputs, no output, or two features of one role "name/role".
 
     Examples:
         >>> flow, depth = (Output(torch.ones(2, 5), {"4c": torch.zeros(2, 8)}) for _ in range(2))
@@ -42,14 +43,18 @@ def merge(outputs: Mapping[str, Output], *, logits: Tensor | None = None) -> Out
         raise ValueError(f'outputs must map names to Outputs, got {kind(outputs)}: {{"flow": teacher(flow)}}')
     if not outputs:
         raise ValueError("outputs must hold the output of at least one teacher, got none")
+    roles = [f"{name}/{role}" for name, output in outputs.items() for role in output.features]
+    twice = sorted({role for role in roles if roles.count(role) > 1})
+    if twice:
+        raise ValueError(f"roles of teachers must differ, got {twice} twice: give a teacher a name without '/'")
     features = {f"{name}/{role}": value for name, output in outputs.items() for role, value in output.features.items()}
     return Output(logits, features, dict(outputs))
 
 
 def mean_logits(logits: Sequence[Tensor], *, weights: Weights | None = None) -> Tensor:
-    """Compute the weighted mean of the logits of several teachers: the log of the product of their probabilities.
+    """Compute the weighted mean of the logits of several teachers.
 
-    t = Σ_n w_n t_n with Σ_n w_n = 1.
+    t = Σ_n w_n t_n with Σ_n w_n = 1: up to a constant, the log of the weighted geometric mean of their probabilities.
     A teacher whose logits are larger counts more; `mean_probabilities` is the mean of what they predict.
 
     Args:
@@ -61,7 +66,8 @@ def mean_logits(logits: Sequence[Tensor], *, weights: Weights | None = None) -> 
         A tensor of the shape of the logits; float32, or float64 for float64.
 
     Raises:
-        ValueError: no teacher, logits of different shapes, or weights of another shape, or negative numbers.
+        ValueError: no teacher, logits of different shapes, or weights of another shape, negative ones or all 0
+            (looked at in lists, and in tensors on the CPU).
 
     Examples:
         >>> mean_logits([torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 6.0]])], weights=[3, 1])
@@ -93,7 +99,7 @@ def mean_probabilities(
         A tensor of the shape of the logits; float32, or float64 for float64.
 
     Raises:
-        ValueError: as `mean_logits`, or a temperature that is not positive.
+        ValueError: as `mean_logits`, no such axis, or a temperature that is not positive.
 
     Examples:
         >>> teachers = [torch.tensor([[0.9, 0.1]]).log(), torch.tensor([[0.5, 0.5]]).log()]
@@ -105,6 +111,7 @@ def mean_probabilities(
     """
     check_temperature(temperature)
     logits = _matched(logits)
+    check_axis(logits[0], dim)
     total = torch.full_like(logits[0], -torch.inf)
     for weight, values in zip(_normalized(weights, logits), logits, strict=True):
         total = torch.logaddexp(total, weight.log() + F.log_softmax(values / temperature, dim))
@@ -124,7 +131,7 @@ def confidence_weights(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
         (B, N), each row of sum 1: `weights` of the means, or those of a loss for each teacher.
 
     Raises:
-        ValueError: no teacher, or logits that are not (B, K).
+        ValueError: no teacher, logits that are not (B, K), or labels that are not (B,) integers from 0 to K - 1.
 
     Examples:
         >>> sure, unsure = torch.tensor([[4.0, 0.0]]), torch.tensor([[0.0, 0.0]])
@@ -137,6 +144,7 @@ def confidence_weights(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
     logits = _matched(logits)
     if logits[0].ndim != 2:
         raise ValueError(f"logits must be (B, K) for each teacher, got {tuple(logits[0].shape)}")
+    labels = checked_labels(labels, logits[0], 1, otherwise="leave its sample out").squeeze(1)
     errors = torch.stack([F.cross_entropy(values, labels, reduction="none") for values in logits], 1)
     if len(logits) == 1:
         return torch.ones_like(errors)
@@ -161,9 +169,12 @@ def _normalized(weights: Weights | None, logits: Sequence[Tensor]) -> Sequence[T
     if weights is None:
         weights = [1.0] * number
     if not isinstance(weights, Tensor):
-        if min(weights, default=0) < 0 or not sum(weights) > 0:
-            raise ValueError(f"weights must be numbers of at least 0, not all 0, got {list(weights)}")
-        weights = torch.tensor(weights)
+        try:
+            weights = torch.tensor(weights, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"weights must be numbers, or a tensor, got {kind(weights)}: [0.5, 0.5]") from error
+    if weights.device.type == "cpu" and any_seen((weights < 0) | ~(weights.sum(-1, keepdim=True) > 0)):
+        raise ValueError(f"weights must be numbers of at least 0, not all 0, got {weights.tolist()}: one for a teacher")
     if weights.shape not in ((number,), (first.shape[0], number)):
         expected = f"({number},) or {(first.shape[0], number)}"
         raise ValueError(f"weights must have the shape {expected}, for {number} teachers, got {tuple(weights.shape)}")

@@ -96,8 +96,9 @@ class FeatureExtractor(nn.Module):
         paths: role -> its layer, written with the path of the module, such as "blocks.5[0]".
 
     Raises:
-        ValueError: an unknown layer (the closest names are listed), two layers with one role, an option
-            for an unknown role, a model that is compiled already, or an early exit with logits or later runs wanted.
+        ValueError: a model that is no module, an unknown layer (the closest names are listed), two layers with one
+            role, options that are no mappings or for an unknown role, a model that is compiled already or holds an
+            nn.DataParallel, or an early exit with logits or later runs wanted; in forward, logits that are no tensor.
         CaptureError: in forward, when a layer did not run, ran twice, was replaced by another module since, was
             overwritten in place afterwards, or ran without gradient, as inside a reentrant checkpoint.
 

@@ -10,6 +10,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from kdvideo._hints import kind
+from kdvideo._numbers import check_numbers, is_number
+
 
 @dataclass(frozen=True)
 class Constant:
@@ -18,12 +21,18 @@ class Constant:
     Args:
         value: at every step.
 
+    Raises:
+        ValueError: a value that is no number; when called, a negative step.
+
     Examples:
         >>> Constant(0.5)(100)
         0.5
     """
 
     value: float
+
+    def __post_init__(self) -> None:
+        _check_numbers(value=self.value)
 
     def __call__(self, step: int) -> float:
         """Compute the value at a step.
@@ -49,6 +58,9 @@ class Linear:
         stop: the value at step `steps` and later.
         steps: S ≥ 1, the length in steps.
 
+    Raises:
+        ValueError: values that are no numbers, or fewer than 1 step; when called, a negative step.
+
     Examples:
         >>> [Linear(0.0, 1.0, steps=4)(step) for step in (0, 1, 4, 9)]
         [0.0, 0.25, 1.0, 1.0]
@@ -59,6 +71,7 @@ class Linear:
     steps: int
 
     def __post_init__(self) -> None:
+        _check_numbers(start=self.start, stop=self.stop)
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
@@ -85,6 +98,9 @@ class Cosine:
         stop: the value at step `steps` and later.
         steps: S ≥ 1, the length in steps.
 
+    Raises:
+        ValueError: values that are no numbers, or fewer than 1 step; when called, a negative step.
+
     Examples:
         >>> [round(Cosine(1.0, 0.0, steps=4)(step), 3) for step in (0, 1, 2, 4, 9)]
         [1.0, 0.854, 0.5, 0.0, 0.0]
@@ -98,6 +114,7 @@ class Cosine:
     steps: int
 
     def __post_init__(self) -> None:
+        _check_numbers(start=self.start, stop=self.stop)
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
@@ -122,6 +139,9 @@ class Milestones:
         start: the value before the first milestone.
         values: milestone, a step -> value from that step on.
 
+    Raises:
+        ValueError: values that are no numbers, or no mapping of them; when called, a negative step.
+
     Examples:
         >>> rate = Milestones(0.1, {60_000: 0.01, 70_000: 0.001})
         >>> [rate(step) for step in (0, 59_999, 60_000, 80_000)]
@@ -130,6 +150,13 @@ class Milestones:
 
     start: float
     values: Mapping[int, float]
+
+    def __post_init__(self) -> None:
+        _check_numbers(start=self.start)
+        if not isinstance(self.values, Mapping):
+            raise ValueError(f"values must map steps to values, got {kind(self.values)}: {{60_000: 0.01}}")
+        for milestone, value in self.values.items():
+            _check_numbers(milestone=milestone, value=value)
 
     def __call__(self, step: int) -> float:
         """Compute the value at a step.
@@ -155,6 +182,9 @@ class Warmup:
         steps: S ≥ 1.
         then: the schedule that is scaled, a function of the step.
 
+    Raises:
+        ValueError: fewer than 1 step, or a `then` that is no schedule; when called, a negative step.
+
     Examples:
         >>> [Warmup(4, then=Constant(2.0))(step) for step in (0, 1, 3, 9)]
         [0.5, 1.0, 2.0, 2.0]
@@ -164,6 +194,8 @@ class Warmup:
     then: Callable[[int], float]
 
     def __post_init__(self) -> None:
+        if isinstance(self.then, type) or not callable(self.then):
+            raise ValueError(f"then must be a schedule, got {kind(self.then)}: Constant(0.1) for a number")
         _check_length(self.steps)
 
     def __call__(self, step: int) -> float:
@@ -179,11 +211,14 @@ class Warmup:
         return self.then(step) * min(1.0, (step + 1) / self.steps)
 
 
+def _check_numbers(**values: float) -> None:
+    check_numbers("a number", is_number, **values)
+
+
 def _check(step: int) -> None:
     if not step >= 0:
         raise ValueError(f"step must be at least 0, got {step}")
 
 
 def _check_length(steps: float) -> None:
-    if not steps >= 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    check_numbers("at least 1", lambda value: value >= 1, steps=steps)

@@ -29,7 +29,8 @@ class Student(FeatureExtractor):
         without_gradient: as in `FeatureExtractor`.
         call: as in `FeatureExtractor`.
         projectors: role -> module that maps the student's feature to the teacher's space; see
-            `kdvideo.projectors`. Held as `.projectors`, where a "." in a role is written "/". With call="all" it is
+            `kdvideo.projectors`. Held as `.projectors`, where a "." in a role is written "/"
+            and a role that such a dictionary forbids, as "keys", gets one before it. With call="all" it is
             applied to the feature of every run.
 
     Attributes:
@@ -37,8 +38,9 @@ class Student(FeatureExtractor):
         projectors: an `nn.ModuleDict`; part of the parameters and of the state_dict.
 
     Raises:
-        ValueError: as `FeatureExtractor`; a projector for a role that no layer has; or parameters that a `Teacher`
-            froze, as where both share layers.
+        ValueError: as `FeatureExtractor`; projectors that are no mapping of modules; one for a role that no layer has,
+            or two for roles that differ in "." and "/" only; in forward, one that does not take the feature;
+            or parameters that a `Teacher` froze, as where both share layers.
         CaptureError: as `FeatureExtractor`.
 
     Examples:
@@ -75,6 +77,11 @@ class Student(FeatureExtractor):
             self.remove()
             raise unknown_roles("projectors", unknown, self.paths)
         self._projector_keys = {role: _key(role) for role in projectors}
+        if len(set(self._projector_keys.values())) < len(projectors):
+            self.remove()
+            raise ValueError(
+                f"roles with projectors must differ in more than '.' and '/', got {list(projectors)}: rename one"
+            )
         self.projectors = nn.ModuleDict({_key(role): module for role, module in projectors.items()})
 
     def _projected(self, role: str, feature: Tensor) -> Tensor:
@@ -105,8 +112,12 @@ class Student(FeatureExtractor):
 
 
 def _key(role: str) -> str:
-    # ModuleDict forbids dots in its keys.
-    return role.replace(".", "/")
+    # ModuleDict forbids dots in its keys, the empty key, and those that are attributes of it, such as "keys".
+    key = role.replace(".", "/")
+    return key if key and not hasattr(_ATTRIBUTES, key) else "/" + key
+
+
+_ATTRIBUTES = nn.ModuleDict()
 
 
 def check_optimizer(student: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from kdvideo._hints import check_module
 from kdvideo._paths import Layers
 from kdvideo._sharing import enter_teacher
+from kdvideo._tensors import check_device, check_dtype
 from kdvideo.features import Call, FeatureExtractor, Output, Selector, itself
 
 _CPU = torch.device("cpu")
@@ -57,7 +58,7 @@ class Teacher(FeatureExtractor):
 
     Raises:
         ValueError, CaptureError: as `FeatureExtractor`; a model that is no module; batch statistics without
-            a BatchNorm.
+            a BatchNorm; a device that this machine lacks, or a dtype that is not floating-point.
 
     Warns:
         UserWarning: the teacher freezes parameters that a `Student` learns.
@@ -89,22 +90,27 @@ class Teacher(FeatureExtractor):
         call: Mapping[str, Call] = MappingProxyType({}),
     ) -> None:
         check_module(model)
+        if device is not None:
+            device = check_device(device)
         if dtype is not None:
-            if not isinstance(dtype, torch.dtype):
-                raise ValueError(f"dtype must be a torch.dtype, got {dtype!r}: torch.bfloat16")
+            check_dtype(dtype)
             model = copy.deepcopy(model).to(dtype)
         super().__init__(model, layers, select=select, logits=logits, early_exit=early_exit, call=call)
         if batch_statistics and not any(isinstance(module, _BatchNorm) for module in model.modules()):
             self.remove()
             raise ValueError("batch_statistics=True needs a BatchNorm in the network, got none: leave it out")
-        enter_teacher(model)
         self.dtype, self.batch_statistics = dtype, batch_statistics
         self._modes = [module.training for module in model.modules()]
         self._required_grad = [parameter.requires_grad for parameter in model.parameters()]
-        self.requires_grad_(False).eval()
-        if device is not None:
-            self.device = torch.device(device)
-            self.to(self.device)
+        try:
+            enter_teacher(model)
+            self.requires_grad_(False).eval()
+            if device is not None:
+                self.device = device
+                self.to(device)
+        except BaseException:
+            self.release()
+            raise
 
     def train(self, mode: bool = True) -> Teacher:
         """Stay in evaluation mode, whatever `mode` says.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._numbers import check_numbers
 from kdvideo._tensors import Reduction, check_classes, check_reduction, check_temperature, matched
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
@@ -104,5 +105,5 @@ class SkewedLoss(DivergenceLoss):
 
 def check_skew(skew: float) -> None:
     """Raise ValueError unless 0 ≤ λ < 1."""
-    if not 0 <= skew < 1:
-        raise ValueError(f"skew must be in [0, 1), got {skew}: 0 is no mixture, 1 would leave nothing to learn")
+    advice = "0 is no mixture, 1 would leave nothing to learn"
+    check_numbers("in [0, 1)", lambda value: 0 <= value < 1, advice, skew=skew)

@@ -9,10 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import check_tensor, valid
+from kdvideo._numbers import check_numbers, not_negative
+from kdvideo._tensors import check_tensor, check_together, valid
+
+MASK = "pass mask=labels != ignored"
 
 
-def checked_labels(labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None = None) -> Tensor:
+def checked_labels(
+    labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None = None, *, otherwise: str = MASK
+) -> Tensor:
     """Check the true classes of logits and return them with a class axis of size 1, as `gather` takes them.
 
     Args:
@@ -20,9 +25,10 @@ def checked_labels(labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None
         logits: of the student, already checked.
         dim: the class axis.
         mask: of valid positions.
+        otherwise: what to do with a position that has no class.
 
     Raises:
-        ValueError: labels of another shape, of no integer dtype, or out of range.
+        ValueError: labels of another shape or device, of no integer dtype, or out of range.
     """
     check_tensor(labels, "labels")
     shape, classes = logits.select(dim, 0).shape, logits.shape[dim]
@@ -30,14 +36,15 @@ def checked_labels(labels: Tensor, logits: Tensor, dim: int, mask: Tensor | None
         raise ValueError(f"labels must have one class for each position, {tuple(shape)}, got {tuple(labels.shape)}")
     if labels.is_floating_point() or labels.dtype == torch.bool:
         raise ValueError(f"labels must be integers, the numbers of the true classes, got {labels.dtype}")
+    check_together(labels, "labels", logits.device)
     labels = labels.long()
     if mask is not None:
-        labels = labels.where(valid(mask, shape), labels.new_zeros(()))
+        labels = labels.where(valid(mask, shape, labels.device), labels.new_zeros(()))
     # A compiled graph cannot look at values; there gather itself refuses them.
     if not torch.compiler.is_compiling() and ((labels < 0) | (labels >= classes)).any():
         raise ValueError(
             f"labels must be from 0 to {classes - 1}, got {labels.min().item()} to {labels.max().item()}: where a "
-            "position has no class, pass mask=labels != ignored"
+            f"position has no class, {otherwise}"
         )
     return labels.unsqueeze(dim)
 
@@ -61,6 +68,4 @@ def cross_entropy_elements(student: Tensor, weights: Tensor, dim: int) -> Tensor
 
 def check_weights(**weights: float) -> None:
     """Raise ValueError unless every named weight is finite and at least 0."""
-    for name, weight in weights.items():
-        if isinstance(weight, (str, list, tuple, dict, type(None))) or not 0 <= weight < float("inf"):
-            raise ValueError(f"{name} must be finite and at least 0, got {weight!r}")
+    check_numbers("finite and at least 0", not_negative, **weights)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._numbers import check_numbers
 from kdvideo._tensors import at_least_float32, check_tensors, valid
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
@@ -83,9 +84,12 @@ def transposed_of(axes: int) -> Callable[..., nn.Module]:
 
 def check_positive(**sizes: float) -> None:
     """Raise ValueError for a size that is not positive."""
-    for name, size in sizes.items():
-        if not size > 0:
-            raise ValueError(f"{name} must be positive, got {size}")
+    check_numbers("positive", lambda size: size > 0, **sizes)
+
+
+def one_for_each(roles: Sized, channels: object) -> bool:
+    """Tell whether there is a sequence of channels, one number for each role."""
+    return isinstance(channels, Sequence) and not isinstance(channels, str) and len(channels) == len(roles)
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:
@@ -135,7 +139,7 @@ def over_examples(error: Tensor, reduction: Whole, *, dim: int = 1, mask: Tensor
     """
     if mask is None:
         return error.mean() if reduction == "mean" else error.sum() / len(error)
-    where = valid(mask, error.sum(dim).shape)
+    where = valid(mask, error.sum(dim).shape, error.device)
     total = torch.where(where.unsqueeze(dim), error, error.new_zeros(())).sum()
     return total / (len(error) if reduction == "sum" else (where.sum() * error.shape[dim]).clamp(min=1))
 

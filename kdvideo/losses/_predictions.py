@@ -30,7 +30,7 @@ def predictions(
     p, q = (F.softmax(z / temperature, dim).movedim(dim, -1).flatten(0, -2) for z in (teacher, student))
     if mask is None:
         return q, p, q.new_ones(q.shape[0], 1)
-    return q, p, valid(mask, student.select(dim, 0).shape).reshape(-1, 1).to(q.dtype)
+    return q, p, valid(mask, student.select(dim, 0).shape, student.device).reshape(-1, 1).to(q.dtype)
 
 
 def correlation_distance(student: Tensor, teacher: Tensor, weights: Tensor, axis: int) -> Tensor:

@@ -73,8 +73,8 @@ def paired_positions(student: Tensor, teacher: Tensor, dim: int) -> tuple[Tensor
 
 def check_dim(tensor: Tensor, dim: int) -> None:
     """Raise ValueError unless `dim` is an axis, and not that of the batch."""
-    if not -tensor.ndim <= dim < tensor.ndim or dim % tensor.ndim == 0:
-        raise ValueError(f"dim must name the channel axis of shape {tuple(tensor.shape)}, got {dim}")
+    if not isinstance(dim, int) or not -tensor.ndim <= dim < tensor.ndim or dim % tensor.ndim == 0:
+        raise ValueError(f"dim must name the channel axis of shape {tuple(tensor.shape)}, got {dim!r}")
 
 
 def check_positions(tensor: Tensor, dim: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._numbers import is_number, not_negative
 from kdvideo._tensors import Reduction, reduced
 from kdvideo.losses._divergences import DivergenceLoss, kl_terms, log_probabilities
 from kdvideo.losses.base import Given
@@ -49,8 +50,9 @@ def alpha_beta(
         logits of -inf in one network or in both, if α > 0 and β > 0.
 
     Raises:
-        ValueError: a negative α or β or both 0, a temperature that is not positive, shapes that differ, a single
-            class, an empty batch, integer tensors, an unknown reduction, or a mask of another shape.
+        ValueError: a negative α or β or both 0, a temperature that is not positive, shapes that differ, a single class,
+            an empty batch, integer tensors, an unknown reduction, a mask of another shape, a `dim` that is no such
+            axis, or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -82,8 +84,8 @@ def _limit(log_a: Tensor, log_b: Tensor) -> Tensor:
 
 def check_exponents(alpha: float, beta: float) -> None:
     """Raise ValueError unless α and β are finite, not negative and not both 0."""
-    if not (0 <= alpha < float("inf") and 0 <= beta < float("inf") and alpha + beta > 0):
-        raise ValueError(f"alpha and beta must be finite, not negative and not both 0, got {alpha} and {beta}")
+    if not (is_number(alpha) and is_number(beta) and not_negative(alpha) and not_negative(beta) and alpha + beta > 0):
+        raise ValueError(f"alpha and beta must be finite, not negative and not both 0, got {alpha!r} and {beta!r}")
 
 
 class AlphaBeta(DivergenceLoss):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import matched, over_positions, valid, without_excluded
+from kdvideo._tensors import any_seen, matched, over_positions, valid, without_excluded
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss
 
@@ -32,8 +32,8 @@ def attention_mse(
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ, no (B, A, N, N) map, an empty batch, integer tensors, or a mask of another
-            shape.
+        ValueError: shapes that differ, no (B, A, N, N) map, an empty batch, integer tensors, a mask of another shape,
+            or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -69,8 +69,8 @@ def attention_kl(
         A scalar; float32, or float64 for float64. A probability of the student below 1e-12 counts as 1e-12.
 
     Raises:
-        ValueError: shapes that differ, no (B, A, N, N) map, an empty batch, integer tensors, or a mask of another
-            shape.
+        ValueError: shapes that differ, no (B, A, N, N) map, an empty batch, integer tensors, a mask of another shape,
+            or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -87,6 +87,17 @@ def attention_kl(
     return over_positions(elements.sum(-1).mean(1), mask, normalizer)
 
 
+def _check_probabilities(student: Tensor, teacher: Tensor, mask: Tensor | None) -> None:
+    student, teacher, _ = _maps(student, teacher, mask)
+    for who, probabilities in (("student", student), ("teacher", teacher)):
+        # Dropout, which scales them, is no fault: up to 2.
+        if any_seen((probabilities < 0) | (probabilities > 2)):
+            raise ValueError(
+                f"attention maps must be probabilities, got scores of the {who}: apply softmax(-1), or use "
+                "attention_mse"
+            )
+
+
 def _maps(student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Check two maps and set what concerns other than valid keys to 0 in both; return the keys as (B, 1, 1, N)."""
     student, teacher = matched(student, teacher)
@@ -96,7 +107,7 @@ def _maps(student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor
         return student, teacher, None
     if student.shape[2] != student.shape[3]:
         raise ValueError(f"a mask needs maps of as many queries as keys, got {tuple(student.shape)}")
-    tokens = valid(mask, torch.Size((student.shape[0], student.shape[3])))
+    tokens = valid(mask, torch.Size((student.shape[0], student.shape[3])), student.device)
     keep = tokens[:, None, :, None] & tokens[:, None, None, :]
     student, teacher = torch.where(keep, student, 0.0), torch.where(keep, teacher, 0.0)
     return student, teacher, tokens[:, None, None, :]
@@ -111,7 +122,7 @@ class AttentionMSE(FeatureLoss):
         name: of the term; None: "attention_mse[roles]".
 
     Raises:
-        ValueError: in forward, as `attention_mse`, or an output without that role.
+        ValueError: no role, or a set of them; in forward, as `attention_mse`, or an output without that role.
 
     Examples:
         >>> import torch
@@ -137,7 +148,8 @@ class AttentionKL(FeatureLoss):
         name: of the term; None: "attention_kl[roles]".
 
     Raises:
-        ValueError: in forward, as `attention_kl`, or an output without that role.
+        ValueError: no role, or a set of them; in forward, as `attention_kl`, maps that are no probabilities (looked at
+            in the first call), or an output without that role.
 
     Examples:
         >>> import torch
@@ -148,7 +160,12 @@ class AttentionKL(FeatureLoss):
     """
 
     kind = "attention_kl"
+    _looked = False
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute `attention_kl`."""
+        # Looking waits for the device: the first call is enough, and a compiled graph must not.
+        if not torch.compiler.is_compiling() and not self._looked:
+            _check_probabilities(student, teacher, given.mask)
+            self._looked = True
         return attention_kl(student, teacher, mask=given.mask, normalizer=given.normalizer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._numbers import check_numbers
 from kdvideo._tensors import over_positions, valid
 from kdvideo.losses._relations import paired_positions, unit
 from kdvideo.losses.base import Given
@@ -40,7 +41,8 @@ def attention_transfer(
 
     Raises:
         ValueError: another batch or other positions, a single position, a power below 1, `per_frame` for what has no
-            frames, a mask of another shape, an empty batch, or integer tensors.
+            frames, a mask of another shape, an empty batch, integer tensors, a `dim` that is no such axis, or a
+            normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -66,15 +68,14 @@ def attention_transfer(
 def _attention(feature: Tensor, power: float, per_frame: bool, dim: int, mask: Tensor | None) -> Tensor:
     if mask is not None:
         # Before the power: padding of nan or inf must reach no gradient.
-        keep = valid(mask, feature.select(dim, 0).shape).unsqueeze(dim)
+        keep = valid(mask, feature.select(dim, 0).shape, feature.device).unsqueeze(dim)
         feature = torch.where(keep, feature, 0.0)
     energy = feature.abs().pow(power).sum(dim)
     return unit(energy, tuple(range(2 if per_frame else 1, energy.ndim)))
 
 
 def _check(power: float, per_frame: bool) -> None:
-    if not 1 <= power < float("inf"):
-        raise ValueError(f"power must be at least 1 and finite, got {power}")
+    check_numbers("at least 1 and finite", lambda value: 1 <= value < float("inf"), power=power)
     if not isinstance(per_frame, bool):
         raise ValueError(f"per_frame must be True or False, got {per_frame!r}")
 
@@ -91,7 +92,8 @@ class AttentionTransfer(FeatureLoss):
         name: of the term; None: "attention_transfer[roles]".
 
     Raises:
-        ValueError: a power below 1; in forward, as `attention_transfer`, or an output without that role.
+        ValueError: no role, or a set of them; a power below 1; in forward, as `attention_transfer`, or an output
+            without that role.
 
     Examples:
         >>> import torch

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from kdvideo._hints import kind
-from kdvideo._tensors import check_tensor
+from kdvideo._tensors import check_mask_values, check_tensor
 from kdvideo.features import Output
+from kdvideo.losses._order import warn_of_order
 from kdvideo.losses._weights import Weight, check_weight, term_name, weighted
 
 Part = tuple[tuple[Weight, ...], "Loss"]
@@ -36,6 +37,9 @@ class Given:
         index: as given, or None.
         step: as given, or None.
         unread: which of mask and normalizer were given to the loss that is computed, and not read yet.
+
+    Raises:
+        ValueError: labels, mask or index that are no tensors.
 
     Examples:
         >>> given = Given(labels=torch.tensor([0, 1]), step=100)
@@ -154,7 +158,8 @@ class Loss(nn.Module):
     A weight is a number or a schedule, that is a function of the step (see `kdvideo.schedules`).
 
     Args:
-        name: of the term; None keeps the name of the class. Two losses of one kind in a sum need names of their own.
+        name: of the term; None keeps the name of the class: its `name`, or what it is called, in lower case. Two losses
+            of one kind in a sum need names of their own.
 
     Examples:
         >>> import torch
@@ -166,6 +171,7 @@ class Loss(nn.Module):
     """
 
     name: str
+    _mask_seen = _outputs_seen = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -181,8 +187,8 @@ class Loss(nn.Module):
 
     def __init__(self, *, name: str | None = None) -> None:
         super().__init__()
-        if name is not None:
-            self.name = name
+        if name is not None or not hasattr(type(self), "name"):
+            self.name = name or type(self).__name__.lower()
 
     def forward(
         self,
@@ -211,9 +217,25 @@ class Loss(nn.Module):
 
         Raises:
             ValueError: the loss, or a weight, needs what was not given, or takes no mask or normalizer and one is given
-                (the message names it).
+                (the message names it); or a mask, looked at in the first call, of other numbers than 0 and 1.
+
+        Warns:
+            UserWarning: in the first call, a teacher's output that has a gradient beside a student's that has none.
         """
-        return Given(labels, mask, index, step, normalizer).measured(self, student, teacher)
+        given = Given(labels, mask, index, step, normalizer)
+        self._look_at_call(student, teacher, mask)
+        return given.measured(self, student, teacher)
+
+    def _look_at_call(self, student: Output, teacher: Output, mask: Tensor | None) -> None:
+        # Looking waits for the device: the first call is enough, and a compiled graph must not.
+        if torch.compiler.is_compiling():
+            return
+        if mask is not None and not self._mask_seen:
+            check_mask_values(mask)
+            self._mask_seen = True
+        if not self._outputs_seen:
+            self._outputs_seen = True
+            warn_of_order(student, teacher)
 
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
         """Compute the loss of a subclass."""
@@ -243,7 +265,9 @@ class Loss(nn.Module):
         Returns:
             Name -> value, in the order of the sum.
         """
-        return self._terms(student, teacher, Given(labels, mask, index, step, normalizer))
+        given = Given(labels, mask, index, step, normalizer)
+        self._look_at_call(student, teacher, mask)
+        return self._terms(student, teacher, given)
 
     def _terms(self, student: Output, teacher: Output, given: Given) -> dict[str, Tensor]:
         return {self.name: given.measured(self, student, teacher)}
@@ -346,6 +370,13 @@ class WeightedSum(Loss):
     def extra_repr(self) -> str:
         """Return the sum as it is written."""
         return self.name
+
+
+def check_loss(loss: object) -> None:
+    """Raise ValueError unless an option is a loss object."""
+    if not isinstance(loss, Loss):
+        advice = f"{loss.__name__}(...)" if isinstance(loss, type) else "SoftTarget() for instance"
+        raise ValueError(f"loss must be a Loss, got {kind(loss)}: {advice}")
 
 
 def _shown(value: Any) -> str:

@@ -40,8 +40,8 @@ def binary_kd(
         -inf (or inf) in both networks count 0.
 
     Raises:
-        ValueError: a temperature that is not positive, shapes that differ, an empty batch, integer tensors, an
-            unknown reduction, or a mask of another shape.
+        ValueError: a temperature that is not positive, shapes that differ, an empty batch, integer tensors, an unknown
+            reduction, a mask of another shape, a `dim` that is no such axis, or a normalizer that is not positive.
 
     Examples:
         >>> import torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._numbers import check_numbers, not_negative
 from kdvideo._tensors import check_tensor, check_tensors, matched, over_positions
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
@@ -39,7 +40,8 @@ def bounded_regression(
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: a negative margin, shapes that differ, an empty batch, integer tensors, or a mask of another shape.
+        ValueError: a negative margin, shapes that differ, an empty batch, integer tensors, a mask of another shape, a
+            `dim` that is no such axis, or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -71,8 +73,7 @@ def bounded_regression(
 
 def check_margin(margin: float) -> None:
     """Raise ValueError unless the margin is finite and not negative."""
-    if not 0 <= margin < float("inf"):
-        raise ValueError(f"margin must be finite and not negative, got {margin}")
+    check_numbers("finite and not negative", not_negative, margin=margin)
 
 
 class BoundedRegression(LogitLoss):

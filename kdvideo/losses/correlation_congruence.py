@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._numbers import check_count, check_numbers, positive
 from kdvideo.losses._relations import gram, paired_samples, unit
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
@@ -56,10 +57,8 @@ def _kernel(samples: Tensor, gamma: float, order: int) -> Tensor:
 
 
 def _check(gamma: float, order: int) -> None:
-    if not 0 < gamma < math.inf:
-        raise ValueError(f"gamma must be positive and finite, got {gamma}")
-    if not isinstance(order, int) or order < 1:
-        raise ValueError(f"order must be a positive integer, got {order}")
+    check_numbers("positive and finite", positive, gamma=gamma)
+    check_count(order=order)
 
 
 class CorrelationCongruence(FeatureLoss):
@@ -74,8 +73,8 @@ class CorrelationCongruence(FeatureLoss):
         name: of the term; None: "correlation_congruence[roles]".
 
     Raises:
-        ValueError: gamma or order that is not positive; in forward, as `correlation_congruence`, or an output
-            without that role.
+        ValueError: no role, or a set of them; gamma or order that is not positive; in forward, as
+            `correlation_congruence`, or an output without that role.
 
     Examples:
         >>> import torch

@@ -9,7 +9,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdvideo._tensors import check_temperature, matched
+from kdvideo._numbers import check_numbers, not_negative
+from kdvideo._tensors import check_temperature, check_tensor, matched
 from kdvideo.losses._parametric import OneLayerLoss, check_positive, full_precision, paired, pooled
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
@@ -47,7 +48,7 @@ def crd(
 
     Raises:
         ValueError: shapes that differ or are not (B, D) and (B, N, D), an empty batch, integer tensors, or a
-            temperature or M that is not positive.
+            temperature, M or Z (looked at where it is a number) that is not positive, or no negatives.
 
     Examples:
         >>> import torch
@@ -60,12 +61,20 @@ def crd(
     """
     check_temperature(temperature)
     check_positive(samples=samples)
+    if not isinstance(constant, Tensor):  # a look at a tensor would wait for the device
+        check_positive(constant=constant)
     student, teacher = matched(student, teacher)
     for name, negatives in (("student_negatives", student_negatives), ("teacher_negatives", teacher_negatives)):
-        if student.ndim != 2 or negatives.ndim != 3 or negatives[:, 0].shape != student.shape:
+        check_tensor(negatives, name)
+        if student.ndim != 2 or negatives.ndim != 3 or negatives.shape[::2] != student.shape:
             raise ValueError(
                 f"embeddings must be (B, D) and {name} (B, N, D), got {tuple(student.shape)} and "
                 f"{tuple(negatives.shape)}"
+            )
+        if negatives.shape[1] == 0:
+            raise ValueError(
+                f"{name} must be at least one for each sample, got shape {tuple(negatives.shape)}: pass others of the "
+                "batch"
             )
     # In logarithms: exp(1/0.07) / Z and the difference from 1 lose digits in float32.
     shift = torch.as_tensor(constant, dtype=student.dtype, device=student.device).log()
@@ -159,8 +168,8 @@ class CRD(OneLayerLoss):
         super().__init__(roles, name=name)
         check_positive(samples=samples, dim=dim, negatives=negatives)
         check_temperature(temperature)
-        if not 0 <= momentum <= 1 or constant < 0:
-            raise ValueError(f"momentum must be from 0 to 1 and constant at least 0, got {momentum} and {constant}")
+        check_numbers("from 0 to 1", lambda value: 0 <= value <= 1, momentum=momentum)
+        check_numbers("at least 0", not_negative, constant=constant)
         self.channels = student_channels, teacher_channels
         self.negatives, self.temperature, self.momentum = negatives, temperature, momentum
         self.embed_student, self.embed_teacher = nn.Linear(student_channels, dim), nn.Linear(teacher_channels, dim)
@@ -171,6 +180,8 @@ class CRD(OneLayerLoss):
 
     def _sort(self, classes: Tensor | None, samples: int) -> None:
         """Sort the samples by class: those of other classes are then all but one run."""
+        if classes is not None:
+            check_tensor(classes, "classes")
         classes = torch.arange(samples) if classes is None else classes.detach().cpu()
         if classes.shape != (samples,):
             raise ValueError(f"classes must have one entry for each of {samples} samples, got {tuple(classes.shape)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kdvideo._tensors import check_classes, check_temperature, matched, reduced
+from kdvideo._tensors import check_classes, check_temperature, check_tensor, matched, reduced
 from kdvideo.losses._labels import check_weights
 from kdvideo.losses._weights import Weight
 from kdvideo.losses.base import Given
@@ -61,6 +61,7 @@ def ctkd(
     """
     _check_range(start, span)
     check_weights(strength=strength)
+    check_tensor(theta, "theta")
     if theta.numel() != 1:
         raise ValueError(f"theta must be a scalar, got shape {tuple(theta.shape)}")
     student, teacher = matched(student, teacher, dim=dim, mask=mask)
@@ -114,8 +115,8 @@ class CTKD(LogitLoss):
     ) -> None:
         super().__init__(dim=dim, name=name)
         _check_range(start, span)
-        if isinstance(strength, (int, float)):
-            check_weights(strength=strength)
+        if isinstance(strength, type) or not callable(strength):
+            check_weights(strength=strength)  # type: ignore[arg-type]
         self.strength, self.start, self.span = strength, start, span
         # Not a scalar, which FSDP cannot shard.
         self.theta = nn.Parameter(torch.tensor([float(theta)]))

@@ -32,7 +32,7 @@ def cwd(
 
     Raises:
         ValueError: shapes that differ, a single position, a temperature that is not positive, a mask of another shape,
-            an empty batch, or integer tensors.
+            an empty batch, integer tensors, or a `dim` that is no such axis.
 
     Examples:
         >>> import torch
@@ -62,6 +62,8 @@ def cwd(
 class CWD(FeatureLoss):
     """Loss object for `cwd` between dense features; `Student` holds a projector where one is needed.
 
+    A `normalizer=` has no meaning here and raises ValueError.
+
     Args:
         roles: of the layers; several, whose losses are added up; or a mapping from the student's to the teacher's.
         temperature: as in `cwd`.
@@ -70,7 +72,8 @@ class CWD(FeatureLoss):
         name: of the term; None: "cwd[roles]".
 
     Raises:
-        ValueError: a temperature that is not positive; in forward, as `cwd`, or an output without that role.
+        ValueError: no role, or a set of them; a temperature that is not positive; in forward, as `cwd`, or an output
+            without that role.
 
     Examples:
         >>> import torch

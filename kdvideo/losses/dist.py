@@ -67,7 +67,7 @@ def dist(
 
 
 class DIST(LogitLoss):
-    """Loss object for `dist` between the logits of two `Output`s; a `normalizer=` has no meaning here and no effect.
+    """Loss object for `dist` between the logits of two `Output`s; a `normalizer=` has no meaning here and raises.
 
     Args:
         beta: weight β ≥ 0 of the term within examples.

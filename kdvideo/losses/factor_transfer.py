@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._hints import kind
+from kdvideo._numbers import check_numbers
 from kdvideo._tensors import at_least_float32, matched
 from kdvideo.losses._parametric import (
     Frozen,
@@ -46,8 +48,7 @@ def factor_transfer(student: Tensor, teacher: Tensor, *, p: float = 1.0) -> Tens
         Kim, Park, Kwak, "Paraphrasing Complex Network: Network Compression via Factor Transfer", NeurIPS 2018,
         arXiv 1802.04977, equation 2.
     """
-    if not 1 <= p < float("inf"):
-        raise ValueError(f"p must be finite and at least 1, got {p}")
+    _check_p(p)
     student, teacher = matched(student, teacher)
     ours, theirs = F.normalize(student.flatten(1), dim=1), F.normalize(teacher.flatten(1), dim=1)
     norms: Tensor = torch.linalg.vector_norm(ours - theirs, ord=p, dim=1)
@@ -123,7 +124,8 @@ class FactorTransfer(OneLayerLoss):
         name: of the term; None: "factor_transfer[role]".
 
     Raises:
-        ValueError: several roles, p below 1; in forward, features with other channels, or factors of different size.
+        ValueError: several roles, p below 1, another module than a `Paraphraser`; in forward, features with other
+            channels, or factors of different size.
 
     Examples:
         >>> import torch
@@ -140,9 +142,10 @@ class FactorTransfer(OneLayerLoss):
         self, roles: Roles, student_channels: int, paraphraser: Paraphraser, *, p: float = 1.0, name: str | None = None
     ) -> None:
         super().__init__(roles, name=name)
+        if not isinstance(paraphraser, Paraphraser):
+            raise ValueError(f"paraphraser must be a Paraphraser, got {kind(paraphraser)}: train one first")
         check_positive(student_channels=student_channels)
-        if not 1 <= p < float("inf"):
-            raise ValueError(f"p must be finite and at least 1, got {p}")
+        _check_p(p)
         self.p, self.channels = p, (student_channels, paraphraser.channels)
         self.paraphraser = Frozen(paraphraser)
         conv, norm, factors = conv_of(paraphraser.axes), norm_of(paraphraser.axes), paraphraser.factors
@@ -155,6 +158,10 @@ class FactorTransfer(OneLayerLoss):
         with full_precision(student):
             ours, theirs = self.translator(student), self.paraphraser(teacher)
         return factor_transfer(ours, theirs, p=self.p)
+
+
+def _check_p(p: float) -> None:
+    check_numbers("finite and at least 1", lambda value: 1 <= value < float("inf"), p=p)
 
 
 def _layer(conv: nn.Module, norm: nn.Module) -> nn.Sequential:

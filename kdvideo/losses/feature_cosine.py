@@ -33,7 +33,8 @@ def feature_cosine(
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ, an empty batch, integer tensors, or a mask of another shape.
+        ValueError: shapes that differ, an empty batch, integer tensors, a mask of another shape, a `dim` that is no
+            such axis, or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -63,7 +64,7 @@ class FeatureCosine(FeatureLoss):
         name: of the term; None: "feature_cosine[roles]".
 
     Raises:
-        ValueError: in forward, as `feature_cosine`, or an output without that role.
+        ValueError: no role, or a set of them; in forward, as `feature_cosine`, or an output without that role.
 
     Examples:
         >>> import torch

@@ -35,8 +35,8 @@ def feature_mse(
         A scalar, or with "none" a tensor of the shape of the features; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ (see `kdvideo.projectors`), an empty batch, integer tensors, or an
-            unknown reduction.
+        ValueError: shapes that differ (see `kdvideo.projectors`), an empty batch, integer tensors, an unknown
+            reduction, a `dim` that is no such axis, a mask of another shape, or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -63,7 +63,8 @@ class FeatureMSE(FeatureLoss):
         name: of the term; None: "feature_mse[roles]".
 
     Raises:
-        ValueError: an unknown reduction; in forward, as `feature_mse`, or an output without that role.
+        ValueError: no role, or a set of them; an unknown reduction; in forward, as `feature_mse`, or an output without
+            that role.
 
     Examples:
         >>> import torch

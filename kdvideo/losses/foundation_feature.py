@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._numbers import check_numbers, not_negative, positive
 from kdvideo._tensors import matched, over_positions
 from kdvideo.losses.base import Given
 from kdvideo.losses.feature_cosine import cosine_distance
@@ -41,8 +42,8 @@ def foundation_feature(
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ, weights or beta out of range, an empty batch, integer tensors, or a mask of
-            another shape.
+        ValueError: shapes that differ, weights or beta out of range, an empty batch, integer tensors, a mask of another
+            shape, a `dim` that is no such axis, or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -60,13 +61,10 @@ def foundation_feature(
 
 
 def _check(cosine: float, smooth_l1: float, beta: float) -> None:
-    for name, weight in (("cosine", cosine), ("smooth_l1", smooth_l1)):
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"{name} must be a weight of at least 0, got {weight}")
+    check_numbers("a weight of at least 0", not_negative, cosine=cosine, smooth_l1=smooth_l1)
     if cosine == smooth_l1 == 0:
         raise ValueError("one of cosine and smooth_l1 must be positive, got 0 and 0")
-    if not 0 < beta < float("inf"):
-        raise ValueError(f"beta must be positive and finite, got {beta}")
+    check_numbers("positive and finite", positive, beta=beta)
 
 
 class FoundationFeature(FeatureLoss):
@@ -82,7 +80,8 @@ class FoundationFeature(FeatureLoss):
         name: of the term; None: "foundation_feature[roles]".
 
     Raises:
-        ValueError: weights or beta out of range; in forward, as `foundation_feature`, or an output without that role.
+        ValueError: no role, or a set of them; weights or beta out of range; in forward, as `foundation_feature`, or an
+            output without that role.
 
     Examples:
         >>> import torch

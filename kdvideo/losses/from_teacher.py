@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from kdvideo._hints import kind
 from kdvideo.features import Output
-from kdvideo.losses.base import Given, Loss
+from kdvideo.losses.base import Given, Loss, check_loss
 
 
 class FromTeacher(Loss):
@@ -19,7 +20,8 @@ class FromTeacher(Loss):
         name: of the term; None: "teacher:name of the loss".
 
     Raises:
-        ValueError: in forward, outputs that are not merged, or without that teacher; otherwise as the loss.
+        ValueError: no loss; in forward, outputs that are not merged, or without an `Output` of that teacher; otherwise
+            as the loss.
 
     Examples:
         >>> import torch
@@ -31,15 +33,22 @@ class FromTeacher(Loss):
     """
 
     def __init__(self, teacher: str, loss: Loss, *, name: str | None = None) -> None:
+        check_loss(loss)
         super().__init__(name=name or f"{teacher}:{loss.name}")
         self.teacher, self.loss = teacher, loss
 
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
         """Compute the loss against that teacher."""
         outputs = teacher.raw if isinstance(teacher.raw, Mapping) else {}
-        if not isinstance(outputs.get(self.teacher), Output):
+        output = outputs.get(self.teacher)
+        if self.teacher in outputs and not isinstance(output, Output):
+            raise ValueError(
+                f"the output of {self.teacher!r} must be an Output, got {kind(output)}: wrap the model in kd.Teacher "
+                "and pass ensemble.merge of what it returns"
+            )
+        if not isinstance(output, Output):
             raise ValueError(
                 f"the teachers must have {self.teacher!r}, got {list(outputs)}: pass "
                 f"ensemble.merge({{{self.teacher!r}: output, ...}})"
             )
-        return self.loss.compute(student, outputs[self.teacher], given)
+        return self.loss.compute(student, output, given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._hints import kind
 from kdvideo.features import Output
 from kdvideo.losses._relations import channel_maps, check_dim, paired, product
 from kdvideo.losses.base import Given, Loss
@@ -27,8 +28,8 @@ def fsp(student: Layers, teacher: Layers, *, dim: int = 1) -> Tensor:
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: another batch or other channels, two layers of a network with different positions, no element, or
-            integer tensors.
+        ValueError: a tensor, or not two, in the place of two layers, another batch or other channels, two layers of a
+            network with different positions, no element, integer tensors, or a `dim` that is no such axis.
 
     Examples:
         >>> import torch
@@ -41,6 +42,11 @@ def fsp(student: Layers, teacher: Layers, *, dim: int = 1) -> Tensor:
         Yim, Joo, Bae, Kim, "A Gift from Knowledge Distillation: Fast Optimization, Network Minimization and Transfer
         Learning", CVPR 2017, equations 1 and 2.
     """
+    if isinstance(student, Tensor) or isinstance(teacher, Tensor):
+        raise ValueError(
+            f"fsp must be given two layers of each network, got {kind(student)} and {kind(teacher)}: "
+            "fsp((first, second), (first, second))"
+        )
     if len(student) != 2 or len(teacher) != 2:
         raise ValueError(f"fsp compares two layers of each network, got {len(student)} and {len(teacher)}")
     pairs = [_paired_layer(ours, theirs, dim) for ours, theirs in zip(student, teacher, strict=True)]

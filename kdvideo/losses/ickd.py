@@ -25,8 +25,8 @@ def ickd(student: Tensor, teacher: Tensor, *, dim: int = 1) -> Tensor:
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: another batch or other channels, a single channel, another number of axes, no element, or integer
-            tensors.
+        ValueError: another batch or other channels, a single channel, another number of axes, no element, integer
+            tensors, or a `dim` that is no such axis.
 
     Examples:
         >>> import torch
@@ -65,7 +65,7 @@ class ICKD(FeatureLoss):
         name: of the term; None: "ickd[roles]".
 
     Raises:
-        ValueError: in forward, as `ickd`, or an output without that role.
+        ValueError: no role, or a set of them; in forward, as `ickd`, or an output without that role.
 
     Examples:
         >>> import torch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from kdvideo._numbers import check_numbers
 from kdvideo._tensors import Reduction, reduced
 from kdvideo.losses._divergences import DivergenceLoss, kl_terms, log_mixture, log_probabilities
 from kdvideo.losses.base import Given
@@ -44,7 +45,8 @@ def jensen_shannon(
 
     Raises:
         ValueError: β outside [0, 1], a temperature that is not positive, shapes that differ, a single class, an empty
-            batch, integer tensors, an unknown reduction, or a mask of another shape.
+            batch, integer tensors, an unknown reduction, a mask of another shape, a `dim` that is no such axis, or a
+            normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -70,8 +72,8 @@ def jensen_shannon(
 
 def check_beta(beta: float) -> None:
     """Raise ValueError unless 0 ≤ β ≤ 1."""
-    if not 0 <= beta <= 1:
-        raise ValueError(f"beta must be in [0, 1], got {beta}: 0 is forward KL, 1 is reverse KL")
+    advice = "0 is forward KL, 1 is reverse KL"
+    check_numbers("in [0, 1]", lambda value: 0 <= value <= 1, advice, beta=beta)
 
 
 class JensenShannon(DivergenceLoss):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence, Set
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from kdvideo._hints import kind as in_words
+from kdvideo._numbers import check_numbers
 from kdvideo.features import Output
-from kdvideo.losses.base import Given, Loss
+from kdvideo.losses.base import Given, Loss, WeightedSum, check_loss
 
 Roles = str | Sequence[str] | Mapping[str, str]
 
@@ -24,6 +26,7 @@ class _OnLogits(Loss):
 
     def __init__(self, *, dim: int = 1, name: str | None = None) -> None:
         super().__init__(name=name)
+        check_numbers("a whole number", lambda axis: isinstance(axis, int), "1, or -1 for tokens", dim=dim)
         self.dim = dim
 
     def _look(self, student: Tensor, teacher: Tensor | None = None) -> None:
@@ -36,6 +39,9 @@ class _OnLogits(Loss):
         for who, logits in (("student", student), ("teacher", teacher)):
             if self.softmax and logits is not None:
                 warn_of_probabilities(logits, who, self.dim)
+
+
+OnLogits = TypeVar("OnLogits", bound=_OnLogits)
 
 
 class LogitLoss(_OnLogits):
@@ -103,7 +109,7 @@ class FeatureLoss(Loss):
         name: of the term; None: the kind and the roles, as in "feature_mse[2c,4c]".
 
     Raises:
-        ValueError: no role.
+        ValueError: no role, a set of roles, which has no order, or roles that are no texts.
     """
 
     kind: str
@@ -111,9 +117,16 @@ class FeatureLoss(Loss):
     def __init__(self, roles: Roles, *, masked: bool = True, name: str | None = None) -> None:
         if isinstance(roles, str):
             roles = (roles,)
-        if not isinstance(roles, (Sequence, Set, Mapping)) or not all(isinstance(role, str) for role in roles):
+        if isinstance(roles, Set):
+            raise ValueError(f"roles must be in an order, got a set: a tuple, {tuple(sorted(map(str, roles)))}")
+        if not isinstance(roles, (Sequence, Mapping)) or not all(isinstance(role, str) for role in roles):
             raise ValueError(f'roles must be names of features, got {in_words(roles)}: "4c", as layers= has it')
         self_roles = dict(roles) if isinstance(roles, Mapping) else {role: role for role in roles}
+        if not all(isinstance(role, str) for role in self_roles.values()):
+            raise ValueError(
+                f"roles must map each role of the student to one of the teacher, got {self_roles}: add up one loss for "
+                "each pair"
+            )
         if not self_roles:
             raise ValueError("roles must name at least one feature, got none")
         shown = [a if a == b else f"{a}:{b}" for a, b in self_roles.items()]
@@ -147,6 +160,19 @@ class FeatureLoss(Loss):
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
         """Compute the loss between two features of one role."""
         raise NotImplementedError
+
+
+def on_logits(loss: object, kinds: tuple[type[OnLogits], ...], around: str) -> OnLogits:
+    """Return a loss; ValueError unless it is one of the kinds that another, `around` it, takes."""
+    check_loss(loss)
+    if isinstance(loss, kinds):
+        return loss
+    advice = "choose one such as SoftTarget"
+    if isinstance(loss, WeightedSum):
+        advice = f"put {around} around the terms of a sum one by one"
+    elif isinstance(getattr(loss, "loss", None), Loss):
+        advice = f"put {around} inside, {type(loss).__name__}({around}(...), ...)"
+    raise ValueError(f"loss must be one loss on logits, got {type(loss).__name__}: {advice}")
 
 
 def without_logits(who: str) -> ValueError:

@@ -36,7 +36,8 @@ def logit_mse(
         A scalar, or with "none" a tensor of the shape of the logits; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ, an empty batch, integer tensors, or an unknown reduction.
+        ValueError: shapes that differ, an empty batch, integer tensors, an unknown reduction, a `dim` that is no such
+            axis, a mask of another shape, or a normalizer that is not positive.
 
     Examples:
         >>> import torch

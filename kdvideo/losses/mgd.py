@@ -8,7 +8,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from kdvideo._tensors import matched
+from kdvideo._numbers import check_numbers
+from kdvideo._tensors import check_tensor, matched
 from kdvideo.losses._parametric import (
     OneLayerLoss,
     Whole,
@@ -66,6 +67,7 @@ def mgd(
     """
     check_whole(reduction)
     student, teacher = matched(student, teacher, mask=mask)
+    check_tensor(keep, "keep")
     if keep.ndim != student.ndim or any(k not in (1, n) for k, n in zip(keep.shape, student.shape, strict=True)):
         raise ValueError(f"keep must expand to {tuple(student.shape)}, got {tuple(keep.shape)}")
     with full_precision(student):
@@ -129,8 +131,7 @@ class MGD(OneLayerLoss):
     ) -> None:
         super().__init__(roles, masked=masked, name=name)
         check_positive(channels=channels)
-        if not 0 <= hidden_ratio <= 1:
-            raise ValueError(f"hidden_ratio must be from 0 to 1, got {hidden_ratio}")
+        check_numbers("from 0 to 1", lambda value: 0 <= value <= 1, hidden_ratio=hidden_ratio)
         if hidden not in get_args(Hidden):
             raise ValueError(f"hidden must be one of {get_args(Hidden)}, got {hidden!r}")
         check_whole(reduction)

@@ -64,7 +64,7 @@ def mlkd(
 
 
 class MLKD(LogitLoss):
-    """Loss object for `mlkd` between the logits of two `Output`s; a `normalizer=` has no meaning here and no effect.
+    """Loss object for `mlkd` between the logits of two `Output`s; a `normalizer=` has no meaning here and raises.
 
     Args:
         batch_weight: weight ≥ 0 of the correlations between examples.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from kdvideo._numbers import check_count, check_numbers, not_negative
 from kdvideo.losses._relations import channel_maps, paired_positions, product, unit
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
@@ -27,7 +28,7 @@ def nst(student: Tensor, teacher: Tensor, *, degree: int = 2, offset: float = 0.
 
     Raises:
         ValueError: another batch or other positions, a single position, a degree that is no positive integer, a
-            negative offset, no element, or integer tensors.
+            negative offset, no element, integer tensors, or a `dim` that is no such axis.
 
     Examples:
         >>> import torch
@@ -49,10 +50,8 @@ def nst(student: Tensor, teacher: Tensor, *, degree: int = 2, offset: float = 0.
 
 
 def _check(degree: int, offset: float) -> None:
-    if not isinstance(degree, int) or degree < 1:
-        raise ValueError(f"degree must be a positive integer, got {degree}")
-    if not 0 <= offset < float("inf"):
-        raise ValueError(f"offset must be at least 0 and finite, got {offset}")
+    check_count(degree=degree)
+    check_numbers("at least 0 and finite", not_negative, offset=offset)
 
 
 class NST(FeatureLoss):
@@ -68,7 +67,8 @@ class NST(FeatureLoss):
         name: of the term; None: "nst[roles]".
 
     Raises:
-        ValueError: a degree or offset out of range; in forward, as `nst`, or an output without that role.
+        ValueError: no role, or a set of them; a degree or offset out of range; in forward, as `nst`, or an output
+            without that role.
 
     Examples:
         >>> import torch

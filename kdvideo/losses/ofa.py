@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._numbers import check_numbers
 from kdvideo._tensors import check_classes, matched, over_positions
 from kdvideo.losses._labels import checked_labels, cross_entropy_elements
 from kdvideo.losses.base import Given
@@ -101,5 +102,4 @@ class OFA(LogitLoss):
 
 
 def _check_gamma(gamma: float) -> None:
-    if not 1 <= gamma < float("inf"):
-        raise ValueError(f"gamma must be finite and at least 1, got {gamma}")
+    check_numbers("finite and at least 1", lambda value: 1 <= value < float("inf"), gamma=gamma)

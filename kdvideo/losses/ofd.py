@@ -41,7 +41,7 @@ def ofd(
 
     Raises:
         ValueError: shapes that differ, another number of margins than of channels, an empty batch, integer tensors, an
-            unknown reduction, or a mask of another shape.
+            unknown reduction, a mask of another shape, or a `dim` that is no such axis.
 
     Examples:
         >>> import torch
@@ -72,6 +72,9 @@ def ofd_margin(mean: Tensor, deviation: Tensor) -> Tensor:
 
     Returns:
         m, (C,), at most 0, in the dtype of the deviations.
+
+    Raises:
+        ValueError: means and deviations of different shapes, or a deviation that is not positive.
 
     Examples:
         >>> import torch

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdvideo._tensors import check_tensors
+from kdvideo._tensors import check_axis, check_tensors
 from kdvideo.features import Output
 from kdvideo.losses.base import Given, Loss
-from kdvideo.losses.kinds import LogitLoss, StudentLogitLoss
+from kdvideo.losses.kinds import LogitLoss, StudentLogitLoss, on_logits
 
 Classes = Sequence[int] | Tensor
 
@@ -34,7 +34,8 @@ def common_classes(
         conditional on the common classes.
 
     Raises:
-        ValueError: indices of different lengths, fewer than 1 class, a class twice, or one that there is not.
+        ValueError: indices of different lengths, fewer than 1 class, a class twice, one that there is not, or a `dim`
+            that is no such axis.
 
     Examples:
         >>> import torch
@@ -64,8 +65,7 @@ def _short(classes: Sequence[int]) -> str:
 def _select(
     logits: Tensor, classes: range | tuple[int, ...], who: str, dim: int, index: Tensor | None = None
 ) -> Tensor:
-    if not -logits.ndim <= dim < logits.ndim:
-        raise ValueError(f"dim must name an axis of shape {tuple(logits.shape)}, got {dim}")
+    check_axis(logits, dim)
     if max(classes) >= logits.shape[dim]:
         raise ValueError(
             f"the {who} has {logits.shape[dim]} classes on axis {dim} of shape {tuple(logits.shape)}, got class "
@@ -103,10 +103,9 @@ class OnClasses(Loss):
     """
 
     def __init__(self, loss: Loss, *, student: Classes, teacher: Classes, name: str | None = None) -> None:
-        if not isinstance(loss, (LogitLoss, StudentLogitLoss)):
-            raise ValueError(f"loss must be one loss on logits, got {loss.name}: wrap the terms of a sum one by one")
+        checked = on_logits(loss, (LogitLoss, StudentLogitLoss), "OnClasses")
         super().__init__(name=name or f"on_classes({loss.name})")
-        self.loss = loss
+        self.loss = checked
         self.classes = _checked(student, teacher)
         # Not part of a checkpoint: the arguments say it.
         self.register_buffer("student_index", torch.tensor(self.classes[0]), persistent=False)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from kdvideo._tensors import at_least_float32
+from kdvideo._tensors import at_least_float32, check_tensor
 
 
 class PHIS(nn.Module):
@@ -21,6 +21,9 @@ class PHIS(nn.Module):
         mean: μ, (C,).
         rotation: R, (C, C), orthogonal.
         scale: α > 0.
+
+    Raises:
+        ValueError: a mean, a rotation and a scale whose shapes do not belong together.
 
     Examples:
         >>> import torch
@@ -55,22 +58,26 @@ class PHIS(nn.Module):
         """Fit mean, rotation and scale to features of the teacher.
 
         Args:
-            features: (N, C), one row for each sample or token; N of at least several C.
+            features: (N, C), one row for each sample or token; N should be several times C.
 
         Returns:
             The fitted module, in float32, or float64 for float64.
 
         Raises:
-            ValueError: no two rows, features that do not vary, or a width without a known Hadamard matrix.
+            ValueError: no tensor, no two rows, features that are not finite or do not vary, or a width without a
+                known Hadamard matrix.
         """
+        check_tensor(features, "features")
         if features.ndim != 2 or len(features) < 2:
             raise ValueError(f"features must be (N, C) with at least 2 rows, got {tuple(features.shape)}")
         rows = features.detach().double()
+        if not rows.isfinite().all():
+            raise ValueError("features must be finite, got NaN or infinity: leave those rows out")
         mean = rows.mean(0)
         eigenvalues, vectors = torch.linalg.eigh((rows - mean).T @ (rows - mean) / (len(rows) - 1))
         scale = eigenvalues.clamp(min=0).mean().sqrt()
         if not scale > 0:
-            raise ValueError("features must vary and be finite: their variance is 0 or nan")
+            raise ValueError("features must vary, got rows that are all alike: pass those of many samples")
         rotation = hadamard(len(mean)).to(vectors) @ vectors.T
         dtype = at_least_float32(features).dtype
         return cls(mean.to(dtype), rotation.to(dtype), scale.to(dtype))

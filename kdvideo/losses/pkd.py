@@ -6,6 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from kdvideo._numbers import check_numbers, positive
 from kdvideo._tensors import matched
 from kdvideo.losses._relations import check_dim
 from kdvideo.losses.base import Given
@@ -30,7 +31,7 @@ def pkd(student: Tensor, teacher: Tensor, *, eps: float = 1e-6, dim: int = 1, ma
 
     Raises:
         ValueError: shapes that differ, one value in a channel, eps that is not positive, a mask of another shape, an
-            empty batch, or integer tensors.
+            empty batch, integer tensors, or a `dim` that is no such axis.
 
     Examples:
         >>> import torch
@@ -63,8 +64,7 @@ def _standardized(feature: Tensor, weights: Tensor, eps: float, dim: int) -> Ten
 
 
 def _check(eps: float) -> None:
-    if not 0 < eps < float("inf"):
-        raise ValueError(f"eps must be positive and finite, got {eps}")
+    check_numbers("positive and finite", positive, eps=eps)
 
 
 class PKD(FeatureLoss):
@@ -78,7 +78,8 @@ class PKD(FeatureLoss):
         name: of the term; None: "pkd[roles]".
 
     Raises:
-        ValueError: eps that is not positive; in forward, as `pkd`, or an output without that role.
+        ValueError: no role, or a set of them; eps that is not positive; in forward, as `pkd`, or an output without that
+            role.
 
     Examples:
         >>> import torch

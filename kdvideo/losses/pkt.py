@@ -60,7 +60,7 @@ class PKT(FeatureLoss):
         name: of the term; None: "pkt[roles]".
 
     Raises:
-        ValueError: in forward, as `pkt`, or an output without that role.
+        ValueError: no role, or a set of them; in forward, as `pkt`, or an output without that role.
 
     Examples:
         >>> import torch

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.modules.loss import _Loss
 
+from kdvideo._hints import kind
 from kdvideo._tensors import Reduction, check_reduction, check_tensors, matched, reduced
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
@@ -42,8 +44,8 @@ def regression(
         A scalar, or with "none" a tensor of the shape of the outputs; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ, an empty batch, integer tensors, an unknown reduction, an error that reduces, or
-            a mask of another shape.
+        ValueError: shapes that differ, an empty batch, integer tensors, an unknown reduction, an error that reduces or
+            is no function, a mask of another shape, a `dim` that is no such axis, or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -54,6 +56,7 @@ def regression(
         Chen, Choi, Yu, Han, Chandraker, "Learning Efficient Object Detection Models with Knowledge Distillation",
         NeurIPS 2017, for the smooth L1; see `bounded_regression` for their bound.
     """
+    check_error(error)
     check_tensors(student, teacher)
     shape = student.shape
     student, teacher, dim = as_rows(student, teacher, dim)
@@ -66,6 +69,15 @@ def regression(
         )
     value = reduced(elements, reduction, dim=dim, mask=mask, normalizer=normalizer)
     return value.reshape(shape) if reduction == "none" else value
+
+
+def check_error(error: object) -> None:
+    """Raise ValueError unless an error is a function; the modules of torch.nn take no reduction when called."""
+    if isinstance(error, _Loss) or not callable(error) or isinstance(error, type):
+        raise ValueError(
+            f"error must be a function of torch.nn.functional, got {kind(error)}: F.l1_loss, or functools.partial("
+            "F.huber_loss, delta=2.0) for one with options"
+        )
 
 
 def as_rows(student: Tensor, teacher: Tensor, dim: int) -> tuple[Tensor, Tensor, int]:
@@ -85,7 +97,8 @@ class Regression(LogitLoss):
         name: of the term.
 
     Raises:
-        ValueError: an unknown reduction; in forward, as `regression`, or an output without logits.
+        ValueError: an unknown reduction, an error that is no function; in forward, as `regression`, or an output
+            without logits.
 
     Examples:
         >>> import torch
@@ -107,6 +120,7 @@ class Regression(LogitLoss):
         name: str | None = None,
     ) -> None:
         super().__init__(dim=dim, name=name)
+        check_error(error)
         check_reduction(reduction)
         self.error = error
         self.reduction: Reduction = reduction

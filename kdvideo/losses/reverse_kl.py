@@ -41,7 +41,8 @@ def reverse_kl(
 
     Raises:
         ValueError: a temperature that is not positive, shapes that differ, a single class, an empty batch, integer
-            tensors, an unknown reduction, or a mask of another shape.
+            tensors, an unknown reduction, a mask of another shape, a `dim` that is no such axis, or a normalizer that
+            is not positive.
 
     Examples:
         >>> import torch

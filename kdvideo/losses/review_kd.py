@@ -10,7 +10,15 @@ from torch.nn import functional as F
 
 from kdvideo._tensors import matched
 from kdvideo.features import Output
-from kdvideo.losses._parametric import check_positive, conv_of, full_precision, norm_of, paired, pooled_to
+from kdvideo.losses._parametric import (
+    check_positive,
+    conv_of,
+    full_precision,
+    norm_of,
+    one_for_each,
+    paired,
+    pooled_to,
+)
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles, feature_of
 
@@ -129,9 +137,10 @@ class ReviewKD(FeatureLoss):
     ) -> None:
         super().__init__(roles, name=name)
         stages = len(self.roles)
-        if not stages == len(student_channels) == len(teacher_channels):
+        if not (one_for_each(self.roles, student_channels) and one_for_each(self.roles, teacher_channels)):
             raise ValueError(
-                f"there must be channels for each of {stages} roles, got {student_channels} and {teacher_channels}"
+                f"there must be channels for each of {stages} roles, got {student_channels} and {teacher_channels}: a "
+                "tuple, as (8,) for one"
             )
         check_positive(middle=middle, channels=min(*student_channels, *teacher_channels))
         self.channels = list(zip(student_channels, teacher_channels, strict=True))

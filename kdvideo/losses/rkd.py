@@ -98,7 +98,7 @@ class RKDDistance(FeatureLoss):
         name: of the term; None: "rkd_distance[roles]".
 
     Raises:
-        ValueError: in forward, as `rkd_distance`, or an output without that role.
+        ValueError: no role, or a set of them; in forward, as `rkd_distance`, or an output without that role.
 
     Examples:
         >>> import torch
@@ -125,7 +125,7 @@ class RKDAngle(FeatureLoss):
         name: of the term; None: "rkd_angle[roles]".
 
     Raises:
-        ValueError: in forward, as `rkd_angle`, or an output without that role.
+        ValueError: no role, or a set of them; in forward, as `rkd_angle`, or an output without that role.
 
     Examples:
         >>> import torch

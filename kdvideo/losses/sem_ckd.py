@@ -8,9 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdvideo._tensors import matched
+from kdvideo._tensors import check_tensor, matched
 from kdvideo.features import Output
-from kdvideo.losses._parametric import check_positive, conv_of, full_precision, norm_of, paired, pooled_to
+from kdvideo.losses._parametric import (
+    check_positive,
+    conv_of,
+    full_precision,
+    norm_of,
+    one_for_each,
+    paired,
+    pooled_to,
+)
 from kdvideo.losses.base import Given, Loss
 from kdvideo.losses.kinds import feature_of
 
@@ -29,7 +37,8 @@ def sem_ckd(student: Sequence[Sequence[Tensor]], teacher: Sequence[Sequence[Tens
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ, attention of another shape, an empty batch, or integer tensors.
+        ValueError: other numbers of layers, shapes that differ, attention of another shape, an empty batch, or integer
+            tensors.
 
     Examples:
         >>> import torch
@@ -40,6 +49,13 @@ def sem_ckd(student: Sequence[Sequence[Tensor]], teacher: Sequence[Sequence[Tens
         Chen, Mei, Zhang, Wang, Wang, Feng, Chen, "Cross-Layer Distillation with Semantic Calibration", AAAI 2021,
         arXiv 2012.03236.
     """
+    lengths = {len(layers) for layers in (*student, *teacher)}
+    if len(student) != len(teacher) or len(lengths) != 1:
+        raise ValueError(
+            f"student and teacher must have a feature for each pair of layers, got {[len(one) for one in student]} and "
+            f"{[len(one) for one in teacher]} of them"
+        )
+    check_tensor(attention, "attention")
     rows = []
     for ours, theirs in zip(student, teacher, strict=True):
         pairs = [matched(s, t) for s, t in zip(ours, theirs, strict=True)]
@@ -97,8 +113,9 @@ class SemCKD(Loss):
         )
         super().__init__(name=name or f"sem_ckd[{','.join(student_roles)}:{','.join(teacher_roles)}]")
         for roles, channels in ((student_roles, student_channels), (teacher_roles, teacher_channels)):
-            if not roles or len(roles) != len(channels):
-                raise ValueError(f"there must be channels for each role, got {tuple(channels)} for {roles}")
+            if not roles or not one_for_each(roles, channels):
+                got = tuple(channels) if isinstance(channels, Sequence) else channels
+                raise ValueError(f"there must be channels for each role, got {got} for {roles}: a tuple of both")
         check_positive(batch_size=batch_size, factor=factor, channels=min(*student_channels, *teacher_channels))
         self.student_roles, self.teacher_roles = student_roles, teacher_roles
         self.student_channels, self.teacher_channels = tuple(student_channels), tuple(teacher_channels)

@@ -48,7 +48,7 @@ class SimilarityPreserving(FeatureLoss):
         name: of the term; None: "similarity_preserving[roles]".
 
     Raises:
-        ValueError: in forward, as `similarity_preserving`, or an output without that role.
+        ValueError: no role, or a set of them; in forward, as `similarity_preserving`, or an output without that role.
 
     Examples:
         >>> import torch

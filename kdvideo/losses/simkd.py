@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from kdvideo._hints import check_module
 from kdvideo._tensors import matched, squared_error
 from kdvideo.features import Output
 from kdvideo.losses._parametric import Frozen, OneLayerLoss, pooled
 from kdvideo.losses.base import Given
-from kdvideo.losses.kinds import Roles
+from kdvideo.losses.kinds import Roles, feature_of
 
 
 def simkd(
@@ -28,7 +29,8 @@ def simkd(
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: shapes that differ, an empty batch, integer tensors, or a mask of another shape.
+        ValueError: shapes that differ, an empty batch, integer tensors, a mask of another shape, or a normalizer that
+            is not positive.
 
     Examples:
         >>> import torch
@@ -56,7 +58,8 @@ class SimKD(OneLayerLoss):
         name: of the term; None: "simkd[role]".
 
     Raises:
-        ValueError: several roles; in forward, as `simkd`, or an output without that role.
+        ValueError: several roles, a classifier that is no module; in forward, as `simkd`, or an output without that
+            role.
 
     Examples:
         >>> import torch
@@ -70,6 +73,7 @@ class SimKD(OneLayerLoss):
 
     def __init__(self, roles: Roles, classifier: nn.Module, *, masked: bool = True, name: str | None = None) -> None:
         super().__init__(roles, masked=masked, name=name)
+        check_module(classifier, "classifier")
         self.classifier = Frozen(classifier)
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:
@@ -84,7 +88,10 @@ class SimKD(OneLayerLoss):
 
         Returns:
             (B, K).
+
+        Raises:
+            ValueError: an output without that role.
         """
         (role,) = self.roles
-        logits: Tensor = self.classifier(pooled(student.features[role]))
+        logits: Tensor = self.classifier(pooled(feature_of("student", student, role)))
         return logits

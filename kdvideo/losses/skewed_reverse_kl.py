@@ -43,7 +43,8 @@ def skewed_reverse_kl(
 
     Raises:
         ValueError: λ outside [0, 1), a temperature that is not positive, shapes that differ, a single class, an empty
-            batch, integer tensors, an unknown reduction, or a mask of another shape.
+            batch, integer tensors, an unknown reduction, a mask of another shape, a `dim` that is no such axis, or a
+            normalizer that is not positive.
 
     Examples:
         >>> import torch

@@ -55,7 +55,7 @@ def soft_target_chunked(
 
     Raises:
         ValueError: a temperature or a number of chunks that is not positive, shapes that differ, a single class, an
-            empty batch, integer tensors, or a mask of another shape.
+            empty batch, integer tensors, a mask of another shape, or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -72,7 +72,7 @@ def soft_target_chunked(
     check_pair(student, teacher, dim=-1)
     check_classes(student, -1)
     shape = student.shape[:-1]
-    keep = None if mask is None else valid(mask, shape)
+    keep = None if mask is None else valid(mask, shape, student.device)
     if student.is_contiguous() and teacher.is_contiguous():
         student, teacher = student.view(-1, student.shape[-1]), teacher.view(-1, teacher.shape[-1])
         keep = None if keep is None else keep.flatten()

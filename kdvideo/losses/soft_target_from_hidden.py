@@ -50,7 +50,7 @@ def soft_target_from_hidden(
 
     Raises:
         ValueError: a temperature or a number of chunks that is not positive, positions or classes that differ, a single
-            class, an empty batch, or a mask of another shape.
+            class, an empty batch, a mask of another shape, or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -82,7 +82,7 @@ def soft_target_from_hidden(
         return kl_elements(logits / temperature, target / temperature, -1).sum(-1)
 
     if mask is not None:  # before the heads, whose gradient would be nan for padding of nan
-        keep = valid(mask, shape).unsqueeze(-1)
+        keep = valid(mask, shape, student.device).unsqueeze(-1)
         student, teacher = student.where(keep, student.new_zeros(())), teacher.where(keep, teacher.new_zeros(()))
     pieces = zip(*(rearrange(one, "... c -> (...) c").chunk(chunks) for one in (student, teacher)), strict=True)
     divergence = torch.cat([checkpoint(values, *piece, use_reentrant=False) for piece in pieces])

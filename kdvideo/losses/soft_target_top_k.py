@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdvideo._hints import kind
-from kdvideo._tensors import at_least_float32, check_temperature, over_positions, valid
+from kdvideo._tensors import any_seen, at_least_float32, check_temperature, check_tensor, over_positions, valid
 from kdvideo.features import Output
 from kdvideo.losses._divergences import kl_terms
 from kdvideo.losses.base import Given, Loss
@@ -48,7 +48,15 @@ class TopK(NamedTuple):
 
         Returns:
             (..., V), the classes on the last axis.
+
+        Raises:
+            ValueError: no more classes than K.
         """
+        if not classes > self.values.shape[-1]:
+            raise ValueError(
+                f"classes must be more than the {self.values.shape[-1]} of the TopK, got {classes}: pass the size of "
+                "the vocabulary"
+            )
         other = self.temperature * (self.rest - math.log(classes - self.values.shape[-1]))
         dense = other.unsqueeze(-1).repeat(*[1] * self.rest.ndim, classes)
         return dense.scatter(-1, self.indices, self.temperature * self.values)
@@ -74,8 +82,9 @@ def top_k(logits: Tensor, k: int, *, temperature: float = 1.0) -> TopK:
         (tensor([[0, 2]]), tensor([[0.6000, 0.3000]]), tensor([0.1000]))
     """
     check_temperature(temperature)
-    if not 1 <= k < logits.shape[-1]:
-        raise ValueError(f"k must be between 1 and {logits.shape[-1] - 1}, one less than the classes, got {k}")
+    check_tensor(logits, "logits")
+    if not isinstance(k, int) or not 1 <= k < logits.shape[-1]:
+        raise ValueError(f"k must be between 1 and {logits.shape[-1] - 1}, one less than the classes, got {k!r}")
     log_p = F.log_softmax(at_least_float32(logits) / temperature, -1)
     values, indices = log_p.topk(k, -1)
     return TopK(values.clamp(min=_LEAST), indices, _rest(log_p, indices).clamp(min=_LEAST), temperature)
@@ -100,7 +109,8 @@ def soft_target_top_k(
         A scalar; float32, or float64 for float64.
 
     Raises:
-        ValueError: positions that differ, or class numbers that the student does not have.
+        ValueError: no tensor or no `TopK`, positions that differ, class numbers that the student does not have (looked
+            at where they are on the CPU), a mask of another shape, or a normalizer that is not positive.
 
     Examples:
         >>> logits = torch.tensor([[3.0, 1.0, 0.0, -1.0]])
@@ -121,13 +131,27 @@ def soft_target_top_k(
             f"student must be logits {(*teacher.rest.shape, 'V')} of more than {teacher.values.shape[-1]} classes, got "
             f"{tuple(student.shape)}"
         )
+    if teacher.indices.device.type == "cpu":  # a look at another device would wait for it
+        check_indices(teacher, student.shape[-1])
     student = at_least_float32(student)
     if mask is not None:
-        student = torch.where(valid(mask, student.shape[:-1]).unsqueeze(-1), student, student.new_zeros(()))
+        student = torch.where(
+            valid(mask, student.shape[:-1], student.device).unsqueeze(-1), student, student.new_zeros(())
+        )
     log_q = F.log_softmax(student / teacher.temperature, -1)
     theirs = torch.cat([teacher.values, teacher.rest.unsqueeze(-1)], -1).to(log_q)
     ours = torch.cat([log_q.gather(-1, teacher.indices), _rest(log_q, teacher.indices).unsqueeze(-1)], -1)
     return over_positions(kl_terms(theirs, ours).sum(-1), mask, normalizer) * teacher.temperature**2
+
+
+def check_indices(teacher: TopK, classes: int) -> None:
+    """Raise ValueError for class numbers beyond the classes; not in a compiled graph, which cannot look."""
+    if any_seen((teacher.indices < 0) | (teacher.indices >= classes)):
+        low, high = teacher.indices.min().item(), teacher.indices.max().item()
+        raise ValueError(
+            f"the teacher's classes must be from 0 to {classes - 1}, as the student's, got {low} to {high}: is it "
+            "another vocabulary?"
+        )
 
 
 def _rest(log_probabilities: Tensor, indices: Tensor) -> Tensor:
@@ -154,6 +178,7 @@ class SoftTargetTopK(Loss):
     """
 
     name = "soft_target_top_k"
+    _looked = False
 
     def compute(self, student: Output, teacher: Output, given: Given) -> Tensor:
         """Compute `soft_target_top_k`."""
@@ -163,4 +188,8 @@ class SoftTargetTopK(Loss):
                 f"{type(student.logits).__name__} and {type(teacher.raw).__name__}: read a TeacherCache with top_k, or "
                 "use Output(None, {}, functional.top_k(logits, k))"
             )
+        # Looking waits for the device: the first call is enough, and a compiled graph must not.
+        if not torch.compiler.is_compiling() and not self._looked:
+            check_indices(teacher.raw, student.logits.shape[-1])
+            self._looked = True
         return soft_target_top_k(student.logits, teacher.raw, mask=given.mask, normalizer=given.normalizer)

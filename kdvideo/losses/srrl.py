@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._numbers import is_number, not_negative
 from kdvideo._tensors import matched
 from kdvideo.losses._parametric import Frozen, OneLayerLoss, full_precision, pooled
 from kdvideo.losses.base import Given
@@ -93,5 +94,5 @@ class SRRL(OneLayerLoss):
 
 
 def _check(alpha: float, beta: float) -> None:
-    if not (0 <= alpha < float("inf") and 0 <= beta < float("inf")):
-        raise ValueError(f"alpha and beta must be finite and at least 0, got {alpha} and {beta}")
+    if not all(is_number(weight) and not_negative(weight) for weight in (alpha, beta)):
+        raise ValueError(f"alpha and beta must be finite and at least 0, got {alpha!r} and {beta!r}")

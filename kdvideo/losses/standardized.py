@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdvideo._tensors import at_least_float32, matched
+from kdvideo._numbers import check_numbers, not_negative
+from kdvideo._tensors import at_least_float32, check_axis, check_tensor, matched
 from kdvideo.losses.base import Given
-from kdvideo.losses.kinds import LogitLoss
+from kdvideo.losses.kinds import LogitLoss, on_logits
 
 
 def standardize(logits: Tensor, *, dim: int = 1, eps: float = 1e-7) -> Tensor:
@@ -26,7 +27,7 @@ def standardize(logits: Tensor, *, dim: int = 1, eps: float = 1e-7) -> Tensor:
         A tensor of the shape of the logits; float32, or float64 for float64.
 
     Raises:
-        ValueError: a negative ε, or integer logits.
+        ValueError: a negative ε, no such axis, or integer logits.
 
     Examples:
         >>> import torch
@@ -38,6 +39,8 @@ def standardize(logits: Tensor, *, dim: int = 1, eps: float = 1e-7) -> Tensor:
         Sun, Ren, Li, Wang, Cao, "Logit Standardization in Knowledge Distillation", CVPR 2024, arXiv 2403.01427.
     """
     _check_eps(eps)
+    check_tensor(logits, "logits")
+    check_axis(logits, dim)
     if not logits.is_floating_point():
         raise ValueError(f"expected floating-point logits, got {logits.dtype}")
     logits = at_least_float32(logits)
@@ -74,10 +77,7 @@ class Standardized(LogitLoss):
     """
 
     def __init__(self, loss: LogitLoss, *, eps: float = 1e-7, name: str | None = None) -> None:
-        if not isinstance(loss, LogitLoss):
-            raise ValueError(
-                f"loss must be one loss on logits, got {type(loss).__name__}: standardize the terms of a sum one by one"
-            )
+        loss = on_logits(loss, (LogitLoss,), "Standardized")
         _check_eps(eps)
         super().__init__(dim=loss.dim, name=name or f"standardized_{loss.name}")
         self.loss, self.eps = loss, eps
@@ -92,5 +92,4 @@ class Standardized(LogitLoss):
 
 
 def _check_eps(eps: float) -> None:
-    if not 0 <= eps < float("inf"):
-        raise ValueError(f"eps must be finite and at least 0, got {eps}")
+    check_numbers("finite and at least 0", not_negative, eps=eps)

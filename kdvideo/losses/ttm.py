@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from kdvideo._numbers import check_numbers, positive
 from kdvideo._tensors import check_classes, matched, over_positions
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
@@ -55,8 +56,7 @@ def ttm(
 
 def check_gamma(gamma: float) -> None:
     """Raise ValueError unless the exponent of the power transform is positive and finite."""
-    if not 0 < gamma < float("inf"):
-        raise ValueError(f"gamma must be positive and finite, got {gamma}")
+    check_numbers("positive and finite", positive, gamma=gamma)
 
 
 class TTM(LogitLoss):

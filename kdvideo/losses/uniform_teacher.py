@@ -37,7 +37,8 @@ def uniform_teacher(
         logit is -inf count 0, and u is uniform over the others.
 
     Raises:
-        ValueError: a single class, an empty batch, integer tensors, an unknown reduction, or a mask of another shape.
+        ValueError: a single class, an empty batch, integer tensors, an unknown reduction, a mask of another shape, a
+            `dim` that is no such axis, or a normalizer that is not positive.
 
     Examples:
         >>> import torch

@@ -8,6 +8,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from kdvideo._numbers import check_count
 from kdvideo._tensors import over_positions, valid
 from kdvideo.losses._relations import gram, paired
 from kdvideo.losses.base import Given
@@ -40,7 +41,7 @@ def value_relation(
 
     Raises:
         ValueError: another batch or other tokens, a size that `heads` does not divide, a single token, no element,
-            integer tensors, or a mask of another shape.
+            integer tensors, a mask of another shape, or a normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -51,9 +52,9 @@ def value_relation(
         Wang et al., "MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained
         Transformers", NeurIPS 2020, arXiv 2002.10957, equations 7 to 9.
     """
-    _check(heads)
+    check_count(heads=heads)
     student, teacher = paired(student, teacher, agree="batch and tokens", axes=lambda shape: tuple(shape[:-1]))
-    keys = None if mask is None else valid(mask, student.shape[:-1])
+    keys = None if mask is None else valid(mask, student.shape[:-1], student.device)
     relations = [_scores(tokens, heads, keys) for tokens in (student, teacher)]
     divergence = kl_elements(relations[0], relations[1], -1).sum(-1)
     return over_positions(divergence.mean(1), mask, normalizer)
@@ -76,11 +77,6 @@ def _scores(tokens: Tensor, heads: int, keys: Tensor | None) -> Tensor:
     return scores.masked_fill(hidden[:, None, None, :], -torch.inf)
 
 
-def _check(heads: int) -> None:
-    if not isinstance(heads, int) or heads < 1:
-        raise ValueError(f"heads must be a positive integer, got {heads}")
-
-
 class ValueRelation(FeatureLoss):
     """Loss object for `value_relation` between the values of two layers of different sizes.
 
@@ -91,7 +87,8 @@ class ValueRelation(FeatureLoss):
         name: of the term; None: "value_relation[roles]".
 
     Raises:
-        ValueError: heads that are not positive; in forward, as `value_relation`, or an output without that role.
+        ValueError: no role, or a set of them; heads that are not positive; in forward, as `value_relation`, or an
+            output without that role.
 
     Examples:
         >>> import torch
@@ -105,7 +102,7 @@ class ValueRelation(FeatureLoss):
 
     def __init__(self, roles: Roles, *, heads: int, masked: bool = True, name: str | None = None) -> None:
         super().__init__(roles, masked=masked, name=name)
-        _check(heads)
+        check_count(heads=heads)
         self.heads = heads
 
     def between(self, student: Tensor, teacher: Tensor, given: Given) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdvideo._tensors import Reduction, check_reduction, matched, reduced
+from kdvideo._numbers import check_numbers
+from kdvideo._tensors import Reduction, check_reduction, check_tensor, matched, reduced
 from kdvideo.losses._parametric import OneLayerLoss, check_positive, for_each_channel
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
@@ -48,7 +49,8 @@ def vid(
 
     Raises:
         ValueError: ε that is not positive, shapes that differ, another number of scales than of channels, an empty
-            batch, integer tensors, an unknown reduction, or a mask of another shape.
+            batch, integer tensors, an unknown reduction, a mask of another shape, a `dim` that is no such axis, or a
+            normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -61,6 +63,7 @@ def vid(
         arXiv 1904.05835, equation 6.
     """
     check_positive(eps=eps)
+    check_tensor(scale, "scale")
     student, teacher = matched(student, teacher, dim=dim, mask=mask)
     variance = for_each_channel(F.softplus(scale.to(student.dtype)) + eps, student, dim)
     elements = 0.5 * (variance.log() + (teacher - student).square() / variance)
@@ -110,8 +113,8 @@ class VID(OneLayerLoss):
         super().__init__(roles, masked=masked, name=name)
         check_positive(channels=channels, eps=eps)
         check_reduction(reduction)
-        if not eps < initial_variance < math.inf:
-            raise ValueError(f"initial_variance must be finite and above eps = {eps}, got {initial_variance}")
+        wanted = f"finite and above eps = {eps}"
+        check_numbers(wanted, lambda value: eps < value < math.inf, initial_variance=initial_variance)
         self.eps, self.dim = eps, dim
         self.reduction: Reduction = reduction
         softplus = initial_variance - eps

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from kdvideo._numbers import check_numbers
 from kdvideo._tensors import (
     Reduction,
     check_classes,
@@ -55,7 +56,8 @@ def virtual_teacher(
 
     Raises:
         ValueError: labels of another shape or out of range, an a or temperature out of range, a single class, an empty
-            batch, integer logits, an unknown reduction, or a mask of another shape.
+            batch, integer logits, an unknown reduction, a mask of another shape, a `dim` that is no such axis, or a
+            normalizer that is not positive.
 
     Examples:
         >>> import torch
@@ -71,8 +73,8 @@ def virtual_teacher(
     student, _ = matched(student, student, dim=dim, mask=mask)
     check_classes(student, dim)
     classes = student.shape[dim]
-    if not 1 / classes < correct < 1:
-        raise ValueError(f"correct must be above 1/K = {1 / classes:g} and below 1, got {correct}")
+    wanted = f"above 1/K = {1 / classes:g} and below 1"
+    check_numbers(wanted, lambda value: 1 / classes < value < 1, correct=correct)
     labels = checked_labels(labels, student, dim, mask)
     advantage = math.log(correct) - math.log((1 - correct) / (classes - 1))
     teacher = torch.zeros_like(student).scatter(dim, labels, advantage).masked_fill(student == -torch.inf, -torch.inf)

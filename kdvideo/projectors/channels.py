@@ -88,6 +88,9 @@ def bottleneck(in_channels: int, out_channels: int, *, factor: int = 2) -> nn.Se
     Returns:
         A module from (B, in_channels, H, W) to (B, out_channels, H, W), with values of at least 0.
 
+    Raises:
+        ValueError: a factor that is no whole number from 1 to `out_channels`.
+
     Examples:
         >>> import torch
         >>> bottleneck(8, 16)(torch.zeros(2, 8, 7, 7)).shape
@@ -96,9 +99,9 @@ def bottleneck(in_channels: int, out_channels: int, *, factor: int = 2) -> nn.Se
     Source:
         Chen et al., "Knowledge Distillation with the Reused Teacher Classifier", CVPR 2022, arXiv 2203.14001.
     """
+    if not isinstance(factor, int) or not 1 <= factor <= out_channels:
+        raise ValueError(f"factor must be 1 to out_channels = {out_channels}, got {factor!r}: a whole number")
     middle = out_channels // factor
-    if not middle:
-        raise ValueError(f"factor must be 1 to out_channels = {out_channels}, got {factor}")
     widths = ((in_channels, middle, 1), (middle, middle, 3), (middle, out_channels, 1))
     layers: list[nn.Module] = []
     for ours, theirs, kernel in widths:

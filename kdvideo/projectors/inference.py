@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdvideo._hints import kind
-from kdvideo.features import FeatureExtractor
+from kdvideo._hints import check_mapping, kind
+from kdvideo.features import FeatureExtractor, unknown_roles
 from kdvideo.projectors.channels import PointwiseConv
 from kdvideo.projectors.dry_run import recorded, untouched
 from kdvideo.projectors.layouts import Layout, layout
@@ -81,8 +81,9 @@ def infer(
         Role -> projector, on the device of the student's feature, in the dtype of its parameters.
 
     Raises:
-        ValueError: no common role, tokens whose grid is needed and unknown, channels on the last axis of a map, or a
-            pooled vector where the teacher has a map.
+        ValueError: networks that are not wrapped, or swapped; a student that has projectors; teacher inputs that are
+            no tensor or tuple; grids of a role that is none, or no mapping; no common role, tokens whose grid is needed
+            and unknown, channels on the last axis of a map, or a pooled vector where the teacher has a map.
 
     Examples:
         >>> import torch
@@ -105,6 +106,7 @@ def infer(
         raise ValueError(
             "the student must come first, got a frozen network before one that learns: infer(student, teacher, ...)"
         )
+    _check_options(student, teacher_inputs, grids=grids, teacher_grids=teacher_grids)
     theirs = inputs if teacher_inputs is None else teacher_inputs
     theirs = (theirs,) if isinstance(theirs, Tensor) else tuple(theirs)
     with untouched(student, teacher, inputs=(inputs, theirs)):
@@ -115,6 +117,9 @@ def infer(
             raise ValueError(
                 f"student and teacher must have a role in common, got {list(ours_seen)} and {list(theirs_seen)}"
             )
+        for option, named, seen in (("grids", grids, ours_seen), ("teacher_grids", teacher_grids, theirs_seen)):
+            if unknown := sorted(set(named) - set(seen)):
+                raise unknown_roles(option, unknown, seen)
         # Numbers of their own, so that those drawn next by the caller are not the projectors' weights again.
         torch.default_generator.manual_seed(int(torch.randint(2**62, ())))
         found, rows = {}, []
@@ -127,6 +132,20 @@ def infer(
             rows.append((role, str(ours.shape), str(goal.shape), ", ".join(map(_words, steps))))
             _check(role, found[role], ours_seen[role], goal)
     return Inferred(found, rows)
+
+
+def _check_options(student: FeatureExtractor, teacher_inputs: object, **grids: object) -> None:
+    if len(getattr(student, "projectors", ())):
+        raise ValueError(
+            f"the student must have no projectors, got some for {list(student.projectors)}: build it without "  # type: ignore[arg-type]
+            "projectors=, and once more with those that are inferred"
+        )
+    if teacher_inputs is not None and not isinstance(teacher_inputs, (Tensor, tuple, list)):
+        raise ValueError(
+            f"teacher_inputs must be a tensor or a tuple, got {kind(teacher_inputs)}: pass the inputs in order"
+        )
+    for option, given in grids.items():
+        check_mapping(option, given, '{"role": (14, 14)}')
 
 
 def _layout(

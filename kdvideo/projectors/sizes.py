@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,12 +33,20 @@ def pool(size: Size) -> Pool:
     return Pool(size)
 
 
+def checked_size(size: Size, *, keeps: bool = False) -> tuple[Any, ...]:
+    """Return the size of a grid as a tuple; None, which keeps an axis, only where it may be there."""
+    axes: tuple[Any, ...] = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else ()
+    if len(axes) not in _AXES or not all((keeps and n is None) or (hasattr(n, "__index__") and n > 0) for n in axes):
+        advice = f": ({size}, {size}) for (B, C, H, W)" if hasattr(size, "__index__") else ""
+        wanted = "1 to 3 positive integers" + (" or None" if keeps else "")
+        raise ValueError(f"size must be {wanted}, got {axes or size!r}{advice}")
+    return axes
+
+
 class _Resize(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
-        if len(size) not in _AXES or any(wanted is not None and wanted < 1 for wanted in size):
-            raise ValueError(f"size must be 1 to 3 positive integers or None, got {tuple(size)}")
-        self.size = tuple(size)
+        self.size = checked_size(size, keeps=True)
 
     def _wanted(self, feature: Tensor) -> list[int]:
         if feature.ndim != len(self.size) + 2:

@@ -13,6 +13,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from kdvideo._numbers import check_numbers
+from kdvideo.projectors.sizes import checked_size
+
 
 class ToGrid(nn.Module):
     """Tokens (B, P + N, C) to a map (B, C, T, H, W): drop the first P, such as the class token, restore the grid.
@@ -36,7 +39,7 @@ class ToGrid(nn.Module):
 
     def __init__(self, size: Sequence[int], *, prefix: int = 1) -> None:
         super().__init__()
-        self.size, self.prefix = _grid(size), _count(prefix)
+        self.size, self.prefix = checked_size(size), _count(prefix)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Drop the prefix and restore the grid.
@@ -157,15 +160,8 @@ class PooledVector(nn.Module):
         return feature.flatten(2).mean(2)
 
 
-def _grid(size: Sequence[int]) -> tuple[int, ...]:
-    if not 1 <= len(size) <= 3 or any(axis < 1 for axis in size):
-        raise ValueError(f"size must be 1 to 3 positive integers, got {tuple(size)}")
-    return tuple(size)
-
-
 def _count(prefix: int) -> int:
-    if prefix < 0:
-        raise ValueError(f"prefix must be 0 or more, got {prefix}")
+    check_numbers("0 or more", lambda value: isinstance(value, int) and value >= 0, prefix=prefix)
     return prefix
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -392,3 +393,87 @@ def test_the_fingerprint_of_weights_changes_with_any_of_them() -> None:
     renamed, transposed = nn.ModuleDict({"a": net[0], "b": net[1]}), copy.deepcopy(net)
     transposed[0].weight = nn.Parameter(net[0].weight.data.reshape(2, 3))
     assert len({first, *map(weights_fingerprint, [*changed, renamed, transposed])}) == 7
+
+
+def one(value: float, *, dtype: torch.dtype = torch.float32) -> kd.Output:
+    return kd.Output(torch.tensor([[value, 1.0]], dtype=dtype), {})
+
+
+def test_another_value_for_a_pair_is_refused_while_writing(tmp_path: Path) -> None:
+    """Fails when `add` does not look at the batch, at what it will write, or at finished files."""
+    twice = r"pairs must be new, got \('a', 0\) twice with different values: pass the view number"
+    with open_cache(tmp_path).writer() as writer:
+        with pytest.raises(ValueError, match=twice):
+            writer.add(["a", "a"], [0, 0], kd.Output(torch.tensor([[1.0, 2.0], [2.0, 1.0]]), {}))
+        writer.add(["a", "b"], [0, 0], kd.Output(torch.ones(2, 2), {}))
+        with pytest.raises(ValueError, match=twice):
+            writer.add(["a"], [0], one(5.0))
+        writer.flush()
+        with pytest.raises(ValueError, match=twice):
+            writer.add(["a"], [0], one(5.0))
+    with open_cache(tmp_path).writer() as writer:
+        with pytest.raises(ValueError, match=twice):
+            writer.add(["a"], [0], one(5.0))
+        writer.add(["a", "b", "a"], [0, 0, 1], kd.Output(torch.full((3, 2), 1.001), {}))  # rounding, and a new view
+    assert open_cache(tmp_path).missing(["a", "b", "a"], [0, 0, 1]) == []
+
+
+def test_files_that_do_not_agree_on_a_pair_are_refused(tmp_path: Path) -> None:
+    """Fails when opening keeps the value of the file whose name sorts first; other dtypes only round."""
+    for name, value, dtype in (("1", 1.0, torch.float16), ("2", 1.0, torch.int8), ("3", 5.0, torch.float16)):
+        with open_cache(tmp_path / name, dtype=dtype).writer() as writer:
+            writer.add(["b", "a"], [0, 7], kd.Output(torch.tensor([[1.0, 1.0], [value, 1.0]]), {}))
+    files = {name: one_file(open_cache(tmp_path / name)) for name in "123"}
+    files["2"].rename(files["1"].parent / files["2"].name)
+    cache = open_cache(tmp_path / "1")
+    assert len(cache) == 2
+    files["3"].rename(files["1"].parent / files["3"].name)
+    for look in (lambda: cache.missing(["a"], [7]), lambda: open_cache(tmp_path / "1")):
+        with pytest.raises(ValueError, match=r"must have one value, got two of \('a', 7\), in .*delete the wrong file"):
+            look()
+
+
+def test_a_writer_that_wrote_nothing_says_so(tmp_path: Path) -> None:
+    """Fails when items that were added outside of a `with` statement are lost in silence."""
+    writer = open_cache(tmp_path).writer()
+    writer.add(["a"], [0], one(1.0))
+    with pytest.warns(UserWarning, match=r"dropped with 1 items that are in no file: use it in a with statement"):
+        del writer
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        writer = open_cache(tmp_path).writer()
+        writer.add(["a"], [0], one(1.0))
+        writer.flush()
+        del writer
+
+
+CACHE_MISUSES = {
+    "a mask as list": ({"mask": [[True]]}, r"mask must be a tensor, got a list"),
+    "a mask of one axis": ({"mask": torch.ones(1)}, r"mask must be \(B, N\), a row for each of 1 items, got \(1,\)"),
+    "a wide mask": ({"mask": torch.ones(1, 9).bool()}, r"\(B, N\) = \(1, 9\) as the mask, got \{'logits'"),
+    "a feature as list": ({"output": kd.Output(torch.ones(1, 2), {"4c": [1]})}, r"feature\.4c must be a tensor"),
+}
+
+
+@pytest.mark.parametrize("name", CACHE_MISUSES)
+def test_what_is_added_is_tensors(tmp_path: Path, name: str) -> None:
+    """Fails when the mask is looked at after the values, or the type of neither."""
+    options, words = CACHE_MISUSES[name]
+    output = kd.Output(torch.ones(1, 2), {"4c": torch.ones(1, 2)})
+    with open_cache(tmp_path, features=["4c"]).writer() as writer, pytest.raises(ValueError, match=words):
+        writer.add(["a"], [0], **({"output": output} | options))
+
+
+def test_options_of_a_cache_are_checked(tmp_path: Path, cache: kd.TeacherCache) -> None:
+    """Fails when an option is compared, hashed or handed to torch unseen."""
+    for wrong in (2.5, True, "5"):
+        with pytest.raises(ValueError, match=r"top_k must be at least 1, got .*: leave it out.*pass an int"):
+            open_cache(tmp_path / "k", top_k=wrong)
+    with pytest.raises(ValueError, match=r"module must be a torch module, got an OrderedDict"):
+        weights_fingerprint(nn.Linear(2, 3).state_dict())
+    with pytest.raises(ValueError, match=r"must be the bare network, got a Teacher around it"):
+        weights_fingerprint(kd.Teacher(nn.Linear(2, 3)))
+    with pytest.raises(ValueError, match=r"device must be one of this machine, got 'gpu'"):
+        read(cache, PAIRS[:1], device="gpu")
+    with pytest.raises(ValueError, match=r"must be a torch\.dtype, got 'float32'"):
+        read(cache, PAIRS[:1], dtype="float32")

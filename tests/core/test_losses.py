@@ -462,3 +462,42 @@ def test_top_classes_are_no_logits_and_the_other_way_round() -> None:
 def test_what_is_given_beside_the_outputs_are_tensors(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be a tensor, got a list of length 3: .*as_tensor\({name}\)"):
         (kd.SoftTarget() + kd.LogitMSE()).terms(*batch(), **{name: [1, 0, 1]})
+
+
+def test_swapped_outputs_are_warned_of_once() -> None:
+    """Fails when no call looks which output learns; no gradient, or one in both, is no fault."""
+    learns, fixed = kd.Output(torch.ones(2, 5, requires_grad=True), {}), kd.Output(torch.zeros(2, 5), {})
+    feature = kd.Output(None, {"4c": torch.ones(2, 5, requires_grad=True)})
+    calls = [
+        lambda loss: loss(fixed, learns),
+        lambda loss: loss.terms(fixed, learns),
+        lambda loss: loss(
+            fixed._replace(features={"4c": torch.zeros(2, 5)}), feature._replace(logits=torch.ones(2, 5))
+        ),
+    ]
+    for call in calls:
+        criterion = kd.LogitMSE() + kd.SoftTarget()
+        with pytest.warns(UserWarning, match=r"teacher's output has a gradient and the student's has none") as seen:
+            call(criterion)
+        assert len(seen) == 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            call(criterion)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for pair in ((learns, fixed), (learns, learns), (fixed, fixed)):
+            kd.LogitMSE()(*pair)
+        with torch.no_grad():
+            kd.LogitMSE()(fixed, learns)
+
+
+def test_the_values_of_a_mask_are_looked_at_once() -> None:
+    """Fails when a mask is looked at in every step, which waits for the device, or not at all."""
+    tokens, bad = kd.Output(torch.randn(2, 3, 4), {}), torch.tensor([[2, 1, 0]] * 2)
+    criterion = kd.SoftTarget(dim=-1)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"integers 0 and 1, got 0 to 2"):
+            criterion(tokens, tokens, mask=bad)
+    criterion(tokens, tokens, mask=bad != 0)
+    criterion(tokens, tokens, mask=bad)
+    torch.compile(kd.SoftTarget(dim=-1), backend="eager", fullgraph=True)(tokens, tokens, mask=bad)

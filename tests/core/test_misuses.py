@@ -17,6 +17,7 @@ X = torch.ones(2, 3)
 OUT = kd.Output(torch.randn(2, 5), {"middle": torch.randn(2, 8)})
 OTHER = kd.Output(torch.randn(2, 7), {})
 LOGITS = torch.randn(2, 5)
+TOKENS = kd.Output(torch.randn(2, 3, 4), {})
 
 
 def net() -> nn.Sequential:
@@ -135,6 +136,101 @@ MISUSES: dict[str, tuple[Callable[[], object], str]] = {
         r"momentum must be between 0 and 1, got '0\.9'",
     ),
     "a name described": (lambda: kd.describe("resnet18", X), r"must be a torch module, got a str"),
+    "roles as a set": (
+        lambda: kd.FeatureMSE({"4c", "5c"}),
+        r"roles must be in an order, got a set: a tuple, \('4c', '5c'\)",
+    ),
+    "a batch of two as two layers": (
+        lambda: functional.fsp(torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)),
+        r"two layers of each network, got a Tensor and a Tensor: fsp\(\(first, second\)",
+    ),
+    "labels as mask": (
+        lambda: kd.SoftTarget(dim=-1)(TOKENS, TOKENS, mask=torch.tensor([[7, -100, 3], [0, 0, 1]])),
+        r"mask must be bool, or integers 0 and 1, got -100 to 7: of labels pass labels != ignored",
+    ),
+    "labels as mask of terms": (
+        lambda: (kd.SoftTarget(dim=-1) + kd.LogitMSE()).terms(TOKENS, TOKENS, mask=torch.tensor([[2, 1, 1]] * 2)),
+        r"mask must be bool, or integers 0 and 1, got 1 to 2",
+    ),
+    "a negative weight tensor": (
+        lambda: kd.ensemble.mean_logits([LOGITS, LOGITS], weights=torch.tensor([1.0, -1.0])),
+        r"weights must be numbers of at least 0, not all 0, got \[1\.0, -1\.0\]",
+    ),
+    "weights of 0 for a sample": (
+        lambda: kd.ensemble.mean_probabilities([LOGITS, LOGITS], weights=torch.tensor([[1.0, 1.0], [0.0, 0.0]])),
+        r"weights must be numbers of at least 0, not all 0",
+    ),
+    "weights as text": (
+        lambda: kd.ensemble.mean_logits([LOGITS, LOGITS], weights="12"),
+        r"weights must be numbers, or a tensor, got a str",
+    ),
+    "weights of other lengths": (
+        lambda: kd.ensemble.mean_logits([LOGITS, LOGITS], weights=[[1, 2], [1]]),
+        r"weights must be numbers, or a tensor, got a list",
+    ),
+    "an ignored label in confidences": (
+        lambda: kd.ensemble.confidence_weights([LOGITS, LOGITS], torch.tensor([-100, 0])),
+        r"labels must be from 0 to 4, got -100 to 0: where a position has no class, leave its sample out",
+    ),
+    "labels as list in confidences": (
+        lambda: kd.ensemble.confidence_weights([LOGITS, LOGITS], [0, 1]),
+        r"labels must be a tensor, got a list",
+    ),
+    "teachers of one role": (
+        lambda: kd.ensemble.merge({"a": kd.Output(None, {"b/c": X}), "a/b": kd.Output(None, {"c": X})}),
+        r"roles of teachers must differ, got \['a/b/c'\] twice",
+    ),
+    "a point and a slash": (
+        lambda: kd.Student(net(), {"0": "a.b", "1": "a/b"}, projectors={r: nn.Linear(8, 4) for r in ("a.b", "a/b")}),
+        r"must differ in more than '\.' and '/', got \['a\.b', 'a/b'\]",
+    ),
+    "scores as attention": (
+        lambda: kd.AttentionKL("a")(*[kd.Output(None, {"a": torch.full((2, 4, 3, 3), v)}) for v in (0.3, -1.0)]),
+        r"attention maps must be probabilities, got scores of the teacher: apply softmax\(-1\), or use attention_mse",
+    ),
+    "no negatives": (
+        lambda: functional.crd(X, X, student_negatives=torch.ones(2, 0, 3), teacher_negatives=X, samples=9),
+        r"student_negatives must be at least one for each sample, got shape \(2, 0, 3\)",
+    ),
+    "negatives as list": (
+        lambda: functional.crd(X, X, student_negatives=[X], teacher_negatives=X, samples=9),
+        r"student_negatives must be a tensor, got a list",
+    ),
+    "a constant of 0": (
+        lambda: functional.crd(X, X, student_negatives=X[:, None], teacher_negatives=X[:, None], samples=9, constant=0),
+        r"constant must be positive, got 0",
+    ),
+    "a normalizer and no reduction": (
+        lambda: functional.soft_target(LOGITS, LOGITS, reduction="none", normalizer=3),
+        r"normalizer= divides a sum, but reduction='none' takes none",
+    ),
+    "projectors before infer": (
+        lambda: kd.projectors.infer(
+            kd.Student(net(), ["1"], projectors={"1": nn.Linear(8, 4)}), kd.Teacher(net(), ["1"]), X
+        ),
+        r"the student must have no projectors, got some for \['1'\]",
+    ),
+    "grids of no role": (
+        lambda: kd.projectors.infer(kd.Student(net(), ["1"]), kd.Teacher(net(), ["1"]), X, grids={"one": (2, 4)}),
+        r"grids= names the roles \['one'\], but the roles are \['1'\]",
+    ),
+    "a dictionary of inputs": (
+        lambda: kd.projectors.infer(kd.Student(net(), ["1"]), kd.Teacher(net(), ["1"]), X, teacher_inputs={"x": X}),
+        r"teacher_inputs must be a tensor or a tuple, got a dict with keys \['x'\]: pass the inputs in order",
+    ),
+    "another vocabulary": (
+        lambda: functional.soft_target_top_k(LOGITS[:, :3], functional.top_k(LOGITS.sort().values, 2)),
+        r"the teacher's classes must be from 0 to 2, as the student's, got 3 to 4",
+    ),
+    "too few classes": (
+        lambda: functional.top_k(LOGITS, 3).logits(3),
+        r"classes must be more than the 3 of the TopK, got 3",
+    ),
+    "features of nan": (
+        lambda: kd.PHIS.fit(torch.full((4, 2), torch.nan)),
+        r"features must be finite, got NaN",
+    ),
+    "features as list": (lambda: kd.PHIS.fit([[1.0, 2.0]]), r"features must be a tensor, got a list"),
     "an optimizer first": (
         lambda: kd.check_optimizer(torch.optim.SGD(net().parameters(), lr=0.1), net()),
         r"in this order, got a SGD and a Sequential",

@@ -136,3 +136,13 @@ def test_saved_student_loads_where_kdvideo_is_not_installed(tmp_path: Path) -> N
     root = Path(__file__).resolve().parents[2]
     subprocess.run([sys.executable, "-c", WITHOUT_KDVIDEO, weights, logits], check=True, cwd=root)
     assert torch.equal(torch.load(logits), student(clips()).logits)
+
+
+@pytest.mark.parametrize("role", ["keys", "type", "training", "", "a.b"])
+def test_any_role_may_have_a_projector(role: str) -> None:
+    """Fails when a role that ModuleDict forbids reaches it as it is."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    student = kd.Student(net, {"1": role}, projectors={role: nn.Linear(4, 16)})
+    assert student(torch.zeros(2, 3)).features[role].shape == (2, 16)
+    again = kd.Student(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), {"1": role}, projectors={role: nn.Linear(4, 16)})
+    again.load_state_dict(student.state_dict())

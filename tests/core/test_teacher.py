@@ -253,3 +253,30 @@ def test_one_network_may_teach_twice() -> None:
     low, high = kd.Teacher(net, {"stem": "x"}), kd.Teacher(net, {"block": "x"})
     assert torch.equal(low(clips()).features["x"], net.stem(clips()))
     assert torch.equal(high(clips()).features["x"], net.block(net.stem(clips())))
+
+
+@pytest.mark.parametrize("options", [{"device": "gpu"}, {"device": "cuda:99"}, {"dtype": torch.int8}])
+def test_a_teacher_that_is_refused_leaves_the_network_as_it_was(options: dict) -> None:
+    """Fails when the device is looked at after the network is frozen and tapped."""
+    net = nn.Linear(3, 4).train()
+    with pytest.raises(ValueError, match=r"(device|dtype) must be"):
+        kd.Teacher(net, {"": "f"}, **options)
+    assert net.weight.requires_grad
+    assert net.training
+    assert not net._forward_hooks
+    kd.Student(net, {"": "f"})
+
+
+def test_a_teacher_that_cannot_be_moved_leaves_the_network_as_it_was(monkeypatch) -> None:
+    """Fails when an error of `to` leaves the network frozen, with hooks."""
+
+    def full(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    net = nn.Linear(3, 4)
+    monkeypatch.setattr(kd.Teacher, "to", full)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        kd.Teacher(net, {"": "f"}, device="cpu")
+    assert net.weight.requires_grad
+    assert net.training
+    assert not net._forward_hooks
