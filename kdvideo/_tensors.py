@@ -201,6 +201,48 @@ def valid(mask: Tensor, shape: torch.Size, device: torch.device) -> Tensor:
     return mask.bool()
 
 
+_MASK = "pass mask=labels != ignored"
+
+
+def checked_labels(
+    labels: Tensor,
+    logits: Tensor,
+    dim: int,
+    mask: Tensor | None = None,
+    *,
+    otherwise: str = "pass mask=labels != ignored",
+) -> Tensor:
+    """Check the true classes of logits and return them with a class axis of size 1, as `gather` takes them.
+
+    Args:
+        labels: integers from 0 to K - 1, one for each position; any value where the mask is False.
+        logits: of the student, already checked.
+        dim: the class axis.
+        mask: of valid positions.
+        otherwise: what to do with a position that has no class.
+
+    Raises:
+        ValueError: labels of another shape or device, of no integer dtype, or out of range.
+    """
+    check_tensor(labels, "labels")
+    shape, classes = logits.select(dim, 0).shape, logits.shape[dim]
+    if labels.shape != shape:
+        raise ValueError(f"labels must have one class for each position, {tuple(shape)}, got {tuple(labels.shape)}")
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(f"labels must be integers, the numbers of the true classes, got {labels.dtype}")
+    check_together(labels, "labels", logits.device)
+    labels = labels.long()
+    if mask is not None:
+        labels = labels.where(valid(mask, shape, labels.device), labels.new_zeros(()))
+    # A compiled graph cannot look at values; there gather itself refuses them.
+    if not torch.compiler.is_compiling() and ((labels < 0) | (labels >= classes)).any():
+        raise ValueError(
+            f"labels must be from 0 to {classes - 1}, got {labels.min().item()} to {labels.max().item()}: where a "
+            f"position has no class, {otherwise}"
+        )
+    return labels.unsqueeze(dim)
+
+
 def check_mask_values(mask: Tensor) -> None:
     """Raise ValueError for an integer mask that holds other numbers than 0 and 1; this waits for the device."""
     if mask.dtype != torch.bool and any_seen((mask != 0) & (mask != 1)):

@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdvideo._hints import kind
-from kdvideo._tensors import any_seen, at_least_float32, check_axis, check_temperature
+from kdvideo._tensors import any_seen, at_least_float32, check_axis, check_temperature, checked_labels
 from kdvideo.features import Output
-from kdvideo.losses._labels import checked_labels
 
 Weights = Sequence[float] | Tensor
 

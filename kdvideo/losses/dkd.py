@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdvideo._tensors import check_classes, check_temperature, matched, over_positions
-from kdvideo.losses._labels import check_weights, checked_labels, target_against_rest, without_target
+from kdvideo._tensors import check_classes, check_temperature, checked_labels, matched, over_positions
+from kdvideo.losses._labels import check_weights, target_against_rest, without_target
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 from kdvideo.losses.soft_target import kl_elements

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import check_classes, check_temperature, matched, over_positions
-from kdvideo.losses._labels import check_weights, checked_labels, cross_entropy_elements, without_target
+from kdvideo._tensors import check_classes, check_temperature, checked_labels, matched, over_positions
+from kdvideo.losses._labels import check_weights, cross_entropy_elements, without_target
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdvideo._numbers import check_numbers
-from kdvideo._tensors import check_classes, matched, over_positions
-from kdvideo.losses._labels import checked_labels, cross_entropy_elements
+from kdvideo._tensors import check_classes, checked_labels, matched, over_positions
+from kdvideo.losses._labels import cross_entropy_elements
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 

@@ -13,10 +13,10 @@ from kdvideo._tensors import (
     check_classes,
     check_reduction,
     check_temperature,
+    checked_labels,
     matched,
     reduced,
 )
-from kdvideo.losses._labels import checked_labels
 from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import StudentLogitLoss
 from kdvideo.losses.soft_target import kl_elements
