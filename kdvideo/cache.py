@@ -266,14 +266,26 @@ class TeacherCache:
             self._check_twice(pair, one, other)
 
     def take(self, path: Path) -> None:
-        """Index a file that a writer of this cache has finished, so that it writes no pair of it again."""
+        """Index a file that a writer of this cache has finished, so that it writes no pair of it again.
+
+        Args:
+            path: of the file.
+        """
         if all(path != shard.path for shard in self._shards):
             shard, ids, views = open_shard(path)
             self._index.add(len(self._shards), ids, views)
             self._shards.append(shard)
 
     def stored(self, ids: Sequence[str], views: Sequence[int]) -> dict[tuple[str, int], dict[str, Tensor]]:
-        """Return the values of those of the pairs that a finished file is known to hold."""
+        """Return the values of those of the pairs that a finished file is known to hold.
+
+        Args:
+            ids: of the items.
+            views: their view numbers.
+
+        Returns:
+            (id, view) -> name -> values, decoded, of the pairs that are there.
+        """
         places = self._index.find(ids, views)
         return {(clip, view): self._item(at) for clip, view, at in zip(ids, views, places, strict=True) if at >= 0}
 
