@@ -16,8 +16,10 @@ demo: $(VENV)/.stamp  ## train teacher, RGB student and D3D on synthetic videos;
 	$(BIN)/python -m examples.d3d.run pocket --output-dir runs/demo
 
 # One process for each core, at most eight; each computes on one thread, and takes a file of tests at a time.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+
 test: $(VENV)/.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 $(PYTEST)
 
 # Files, downloads and builds: they compute nothing that another processor rounds otherwise, and take minutes.
 NOT_NUMERIC := --ignore=tests/models/test_hub.py --ignore=tests/models/checkpoints/test_conversion.py \
@@ -27,8 +29,7 @@ NOT_NUMERIC := --ignore=tests/models/test_hub.py --ignore=tests/models/checkpoin
   --deselect=tests/models/checkpoints/test_torchvision_s3d.py::test_torchvision_file
 
 test-portable: $(VENV)/.stamp  ## networks and flow again, as a plainer processor rounds: PyTorch without vectors, oneDNN at AVX2
-	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest tests/models tests/flow $(NOT_NUMERIC)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 $(PYTEST) tests/models tests/flow $(NOT_NUMERIC)
 
 lint: $(VENV)/.stamp
 	$(BIN)/ruff check .

@@ -12,10 +12,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from kdvideo._checks import check_mask_values, check_tensor, valid
 from kdvideo._encoding import SCALE, alike, broken_row, decode, encode
 from kdvideo._hints import kind
 from kdvideo._shards import ANY, LENGTH, MAX_VIEW, write_shard
-from kdvideo._tensors import check_mask_values, check_tensor, valid
 from kdvideo.features import Output
 from kdvideo.losses import top_k
 

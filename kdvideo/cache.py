@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from kdvideo._cache_writer import CLASS, FEATURE, LOGITS, REST, TOP, CacheWriter, compared, pairs
+from kdvideo._checks import check_device, check_dtype, check_temperature
 from kdvideo._encoding import DTYPES, SCALE, alike, decode, padded
 from kdvideo._hints import check_module, kind, represented
 from kdvideo._shards import ANY, BITS, SUFFIX, Index, Shard, open_shard, tensor_bytes
-from kdvideo._tensors import check_device, check_dtype, check_temperature
 from kdvideo.features import FeatureExtractor, Output
 from kdvideo.losses import TopK
 

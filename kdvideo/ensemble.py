@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._checks import any_seen, check_axis, check_temperature, checked_labels
 from kdvideo._hints import kind
-from kdvideo._tensors import any_seen, at_least_float32, check_axis, check_temperature, checked_labels
+from kdvideo._tensors import at_least_float32
 from kdvideo.features import Output
 
 Weights = Sequence[float] | Tensor

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
+from kdvideo._checks import check_device, check_dtype
 from kdvideo._hints import check_module
 from kdvideo._paths import Layers
 from kdvideo._sharing import enter_teacher
-from kdvideo._tensors import check_device, check_dtype
 from kdvideo.features import Call, FeatureExtractor, Output, Selector, itself
 
 _CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kdvideo._tensors import check_tensor
+from kdvideo._checks import check_tensor
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 

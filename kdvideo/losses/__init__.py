@@ -1,9 +1,10 @@
 """Distillation losses: one method, one file, with the function on tensors and the object on two `Output`s."""
 
+from kdvideo.losses._given import Given
 from kdvideo.losses.alpha_beta import AlphaBeta, alpha_beta
 from kdvideo.losses.attention_map import AttentionKL, AttentionMSE, attention_kl, attention_mse
 from kdvideo.losses.attention_transfer import AttentionTransfer, attention_transfer
-from kdvideo.losses.base import Given, Loss
+from kdvideo.losses.base import Loss
 from kdvideo.losses.binary_kd import BinaryKD, binary_kd
 from kdvideo.losses.bounded_regression import BoundedRegression, bounded_regression
 from kdvideo.losses.contrastive_relations import ContrastiveRelations, contrastive_relations

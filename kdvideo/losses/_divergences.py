@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._checks import Reduction, check_classes, check_reduction, check_temperature
 from kdvideo._numbers import check_numbers
-from kdvideo._tensors import Reduction, check_classes, check_reduction, check_temperature, matched
-from kdvideo.losses.base import Given
+from kdvideo._tensors import matched
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import LogitLoss
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._checks import check_tensors, valid
 from kdvideo._numbers import check_numbers
-from kdvideo._tensors import at_least_float32, check_tensors, valid
+from kdvideo._tensors import at_least_float32
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
 Whole = Literal["sum", "mean"]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import check_classes, check_temperature, matched, valid
+from kdvideo._checks import check_classes, check_temperature, valid
+from kdvideo._tensors import matched
 
 
 def predictions(

@@ -11,7 +11,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from kdvideo._tensors import at_least_float32, check_tensors
+from kdvideo._checks import check_tensors
+from kdvideo._tensors import at_least_float32
 
 Axes = Callable[[torch.Size], tuple[int, ...]]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._checks import Reduction
 from kdvideo._numbers import is_number, not_negative
-from kdvideo._tensors import Reduction, reduced
+from kdvideo._tensors import reduced
 from kdvideo.losses._divergences import DivergenceLoss, kl_terms, log_probabilities
-from kdvideo.losses.base import Given
+from kdvideo.losses._given import Given
 
 
 def alpha_beta(

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import any_seen, matched, over_positions, valid, without_excluded
-from kdvideo.losses.base import Given
+from kdvideo._checks import any_seen, valid
+from kdvideo._tensors import matched, over_positions, without_excluded
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import FeatureLoss
 
 

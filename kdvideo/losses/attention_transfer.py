@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._checks import valid
 from kdvideo._numbers import check_numbers
-from kdvideo._tensors import over_positions, valid
+from kdvideo._tensors import over_positions
+from kdvideo.losses._given import Given
 from kdvideo.losses._relations import paired_positions, unit
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
 

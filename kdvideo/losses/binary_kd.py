@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import Reduction, check_temperature, matched, reduced
+from kdvideo._checks import Reduction, check_temperature
+from kdvideo._tensors import matched, reduced
 from kdvideo.losses._divergences import DivergenceLoss, kl_terms
-from kdvideo.losses.base import Given
+from kdvideo.losses._given import Given
 
 
 def binary_kd(

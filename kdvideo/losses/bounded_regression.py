@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._checks import check_tensor, check_tensors
 from kdvideo._numbers import check_numbers, not_negative
-from kdvideo._tensors import check_tensor, check_tensors, matched, over_positions
-from kdvideo.losses.base import Given
+from kdvideo._tensors import matched, over_positions
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import LogitLoss
 from kdvideo.losses.regression import as_rows
 

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import at_least_float32, check_temperature
+from kdvideo._checks import check_temperature
+from kdvideo._tensors import at_least_float32
 from kdvideo.features import Output
 from kdvideo.losses._divergences import kl_terms
-from kdvideo.losses.base import Given
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
 

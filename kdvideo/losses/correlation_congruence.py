@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdvideo._numbers import check_count, check_numbers, positive
+from kdvideo.losses._given import Given
 from kdvideo.losses._relations import gram, paired_samples, unit
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
 

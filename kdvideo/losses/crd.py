@@ -9,10 +9,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._checks import check_temperature, check_tensor
 from kdvideo._numbers import check_numbers, not_negative
-from kdvideo._tensors import check_temperature, check_tensor, matched
+from kdvideo._tensors import matched
+from kdvideo.losses._given import Given
 from kdvideo.losses._parametric import OneLayerLoss, check_positive, full_precision, paired, pooled
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 
 

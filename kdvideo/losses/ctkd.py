@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kdvideo._tensors import check_classes, check_temperature, check_tensor, matched, reduced
+from kdvideo._checks import check_classes, check_temperature, check_tensor
+from kdvideo._tensors import matched, reduced
+from kdvideo.losses._given import Given
 from kdvideo.losses._labels import check_weights
 from kdvideo.losses._weights import Weight
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 from kdvideo.losses.soft_target import kl_elements
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdvideo._tensors import check_temperature, matched, over_positions
+from kdvideo._checks import check_temperature
+from kdvideo._tensors import matched, over_positions
+from kdvideo.losses._given import Given
 from kdvideo.losses._relations import channel_maps, check_dim, check_positions
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 from kdvideo.losses.soft_target import kl_elements
 

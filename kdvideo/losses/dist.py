@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdvideo._tensors import check_temperature
+from kdvideo._checks import check_temperature
+from kdvideo.losses._given import Given
 from kdvideo.losses._labels import check_weights
 from kdvideo.losses._predictions import correlation_distance, predictions
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdvideo._tensors import check_classes, check_temperature, checked_labels, matched, over_positions
+from kdvideo._checks import check_classes, check_temperature, checked_labels
+from kdvideo._tensors import matched, over_positions
+from kdvideo.losses._given import Given
 from kdvideo.losses._labels import check_weights, target_against_rest, without_target
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 from kdvideo.losses.soft_target import kl_elements
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from kdvideo._hints import kind
 from kdvideo._numbers import check_numbers
 from kdvideo._tensors import at_least_float32, matched
+from kdvideo.losses._given import Given
 from kdvideo.losses._parametric import (
     Frozen,
     OneLayerLoss,
@@ -19,7 +20,6 @@ from kdvideo.losses._parametric import (
     paired,
     transposed_of,
 )
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 
 

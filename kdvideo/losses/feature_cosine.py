@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from kdvideo._tensors import matched, over_positions
+from kdvideo.losses._given import Given
 from kdvideo.losses._relations import unit
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
 

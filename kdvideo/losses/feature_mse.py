@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdvideo._tensors import Reduction, check_reduction, matched, squared_error
-from kdvideo.losses.base import Given
+from kdvideo._checks import Reduction, check_reduction
+from kdvideo._tensors import matched, squared_error
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
 

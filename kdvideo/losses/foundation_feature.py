@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from kdvideo._numbers import check_numbers, not_negative, positive
 from kdvideo._tensors import matched, over_positions
-from kdvideo.losses.base import Given
+from kdvideo.losses._given import Given
 from kdvideo.losses.feature_cosine import cosine_distance
 from kdvideo.losses.kinds import FeatureLoss, Roles
 

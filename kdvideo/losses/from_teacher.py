@@ -8,7 +8,8 @@ from torch import Tensor
 
 from kdvideo._hints import kind
 from kdvideo.features import Output
-from kdvideo.losses.base import Given, Loss, check_loss
+from kdvideo.losses._given import Given
+from kdvideo.losses.base import Loss, check_loss
 
 
 class FromTeacher(Loss):

@@ -7,8 +7,9 @@ from torch.nn import functional as F
 
 from kdvideo._hints import kind
 from kdvideo.features import Output
+from kdvideo.losses._given import Given
 from kdvideo.losses._relations import channel_maps, check_dim, paired, product
-from kdvideo.losses.base import Given, Loss
+from kdvideo.losses.base import Loss
 from kdvideo.losses.kinds import feature_of
 
 Layers = tuple[Tensor, Tensor]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import check_tensors
+from kdvideo._checks import check_tensors
+from kdvideo.losses._given import Given
 from kdvideo.losses._relations import channel_maps, check_dim, gram, paired, unit
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
 

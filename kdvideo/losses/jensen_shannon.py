@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from kdvideo._checks import Reduction
 from kdvideo._numbers import check_numbers
-from kdvideo._tensors import Reduction, reduced
+from kdvideo._tensors import reduced
 from kdvideo.losses._divergences import DivergenceLoss, kl_terms, log_mixture, log_probabilities
-from kdvideo.losses.base import Given
+from kdvideo.losses._given import Given
 
 
 def jensen_shannon(

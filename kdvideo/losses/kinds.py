@@ -12,7 +12,8 @@ from torch import Tensor
 from kdvideo._hints import kind as in_words
 from kdvideo._numbers import check_numbers
 from kdvideo.features import Output
-from kdvideo.losses.base import Given, Loss, WeightedSum, check_loss
+from kdvideo.losses._given import Given
+from kdvideo.losses.base import Loss, WeightedSum, check_loss
 
 Roles = str | Sequence[str] | Mapping[str, str]
 

@@ -8,8 +8,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from kdvideo._checks import check_tensor
 from kdvideo._numbers import check_numbers
-from kdvideo._tensors import check_tensor, matched
+from kdvideo._tensors import matched
+from kdvideo.losses._given import Given
 from kdvideo.losses._parametric import (
     OneLayerLoss,
     Whole,
@@ -19,7 +21,6 @@ from kdvideo.losses._parametric import (
     full_precision,
     over_examples,
 )
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 
 Hidden = Literal["positions", "channels"]

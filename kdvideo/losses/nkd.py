@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import check_classes, check_temperature, checked_labels, matched, over_positions
+from kdvideo._checks import check_classes, check_temperature, checked_labels
+from kdvideo._tensors import matched, over_positions
+from kdvideo.losses._given import Given
 from kdvideo.losses._labels import check_weights, cross_entropy_elements, without_target
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from kdvideo._numbers import check_count, check_numbers, not_negative
+from kdvideo.losses._given import Given
 from kdvideo.losses._relations import channel_maps, paired_positions, product, unit
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
 

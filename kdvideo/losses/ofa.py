@@ -5,10 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._checks import check_classes, checked_labels
 from kdvideo._numbers import check_numbers
-from kdvideo._tensors import check_classes, checked_labels, matched, over_positions
+from kdvideo._tensors import matched, over_positions
+from kdvideo.losses._given import Given
 from kdvideo.losses._labels import cross_entropy_elements
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import LogitLoss
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from kdvideo._tensors import matched
+from kdvideo.losses._given import Given
 from kdvideo.losses._parametric import OneLayerLoss, Whole, check_whole, for_each_channel, over_examples
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 
 

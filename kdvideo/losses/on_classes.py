@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdvideo._tensors import check_axis, check_tensors
+from kdvideo._checks import check_axis, check_tensors
 from kdvideo.features import Output
-from kdvideo.losses.base import Given, Loss
+from kdvideo.losses._given import Given
+from kdvideo.losses.base import Loss
 from kdvideo.losses.kinds import LogitLoss, StudentLogitLoss, on_logits
 
 Classes = Sequence[int] | Tensor

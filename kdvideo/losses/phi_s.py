@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from kdvideo._tensors import at_least_float32, check_tensor
+from kdvideo._checks import check_tensor
+from kdvideo._tensors import at_least_float32
 
 
 class PHIS(nn.Module):

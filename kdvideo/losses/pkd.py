@@ -8,8 +8,8 @@ from torch import Tensor
 
 from kdvideo._numbers import check_numbers, positive
 from kdvideo._tensors import matched
+from kdvideo.losses._given import Given
 from kdvideo.losses._relations import check_dim
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 
 

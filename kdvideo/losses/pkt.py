@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo.losses._given import Given
 from kdvideo.losses._relations import gram, paired_samples, unit
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss
 
 

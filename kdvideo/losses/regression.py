@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.modules.loss import _Loss
 
+from kdvideo._checks import Reduction, check_reduction, check_tensors
 from kdvideo._hints import kind
-from kdvideo._tensors import Reduction, check_reduction, check_tensors, matched, reduced
-from kdvideo.losses.base import Given
+from kdvideo._tensors import matched, reduced
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import LogitLoss
 
 

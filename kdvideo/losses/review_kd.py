@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from kdvideo._tensors import matched
 from kdvideo.features import Output
+from kdvideo.losses._given import Given
 from kdvideo.losses._parametric import (
     check_positive,
     conv_of,
@@ -19,7 +20,6 @@ from kdvideo.losses._parametric import (
     paired,
     pooled_to,
 )
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles, feature_of
 
 

@@ -7,8 +7,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo.losses._given import Given
 from kdvideo.losses._relations import gram, paired_samples, unit
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss
 
 

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdvideo._tensors import check_tensor, matched
+from kdvideo._checks import check_tensor
+from kdvideo._tensors import matched
 from kdvideo.features import Output
+from kdvideo.losses._given import Given
 from kdvideo.losses._parametric import (
     check_positive,
     conv_of,
@@ -19,7 +21,7 @@ from kdvideo.losses._parametric import (
     paired,
     pooled_to,
 )
-from kdvideo.losses.base import Given, Loss
+from kdvideo.losses.base import Loss
 from kdvideo.losses.kinds import feature_of
 
 

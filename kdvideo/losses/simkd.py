@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from kdvideo._hints import check_module
 from kdvideo._tensors import matched, squared_error
 from kdvideo.features import Output
+from kdvideo.losses._given import Given
 from kdvideo.losses._parametric import Frozen, OneLayerLoss, pooled
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles, feature_of
 
 

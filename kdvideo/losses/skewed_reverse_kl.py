@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdvideo._tensors import Reduction, reduced
+from kdvideo._checks import Reduction
+from kdvideo._tensors import reduced
 from kdvideo.losses._divergences import SkewedLoss, check_skew, kl_terms, log_mixture, log_probabilities
-from kdvideo.losses.base import Given
+from kdvideo.losses._given import Given
 
 
 def skewed_reverse_kl(

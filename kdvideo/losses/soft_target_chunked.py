@@ -13,15 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kdvideo._tensors import (
-    at_least_float32,
-    check_classes,
-    check_pair,
-    check_temperature,
-    over_positions,
-    valid,
-)
-from kdvideo.losses.base import Given
+from kdvideo._checks import check_classes, check_pair, check_temperature, valid
+from kdvideo._tensors import at_least_float32, over_positions
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import LogitLoss
 
 

@@ -12,7 +12,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from kdvideo._tensors import check_classes, check_temperature, check_tensors, matched, over_positions, valid
+from kdvideo._checks import check_classes, check_temperature, check_tensors, valid
+from kdvideo._tensors import matched, over_positions
 from kdvideo.losses.soft_target import kl_elements
 from kdvideo.losses.soft_target_chunked import check_chunks
 

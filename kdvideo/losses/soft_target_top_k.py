@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdvideo._checks import any_seen, check_temperature, check_tensor, valid
 from kdvideo._hints import kind
-from kdvideo._tensors import any_seen, at_least_float32, check_temperature, check_tensor, over_positions, valid
+from kdvideo._tensors import at_least_float32, over_positions
 from kdvideo.features import Output
 from kdvideo.losses._divergences import kl_terms
-from kdvideo.losses.base import Given, Loss
+from kdvideo.losses._given import Given
+from kdvideo.losses.base import Loss
 
 _LEAST = -100.0  # of a log-probability: exp(-100) is 0 in float32, and float16 holds it
 

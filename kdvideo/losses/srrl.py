@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from kdvideo._numbers import is_number, not_negative
 from kdvideo._tensors import matched
+from kdvideo.losses._given import Given
 from kdvideo.losses._parametric import Frozen, OneLayerLoss, full_precision, pooled
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 
 

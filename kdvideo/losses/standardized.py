@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._checks import check_axis, check_tensor
 from kdvideo._numbers import check_numbers, not_negative
-from kdvideo._tensors import at_least_float32, check_axis, check_tensor, matched
-from kdvideo.losses.base import Given
+from kdvideo._tensors import at_least_float32, matched
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import LogitLoss, on_logits
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from kdvideo._checks import check_classes
 from kdvideo._numbers import check_numbers, positive
-from kdvideo._tensors import check_classes, matched, over_positions
-from kdvideo.losses.base import Given
+from kdvideo._tensors import matched, over_positions
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import LogitLoss
 from kdvideo.losses.soft_target import kl_elements
 

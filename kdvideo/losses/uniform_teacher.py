@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdvideo._tensors import Reduction, check_pair, check_reduction
-from kdvideo.losses.base import Given
+from kdvideo._checks import Reduction, check_pair, check_reduction
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import StudentLogitLoss
 from kdvideo.losses.soft_target import soft_target
 

@@ -8,10 +8,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from kdvideo._checks import valid
 from kdvideo._numbers import check_count
-from kdvideo._tensors import over_positions, valid
+from kdvideo._tensors import over_positions
+from kdvideo.losses._given import Given
 from kdvideo.losses._relations import gram, paired
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import FeatureLoss, Roles
 from kdvideo.losses.soft_target import kl_elements
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kdvideo._checks import Reduction, check_reduction, check_tensor
 from kdvideo._numbers import check_numbers
-from kdvideo._tensors import Reduction, check_reduction, check_tensor, matched, reduced
+from kdvideo._tensors import matched, reduced
+from kdvideo.losses._given import Given
 from kdvideo.losses._parametric import OneLayerLoss, check_positive, for_each_channel
-from kdvideo.losses.base import Given
 from kdvideo.losses.kinds import Roles
 
 

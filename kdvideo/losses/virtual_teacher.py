@@ -7,17 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+from kdvideo._checks import Reduction, check_classes, check_reduction, check_temperature, checked_labels
 from kdvideo._numbers import check_numbers
-from kdvideo._tensors import (
-    Reduction,
-    check_classes,
-    check_reduction,
-    check_temperature,
-    checked_labels,
-    matched,
-    reduced,
-)
-from kdvideo.losses.base import Given
+from kdvideo._tensors import matched, reduced
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import StudentLogitLoss
 from kdvideo.losses.soft_target import kl_elements
 

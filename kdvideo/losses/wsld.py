@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdvideo._tensors import check_classes, check_temperature, checked_labels, matched, over_positions
-from kdvideo.losses.base import Given
+from kdvideo._checks import check_classes, check_temperature, checked_labels
+from kdvideo._tensors import matched, over_positions
+from kdvideo.losses._given import Given
 from kdvideo.losses.kinds import LogitLoss
 from kdvideo.losses.soft_target import kl_elements
 

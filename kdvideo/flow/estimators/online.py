@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._checks import check_tensor
 from kdvideo._hints import represented
-from kdvideo._tensors import check_tensor
 from kdvideo.flow.estimators.estimator import FlowEstimator, estimator_of
 from kdvideo.flow.fields.transforms import check_bound, to_unit
 from kdvideo.flow.frames import check_black_and_white

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdvideo._checks import check_tensor
 from kdvideo._hints import kind
-from kdvideo._tensors import check_tensor
 from kdvideo.flow.fields.transforms import check_bound, truncate
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdvideo._tensors import check_tensor
+from kdvideo._checks import check_tensor
 
 
 def check_flow(flow: Tensor, *, dim: int = -3) -> None:
