@@ -43,6 +43,7 @@ class Given:
         ValueError: labels, mask or index that are no tensors.
 
     Examples:
+        >>> import torch
         >>> given = Given(labels=torch.tensor([0, 1]), step=100)
         >>> given.need("labels", "my_loss"), given.step, given.mask
         (tensor([0, 1]), 100, None)
