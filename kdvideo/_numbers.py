@@ -41,4 +41,8 @@ def check_numbers(wanted: str, fits: Callable[[Any], bool], advice: str = "", /,
 
 def check_count(**options: Any) -> None:
     """Raise ValueError unless every named option is a whole number of at least 1."""
-    check_numbers("a positive integer", lambda value: isinstance(value, int) and value >= 1, **options)
+    check_numbers("a whole number of at least 1", _is_count, **options)
+
+
+def _is_count(value: Any) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool) and int(value) >= 1

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kdvideo._numbers import check_count
 from kdvideo.models.adapters.pytorchvideo import pytorchvideo
 from kdvideo.models.adapters.timm import timm
 from kdvideo.models.adapters.torchvision import torchvision
@@ -11,7 +12,7 @@ from kdvideo.models.inception.i3d import i3d
 from kdvideo.models.inception.s3d import s3d
 from kdvideo.models.inception.s3dg import s3dg
 from kdvideo.models.inflation import inflated
-from kdvideo.models.network import Network, call_builder, check_count
+from kdvideo.models.network import Network, call_builder
 from kdvideo.models.streaming import causal_of
 
 BUILDERS: dict[str, Callable[..., Network]] = {
@@ -55,7 +56,7 @@ def build(config: Mapping[str, Any]) -> Network:
     _check_sizes({**config, "num_classes": 0})  # which the weights have to match
     for key in ("num_classes", "in_channels"):
         if key in config:
-            check_count(key, config[key])
+            check_count(**{key: config[key]})
     try:
         return call_builder(BUILDERS[name], config)
     except MISFITS as error:

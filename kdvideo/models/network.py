@@ -222,12 +222,6 @@ def check_network(model: object, advice: str, name: str = "model") -> None:
         raise ValueError(f"{name} must be one of kdvideo.models, got {kind(model)}: {advice}")
 
 
-def check_count(name: str, value: object) -> None:
-    """Raise `ValueError` unless a number of classes or channels is an integer of at least 1."""
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-
-
 def check_clip(clip: Tensor, *, channels: int, minimum: Triple = (1, 1, 1)) -> None:
     """Raise `ValueError` unless `clip` is a float (B, C, T, H, W) batch of at least `minimum` (T, H, W)."""
     if not isinstance(clip, Tensor):

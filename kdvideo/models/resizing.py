@@ -10,7 +10,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from kdvideo.models.network import Network, check_count, check_network
+from kdvideo._numbers import check_count
+from kdvideo.models.network import Network, check_network
 from kdvideo.models.stem import average_filters
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
@@ -47,7 +48,7 @@ def resize_stem(model: AnyNetwork, in_channels: int) -> AnyNetwork:
         Wang et al.: Temporal Segment Networks, ECCV 2016, arXiv 1608.00859.
     """
     check_network(model, f"give others a new first convolution, nn.Conv3d({in_channels}, ...)")
-    check_count("in_channels", in_channels)
+    check_count(in_channels=in_channels)
     resized, stems = _with_fresh_layers(model, "in_channels", in_channels)
     for path, new in stems.items():
         old = model.get_submodule(path)
@@ -92,7 +93,7 @@ def resize_head(model: AnyNetwork, num_classes: int, *, keep: Sequence[int] | No
         The usual transfer to another data set, as in Carreira, Zisserman, CVPR 2017, arXiv 1705.07750.
     """
     check_network(model, f"give others a new last layer, nn.Linear(..., {num_classes})")
-    check_count("num_classes", num_classes)
+    check_count(num_classes=num_classes)
     if keep is not None:
         _check_kept(keep, num_classes, model.num_classes)
     resized, heads = _with_fresh_layers(model, "num_classes", num_classes)

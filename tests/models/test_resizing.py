@@ -151,9 +151,9 @@ def test_type_modes_and_frozen_parameters_are_kept(tiny):
 
 @pytest.mark.parametrize("number", [0, -1, 2.0, True, None])
 def test_bad_numbers(tiny, number):
-    with pytest.raises(ValueError, match=f"in_channels must be an integer >= 1, got {number}"):
+    with pytest.raises(ValueError, match=f"in_channels must be a whole number of at least 1, got {number}"):
         resize_stem(tiny, number)
-    with pytest.raises(ValueError, match=f"num_classes must be an integer >= 1, got {number}"):
+    with pytest.raises(ValueError, match=f"num_classes must be a whole number of at least 1, got {number}"):
         resize_head(tiny, number)
 
 

@@ -41,12 +41,6 @@ class CountedFlow(Protocol):
         ...
 
 
-def check_count(name: str, number: object) -> None:
-    """Raise ValueError unless an argument is a whole number from 1 on."""
-    if not hasattr(number, "__index__") or int(number) < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
-
-
 def check_sources(manifest: object, flow: object) -> None:
     """Raise ValueError for what is no Dataset of clips, or no flow source."""
     if isinstance(manifest, (str, os.PathLike)) or type(manifest) in (list, tuple):

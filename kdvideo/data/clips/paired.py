@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as MapDataset
 
 from kdvideo._hints import represented
-from kdvideo.data.clips.flow_sources import check_count
+from kdvideo._numbers import check_count
 from kdvideo.data.clips.reader import ClipReader
 from kdvideo.data.clips.sampling import VIEW_VERSION, Window, even_view, random_view
 from kdvideo.data.clips.streams import Stream
@@ -112,7 +112,7 @@ class PairedClips(MapDataset[dict[str, Any]]):
         if not isinstance(train, bool):
             raise ValueError(f"train must be True, for random views, or False, for those in the middle, got {train!r}")
         for name, number in (("frames", frames), ("views", views), ("short_side", short_side), ("crop", crop)):
-            check_count(name, number)
+            check_count(**{name: number})
         if crop > short_side:
             raise ValueError(f"crop must be in 1..{short_side}, the short side of the frames, got {crop}")
         _check_distinct_views(distinct_views)

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from kdvideo._hints import represented
+from kdvideo._numbers import check_count, is_number, positive
 from kdvideo.data.clips.floating import to_float
 from kdvideo.data.clips.flow_sources import (
     CountedFlow,
     QuantizedFlow,
     StoredFlow,
-    check_count,
     check_rate,
     check_sources,
 )
@@ -121,9 +121,9 @@ class ClipReader:
         streams: Mapping[str, Stream] | None = None,
     ) -> None:
         check_sources(manifest, flow)
-        if not all(hasattr(number, "__float__") and 0 < number < float("inf") for number in (fps, flow_bound)):
+        if not all(is_number(number) and positive(number) for number in (fps, flow_bound)):
             raise ValueError(f"fps and flow_bound must be positive numbers, got {fps!r} and {flow_bound!r}")
-        check_count("short_side", short_side)
+        check_count(short_side=short_side)
         if dtype not in (torch.float32, torch.uint8):
             raise ValueError(f"dtype must be torch.float32, or torch.uint8 for `to_float`, got {dtype}")
         if flow is None and not rgb and not streams:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdvideo._checks import check_tensor
+from kdvideo._numbers import check_numbers, positive
 
 
 def check_flow(flow: Tensor, *, dim: int = -3) -> None:
@@ -21,8 +22,7 @@ def check_flow(flow: Tensor, *, dim: int = -3) -> None:
 
 def check_bound(bound: float) -> None:
     """Raise ValueError unless `bound` is a positive number of pixels."""
-    if not hasattr(bound, "__float__") or not 0 < bound < float("inf"):
-        raise ValueError(f"bound must be a positive number of pixels, got {bound!r}")
+    check_numbers("a positive number of pixels", positive, bound=bound)
 
 
 def check_size(size: object) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from torch import Tensor
 
 from kdvideo._hints import represented
+from kdvideo._numbers import check_numbers, positive
 from kdvideo.files import closest_ids, publish, sync, temporary
 from kdvideo.flow.estimators.estimator import FlowEstimator, estimator_of
 from kdvideo.flow.fields.quantize import dequantize, quantize
@@ -75,8 +76,8 @@ class FlowStore:
         codec: FlowCodec = LOSSLESS,
     ) -> None:
         check_bound(bound)
-        if fps is not None and (not hasattr(fps, "__float__") or not 0 < fps < float("inf")):
-            raise ValueError(f"fps must be positive, or None where there is no rate, got {fps!r}")
+        if fps is not None:
+            check_numbers("positive, or None where there is no rate", positive, fps=fps)
         if size is not None:
             check_size(size)
         if isinstance(codec, type) or not isinstance(codec, FlowCodec):

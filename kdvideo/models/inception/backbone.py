@@ -9,8 +9,9 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
+from kdvideo._numbers import check_count
 from kdvideo.models.inception.layers import SameMaxPool3d
-from kdvideo.models.network import InputSpec, Network, Triple, check_clip, check_count
+from kdvideo.models.network import InputSpec, Network, Triple, check_clip
 
 ConvFactory = Callable[[str, int, int, int], nn.Module]  # (layer, in_channels, out_channels, kernel) -> module
 PoolFactory = Callable[[Triple, Triple], nn.Module]  # (kernel, stride) -> module
@@ -61,7 +62,7 @@ def scaled_depth(channels: int, *, multiplier: float, minimum: int) -> int:
     """
     if not isinstance(multiplier, (int, float)) or not 0 < multiplier < math.inf:
         raise ValueError(f"depth_multiplier must be a finite number > 0, got {multiplier!r}")
-    check_count("min_depth", minimum)
+    check_count(min_depth=minimum)
     return max(int(channels * multiplier), minimum)
 
 
@@ -106,7 +107,7 @@ def inception_layers(
     Raises:
         ValueError: `in_channels` is not an integer >= 1, or a width of `depth` is out of range.
     """
-    check_count("in_channels", in_channels)
+    check_count(in_channels=in_channels)
     layers: dict[str, nn.Module] = {}
     widths: dict[str, int] = {}
     channels = in_channels

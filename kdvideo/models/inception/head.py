@@ -6,7 +6,8 @@ import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdvideo.models.network import Triple, check_count
+from kdvideo._numbers import check_count
+from kdvideo.models.network import Triple
 
 
 class ShrinkingAvgPool3d(nn.Module):
@@ -59,7 +60,7 @@ def basic_head(in_channels: int, num_classes: int, *, dropout: float) -> BasicHe
     Raises:
         ValueError: `num_classes` is not an integer >= 1, or `dropout` not in [0, 1].
     """
-    check_count("num_classes", num_classes)
+    check_count(num_classes=num_classes)
     if not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
         raise ValueError(f"dropout must be a probability, 0 to 1, got {dropout!r}")
     proj = nn.Linear(in_channels, num_classes)
